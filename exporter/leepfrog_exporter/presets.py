@@ -1,0 +1,79 @@
+"""Preprocessing for files that do not say theirs: the conventions in use, by name, and a user's own numbers on top."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from leepfrog.errors import UsageError
+from leepfrog.images.preprocess import PreprocessSpec
+
+_BYTE = 1 / 255
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # torchvision and most of timm
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    # TensorFlow and Keras MobileNets, Inception, EfficientNet-Lite: (x - 127.5) / 127.5
+    "inception": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+    # pixels as 0..1
+    "unit": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+    # pixels as 0..255, for graphs that scale by themselves
+    "raw": {"mean": (0.0, 0.0, 0.0), "std": (_BYTE, _BYTE, _BYTE)},
+    # Caffe models: blue, green, red, less the mean pixel, 0..255
+    "caffe": {
+        "mean": (104 / 255, 117 / 255, 123 / 255),
+        "std": (_BYTE, _BYTE, _BYTE),
+        "channel_order": "bgr",
+    },
+}
+
+# The part of the resized image that the crop keeps, along each side: 224 of 256.
+CROP_FRACTION = 0.875
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessChoice:
+    """What a user said about preprocessing; None where nothing was said.
+
+    Attributes:
+        preset: a key of PRESETS.
+        input_size, resize_size, resize_mode, interpolation, mean, std, channel_order: as in PreprocessSpec.
+    """
+
+    preset: str | None = None
+    input_size: tuple[int, int] | None = None
+    resize_size: tuple[int, int] | None = None
+    resize_mode: str | None = None
+    interpolation: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    channel_order: str | None = None
+
+    def spec(self, input_size: tuple[int, int], found: PreprocessSpec | None, where: str) -> PreprocessSpec:
+        """The full specification for a model of `input_size`.
+
+        Args:
+            input_size: (height, width) of the graph.
+            found: what the file or library says, which the user's words override.
+            where: what messages call the model.
+
+        Raises:
+            UsageError: nothing says how pixels are scaled; guessing would give wrong numbers silently.
+            ModelError: a value is impossible.
+        """
+        if self.preset is not None and self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is unknown; one of {', '.join(PRESETS)}")
+        if found is None and self.preset is None and (self.mean is None or self.std is None):
+            raise UsageError(
+                f"{where} does not say how its images must be prepared; add --preprocess imagenet (torchvision, timm), "
+                "inception (TensorFlow, Keras), unit (0..1), raw (0..255) or caffe, or --mean and --std"
+            )
+        resize = tuple(round(side / CROP_FRACTION) for side in input_size)
+        values: dict[str, Any] = {"input_size": input_size, "resize_size": resize}
+        if found is not None:
+            values |= {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        values |= PRESETS.get(self.preset or "", {})
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "preset"}
+        values |= {name: value for name, value in own.items() if value is not None}
+        values["input_size"] = input_size
+        return PreprocessSpec(**values)

@@ -1,0 +1,68 @@
+"""Checkpoints: loaded without running anything of theirs, with keys renamed to the architecture's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from leepfrog.errors import BadInputError
+from leepfrog_exporter.sources.torch_packages import package
+
+State = Mapping[str, Any]
+
+
+def load_into(module: Any, path: Path, keys: str = "") -> None:
+    """Load a checkpoint into a network; every weight must find its place and none may be left over.
+
+    Args:
+        module: a torch.nn.Module.
+        path: a `.pth` file; read with weights_only=True.
+        keys: how its keys are named, a key of RENAMINGS; "" if as the network names them.
+
+    Raises:
+        BadInputError: not a plain checkpoint, or of another architecture.
+    """
+    torch = package("torch")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and more on foreign bytes
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(f"{path}: not a checkpoint of plain weights: {reason}") from None
+    if not isinstance(state, Mapping):
+        raise BadInputError(f"{path}: holds a {type(state).__name__}, not weights by name")
+    if keys:
+        state = RENAMINGS[keys](state, module.state_dict())
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BadInputError(f"{path}: does not fit the architecture: {reason}") from None
+
+
+def _from_efficientnet_pytorch(state: State, own: State) -> dict[str, Any]:
+    """Keys of the package efficientnet-pytorch to timm's.
+
+    Its blocks are numbered through, timm's by stage. Inside a block, convolutions and batch-norms follow one another in
+    the same order in both, but bear other names.
+    """
+    outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    blocks = sorted({tuple(map(int, m.groups())) for key in own if (m := re.match(r"blocks\.(\d+)\.(\d+)\.", key))})
+    expanding = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    expanding |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+    def renamed(key: str) -> str:
+        if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key):
+            number, layer, leaf = match.groups()
+            names = expanding if f"_blocks.{number}._expand_conv.weight" in state else plain
+            stage, index = blocks[int(number)]
+            return f"blocks.{stage}.{index}.{names.get(layer, layer)}.{leaf}"
+        layer, _, leaf = key.partition(".")
+        return f"{outside.get(layer, layer)}.{leaf}"
+
+    return {renamed(key): value for key, value in state.items()}
+
+
+RENAMINGS: dict[str, Callable[[State, State], dict[str, Any]]] = {"efficientnet-pytorch": _from_efficientnet_pytorch}

@@ -1,0 +1,133 @@
+"""Networks built by torchvision and timm, with what the library says about their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from leepfrog.errors import MachineError, UsageError
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog_exporter.sources.torch_packages import package
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A torch network in evaluation mode and what is known of it.
+
+    Attributes:
+        module: torch.nn.Module from images [N, 3, H, W] to logits [N, Z].
+        name: the library's name for it, weights included.
+        preprocess, labels, licence, top1: as in ModelMetadata.
+    """
+
+    module: Any
+    name: str
+    preprocess: PreprocessSpec
+    labels: tuple[str, ...]
+    licence: str
+    top1: float | None
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the weights."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def weights_sha256(self) -> str:
+        """Hash over all weights in order: name, dtype, shape and bytes of each."""
+        digest = hashlib.sha256()
+        for key, tensor in self.module.state_dict().items():
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def from_torchvision(name: str, *, pretrained: bool) -> Network:
+    """`torchvision:NAME`: its default weights, or seeded random ones.
+
+    Raises:
+        UsageError: torchvision has no such classifier.
+        MachineError: the weights cannot be downloaded.
+    """
+    models = package("torchvision").models
+    if name not in models.list_models(module=models):
+        raise UsageError(f"torchvision has no classifier {name!r}; see torchvision.models.list_models()")
+    weights = models.get_model_weights(name).DEFAULT
+    module = _built(f"torchvision:{name}", lambda: models.get_model(name, weights=weights if pretrained else None))
+    preset = weights.transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    spec = PreprocessSpec(
+        input_size=(crop, crop),
+        resize_size=(resize, resize),
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+    top1 = weights.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
+    labels = tuple(weights.meta["categories"])
+    return Network(module, name, spec, labels, "BSD-3-Clause", top1 if pretrained else None)
+
+
+def from_timm(name: str, *, pretrained: bool) -> Network:
+    """`timm:NAME`, with or without a weights tag: its pre-trained weights, or seeded random ones.
+
+    Raises:
+        UsageError: timm has no such model, or it needs preprocessing that leepfrog does not do.
+        MachineError: the weights cannot be downloaded.
+    """
+    timm = package("timm")
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}; see timm.list_models()")
+    module = _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
+    config = timm.data.resolve_model_data_config(module)
+    pretrained_config = module.pretrained_cfg
+    tag = pretrained_config.get("tag") or ""
+    architecture = pretrained_config.get("architecture") or name
+    return Network(
+        module,
+        f"{architecture}.{tag}" if tag else architecture,
+        _timm_preprocess(name, config),
+        imagenet_labels() if module.num_classes == 1000 else (),
+        pretrained_config.get("license") or "",
+        None,
+    )
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1,000 class names of ImageNet-1k in the usual order, as torchvision has them."""
+    weights = package("torchvision").models.get_model_weights("mobilenet_v2").DEFAULT
+    return tuple(weights.meta["categories"])
+
+
+LIBRARIES: dict[str, Callable[..., Network]] = {"timm": from_timm, "torchvision": from_torchvision}
+
+
+def _built(source: str, build: Callable[[], Any]) -> Any:
+    torch = package("torch")
+    torch.manual_seed(0)
+    try:
+        return build().eval()
+    except (OSError, RuntimeError, ValueError) as error:  # what the two hubs' clients raise without a network
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(
+            f"cannot get the weights of {source}: {reason} (a hub is needed; leepfrog zoo list marks models that come "
+            "from packages instead, --random-weights tries the export without any)"
+        ) from None
+
+
+def _timm_preprocess(name: str, config: dict[str, Any]) -> PreprocessSpec:
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise UsageError(f"timm:{name} takes {channels} channels; leepfrog feeds colour images")
+    if config["crop_mode"] not in ("center", "squash"):
+        raise UsageError(f"timm:{name} wants crop mode {config['crop_mode']!r}; leepfrog does center and squash")
+    scale = config["crop_pct"]
+    return PreprocessSpec(
+        input_size=(height, width),
+        resize_size=(int(height / scale), int(width / scale)),
+        resize_mode="stretch" if config["crop_mode"] == "squash" else "cover",
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )

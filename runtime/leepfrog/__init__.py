@@ -1,0 +1,47 @@
+"""leepfrog: which pre-trained model should I start from, for my images, on my device?
+
+>>> import leepfrog
+>>> sorted(leepfrog.__all__)[:3]
+['ImageSet', 'LeepfrogError', 'Ranking']
+
+Names load what they need on first use: `import leepfrog` itself costs next to nothing, and nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from leepfrog.errors import LeepfrogError
+    from leepfrog.images.dataset import ImageSet
+    from leepfrog.images.find import find_images
+    from leepfrog.ranking.rank import rank
+    from leepfrog.ranking.result import Ranking
+    from leepfrog.scores.leep import leep, leep_loo
+    from leepfrog.scores.score import Score
+
+_HOMES = {
+    "ImageSet": "leepfrog.images.dataset",
+    "LeepfrogError": "leepfrog.errors",
+    "Ranking": "leepfrog.ranking.result",
+    "Score": "leepfrog.scores.score",
+    "find_images": "leepfrog.images.find",
+    "leep": "leepfrog.scores.leep",
+    "leep_loo": "leepfrog.scores.leep",
+    "rank": "leepfrog.ranking.rank",
+}
+
+__all__ = ["ImageSet", "LeepfrogError", "Ranking", "Score", "__version__", "find_images", "leep", "leep_loo", "rank"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'leepfrog' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,52 @@
+"""Files written whole or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from leepfrog.errors import MachineError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for writing; it takes the name `path` only if the block succeeds.
+
+    Raises:
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with written_whole(path) as stream:
+        stream.write(content)
+
+
+def sha256_of(content: bytes | memoryview) -> str:
+    """Hexadecimal sha256 of bytes in memory."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can always be printed: bytes that are not UTF-8 become backslash escapes."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+

@@ -1,0 +1,140 @@
+"""Labelled images: what they are, wherever they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from leepfrog.errors import DataSetError, ImageError
+from leepfrog.files import printable
+from leepfrog.images.decode import decode
+
+Digest = bytes
+"""The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
+
+
+class LabelledImage(Protocol):
+    """One image of a set."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def digest(self) -> Digest:
+        """Hash of the content; raises ImageError when it cannot be read."""
+
+    def load(self) -> tuple[Digest, Image.Image]:
+        """The content's hash and the decoded RGB image; raises ImageError."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileImage:
+    """An image file."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The path, always printable."""
+        return printable(self.path)
+
+    def _read(self) -> bytes:
+        try:
+            return Path(self.path).read_bytes()
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror or error}") from None
+
+    def digest(self) -> Digest:
+        """Hash of the file's bytes."""
+        return hashlib.sha256(self._read()).digest()
+
+    def load(self) -> tuple[Digest, Image.Image]:
+        """Read the file once, for both the hash and the pixels."""
+        content = self._read()
+        return hashlib.sha256(content).digest(), decode(content)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArrayImage:
+    """An image already decoded, [H, W, 3] uint8."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+    def digest(self) -> Digest:
+        """Hash of shape and pixels."""
+        header = f"array {self.pixels.shape}".encode()
+        return hashlib.sha256(header + self.pixels.tobytes()).digest()
+
+    def load(self) -> tuple[Digest, Image.Image]:
+        """The pixels as an image."""
+        return self.digest(), Image.fromarray(self.pixels)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Labelled images.
+
+    Attributes:
+        name: where they come from, for messages and results.
+        classes: class names; labels index them.
+        images: N images.
+        labels: [N] int64 in 0..len(classes)-1.
+        notes: what was odd about the set and what was done about it, one sentence each.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: Sequence[LabelledImage]
+    labels: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def from_arrays(cls, images: Sequence[ArrayLike] | NDArray[np.uint8], labels: ArrayLike) -> ImageSet:
+        """A set of decoded images, for callers that hold pixels rather than files.
+
+        Args:
+            images: N arrays, each [H, W, 3] or [H, W] uint8; sizes may differ.
+            labels: N labels, integers or strings.
+
+        Raises:
+            DataSetError: not uint8, wrong shape, lengths that differ, fewer than two classes.
+        """
+        names, indices = np.unique(np.asarray(labels), return_inverse=True)
+        if len(images) != len(indices):
+            raise DataSetError(f"{len(images)} images but {len(indices)} labels")
+        held = []
+        for i, image in enumerate(images):
+            pixels = np.asarray(image)
+            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+                raise DataSetError(
+                    f"image {i} is {pixels.dtype} {list(pixels.shape)}; it must be uint8 [H, W, 3] or [H, W]"
+                )
+            if pixels.ndim == 2:
+                pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+            held.append(ArrayImage(f"image {i}", np.ascontiguousarray(pixels)))
+        classes = tuple(str(name) for name in names)
+        check_classes(classes, "the arrays")
+        return cls("arrays", classes, held, indices.astype(np.int64))
+
+
+def check_classes(classes: Sequence[str], where: str) -> None:
+    """Refuse sets on which every model would score the same.
+
+    Raises:
+        DataSetError: fewer than two classes.
+    """
+    if not classes:
+        raise DataSetError(f"{where}: no classes with images in them")
+    if len(classes) == 1:
+        raise DataSetError(f"{where}: only one class with images ({classes[0]!r}); ranking needs at least two")

@@ -1,0 +1,89 @@
+"""From a file's bytes to an upright RGB image, with what trips naive readers handled on purpose.
+
+1. Only formats that Pillow decodes by itself are opened; none that starts another program.
+2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there.
+3. EXIF orientation is applied.
+4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
+5. 16-bit greys are scaled to 8 bits; a bare conversion would clip everything above 255 to white.
+6. Float greys are taken as 0..1 or, if they exceed 1, as 0..255.
+7. Of an animation, the first frame is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from leepfrog.errors import ImageError
+
+# Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+# Part of every cache key: raise it when the pixels that come out for the same bytes change.
+PIPELINE_VERSION = 1
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode an image file held in memory to mode RGB, upright.
+
+    Raises:
+        ImageError: the bytes are no supported image, broken, or too large; the message is the reason alone.
+    """
+    if not content:
+        raise ImageError("empty file (0 bytes)")
+    if content.startswith(b"version https://git-lfs"):
+        raise ImageError("a Git LFS pointer, not the image (run git lfs pull)")
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and image.width * image.height > limit:
+                raise ImageError(f"{image.width} x {image.height} pixels, above the limit of {limit:,}")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return _to_rgb(upright)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("not an image that can be read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
+    except Exception as error:
+        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError, MemoryError).
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"broken image: {reason}") from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()  # Image.open(formats=...) fails on a format whose plugin is not loaded, and some builds lack AVIF
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _from_grey(np.clip(np.asarray(image, dtype=np.int64), 0, 65535) / 257.0)
+    if image.mode == "F":
+        return _from_float(np.asarray(image, dtype=np.float64))
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_float(values: np.ndarray) -> Image.Image:
+    if not np.isfinite(values).all():
+        raise ImageError("float image with NaN or infinity")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 255:
+        raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 are understood")
+    return _from_grey(values * 255.0 if high <= 1 else values)
+
+
+def _from_grey(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(values).astype(np.uint8), mode="L").convert("RGB")

@@ -1,0 +1,132 @@
+"""From a decoded image to what a model takes, as the model's own metadata says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from leepfrog.errors import ModelError
+from leepfrog.kernels.pixels import normalise_into
+
+Pixels = NDArray[np.uint8]
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessSpec:
+    """How one model wants its images: resize, cut the centre, then (pixel / 255 - mean) / std.
+
+    Attributes:
+        input_size: (height, width) that the model takes, in pixels.
+        resize_size: (height, width) before the centre is cut out; at least `input_size`.
+        resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (for a square, the shorter side becomes
+            that long); "stretch" resizes to exactly `resize_size`.
+        interpolation: a key of INTERPOLATIONS; always antialiased, as Pillow does it.
+        mean, std: a number for each channel, for pixels scaled to 0..1, in the order the model sees the channels.
+        channel_order: "rgb" or "bgr".
+    """
+
+    input_size: tuple[int, int]
+    resize_size: tuple[int, int]
+    resize_mode: Literal["cover", "stretch"] = "cover"
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be carried out; the values may come from a stranger's file."""
+        sizes = (*self.input_size, *self.resize_size)
+        if any(type(s) is not int or not 1 <= s <= 16384 for s in sizes):
+            raise ModelError(f"preprocessing sizes must be whole numbers from 1 to 16384, not {list(sizes)}")
+        if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
+            raise ModelError(f"resize_size {list(self.resize_size)} is smaller than input_size {list(self.input_size)}")
+        if self.resize_mode not in ("cover", "stretch"):
+            raise ModelError(f"resize_mode {self.resize_mode!r} is unknown; cover or stretch")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ModelError(f"interpolation {self.interpolation!r} is unknown; one of {', '.join(INTERPOLATIONS)}")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(math.isfinite(v) for v in values):
+                raise ModelError(f"{name} must be three finite numbers, not {list(values)}")
+        if any(v == 0 for v in self.std):
+            raise ModelError("std must not be 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The specification as JSON-ready values; `from_dict` reads it back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PreprocessSpec:
+        """Read what `as_dict` wrote.
+
+        Raises:
+            ModelError: a field is missing, unknown or not of its kind.
+        """
+        try:
+            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**fields)
+        except (TypeError, AttributeError) as error:
+            raise ModelError(f"preprocessing is not understood: {error}") from error
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """What decides the pixels; models that agree on it share one resize."""
+        return self.input_size, self.resize_size, self.resize_mode, self.interpolation
+
+
+def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
+    """The centre of the resized image, [H, W, 3] uint8 in RGB order.
+
+    Only the part that survives the crop is resized: sampling positions and filter are those of a full resize
+    followed by a crop, so the two differ by intermediate rounding alone (a grey level here and there).
+    """
+    width, height = image.size
+    to_height, to_width = _resized_size(width, height, spec)
+    crop_height, crop_width = spec.input_size
+    top, left = round((to_height - crop_height) / 2), round((to_width - crop_width) / 2)
+    across, down = width / to_width, height / to_height
+    box = (
+        left * across,
+        top * down,
+        min((left + crop_width) * across, width),
+        min((top + crop_height) * down, height),
+    )
+    resized = image.resize((crop_width, crop_height), INTERPOLATIONS[spec.interpolation], box=box)
+    return np.asarray(resized)
+
+
+def normalise(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32: (pixel / 255 - mean) / std, a table look-up a channel."""
+    levels = np.arange(256, dtype=np.float64) / 255.0
+    table = np.stack([(levels - m) / s for m, s in zip(spec.mean, spec.std, strict=True)]).astype(np.float32)
+    source = np.array([0, 1, 2] if spec.channel_order == "rgb" else [2, 1, 0])
+    batch = np.empty((len(crops), 3, *spec.input_size), np.float32)
+    normalise_into(crops, table, source, batch)
+    return batch
+
+
+def _resized_size(width: int, height: int, spec: PreprocessSpec) -> tuple[int, int]:
+    to_height, to_width = spec.resize_size
+    if spec.resize_mode == "stretch":
+        return to_height, to_width
+    # Integer arithmetic: the side that does not decide is rounded down, as torchvision and timm do.
+    if to_width * height >= to_height * width:
+        return max(to_height, to_width * height // width), to_width
+    return to_height, max(to_width, to_height * width // height)

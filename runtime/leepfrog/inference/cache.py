@@ -1,0 +1,183 @@
+"""Model outputs kept on disk, keyed by content, so that no image passes the same model twice.
+
+One folder a key: the hash of everything besides the image that decides the output (`cache_key`). In it lie shards, each a
+`.npy` file whose rows hold an image's digest, its probs and its features. A shard's name is the hash of its bytes, so a
+damaged one is noticed; it is written whole or not at all, so a killed run keeps what it had finished, and two processes
+can fill one cache (the worst that happens is an image computed twice).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import PIL
+from numpy.typing import NDArray
+
+from leepfrog import paths
+from leepfrog.errors import MachineError
+from leepfrog.files import printable, write_whole
+from leepfrog.images.dataset import Digest
+from leepfrog.images.decode import PIPELINE_VERSION
+from leepfrog.inference.device import PROVIDERS
+from leepfrog.inference.model import ModelFile
+
+CACHE_FORMAT = 1
+ROWS_PER_SHARD = 256
+
+Records = NDArray[np.void]
+Notice = Callable[[str], None]
+
+
+def cache_key(model: ModelFile, device: str) -> str:
+    """Hash of all that decides a model's output for an image, besides the image."""
+    parts = [
+        CACHE_FORMAT,
+        model.sha256,
+        model.metadata.preprocess.as_dict(),
+        PIPELINE_VERSION,
+        PIL.__version__,
+        onnxruntime.__version__,
+        PROVIDERS[device],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Outputs of some images of a set, [n] each: their positions in the set, probs [n, Z], features [n, D]."""
+
+    positions: NDArray[np.int64]
+    probs: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+class OutputCache:
+    """The outputs of one model on one kind of device.
+
+    Where the folder cannot be written, outputs are kept in memory for this run and `notice` is told once.
+    """
+
+    def __init__(self, model: ModelFile, device: str, notice: Notice) -> None:
+        """Open the cache and index what is there; damaged shards are deleted and told of."""
+        self.folder = paths.inference() / cache_key(model, device)
+        self._name = model.name
+        self._notice = notice
+        self._shards: list[Records] = []
+        self._where: dict[Digest, tuple[int, int]] = {}
+        self._waiting: list[tuple[Digest, NDArray[np.float32], NDArray[np.float32]]] = []
+        self._lock = threading.Lock()
+        self._writable = True
+        for path in sorted(self.folder.glob("*.npy")):
+            shard = self._read_shard(path)
+            if shard is not None:
+                self._index(shard)
+
+    def __contains__(self, digest: Digest) -> bool:
+        return digest in self._where
+
+    def add(self, digests: Iterable[Digest], probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
+        """Add a batch: probs [n, Z], features [n, D]. Safe to call from several threads."""
+        with self._lock:
+            self._waiting.extend(zip(digests, probs, features, strict=True))
+            if len(self._waiting) >= ROWS_PER_SHARD:
+                self._flush()
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        with self._lock:
+            self._flush()
+
+    def rows(self, positions: Mapping[Digest, list[int]]) -> Iterator[Rows]:
+        """The outputs for images of a set, shard by shard; an image that occurs more than once comes more than once.
+
+        Args:
+            positions: where in the set each image stands.
+        """
+        chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
+        for digest, occurrences in positions.items():
+            found = self._where.get(digest)
+            if found is not None:
+                rows, places = chosen[found[0]]
+                rows.extend([found[1]] * len(occurrences))
+                places.extend(occurrences)
+        for shard, (rows, places) in zip(self._shards, chosen, strict=True):
+            if rows:
+                taken = shard[rows]
+                yield Rows(
+                    np.array(places, np.int64),
+                    np.ascontiguousarray(taken["probs"]),
+                    np.ascontiguousarray(taken["features"]),
+                )
+
+    def timing(self, threads: int) -> float | None:
+        """Seconds an image at batch 1 as measured earlier with as many threads, None if never."""
+        try:
+            return float(json.loads(self._timing_path(threads).read_text())["seconds_per_image"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_timing(self, threads: int, seconds: float) -> None:
+        """Keep a measured time for later runs."""
+        self._write(self._timing_path(threads), json.dumps({"seconds_per_image": seconds}).encode())
+
+    def _timing_path(self, threads: int) -> Path:
+        return self.folder / f"timing-{threads}-threads.json"
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        _, probs, features = self._waiting[0]
+        kind = np.dtype([("digest", "V32"), ("probs", "<f4", probs.shape), ("features", "<f4", features.shape)])
+        records = np.empty(len(self._waiting), kind)
+        for record, (digest, probs, features) in zip(records, self._waiting, strict=True):
+            record["digest"], record["probs"], record["features"] = np.void(digest), probs, features
+        self._waiting.clear()
+        stream = io.BytesIO()
+        np.save(stream, records, allow_pickle=False)
+        content = stream.getvalue()
+        path = self.folder / f"{_shard_name(content)}.npy"
+        written = self._write(path, content)
+        self._index(np.load(path, mmap_mode="r", allow_pickle=False) if written else records)
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        if self._writable:
+            try:
+                write_whole(path, content)
+            except MachineError as error:
+                self._writable = False
+                self._notice(f"outputs of {self._name} are not cached, the next run computes them again: {error}")
+        return self._writable
+
+    def _read_shard(self, path: Path) -> Records | None:
+        try:
+            content = path.read_bytes()
+            if _shard_name(content) != path.stem:
+                raise ValueError("its content does not match its name")
+            shard: Records = np.load(path, mmap_mode="r", allow_pickle=False)
+            if shard.dtype.names != ("digest", "probs", "features"):
+                raise ValueError("it holds something else")
+            return shard
+        except (OSError, ValueError, EOFError) as error:
+            self._notice(f"cache entry {printable(path)} is damaged ({error}); its images are computed again")
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+
+    def _index(self, shard: Records) -> None:
+        number = len(self._shards)
+        self._shards.append(shard)
+        for row, digest in enumerate(shard["digest"].tolist()):
+            self._where.setdefault(digest, (number, row))
+
+
+def _shard_name(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

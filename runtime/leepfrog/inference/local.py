@@ -1,0 +1,74 @@
+"""The scoring models on this machine, and what a user may call them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from leepfrog import paths
+from leepfrog.errors import ModelError, UsageError
+from leepfrog.files import printable
+from leepfrog.inference.model import ModelFile
+
+
+def exported() -> dict[str, Path]:
+    """Model files in the models folder, by file name without `.onnx`."""
+    return {path.stem: path for path in sorted(paths.models().glob("*.onnx"))}
+
+
+def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
+    """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
+
+    Args:
+        wanted: each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a source that a model
+            there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty: all that is
+            exported.
+
+    Raises:
+        UsageError: nothing goes by that name.
+        ModelError: a file is broken or not exported by leepfrog.
+    """
+    local = exported()
+    if not wanted and not local:
+        raise UsageError(
+            "no models are exported yet: leepfrog zoo pull fetches the starter set, leepfrog export adds your own"
+        )
+    chosen: dict[str, ModelFile] = {}
+    for path in _paths(wanted, local) if wanted else local.values():
+        model = ModelFile.read(path)
+        chosen.setdefault(model.sha256, model)
+    return list(chosen.values())
+
+
+def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Path]:
+    for entry in wanted:
+        text, path = str(entry), Path(entry)
+        if path.is_dir():
+            inside = sorted(path.glob("*.onnx"))
+            if not inside:
+                raise UsageError(f"{printable(path)}: no .onnx files in this folder")
+            yield from inside
+        elif matching := fnmatch.filter(local, text):
+            yield from (local[name] for name in matching)
+        elif path.suffix == ".onnx" and ":" not in text:
+            yield path
+        elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
+            yield from from_source
+        else:
+            known = ", ".join(local) or "none yet"
+            how = f"leepfrog export {text}" if ":" in text else f"leepfrog zoo pull {text}"
+            raise UsageError(f"no exported model is called {text!r} (there are: {known}); to add it: {how}")
+
+
+def _without_folder(source: str) -> str:
+    """An exported file remembers the name of the file it was made from, not the folder, which is nobody's business."""
+    scheme, _, rest = source.partition(":")
+    return f"onnx:{Path(rest).name}" if scheme == "onnx" else source
+
+
+def _source(path: Path) -> str:
+    try:
+        return ModelFile.read(path).metadata.source
+    except ModelError:
+        return ""

@@ -1,0 +1,78 @@
+"""The contract between exporter and runtime: what a scoring model's `metadata_props` say, under keys `leepfrog.*`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from leepfrog.errors import ModelError
+from leepfrog.images.preprocess import PreprocessSpec
+
+PREFIX = "leepfrog."
+FORMAT_VERSION = 1
+
+IMAGE_INPUT = "image"
+PROBS_OUTPUT = "probs"
+FEATURES_OUTPUT = "features"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMetadata:
+    """Everything needed to use a scoring model, carried by the file itself.
+
+    Attributes:
+        name: the model's name in the zoo.
+        source: where it came from, as `leepfrog export` takes it.
+        preprocess: what its images need.
+        labels: names of its source classes in output order; empty when not known.
+        licence: licence of the weights; "" when not known.
+        n_parameters: numbers in the weights, batch-norm statistics not counted.
+        top1: published ImageNet top-1 accuracy in percent, None where none is known.
+        weights_sha256: hash of the weights that it was made from.
+        parity: what the export's check measured (see leepfrog_exporter.parity).
+    """
+
+    name: str
+    source: str
+    preprocess: PreprocessSpec
+    labels: tuple[str, ...] = ()
+    licence: str = ""
+    n_parameters: int = 0
+    top1: float | None = None
+    weights_sha256: str = ""
+    parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_props(self) -> dict[str, str]:
+        """Metadata as `metadata_props`: JSON text by key."""
+        values = {**vars(self), "preprocess": self.preprocess.as_dict(), "format_version": FORMAT_VERSION}
+        return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str]) -> ModelMetadata:
+        """Read what `to_props` wrote.
+
+        Raises:
+            ModelError: no leepfrog metadata, a newer format, or values that are not understood.
+        """
+        own = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
+        if "format_version" not in own:
+            raise ModelError("not a scoring model yet")
+        try:
+            values = {key: json.loads(text) for key, text in own.items()}
+        except ValueError as error:
+            raise ModelError(f"metadata is not JSON: {error}") from None
+        version = values.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"metadata has format {version}, this leepfrog reads {FORMAT_VERSION}; export it again or upgrade"
+            )
+        known = {field.name for field in dataclasses.fields(cls)}
+        try:
+            fields = {key: value for key, value in values.items() if key in known}
+            fields["preprocess"] = PreprocessSpec.from_dict(values["preprocess"])
+            fields["labels"] = tuple(str(label) for label in values.get("labels", ()))
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"metadata is incomplete: {error}") from None

@@ -1,0 +1,154 @@
+"""Pass images through models: each image is decoded once for all of them, decoding overlaps inference, memory is bounded.
+
+Two pools of threads work side by side. Decoders read, decode and resize; lanes run whole batches. On a CPU a lane is one
+thread with one model run at a time, and there is a lane a core: for networks of this size that beats sharing every
+operator among the cores, and a lane never waits at another's barrier while a decoder holds a core.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import ImageError
+from leepfrog.images.dataset import Digest, LabelledImage
+from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop
+from leepfrog.inference.cache import OutputCache
+from leepfrog.inference.model import Session
+
+# On a CPU small batches stay in its caches and waste nothing; a GPU wants more at once.
+BATCH_SIZES = {"cpu": 4, "cuda": 64}
+
+Crops = dict[tuple[object, ...], Pixels]
+Advance = Callable[[int], None]
+
+
+@dataclasses.dataclass
+class Job:
+    """A model, the images that it has not seen (positions in the set), and where its outputs go."""
+
+    session: Session
+    cache: OutputCache
+    needed: Collection[int]
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """What the model's images need."""
+        return self.session.model.metadata.preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """How inference is laid out: `count` runs at a time, each with `threads` threads and batches of `batch_size`."""
+
+    count: int
+    threads: int
+    batch_size: int
+
+    @classmethod
+    def plan(cls, device: str, threads: int) -> Lanes:
+        """A lane a core up to eight, beyond which memory for activations would grow without much gain."""
+        count = min(threads, 8) if device == "cpu" else 1
+        return cls(count, max(1, threads // count), BATCH_SIZES[device])
+
+
+def stream(
+    jobs: Sequence[Job],
+    images: Sequence[LabelledImage],
+    digests: Sequence[Digest],
+    lanes: Lanes,
+    decoders: int,
+    advance: Advance,
+) -> dict[int, str]:
+    """Run every job on the images that it needs and put the outputs into the jobs' caches.
+
+    Args:
+        jobs: what is to be run.
+        images, digests: the set, and the hashes that its images had when they were looked at first.
+        lanes: how inference is laid out.
+        decoders: threads that decode.
+        advance: told of each number of (image, model) pairs finished.
+
+    Returns:
+        Reasons of the images that could not be decoded, by position.
+
+    Raises:
+        ModelError: a model fails; what was finished before is in the caches all the same.
+    """
+    geometries = {job.spec.geometry: job.spec for job in jobs}
+    wanted = sorted(set().union(*(job.needed for job in jobs)))
+    bad: dict[int, str] = {}
+    decoding: deque[tuple[int, Future[Crops]]] = deque()
+    running: set[Future[None]] = set()
+    ready: list[tuple[int, Crops]] = []
+
+    def prepare(position: int) -> Crops:
+        digest, image = images[position].load()
+        if digest != digests[position]:
+            raise ImageError("changed while it was being read")
+        return {key: resize_and_crop(image, spec) for key, spec in geometries.items()}
+
+    def infer(job: Job, batch: list[tuple[int, Pixels]]) -> None:
+        crops = np.stack([pixels for _, pixels in batch])
+        probs, features = job.session.run(normalise(crops, job.spec), lambda row: images[batch[row][0]].name)
+        job.cache.add([digests[position] for position, _ in batch], probs, features)
+        advance(len(batch))
+
+    def dispatch() -> None:
+        nonlocal running
+        for job in jobs:
+            batch = [(position, crops[job.spec.geometry]) for position, crops in ready if position in job.needed]
+            if batch:
+                running.add(inferring.submit(infer, job, batch))
+        ready.clear()
+        while len(running) > 2 * max(lanes.count, len(jobs)):
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+
+    with ThreadPoolExecutor(decoders) as preparing, ThreadPoolExecutor(lanes.count) as inferring:
+        try:
+            ahead = iter(wanted)
+            exhausted = False
+            while decoding or not exhausted:
+                while not exhausted and len(decoding) < 2 * decoders + lanes.batch_size:
+                    position = next(ahead, None)
+                    if position is None:
+                        exhausted = True
+                    else:
+                        decoding.append((position, preparing.submit(prepare, position)))
+                if decoding:
+                    position, prepared = decoding.popleft()
+                    try:
+                        ready.append((position, prepared.result()))
+                    except ImageError as error:
+                        bad[position] = str(error)
+                        advance(sum(position in job.needed for job in jobs))
+                if len(ready) == lanes.batch_size:
+                    dispatch()
+            dispatch()
+            for inferred in running:
+                inferred.result()
+        finally:
+            preparing.shutdown(wait=False, cancel_futures=True)
+            inferring.shutdown(wait=True, cancel_futures=True)
+            for job in jobs:
+                job.cache.flush()
+    return bad
+
+
+def seconds_per_image(session: Session, sample: NDArray[np.float32], repeats: int = 5) -> float:
+    """Median seconds of a run on one image [1, 3, H, W] after a warm-up run."""
+    session.run(sample)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        session.run(sample)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))

@@ -1,0 +1,84 @@
+"""Kernels of LEEP. Shapes: probs [N, Z] float32 or float64, labels [N] int64 in 0..C-1, joint [C, Z] float64.
+
+`joint` is kept unnormalised (the sum of probabilities, not their mean), so that shards add up. Its `joint_low`
+holds what rounding took from `joint`: leave-one-out LEEP subtracts a sample's own mass again, and where that sample
+is nearly all there is, only the exact sum survives the subtraction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.kernels.jit import kernel
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@kernel(exact_order=True)
+def add_joint(probs: NDArray[np.floating], labels: Labels, joint: Floats, joint_low: Floats) -> None:
+    """Add probs [N, Z] to the rows labels [N] of joint + joint_low [C, Z], by Knuth's error-free TwoSum."""
+    for i in range(probs.shape[0]):
+        total = joint[labels[i]]
+        low = joint_low[labels[i]]
+        for z in range(probs.shape[1]):
+            p = np.float64(probs[i, z])
+            a = total[z]
+            s = a + p
+            p_part = s - a
+            low[z] += (a - (s - p_part)) + (p - p_part)
+            total[z] = s
+
+
+@kernel(exact_order=True)
+def merge(total: Floats, low: Floats, other: Floats, other_low: Floats) -> None:
+    """total + low [K] += other + other_low [K], error-free in the leading parts."""
+    for k in range(total.shape[0]):
+        a = total[k]
+        b = other[k]
+        s = a + b
+        b_part = s - a
+        low[k] += ((a - (s - b_part)) + (b - b_part)) + other_low[k]
+        total[k] = s
+
+
+@kernel()
+def log_likelihood(probs: NDArray[np.floating], labels: Labels, conditional: Floats, out: Floats) -> None:
+    """out [N] = log sum_z conditional[labels[i], z] * probs[i, z]."""
+    for i in range(probs.shape[0]):
+        row = conditional[labels[i]]
+        likelihood = 0.0
+        for z in range(probs.shape[1]):
+            likelihood += row[z] * probs[i, z]
+        out[i] = math.log(likelihood)
+
+
+@kernel()
+def loo_likelihood(
+    probs: NDArray[np.floating],
+    labels: Labels,
+    joint: Floats,
+    joint_low: Floats,
+    mass: Floats,
+    mass_low: Floats,
+    out: Floats,
+) -> None:
+    """out [N] = sum_z p * (joint[y, z] - p) / (mass[z] - p) with p = probs[i, z], over the z where both are positive.
+
+    mass + mass_low [Z] is the sum of joint + joint_low over classes. The ratio is at most 1 in exact arithmetic and is
+    held there.
+    """
+    for i in range(probs.shape[0]):
+        own = joint[labels[i]]
+        own_low = joint_low[labels[i]]
+        likelihood = 0.0
+        for z in range(probs.shape[1]):
+            p = np.float64(probs[i, z])
+            left = (own[z] - p) + own_low[z]
+            all_left = (mass[z] - p) + mass_low[z]
+            if left > 0.0 and all_left > 0.0:
+                likelihood += p * min(left / all_left, 1.0)
+        out[i] = likelihood

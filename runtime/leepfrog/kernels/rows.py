@@ -1,0 +1,24 @@
+"""One pass over the rows of a matrix, for the checks that the callers make."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.kernels.jit import kernel
+
+
+@kernel()
+def sums_and_negatives(
+    probs: NDArray[np.floating], sums: NDArray[np.float64], negatives: NDArray[np.int64]
+) -> None:
+    """sums [N] = row sums of probs [N, Z] (NaN and infinity pass through); negatives [N] = entries below 0."""
+    for i in range(probs.shape[0]):
+        total = 0.0
+        below = 0
+        for z in range(probs.shape[1]):
+            p = np.float64(probs[i, z])
+            total += p
+            below += p < 0.0
+        sums[i] = total
+        negatives[i] = below

@@ -1,0 +1,247 @@
+"""Rank models on a labelled set of images."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import PIL
+
+from leepfrog import __version__
+from leepfrog.errors import DataSetError, ImageError, UsageError
+from leepfrog.images.dataset import Digest, ImageSet, check_classes
+from leepfrog.images.find import find_images
+from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.inference.cache import OutputCache
+from leepfrog.inference.device import PROVIDERS, available_threads, providers
+from leepfrog.inference.local import find_models
+from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.stream import Job, Lanes, seconds_per_image, stream
+from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
+from leepfrog.scores.leep import JointMass, Shard, leep, leep_loo, leep_scores
+
+# Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
+WAVE_BYTES = 1 << 30
+
+SCORES = ("leep_loo", "leep")
+
+
+@dataclasses.dataclass
+class _Hashed:
+    """The set's images by content."""
+
+    digests: list[Digest]
+    positions: dict[Digest, list[int]]
+    unreadable: dict[int, str]
+
+
+def rank(
+    data: ImageSet | str | Path,
+    models: Sequence[str | Path] = (),
+    *,
+    by: str = "leep_loo",
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Rank models by how well they are expected to transfer to labelled images, without training anything.
+
+    Args:
+        data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
+        models: names, wildcards, sources or files (see `find_models`); empty for all exported models.
+        by: the score that decides the order, "leep_loo" or "leep".
+        device: "cpu" or "cuda".
+        threads: cores to use; None for all that this process may use.
+        strict: make a bad image an error rather than skip it.
+        progress: who is told how far the work is.
+
+    Returns:
+        Ranking, best model first. Outputs are cached by content: a second run on the same images takes no inference.
+
+    Raises:
+        UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
+    """
+    if by not in SCORES:
+        raise UsageError(f"score {by!r} is unknown; one of {', '.join(SCORES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
+    providers(device)  # fail before any work where the device is absent
+    progress = progress or Silent()
+    threads = threads or available_threads()
+    chosen = find_models(models)
+    images = data if isinstance(data, ImageSet) else find_images(data)
+    warming = threading.Thread(target=_warm_up, daemon=True)
+    warming.start()
+
+    progress.start("hashing", len(images))
+    hashed = _hash(images, threads, progress)
+    if strict:
+        _refuse(images, hashed.unreadable)
+    caches = [OutputCache(model, device, progress.notice) for model in chosen]
+    missing = [{at[0] for digest, at in hashed.positions.items() if digest not in cache} for cache in caches]
+    timings = [cache.timing(threads) for cache in caches]
+    bad = dict(hashed.unreadable)
+    if any(missing):
+        progress.start(f"inference, {len(chosen)} models", sum(map(len, missing)))
+        for wave in _waves(chosen, missing):
+            lanes = Lanes.plan(device, threads)
+            jobs = [Job(Session(chosen[i], device, lanes.threads), caches[i], missing[i]) for i in wave]
+            found = stream(jobs, images.images, hashed.digests, lanes, threads, progress.advance)
+            for first, reason in found.items():
+                bad.update(dict.fromkeys(hashed.positions[hashed.digests[first]], reason))
+    if strict:
+        _refuse(images, bad)
+    labels, kept = images.labels, np.ones(len(images), bool)
+    kept[list(bad)] = False
+    counts = np.bincount(labels[kept], minlength=len(images.classes))
+    check_classes([name for name, n in zip(images.classes, counts, strict=True) if n], images.name)
+
+    warming.join()
+    rows = []
+    for i, (model, cache) in enumerate(zip(chosen, caches, strict=True)):
+        seconds = timings[i]
+        if seconds is None:
+            seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
+            cache.keep_timing(threads, seconds)
+        rows.append(_row(model, cache, hashed, images, seconds, len(missing[i])))
+    rows.sort(key=lambda row: -row.scores[by].value)
+    return Ranking(
+        data=images.name,
+        classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
+        n_images=int(kept.sum()),
+        skipped=tuple(SkippedImage(images.images[i].name, bad[i]) for i in sorted(bad)),
+        notes=(*images.notes, *_notes(images, hashed, counts)),
+        ranked_by=by,
+        models=tuple(dataclasses.replace(row, rank=n) for n, row in enumerate(rows, start=1)),
+        environment=_environment(device, threads),
+    )
+
+
+def _hash(images: ImageSet, threads: int, progress: Progress) -> _Hashed:
+    def digest(position: int) -> Digest | ImageError:
+        try:
+            return images.images[position].digest()
+        except ImageError as error:
+            return error
+
+    hashed = _Hashed([], {}, {})
+    with ThreadPoolExecutor(threads) as pool:
+        for position, found in enumerate(pool.map(digest, range(len(images)))):
+            if isinstance(found, ImageError):
+                hashed.unreadable[position] = str(found)
+                hashed.digests.append(b"")
+            else:
+                hashed.digests.append(found)
+                hashed.positions.setdefault(found, []).append(position)
+            progress.advance(1)
+    return hashed
+
+
+def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator[list[int]]:
+    """Models that have images to see, in groups whose files together stay below WAVE_BYTES."""
+    wave: list[int] = []
+    for i, model in enumerate(models):
+        if not missing[i]:
+            continue
+        if wave and sum(models[j].size for j in wave) + model.size > WAVE_BYTES:
+            yield wave
+            wave = []
+        wave.append(i)
+    if wave:
+        yield wave
+
+
+def _row(
+    model: ModelFile, cache: OutputCache, hashed: _Hashed, images: ImageSet, seconds: float, n_inferred: int
+) -> RankedModel:
+    widths = []
+
+    def shards() -> Iterator[Shard]:
+        for rows in cache.rows(hashed.positions):
+            widths.append((rows.probs.shape[1], rows.features.shape[1]))
+            yield rows.probs, images.labels[rows.positions]
+
+    mass: JointMass | None = None
+    for probs, labels in shards():
+        mass = mass or JointMass.empty(len(images.classes), probs.shape[1])
+        mass.add(probs, labels)
+    if mass is None:
+        raise DataSetError(f"{images.name}: no image could be used")
+    plain, held_out = leep_scores(mass, shards())
+    n_source, n_features = widths[0]
+    return RankedModel(
+        rank=0,
+        name=model.name,
+        source=model.metadata.source,
+        licence=model.metadata.licence,
+        path=str(model.path),
+        sha256=model.sha256,
+        scores={"leep": plain, "leep_loo": held_out},
+        n_source=n_source,
+        n_features=n_features,
+        n_parameters=model.metadata.n_parameters,
+        top1=model.metadata.top1,
+        size_bytes=model.size,
+        seconds_per_image=seconds,
+        n_inferred=n_inferred,
+    )
+
+
+def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, position: int) -> float:
+    """Time a model on one real image, alone on the machine and with all threads, as it would run on the device."""
+    spec = model.metadata.preprocess
+    _, image = images.images[position].load()
+    return seconds_per_image(Session(model, device, threads), normalise(resize_and_crop(image, spec)[None], spec))
+
+
+def _notes(images: ImageSet, hashed: _Hashed, counts: np.ndarray) -> Iterator[str]:
+    repeated = [at for at in hashed.positions.values() if len(at) > 1]
+    if repeated:
+        extra = sum(len(at) - 1 for at in repeated)
+        yield f"{extra} image(s) are copies of another image in the set and count again"
+    torn = [at for at in repeated if len({int(images.labels[i]) for i in at}) > 1]
+    if torn:
+        names = " and ".join(images.images[i].name for i in torn[0][:2])
+        yield f"{len(torn)} image(s) appear in more than one class, for example {names}"
+    once = [name for name, n in zip(images.classes, counts, strict=True) if n == 1]
+    if once:
+        yield f"{len(once)} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+    lost = [name for name, n in zip(images.classes, counts, strict=True) if n == 0]
+    if lost:
+        yield f"no image of {', '.join(lost[:5])} could be used"
+
+
+def _refuse(images: ImageSet, bad: dict[int, str]) -> None:
+    for position, reason in sorted(bad.items()):
+        raise ImageError(f"{images.images[position].name}: {reason} ({len(bad)} bad image(s) in all)")
+
+
+def _environment(device: str, threads: int) -> dict[str, Any]:
+    return {
+        "leepfrog": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "provider": PROVIDERS[device],
+        "threads": threads,
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def _warm_up() -> None:
+    """Compile the scores' kernels, or load them from Numba's cache, while images decode."""
+    probs, labels = np.full((4, 2), 0.5, np.float32), np.array([0, 0, 1, 1])
+    warm: list[Callable[..., object]] = [leep, leep_loo]
+    for score in warm:
+        score(probs, labels)

@@ -1,0 +1,79 @@
+"""What a ranking says, as frozen data that turn into JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from leepfrog.scores.score import Score
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedModel:
+    """One model's row.
+
+    Attributes:
+        rank: 1 is best.
+        name, source, licence, path, sha256: which model.
+        scores: score by name.
+        n_source, n_features: Z and D.
+        n_parameters: numbers in the weights.
+        top1: published ImageNet top-1 in percent, if known.
+        size_bytes: the ONNX file's size.
+        seconds_per_image: median time of a run on one image, all threads, preprocessing not counted.
+        n_inferred: images that passed the model in this run; the others came from the cache.
+    """
+
+    rank: int
+    name: str
+    source: str
+    licence: str
+    path: str
+    sha256: str
+    scores: dict[str, Score]
+    n_source: int
+    n_features: int
+    n_parameters: int
+    top1: float | None
+    size_bytes: int
+    seconds_per_image: float
+    n_inferred: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SkippedImage:
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Models by how well they are expected to transfer, best first.
+
+    Attributes:
+        data: where the images came from.
+        classes: images used, by class.
+        n_images: images used.
+        skipped: images left out.
+        notes: what was odd and what was done about it.
+        ranked_by: the score that decides the order.
+        models: the rows.
+        environment: versions, provider and threads.
+    """
+
+    data: str
+    classes: dict[str, int]
+    n_images: int
+    skipped: tuple[SkippedImage, ...]
+    notes: tuple[str, ...]
+    ranked_by: str
+    models: tuple[RankedModel, ...]
+    environment: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ranking as JSON-ready values, with its schema's version."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}

@@ -1,0 +1,73 @@
+"""What scores ask of the arrays that they are given. A wrong array is an error, never a number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leepfrog.errors import ArrayError
+from leepfrog.kernels.rows import sums_and_negatives
+
+# A float32 softmax over 20,000 classes sums to 1 within about 1e-5; anything worse is no softmax.
+ROW_SUM_TOLERANCE = 1e-3
+
+
+def checked_probs(probs: ArrayLike) -> NDArray[np.floating]:
+    """Probabilities [N, Z] as they are, if every row is a distribution over at least two source classes.
+
+    Raises:
+        ArrayError: wrong shape or dtype, no rows, NaN, infinite or negative entries, rows that do not sum to 1.
+    """
+    array = np.asarray(probs)
+    if array.dtype == object:
+        raise ArrayError("probs holds Python objects; give a float32 or float64 array [N, Z]")
+    if array.ndim != 2:
+        raise ArrayError(f"probs has shape {list(array.shape)}; it must be [N, Z]: images by source classes")
+    if array.dtype == np.float16:
+        raise ArrayError("probs is float16, which rounds small probabilities to 0; take the softmax in float32")
+    if array.dtype not in (np.float32, np.float64):
+        raise ArrayError(f"probs has dtype {array.dtype}; it must be float32 or float64")
+    if array.shape[0] == 0:
+        raise ArrayError("probs has no rows")
+    if array.shape[1] < 2:
+        raise ArrayError(f"probs has {array.shape[1]} source class(es); a score needs at least 2")
+    sums = np.empty(array.shape[0])
+    negatives = np.empty(array.shape[0], np.int64)
+    sums_and_negatives(array, sums, negatives)
+    wrong = ~(np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) | (negatives > 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        if not np.isfinite(sums[row]):
+            what = "holds NaN or infinity"
+        elif negatives[row]:
+            what = "has negative entries (logits? apply a softmax first)"
+        else:
+            what = f"sums to {sums[row]:.6g}, not 1 (logits? apply a softmax first)"
+        raise ArrayError(f"probs row {row} {what}; {int(wrong.sum())} of {len(sums)} rows are wrong")
+    return array
+
+
+def checked_labels(labels: ArrayLike, n_samples: int, n_target: int | None = None) -> tuple[NDArray[np.int64], int]:
+    """Labels [N] as class indices 0..C-1 and the number of classes C.
+
+    Without `n_target`, the distinct labels are numbered in ascending order and C is their count. With it, labels must
+    lie in 0..n_target-1 already, which is what shards of one data set need.
+
+    Raises:
+        ArrayError: wrong shape or length, not integers, negative, or not below `n_target`.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise ArrayError(f"labels has shape {list(array.shape)}; it must be [N]: one class index an image")
+    if array.dtype.kind not in "iu":
+        raise ArrayError(f"labels has dtype {array.dtype}; it must be integers, one class index an image")
+    if len(array) != n_samples:
+        raise ArrayError(f"labels has {len(array)} entries for {n_samples} rows of probs")
+    if len(array) and int(array.min()) < 0:
+        raise ArrayError(f"labels holds {int(array.min())}; class indices start at 0 (drop unlabelled rows first)")
+    if n_target is None:
+        distinct, indices = np.unique(array, return_inverse=True)
+        return indices.astype(np.int64), len(distinct)
+    if len(array) and int(array.max()) >= n_target:
+        raise ArrayError(f"labels holds {int(array.max())}, but there are {n_target} classes, 0 to {n_target - 1}")
+    return array.astype(np.int64), n_target

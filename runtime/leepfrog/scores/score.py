@@ -1,0 +1,35 @@
+"""What every score returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A score with its uncertainty and what a careful reader wants to know of how it came about.
+
+    Attributes:
+        name: the score's name, such as "leep".
+        value: the score; higher is better.
+        standard_error: standard error of `value` over images, None where no estimate is made.
+        n_samples, n_source, n_target: images, source classes and target classes that it was computed from.
+        diagnostics: counts that say where the data were too thin (see each score).
+    """
+
+    name: str
+    value: float
+    standard_error: float | None
+    n_samples: int
+    n_source: int
+    n_target: int
+    diagnostics: Mapping[str, int | float] = dataclasses.field(default_factory=dict)
+
+    def __float__(self) -> float:
+        return self.value
+
+    def as_dict(self) -> dict[str, Any]:
+        """The score as JSON-ready values."""
+        return {**dataclasses.asdict(self), "diagnostics": dict(self.diagnostics)}
