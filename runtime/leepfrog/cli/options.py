@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.output import Format
+
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="How to write the result (default: by the ending of -o, else table).")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the result to this file instead of stdout.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """`-m a,b -m c` as a list of three; a path that exists is never split."""
+    chosen: list[str] = []
+    for value in values or []:
+        chosen += [value] if Path(value).exists() else [part for part in value.split(",") if part]
+    return chosen

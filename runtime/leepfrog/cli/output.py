@@ -1,0 +1,93 @@
+"""Results on stdout or in a file, in the format asked for; progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from leepfrog.errors import UsageError
+
+
+class Format(str, Enum):
+    """How results are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    md = "md"
+
+
+def chosen_format(wanted: Format | None, output: Path | None) -> Format:
+    """The format asked for, else what the output file's ending says, else a table."""
+    if wanted is not None:
+        return wanted
+    if output is None or output.suffix in ("", ".txt"):
+        return Format.table
+    try:
+        return Format(output.suffix.removeprefix("."))
+    except ValueError:
+        known = ", ".join(f".{f.value}" for f in Format if f is not Format.table)
+        raise UsageError(f"-o {output}: no format goes with that ending ({known}); say one with --format") from None
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Write a result to a file, whole or not at all, or to stdout."""
+    text = text.rstrip("\n") + "\n"
+    if output is not None:
+        from leepfrog.files import write_whole
+
+        write_whole(output, text.encode())
+        remark(f"wrote {output}")
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def remark(text: str) -> None:
+    """A line for people, on stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Comma-separated values, quoted where needed."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    return stream.getvalue()
+
+
+def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A Markdown table; `right` says which columns are numbers."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    rule = ["---:" if number else ":---" for number in right]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
+
+
+def as_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """An aligned plain-text table, as wide as its content: nothing is cut off or wrapped."""
+    widths = [max(_width(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = []
+        for cell, width, number in zip(row, widths, right, strict=True):
+            space = " " * (width - _width(cell))
+            padded.append(space + cell if number else cell + space)
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def _width(text: str) -> int:
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

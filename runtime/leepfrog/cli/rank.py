@@ -1,0 +1,116 @@
+"""leepfrog rank: models by how well they are expected to transfer to a folder of images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit, remark
+
+if TYPE_CHECKING:
+    from leepfrog.ranking.result import RankedModel, Ranking
+
+HEADER = ("rank", "model", "LOO-LEEP", "+/-", "LEEP", "source classes", "size MB", "ms/image")
+NUMBERS = (True, False, True, True, True, True, True, True)
+
+
+def rank(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models", "-m",
+            help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Score that decides the order: leep_loo or leep.")] = "leep_loo",
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
+    """Rank exported models on labelled images: one inference a model and image, cached for the next time.
+
+    LEEP is the average log-likelihood of your labels given each model's predictions over its own classes: 0 is perfect,
+    minus the label entropy is no better than knowing the class sizes. LOO-LEEP leaves each image out of what predicts
+    it, so it does not flatter models with many source classes when images are few.
+    """
+    from leepfrog.ranking.rank import rank as rank_models
+
+    written_as = chosen_format(format_, output)
+    with Bars(quiet) as bars:
+        ranking = rank_models(
+            data, split_commas(models), by=by, device=device, threads=threads, strict=strict, progress=bars
+        )
+    emit(render(ranking, written_as), output)
+    if not quiet:
+        for line in remarks(ranking):
+            remark(line)
+
+
+def render(ranking: Ranking, written_as: Format) -> str:
+    """A ranking as text in a format."""
+    if written_as is Format.json:
+        return as_json(ranking.as_dict())
+    if written_as is Format.csv:
+        return _csv(ranking)
+    rows = [_row(model) for model in ranking.models]
+    if written_as is Format.md:
+        return as_markdown(HEADER, rows, NUMBERS)
+    counts = [n for n in ranking.classes.values() if n]
+    entropy = -sum(n / ranking.n_images * math.log(n / ranking.n_images) for n in counts)
+    score = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}[ranking.ranked_by]
+    head = (
+        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {score} first "
+        f"(0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
+    )
+    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"
+
+
+def remarks(ranking: Ranking) -> list[str]:
+    """What a reader of the table should know besides: notes, skipped images, the cache."""
+    lines = [f"note: {note}" for note in ranking.notes]
+    shown = 5
+    lines += [f"skipped: {image.name}: {image.reason}" for image in ranking.skipped[:shown]]
+    if len(ranking.skipped) > shown:
+        lines.append(f"skipped: {len(ranking.skipped) - shown} more, listed in --format json")
+    inferred = sum(model.n_inferred for model in ranking.models)
+    if not inferred:
+        lines.append("no inference was needed: all outputs came from the cache")
+    return lines
+
+
+def _row(model: RankedModel) -> tuple[str, ...]:
+    held_out = model.scores["leep_loo"]
+    error = held_out.standard_error
+    return (
+        str(model.rank),
+        model.name,
+        f"{held_out.value:.4f}",
+        "" if error is None else f"{error:.4f}",
+        f"{model.scores['leep'].value:.4f}",
+        str(model.n_source),
+        f"{model.size_bytes / 1e6:.1f}",
+        f"{model.seconds_per_image * 1e3:.1f}",
+    )
+
+
+def _csv(ranking: Ranking) -> str:
+    header = ("rank", "model", "leep_loo", "leep_loo_standard_error", "leep", "leep_standard_error", "n_source",
+              "n_features", "n_parameters", "size_bytes", "seconds_per_image", "sha256")  # fmt: skip
+    rows = []
+    for model in ranking.models:
+        held_out, plain = model.scores["leep_loo"], model.scores["leep"]
+        rows.append((model.rank, model.name, held_out.value, held_out.standard_error, plain.value, plain.standard_error,
+                     model.n_source, model.n_features, model.n_parameters, model.size_bytes, model.seconds_per_image,
+                     model.sha256))  # fmt: skip
+    return as_csv(header, rows)

