@@ -9,10 +9,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from leepfrog import paths
 from leepfrog.errors import BadInputError, MachineError
+from PIL import Image
+
 from leepfrog_exporter import wheel
 from leepfrog_exporter.zoo import WheelFile
 

@@ -2,8 +2,8 @@
 
     source ─ read or build ─▶ graph to logits ─ attach input and outputs ─▶ scoring model ─ parity check ─▶ file
 
-A source is `timm:NAME`, `torchvision:NAME`, `onnx:FILE`, or the name of a zoo entry. Each source module only has to give a
-graph and say what it knows of it (`_Draft`); all the rest is common.
+A source is `timm:NAME`, `torchvision:NAME`, `onnx:FILE`, or the name of a zoo entry. Each kind of source only has to
+give a graph and say what it knows of it (`_Draft`); all the rest is common.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
-
 from leepfrog import __version__, paths
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import printable, written_whole
@@ -28,6 +26,8 @@ from leepfrog.inference.header import read_header
 from leepfrog.inference.metadata import PROBS_OUTPUT, ModelMetadata
 from leepfrog.inference.model import ModelFile, explain_load_error
 from leepfrog.progress import Progress, Silent
+from numpy.typing import NDArray
+
 from leepfrog_exporter import parity, wheel, zoo
 from leepfrog_exporter.graph.edit import strip_traces
 from leepfrog_exporter.graph.head import LOGITS, attach_outputs, find_head, pick_output
@@ -59,7 +59,7 @@ class ExportOptions:
 
     output: Path | None = None
     name: str | None = None
-    preprocess: PreprocessChoice = PreprocessChoice()
+    preprocess: PreprocessChoice = dataclasses.field(default_factory=PreprocessChoice)
     labels: Path | None = None
     licence: str | None = None
     output_name: str | None = None
@@ -115,9 +115,7 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     return ModelFile.read(path)
 
 
-def _scoring_model(
-    draft: _Draft, options: ExportOptions, progress: Progress
-) -> tuple[onnx.ModelProto, ModelMetadata]:
+def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) -> tuple[onnx.ModelProto, ModelMetadata]:
     model, spec = draft.model, draft.metadata.preprocess
     strip_traces(model)
     head = find_head(model.graph, draft.output)

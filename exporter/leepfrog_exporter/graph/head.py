@@ -15,10 +15,10 @@ import dataclasses
 from typing import Literal
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
-
 from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
 from leepfrog_exporter.graph.edit import constants, describe, drop_unused, free_names, producers
 
 LOGITS = "leepfrog_logits"
@@ -122,7 +122,7 @@ def pick_output(graph: GraphProto, chosen: str | None) -> str:
         return chosen
     if len(names) != 1:
         raise ModelError(f"has {len(names)} outputs ({', '.join(names)}); say which holds the classes: --output NAME")
-    return names[0]
+    return str(names[0])
 
 
 def _is_linear(node: NodeProto, graph: GraphProto, constant: set[str]) -> bool:
@@ -143,7 +143,7 @@ def _is_pointwise(node: NodeProto, graph: GraphProto) -> bool:
 
 
 def _varying(node: NodeProto, constant: set[str]) -> str:
-    return next(name for name in node.input if name not in constant)
+    return next(str(name) for name in node.input if name not in constant)
 
 
 def _rank(model: ModelProto, value: str) -> int | None:
@@ -156,5 +156,3 @@ def _rank(model: ModelProto, value: str) -> int | None:
         if info.name == value and info.type.tensor_type.HasField("shape"):
             return len(info.type.tensor_type.shape.dim)
     return None
-
-

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
-
 from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import IMAGE_INPUT
-from leepfrog_exporter.graph.edit import constants, free_names, image_inputs, rename
+from onnx import ModelProto, TensorProto, helper
+
+from leepfrog_exporter.graph.edit import free_names, image_inputs, rename
+from leepfrog_exporter.graph.free_batch import free_batch_axis
 
 _ACCEPTED = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 
@@ -35,7 +35,9 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     shown = [dim.dim_param or dim.dim_value or "?" for dim in kind.shape.dim]
     if kind.elem_type not in _ACCEPTED:
-        raise ModelError(f"input {old!r} is {TensorProto.DataType.Name(kind.elem_type)}; expected float or uint8 pixels")
+        raise ModelError(
+            f"input {old!r} is {TensorProto.DataType.Name(kind.elem_type)}; expected float or uint8 pixels"
+        )
     if len(dims) == 3:
         raise ModelError(f"input {old!r} is {shown}, without a batch axis; export it with one, [N, 3, H, W]")
     if len(dims) != 4:
@@ -46,7 +48,7 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         raise ModelError(f"input {old!r} is {shown}: {channels or 'an open number of'} channels; leepfrog feeds three")
     size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, old)
     if dims[0] is not None:
-        _free_batch_axis(graph, old, dims[0])
+        free_batch_axis(graph, dims[0])
 
     free_names(graph, [IMAGE_INPUT] if old != IMAGE_INPUT else [])
     inner = f"leepfrog_{old}"
@@ -70,47 +72,16 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     return size
 
 
-def _size(
-    stated: tuple[int | None, int | None], wanted: tuple[int, int] | None, name: str
-) -> tuple[int, int]:
+def _size(stated: tuple[int | None, int | None], wanted: tuple[int, int] | None, name: str) -> tuple[int, int]:
     height, width = stated
     if height and width:
         if wanted not in (None, (height, width)):
-            raise ModelError(f"input {name!r} is {height} x {width} pixels, not the {wanted[0]} x {wanted[1]} asked for")
+            raise ModelError(
+                f"input {name!r} is {height} x {width} pixels, not the {wanted[0]} x {wanted[1]} asked for"
+            )
         return height, width
     if wanted is None:
         raise ModelError(f"input {name!r} leaves height and width open; say them: --input-size 224")
     if height not in (None, wanted[0]) or width not in (None, wanted[1]):
         raise ModelError(f"input {name!r} is {height or '?'} x {width or '?'} pixels, not {wanted[0]} x {wanted[1]}")
     return wanted
-
-
-def _free_batch_axis(graph: GraphProto, image: str, batch: int) -> None:
-    """Let reshapes that write the fixed batch size out copy it from their input instead (0 means that to Reshape).
-
-    Only reshapes of what depends on the image are touched. Whether that was right is for the parity check to say: it
-    runs the result at batch 1 and more.
-    """
-    known = constants(graph)
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    tensors |= {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-    freed: dict[str, str] = {}
-    for node in graph.node:
-        if node.op_type != "Reshape" or node.input[0] in known or node.input[1] not in tensors:
-            continue
-        if any(a.name == "allowzero" and a.i for a in node.attribute):
-            continue
-        shape = numpy_helper.to_array(tensors[node.input[1]])
-        if shape.ndim != 1 or len(shape) < 2 or shape[0] != batch:
-            continue
-        if node.input[1] not in freed:
-            freed[node.input[1]] = f"leepfrog_free_batch_{len(freed)}"
-            copied = np.concatenate([[0], shape[1:]]).astype(np.int64)
-            graph.initializer.append(numpy_helper.from_array(copied, freed[node.input[1]]))
-        node.input[1] = freed[node.input[1]]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-
 from leepfrog.errors import ModelError
 from leepfrog.files import printable
 from leepfrog.inference.header import read_header

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import BadInputError
+
 from leepfrog_exporter.sources.torch_packages import package
 
 State = Mapping[str, Any]

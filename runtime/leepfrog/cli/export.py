@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,21 +25,29 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What the model is called (default: as its source).")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the model is called (default: as its source).")
+    ] = None,
     preprocess: Annotated[
         str | None,
         typer.Option("--preprocess", help="For onnx: files: imagenet, inception, unit, raw or caffe (see the README)."),
     ] = None,
     input_size: Annotated[str | None, typer.Option("--input-size", help="224 or 224,320: height, width.")] = None,
     resize_size: Annotated[str | None, typer.Option("--resize-size", help="Size before the centre crop.")] = None,
-    resize_mode: Annotated[str | None, typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.")] = None,
+    resize_mode: Annotated[
+        str | None, typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.")
+    ] = None,
     interpolation: Annotated[
         str | None, typer.Option("--interpolation", help="nearest, box, bilinear, hamming, bicubic or lanczos.")
     ] = None,
-    mean: Annotated[str | None, typer.Option("--mean", help="A number for each channel, of pixels 0..1: 0.5,0.5,0.5")] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", help="A number for each channel, of pixels 0..1: 0.5,0.5,0.5")
+    ] = None,
     std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
     channel_order: Annotated[str | None, typer.Option("--channel-order", help="rgb or bgr.")] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")
+    ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the weights.")] = None,
     output_name: Annotated[
         str | None, typer.Option("--output-name", help="The graph's output that holds the classes, if it has several.")
@@ -87,12 +97,12 @@ def describe(model: ModelFile) -> str:
     )
 
 
-def load_exporter():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def load_exporter() -> ModuleType:
     """The exporter, or one line on what it lacks."""
     from leepfrog.errors import MachineError
 
     try:
-        import leepfrog_exporter.export
+        return importlib.import_module("leepfrog_exporter.export")
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in ("onnx", "google"):
             raise MachineError(
@@ -100,7 +110,6 @@ def load_exporter():  # type: ignore[no-untyped-def]  # noqa: ANN201
                 "pip install -c constraints.txt -e '.[export]')"
             ) from None
         raise
-    return leepfrog_exporter.export
 
 
 def _size(option: str, text: str | None) -> tuple[int, int] | None:

@@ -63,7 +63,8 @@ def render(ranking: Ranking, written_as: Format) -> str:
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    rows = [_row(model) for model in ranking.models]
+    n_tied = sum(model.tied_with_best for model in ranking.models)
+    rows = [_row(model, n_tied) for model in ranking.models]
     if written_as is Format.md:
         return as_markdown(HEADER, rows, NUMBERS)
     counts = [n for n in ranking.classes.values() if n]
@@ -73,7 +74,8 @@ def render(ranking: Ranking, written_as: Format) -> str:
         f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {score} first "
         f"(0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
     )
-    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"
+    table = f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"
+    return f"{table}\n\n= tied: these images do not tell the {n_tied} apart" if n_tied > 1 else table
 
 
 def remarks(ranking: Ranking) -> list[str]:
@@ -89,11 +91,11 @@ def remarks(ranking: Ranking) -> list[str]:
     return lines
 
 
-def _row(model: RankedModel) -> tuple[str, ...]:
+def _row(model: RankedModel, n_tied: int) -> tuple[str, ...]:
     held_out = model.scores["leep_loo"]
     error = held_out.standard_error
     return (
-        str(model.rank),
+        f"{model.rank}{'=' if model.tied_with_best and n_tied > 1 else ' '}",
         model.name,
         f"{held_out.value:.4f}",
         "" if error is None else f"{error:.4f}",
@@ -105,12 +107,23 @@ def _row(model: RankedModel) -> tuple[str, ...]:
 
 
 def _csv(ranking: Ranking) -> str:
-    header = ("rank", "model", "leep_loo", "leep_loo_standard_error", "leep", "leep_standard_error", "n_source",
-              "n_features", "n_parameters", "size_bytes", "seconds_per_image", "sha256")  # fmt: skip
-    rows = []
-    for model in ranking.models:
+    def cells(model: RankedModel) -> dict[str, object]:
         held_out, plain = model.scores["leep_loo"], model.scores["leep"]
-        rows.append((model.rank, model.name, held_out.value, held_out.standard_error, plain.value, plain.standard_error,
-                     model.n_source, model.n_features, model.n_parameters, model.size_bytes, model.seconds_per_image,
-                     model.sha256))  # fmt: skip
-    return as_csv(header, rows)
+        return {
+            "rank": model.rank,
+            "model": model.name,
+            "leep_loo": held_out.value,
+            "leep_loo_standard_error": held_out.standard_error,
+            "leep": plain.value,
+            "leep_standard_error": plain.standard_error,
+            "tied_with_best": model.tied_with_best,
+            "n_source": model.n_source,
+            "n_features": model.n_features,
+            "n_parameters": model.n_parameters,
+            "size_bytes": model.size_bytes,
+            "seconds_per_image": model.seconds_per_image,
+            "sha256": model.sha256,
+        }
+
+    rows = [cells(model) for model in ranking.models]
+    return as_csv(list(rows[0]), [list(row.values()) for row in rows])

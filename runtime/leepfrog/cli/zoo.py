@@ -20,8 +20,9 @@ NUMBERS = (False, False, False, False, True, False)
 @app.command("list")
 def list_(format_: FormatOption = None, output: OutputOption = None) -> None:
     """List the zoo, and models of your own that are exported already."""
-    from leepfrog.inference.local import exported
     from leepfrog_exporter import zoo
+
+    from leepfrog.inference.local import exported
 
     written_as = chosen_format(format_, output)
     local, entries = exported(), zoo.load()

@@ -15,7 +15,7 @@ import functools
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from leepfrog.errors import ImageError
 
@@ -46,7 +46,7 @@ def decode(content: bytes) -> Image.Image:
             return _to_rgb(upright)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("not an image that can be read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None

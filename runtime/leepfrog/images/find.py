@@ -16,9 +16,27 @@ from leepfrog.files import printable
 from leepfrog.images.dataset import FileImage, ImageSet, check_classes
 
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+        ".jp2",
+    ]
 )
-SPLITS = frozenset("train training val valid validation test testing dev".split())
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev"])
 
 
 def find_images(source: str | Path) -> ImageSet:

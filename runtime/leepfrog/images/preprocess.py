@@ -80,7 +80,7 @@ class PreprocessSpec:
             ModelError: a field is missing, unknown or not of its kind.
         """
         try:
-            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**fields)
         except (TypeError, AttributeError) as error:
             raise ModelError(f"preprocessing is not understood: {error}") from error
@@ -113,7 +113,7 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
 
 
 def normalise(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
-    """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32: (pixel / 255 - mean) / std, a table look-up a channel."""
+    """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32, (pixel / 255 - mean) / std by table look-up."""
     levels = np.arange(256, dtype=np.float64) / 255.0
     table = np.stack([(levels - m) / s for m, s in zip(spec.mean, spec.std, strict=True)]).astype(np.float32)
     source = np.array([0, 1, 2] if spec.channel_order == "rgb" else [2, 1, 0])

@@ -1,0 +1,1 @@
+"""Models: read their files, run them, keep what they put out."""

@@ -1,9 +1,9 @@
 """Model outputs kept on disk, keyed by content, so that no image passes the same model twice.
 
-One folder a key: the hash of everything besides the image that decides the output (`cache_key`). In it lie shards, each a
-`.npy` file whose rows hold an image's digest, its probs and its features. A shard's name is the hash of its bytes, so a
-damaged one is noticed; it is written whole or not at all, so a killed run keeps what it had finished, and two processes
-can fill one cache (the worst that happens is an image computed twice).
+One folder a key: the hash of everything besides the image that decides the output (`cache_key`). In it lie shards,
+each a `.npy` file whose rows hold an image's digest, its probs and its features. A shard's name is the hash of its
+bytes, so a damaged one is noticed; it is written whole or not at all, so a killed run keeps what it had finished, and
+two processes can fill one cache (the worst that happens is an image computed twice).
 """
 
 from __future__ import annotations

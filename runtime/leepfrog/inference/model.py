@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -121,7 +120,7 @@ class Session:
         shape = inputs[0].shape
         if len(shape) != 4 or shape[1:] != [3, *size] or isinstance(shape[0], int) or inputs[0].type != "tensor(float)":
             raise ModelError(
-                f"{self._where}: input is {inputs[0].type} {shape}, its metadata says [N, 3, {size[0]}, {size[1]}] float"
+                f"{self._where}: input is {inputs[0].type} {shape}, but its metadata says float {['N', 3, *size]}"
             )
         widths = [outputs[name].shape[-1] for name in (PROBS_OUTPUT, FEATURES_OUTPUT)]
         if not all(isinstance(width, int) for width in widths):
@@ -161,9 +160,10 @@ class Session:
 def explain_load_error(error: Exception, header: Header) -> str:
     """One line on why onnxruntime refused a model: what it needs and what is installed."""
     text = _one_line(error)
-    installed = f"onnxruntime {onnxruntime.__version__} is installed"
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):
-        return f"IR version {header.ir_version} is newer than {match[1]}, the newest that {installed.split(' is')[0]} reads"
+        return f"IR version {header.ir_version} is newer than {match[1]}, the newest that {runtime} reads"
     if match := re.search(r"support for domain (\S+) is till opset (\d+)", text):
         domain = match[1] if match[1] != "ai.onnx" else ""
         needed = header.opsets.get(domain, "?")
@@ -174,7 +174,7 @@ def explain_load_error(error: Exception, header: Header) -> str:
         return "keeps its weights in another file; export it into one file: leepfrog export onnx:FILE"
     if "protobuf parsing failed" in text:
         return "not an ONNX model, or cut short"
-    return f"onnxruntime {onnxruntime.__version__} cannot load it: {text}"
+    return f"{runtime} cannot load it: {text}"
 
 
 def _one_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
-"""Pass images through models: each image is decoded once for all of them, decoding overlaps inference, memory is bounded.
+"""Pass images through models: each image is decoded once for all of them, decoding overlaps inference.
 
-Two pools of threads work side by side. Decoders read, decode and resize; lanes run whole batches. On a CPU a lane is one
-thread with one model run at a time, and there is a lane a core: for networks of this size that beats sharing every
-operator among the cores, and a lane never waits at another's barrier while a decoder holds a core.
+Two pools of threads work side by side, with a bounded number of images between them. Decoders read, decode and resize;
+lanes run whole batches. On a CPU a lane is one thread with one model run at a time, and there is a lane a core: for
+networks of this size that beats sharing every operator among the cores, and a lane never waits at another's barrier
+while a decoder holds a core.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def stream(
 
     Args:
         jobs: what is to be run.
-        images, digests: the set, and the hashes that its images had when they were looked at first.
+        images: the set.
+        digests: the hashes that its images had when they were looked at first.
         lanes: how inference is laid out.
         decoders: threads that decode.
         advance: told of each number of (image, model) pairs finished.

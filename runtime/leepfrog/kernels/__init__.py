@@ -1,0 +1,1 @@
+"""Numba kernels. A kernel never validates and never reads files; its callers never loop over samples."""

@@ -9,9 +9,7 @@ from leepfrog.kernels.jit import kernel
 
 
 @kernel()
-def sums_and_negatives(
-    probs: NDArray[np.floating], sums: NDArray[np.float64], negatives: NDArray[np.int64]
-) -> None:
+def sums_and_negatives(probs: NDArray[np.floating], sums: NDArray[np.float64], negatives: NDArray[np.int64]) -> None:
     """sums [N] = row sums of probs [N, Z] (NaN and infinity pass through); negatives [N] = entries below 0."""
     for i in range(probs.shape[0]):
         total = 0.0
@@ -19,6 +17,7 @@ def sums_and_negatives(
         for z in range(probs.shape[1]):
             p = np.float64(probs[i, z])
             total += p
-            below += p < 0.0
+            if p < 0.0:
+                below += 1
         sums[i] = total
         negatives[i] = below

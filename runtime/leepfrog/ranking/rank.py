@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import PIL
+from numpy.typing import NDArray
 
 from leepfrog import __version__
 from leepfrog.errors import DataSetError, ImageError, UsageError
@@ -33,6 +35,9 @@ WAVE_BYTES = 1 << 30
 
 SCORES = ("leep_loo", "leep")
 
+# Two standard errors: a coin's chance of 1 in 20 to call equals apart.
+TIE_ERRORS = 2.0
+
 
 @dataclasses.dataclass
 class _Hashed:
@@ -41,6 +46,14 @@ class _Hashed:
     digests: list[Digest]
     positions: dict[Digest, list[int]]
     unreadable: dict[int, str]
+
+
+@dataclasses.dataclass
+class _Judged:
+    """A model's row, and its per-image terms [N] by score (NaN for images left out)."""
+
+    model: RankedModel
+    terms: dict[str, NDArray[np.float64]]
 
 
 def rank(
@@ -113,7 +126,8 @@ def rank(
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
         rows.append(_row(model, cache, hashed, images, seconds, len(missing[i])))
-    rows.sort(key=lambda row: -row.scores[by].value)
+    rows.sort(key=lambda judged: -judged.model.scores[by].value)
+    best = rows[0].terms[by][kept]
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
@@ -121,9 +135,24 @@ def rank(
         skipped=tuple(SkippedImage(images.images[i].name, bad[i]) for i in sorted(bad)),
         notes=(*images.notes, *_notes(images, hashed, counts)),
         ranked_by=by,
-        models=tuple(dataclasses.replace(row, rank=n) for n, row in enumerate(rows, start=1)),
+        models=tuple(
+            dataclasses.replace(judged.model, rank=n, tied_with_best=tied(best, judged.terms[by][kept]))
+            for n, judged in enumerate(rows, start=1)
+        ),
         environment=_environment(device, threads),
     )
+
+
+def tied(best: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two models' per-image terms [N] leave open which is better.
+
+    The images are the same, so the difference is judged pair by pair: tied if its mean is within TIE_ERRORS of its own
+    standard errors. The conditionals that the terms are read from are taken as given.
+    """
+    difference = best - other
+    if len(difference) < 2:
+        return True
+    return bool(difference.mean() <= TIE_ERRORS * difference.std(ddof=1) / math.sqrt(len(difference)))
 
 
 def _hash(images: ImageSet, threads: int, progress: Progress) -> _Hashed:
@@ -162,12 +191,13 @@ def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator
 
 def _row(
     model: ModelFile, cache: OutputCache, hashed: _Hashed, images: ImageSet, seconds: float, n_inferred: int
-) -> RankedModel:
-    widths = []
+) -> _Judged:
+    widths, positions = [], []
 
     def shards() -> Iterator[Shard]:
         for rows in cache.rows(hashed.positions):
             widths.append((rows.probs.shape[1], rows.features.shape[1]))
+            positions.append(rows.positions)
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
@@ -176,16 +206,21 @@ def _row(
         mass.add(probs, labels)
     if mass is None:
         raise DataSetError(f"{images.name}: no image could be used")
-    plain, held_out = leep_scores(mass, shards())
+    positions.clear()
+    found = leep_scores(mass, shards())
+    order = np.concatenate(positions)
+    terms = {name: np.full(len(images), np.nan) for name in SCORES}
+    terms["leep"][order], terms["leep_loo"][order] = found.leep_terms, found.leep_loo_terms
     n_source, n_features = widths[0]
-    return RankedModel(
+    ranked = RankedModel(
         rank=0,
+        tied_with_best=False,
         name=model.name,
         source=model.metadata.source,
         licence=model.metadata.licence,
         path=str(model.path),
         sha256=model.sha256,
-        scores={"leep": plain, "leep_loo": held_out},
+        scores={"leep": found.leep, "leep_loo": found.leep_loo},
         n_source=n_source,
         n_features=n_features,
         n_parameters=model.metadata.n_parameters,
@@ -194,6 +229,7 @@ def _row(
         seconds_per_image=seconds,
         n_inferred=n_inferred,
     )
+    return _Judged(ranked, terms)
 
 
 def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, position: int) -> float:
@@ -203,7 +239,7 @@ def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, posi
     return seconds_per_image(Session(model, device, threads), normalise(resize_and_crop(image, spec)[None], spec))
 
 
-def _notes(images: ImageSet, hashed: _Hashed, counts: np.ndarray) -> Iterator[str]:
+def _notes(images: ImageSet, hashed: _Hashed, counts: NDArray[np.int64]) -> Iterator[str]:
     repeated = [at for at in hashed.positions.values() if len(at) > 1]
     if repeated:
         extra = sum(len(at) - 1 for at in repeated)

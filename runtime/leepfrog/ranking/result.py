@@ -16,6 +16,7 @@ class RankedModel:
 
     Attributes:
         rank: 1 is best.
+        tied_with_best: whether the images leave open that it is as good as the first.
         name, source, licence, path, sha256: which model.
         scores: score by name.
         n_source, n_features: Z and D.
@@ -27,6 +28,7 @@ class RankedModel:
     """
 
     rank: int
+    tied_with_best: bool
     name: str
     source: str
     licence: str

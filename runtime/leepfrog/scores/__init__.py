@@ -1,0 +1,1 @@
+"""Scores: one file a score, each with its equation, source and checks."""

@@ -104,14 +104,32 @@ def loo_log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]
     return terms
 
 
-def leep_scores(mass: JointMass, shards: Iterable[Shard]) -> tuple[Score, Score]:
+@dataclasses.dataclass(frozen=True)
+class LeepScores:
+    """Both scores of one model and the per-image terms that they average, which paired comparisons need.
+
+    Attributes:
+        leep, leep_loo: the scores.
+        leep_terms, leep_loo_terms: [N] float64 each, in the order of the shards.
+    """
+
+    leep: Score
+    leep_loo: Score
+    leep_terms: NDArray[np.float64]
+    leep_loo_terms: NDArray[np.float64]
+
+
+def leep_scores(mass: JointMass, shards: Iterable[Shard]) -> LeepScores:
     """LEEP and leave-one-out LEEP from the sums over all shards and one more pass over the same shards.
 
     Memory is bounded by a shard and two numbers an image.
     """
     plain, held_out = log_likelihood(mass), loo_log_likelihood(mass)
     terms = [(plain(shard), held_out(shard)) for shard in shards]
-    return _leep(mass, np.concatenate([t for t, _ in terms])), _leep_loo(mass, np.concatenate([t for _, t in terms]))
+    plain_terms = np.concatenate([t for t, _ in terms])
+    held_out_terms = np.concatenate([t for _, t in terms])
+    floored = np.maximum(held_out_terms, _floor(mass))
+    return LeepScores(_leep(mass, plain_terms), _leep_loo(mass, held_out_terms), plain_terms, floored)
 
 
 def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
@@ -181,12 +199,17 @@ def _leep(mass: JointMass, terms: NDArray[np.float64]) -> Score:
 
 
 def _leep_loo(mass: JointMass, terms: NDArray[np.float64]) -> Score:
-    floor = -math.log(mass.n_samples * np.count_nonzero(mass.counts))
+    floor = _floor(mass)
     diagnostics = {
         "n_floored": int(np.count_nonzero(terms < floor)),
         "n_classes_seen_once": int(np.count_nonzero(mass.counts == 1)),
     }
     return _mean_of("leep_loo", np.maximum(terms, floor), mass, diagnostics)
+
+
+def _floor(mass: JointMass) -> float:
+    """log 1 / (N C)."""
+    return -math.log(mass.n_samples * np.count_nonzero(mass.counts))
 
 
 def _mean_of(name: str, terms: NDArray[np.float64], mass: JointMass, diagnostics: dict[str, int]) -> Score:
