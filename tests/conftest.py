@@ -1,0 +1,49 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+from leepfrog_exporter import zoo
+from leepfrog_exporter.export import ExportOptions, export
+
+# The same examples on every run: a red CI run can be repeated at home.
+hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("leepfrog")
+
+
+@pytest.fixture(scope="session")
+def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the zoo's four starter models, real weights from real wheels, exported once a session."""
+    home = tmp_path_factory.mktemp("starters")
+    before = os.environ.get("LEEPFROG_HOME")
+    os.environ["LEEPFROG_HOME"] = str(home)
+    try:
+        for entry in zoo.load().values():
+            if entry.is_starter:
+                export(f"zoo:{entry.name}", ExportOptions())
+    finally:
+        if before is None:
+            del os.environ["LEEPFROG_HOME"]
+        else:
+            os.environ["LEEPFROG_HOME"] = before
+    return home / "models"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty leepfrog home of the test's own."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LEEPFROG_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def zoo_home(home: Path, starters: Path) -> Path:
+    """A leepfrog home with the four starter models and an empty cache."""
+    shutil.copytree(starters, home / "models")
+    return home
