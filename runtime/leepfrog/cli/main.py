@@ -49,9 +49,6 @@ def main() -> None:
         app()
     except LeepfrogError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         _fail("interrupted; what was finished is cached, run the same command to go on", 130)
     except MemoryError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,9 +49,13 @@ class FileImage:
 
     def _read(self) -> bytes:
         try:
+            if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would block, a device might never end
+                raise ImageError("cannot be read: not a file")
             return Path(self.path).read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # a NUL in the path, out of a table
+            raise ImageError(f"cannot be read: {error}") from None
 
     def digest(self) -> Digest:
         """Hash of the file's bytes."""
@@ -108,15 +114,16 @@ class ImageSet:
             labels: N labels, integers or strings.
 
         Raises:
-            DataSetError: not uint8, wrong shape, lengths that differ, fewer than two classes.
+            DataSetError: not uint8, wrong shape, no pixels, other labels, lengths that differ, fewer than two classes.
         """
-        names, indices = np.unique(np.asarray(labels), return_inverse=True)
+        names, indices = np.unique(_label_array(labels), return_inverse=True)
         if len(images) != len(indices):
             raise DataSetError(f"{len(images)} images but {len(indices)} labels")
         held = []
         for i, image in enumerate(images):
             pixels = np.asarray(image)
-            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+            fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+            if pixels.dtype != np.uint8 or not fits or not pixels.size:
                 raise DataSetError(
                     f"image {i} is {pixels.dtype} {list(pixels.shape)}; it must be uint8 [H, W, 3] or [H, W]"
                 )
@@ -126,6 +133,18 @@ class ImageSet:
         classes = tuple(str(name) for name in names)
         check_classes(classes, "the arrays")
         return cls("arrays", classes, held, indices.astype(np.int64))
+
+
+def _label_array(labels: ArrayLike) -> NDArray[Any]:
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # rows of different lengths
+        raise DataSetError("labels must be one integer or string an image, not nested lists") from None
+    if array.dtype == object and all(isinstance(label, str) for label in array.flat):
+        array = array.astype(str)  # how data frames hold text
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "biuU"):
+        raise DataSetError(f"labels are {array.dtype} {list(array.shape)}; they must be [N] integers or strings")
+    return array
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:

@@ -2,9 +2,10 @@
 
 1. Only formats that Pillow decodes by itself are opened; none that starts another program.
 2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there.
-3. EXIF orientation is applied.
+3. EXIF orientation is applied; EXIF data that cannot be read says nothing and leaves the pixels as they are.
 4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
-5. 16-bit greys are scaled to 8 bits; a bare conversion would clip everything above 255 to white.
+5. 16-bit greys are scaled to 8 bits; a bare conversion would clip everything above 255 to white. Wider or signed
+   integers are taken if they lie in the same range, 0..65535.
 6. Float greys are taken as 0..1 or, if they exceed 1, as 0..255.
 7. Of an animation, the first frame is taken.
 """
@@ -42,8 +43,7 @@ def decode(content: bytes) -> Image.Image:
             if limit is not None and image.width * image.height > limit:
                 raise ImageError(f"{image.width} x {image.height} pixels, above the limit of {limit:,}")
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright)
+            return _to_rgb(_upright(image))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -62,11 +62,18 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block; the pixels themselves are loaded by now
+        return image.copy()
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _from_grey(np.clip(np.asarray(image, dtype=np.int64), 0, 65535) / 257.0)
+        return _from_integers(np.asarray(image))
     if image.mode == "F":
         return _from_float(np.asarray(image, dtype=np.float64))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -74,6 +81,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layered).convert("RGB")
     return image.convert("RGB")
+
+
+def _from_integers(values: np.ndarray) -> Image.Image:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"integer image with values from {low} to {high}; only 0..65535 is understood")
+    return _from_grey(values / 257.0)
 
 
 def _from_float(values: np.ndarray) -> Image.Image:

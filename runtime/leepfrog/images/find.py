@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import unicodedata
@@ -38,13 +39,16 @@ EXTENSIONS = frozenset(
 )
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev"])
 
+Identity = tuple[int, int]
+"""Device and inode of a folder, the same along every path to it."""
+
 
 def find_images(source: str | Path) -> ImageSet:
     """Labelled images below a folder, or listed in a CSV file.
 
     A folder holds one folder a class (torchvision's ImageFolder layout); images count to the class at any depth below
     it. A folder without class folders may hold a `metadata.csv` instead. Hidden files and folders and `__MACOSX` are
-    passed over, symbolic links are followed once.
+    passed over. Symbolic links are followed, but each folder is entered once a class, and none above the class at all.
 
     Args:
         source: a folder, or a `.csv` file with the columns `file_name` (relative to the file) and `label`.
@@ -53,11 +57,15 @@ def find_images(source: str | Path) -> ImageSet:
         DataSetError: nothing there, not readable, splits instead of classes, or fewer than two classes.
     """
     path = Path(source)
-    if path.is_dir():
-        return _find_in_folders(path)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        return _read_table(path)
-    if path.exists():
+    try:
+        if path.is_dir():
+            return _find_in_folders(path)
+        if path.suffix.lower() == ".csv" and path.is_file():
+            return _read_table(path)
+        known = path.exists()
+    except OSError as error:  # a folder above it is closed to us, or the name is too long
+        raise DataSetError(f"{printable(path)}: cannot be read: {error.strerror}") from None
+    if known:
         raise DataSetError(f"{printable(path)}: not a folder and not a .csv table of file_name,label")
     raise DataSetError(f"{printable(path)}: no such folder or file")
 
@@ -68,7 +76,7 @@ def _find_in_folders(root: Path) -> ImageSet:
     folders, loose = _class_folders(root, notes)
     if not folders and (root / "metadata.csv").is_file():
         return _read_table(root / "metadata.csv")
-    if len(folders) > 1 and all(name.lower() in SPLITS for name in folders):
+    if folders and all(name.lower() in SPLITS for name in folders):
         raise DataSetError(
             f"{where}: holds splits ({', '.join(map(printable, folders))}), not classes; give one of them, "
             f"such as {printable(root / folders[0])}"
@@ -108,16 +116,19 @@ def _class_folders(root: Path, notes: list[str]) -> tuple[list[str], int]:
 
 
 def _walk(folder: Path, notes: list[str]) -> Iterator[str]:
-    """Image files at any depth below `folder`; each real folder is entered once, which ends symlink loops."""
-    entered: set[tuple[int, int]] = set()
+    """Image files at any depth below `folder`; each real folder is entered once, which ends symlink loops.
+
+    Folders above count as entered: through a link to them, every other class's images would come in as this one's.
+    """
+    entered = _folders_above(folder)
     waiting = [os.fspath(folder)]
     while waiting:
         current = waiting.pop()
         try:
-            status = os.stat(current)
-            if (status.st_dev, status.st_ino) in entered:
+            identity = _identity(current)
+            if identity in entered:
                 continue
-            entered.add((status.st_dev, status.st_ino))
+            entered.add(identity)
             with os.scandir(current) as entries:
                 for entry in entries:
                     if _passed_over(entry.name):
@@ -128,6 +139,22 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[str]:
                         yield entry.path
         except OSError as error:
             notes.append(f"folder {printable(current)} cannot be read ({error.strerror}) and was left out")
+
+
+def _folders_above(folder: Path) -> set[Identity]:
+    """Those above the folder itself and, if it is a link, those above the link."""
+    above = set(Path(os.path.realpath(folder)).parents)
+    above.update(Path(os.path.realpath(folder.parent), "child").parents)
+    found = set()
+    for path in above:
+        with contextlib.suppress(OSError):
+            found.add(_identity(path))
+    return found
+
+
+def _identity(path: str | Path) -> Identity:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _read_table(path: Path) -> ImageSet:

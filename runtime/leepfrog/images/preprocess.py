@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,6 +23,9 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+# Bound on |mean|, |std| and 1 / |std|; within it no normalised pixel overflows float32.
+MAX_STATISTIC = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,10 @@ class PreprocessSpec:
     def __post_init__(self) -> None:
         """Refuse what cannot be carried out; the values may come from a stranger's file."""
         sizes = (*self.input_size, *self.resize_size)
+        if len(self.input_size) != 2 or len(self.resize_size) != 2:
+            raise ModelError(
+                f"preprocessing sizes must be (height, width), not {list(self.input_size)} and {list(self.resize_size)}"
+            )
         if any(type(s) is not int or not 1 <= s <= 16384 for s in sizes):
             raise ModelError(f"preprocessing sizes must be whole numbers from 1 to 16384, not {list(sizes)}")
         if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
@@ -63,10 +69,10 @@ class PreprocessSpec:
             raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(math.isfinite(v) for v in values):
-                raise ModelError(f"{name} must be three finite numbers, not {list(values)}")
-        if any(v == 0 for v in self.std):
-            raise ModelError("std must not be 0")
+            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_STATISTIC for v in values):
+                raise ModelError(f"{name} must be three numbers of at most {MAX_STATISTIC:g}, not {list(values)}")
+        if any(abs(v) * MAX_STATISTIC < 1 for v in self.std):
+            raise ModelError(f"std must not be 0 or close to it, as in {list(self.std)}")
 
     def as_dict(self) -> dict[str, Any]:
         """The specification as JSON-ready values; `from_dict` reads it back."""
@@ -95,7 +101,8 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
     """The centre of the resized image, [H, W, 3] uint8 in RGB order.
 
     Only the part that survives the crop is resized: sampling positions and filter are those of a full resize
-    followed by a crop, so the two differ by intermediate rounding alone (a grey level here and there).
+    followed by a crop, so the two differ by intermediate rounding alone: a grey level here and there, or, for
+    "nearest" and "box", which have edges, the neighbour where a sample falls right between two pixels.
     """
     width, height = image.size
     to_height, to_width = _resized_size(width, height, spec)

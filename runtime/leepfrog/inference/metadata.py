@@ -13,6 +13,17 @@ from leepfrog.images.preprocess import PreprocessSpec
 PREFIX = "leepfrog."
 FORMAT_VERSION = 1
 
+# What a stranger's file may hold instead would fail far from here.
+_KINDS: dict[str, Any] = {
+    "name": str,
+    "source": str,
+    "licence": str,
+    "n_parameters": int,
+    "top1": int | float | None,
+    "weights_sha256": str,
+    "parity": Mapping,
+}
+
 IMAGE_INPUT = "image"
 PROBS_OUTPUT = "probs"
 FEATURES_OUTPUT = "features"
@@ -61,7 +72,7 @@ class ModelMetadata:
             raise ModelError("not a scoring model yet")
         try:
             values = {key: json.loads(text) for key, text in own.items()}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # nested too deeply
             raise ModelError(f"metadata is not JSON: {error}") from None
         version = values.pop("format_version")
         if version != FORMAT_VERSION:
@@ -73,6 +84,10 @@ class ModelMetadata:
             fields = {key: value for key, value in values.items() if key in known}
             fields["preprocess"] = PreprocessSpec.from_dict(values["preprocess"])
             fields["labels"] = tuple(str(label) for label in values.get("labels", ()))
-            return cls(**fields)
+            metadata = cls(**fields)
         except (KeyError, TypeError) as error:
             raise ModelError(f"metadata is incomplete: {error}") from None
+        for key, kind in _KINDS.items():
+            if not isinstance(value := getattr(metadata, key), kind) or isinstance(value, bool):
+                raise ModelError(f"metadata is not understood: {key} is {str(value)[:80]!r}")
+        return metadata

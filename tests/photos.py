@@ -1,0 +1,51 @@
+"""Real photographs that scikit-image and scikit-learn ship, and labelled folders made of pieces of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+Pixels = NDArray[np.uint8]
+
+# What an ImageNet network has to see in each, by the words that stand in the names of fitting classes, and among its how
+# many best. (scikit-learn's flower is a dahlia, which ImageNet's 1,000 classes lack.)
+SUBJECTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "cat": (1, ("cat", "tabby")),
+    "coffee": (1, ("espresso",)),
+    "china": (1, ("palace",)),
+    "rocket": (3, ("missile", "projectile", "space shuttle")),
+}
+
+
+def photo(name: str) -> Pixels:
+    """A photograph, [H, W, 3] uint8."""
+    if name == "china":
+        return np.asarray(load_sample_image("china.jpg"))
+    return np.asarray({"cat": skimage.data.chelsea, "coffee": skimage.data.coffee, "rocket": skimage.data.rocket}[name]())
+
+
+def pieces(name: str, count: int, seed: int = 0) -> list[Pixels]:
+    """Random square pieces of a photograph, no two alike."""
+    rng = np.random.default_rng(seed)
+    whole = photo(name)
+    height, width, _ = whole.shape
+    cut = []
+    for _ in range(count):
+        side = int(rng.integers(min(height, width) // 2, min(height, width)))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        cut.append(np.ascontiguousarray(whole[top : top + side, left : left + side]))
+    return cut
+
+
+def folder_of_pieces(folder: Path, count: int = 8, names: tuple[str, ...] = ("cat", "coffee", "rocket")) -> Path:
+    """An image folder with one class a photograph, as JPEG files."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for i, piece in enumerate(pieces(name, count)):
+            Image.fromarray(piece).save(folder / name / f"{i:02}.jpg", quality=92)
+    return folder
