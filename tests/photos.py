@@ -12,8 +12,8 @@ from sklearn.datasets import load_sample_image
 
 Pixels = NDArray[np.uint8]
 
-# What an ImageNet network has to see in each, by the words that stand in the names of fitting classes, and among its how
-# many best. (scikit-learn's flower is a dahlia, which ImageNet's 1,000 classes lack.)
+# What an ImageNet network has to see in each, by the words that stand in the names of fitting classes, and among its
+# how many best. (scikit-learn's flower is a dahlia, which ImageNet's 1,000 classes lack.)
 SUBJECTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "cat": (1, ("cat", "tabby")),
     "coffee": (1, ("espresso",)),
@@ -26,7 +26,8 @@ def photo(name: str) -> Pixels:
     """A photograph, [H, W, 3] uint8."""
     if name == "china":
         return np.asarray(load_sample_image("china.jpg"))
-    return np.asarray({"cat": skimage.data.chelsea, "coffee": skimage.data.coffee, "rocket": skimage.data.rocket}[name]())
+    load = {"cat": skimage.data.chelsea, "coffee": skimage.data.coffee, "rocket": skimage.data.rocket}
+    return np.asarray(load[name]())
 
 
 def pieces(name: str, count: int, seed: int = 0) -> list[Pixels]:

@@ -69,8 +69,8 @@ def test_import_rank_and_score_never_import_torch(zoo_home: Path, tmp_path: Path
     folder = folder_of_pieces(tmp_path / "photos", count=2)
     np.save(tmp_path / "p.npy", np.full((2, 2), 0.5))
     np.save(tmp_path / "y.npy", np.array([0, 1]))
-    code = "import sys, leepfrog\nfor name in leepfrog.__all__: getattr(leepfrog, name)\nassert 'torch' not in sys.modules"
-    assert run(code=code).returncode == 0
+    code = "import sys, leepfrog\nfor name in leepfrog.__all__: getattr(leepfrog, name)\nprint('torch' in sys.modules)"
+    assert run(code=code).stdout.strip() == "False"
     ranked = run("rank", folder, "-m", FAST, code=WITHOUT_EXTRAS)
     assert ranked.returncode == 0, ranked.stderr
     scored = run("score", "--probs", tmp_path / "p.npy", "--labels", tmp_path / "y.npy", code=WITHOUT_EXTRAS)
@@ -145,14 +145,13 @@ def test_rank_without_any_model_says_how_to_get_one(home: Path, tmp_path: Path) 
 def test_a_result_that_cannot_be_written_is_an_error(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     (tmp_path / "file").write_text("")
-    one_line_error(run("rank", folder, "-q", "-m", "mobilenet_v2", "-o", tmp_path / "file" / "r.json"), 4, "cannot write")
+    blocked = tmp_path / "file" / "r.json"
+    one_line_error(run("rank", folder, "-q", "-m", "mobilenet_v2", "-o", blocked), 4, "cannot write")
 
 
 def test_a_closed_pipe_is_no_error(zoo_home: Path) -> None:
-    done = subprocess.run(
-        f"set -o pipefail; {sys.executable} -m leepfrog zoo list | true", shell=True, executable="/bin/bash",
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip # noqa: S602
+    script = f"set -o pipefail; {sys.executable} -m leepfrog zoo list | true"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
 

@@ -121,7 +121,8 @@ def test_order_of_images_and_names_of_classes_do_not_matter(problem: tuple[Float
 @given(problems(), st.lists(st.integers(0, 12), max_size=3), st.randoms(use_true_random=False))
 def test_split_and_merged_shards_give_the_same(problem: tuple[Floats, NDArray[np.int64]], cuts, random) -> None:
     probs, labels = problem
-    shards = [shard for shard in zip(np.split(probs, sorted(cuts)), np.split(labels, sorted(cuts))) if len(shard[1])]
+    split = zip(np.split(probs, sorted(cuts)), np.split(labels, sorted(cuts)), strict=True)
+    shards = [shard for shard in split if len(shard[1])]
     random.shuffle(shards)
     parts = []
     for shard in shards:

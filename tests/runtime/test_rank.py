@@ -125,7 +125,8 @@ def test_a_damaged_cache_entry_is_computed_again_and_told(zoo_home: Path, tmp_pa
     (shard,) = (zoo_home / "inference").glob("*/*.npy")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 0xFF
-    shard.write_bytes({"flipped": bytes(content), "cut short": content[:-100], "emptied": b"", "replaced": b"x"}[damage])
+    damaged = {"flipped": bytes(content), "cut short": content[:-100], "emptied": b"", "replaced": b"x"}
+    shard.write_bytes(damaged[damage])
     listener = Listener()
     second = leepfrog.rank(folder, FAST[:1], progress=listener)
     assert second.models[0].n_inferred == 9

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import typer
@@ -74,11 +73,15 @@ def examine() -> tuple[dict[str, str], list[str]]:
 
 def onnxruntime_wheels() -> list[str]:
     """Installed distributions that unpack into the same `onnxruntime` folder."""
+    from importlib import metadata
+
     names = {(dist.metadata["Name"] or "").lower() for dist in metadata.distributions()}
     return sorted(name for name in names if name == "onnxruntime" or name.startswith("onnxruntime-"))
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

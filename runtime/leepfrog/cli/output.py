@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -61,11 +58,16 @@ def remark(text: str) -> None:
 
 def as_json(value: Any) -> str:
     """Indented JSON."""
+    import json
+
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Comma-separated values, quoted where needed."""
+    import csv
+    import io
+
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([header, *rows])
     return stream.getvalue()
