@@ -1,9 +1,11 @@
-"""LEEP at 10,000 images x 1,000 source classes x 100 target classes, against NumPy. Run: python tests/benchmarks/bench_leep.py
+"""LEEP at 10,000 images x 1,000 source classes x 100 target classes, against NumPy.
+
+Run: python tests/benchmarks/bench_leep.py
 
 "usual" is how published code computes it: a loop over classes, a full matrix product, a Python zip to pick the entries.
-"sparse" is the best that we found in NumPy and SciPy: a sparse one-hot product for the joint, then only the true class's
-conditional. It computes in float32 where leepfrog accumulates in float64 and checks its input; "sparse float64" is like for
-like.
+"sparse" is the best that we found in NumPy and SciPy: a sparse one-hot product for the joint, then only the true
+class's conditional. It computes in float32 where leepfrog accumulates in float64 and checks its input; "sparse float64"
+is like for like.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`rank` end to end, against bare onnxruntime and against torch. Run: python tests/benchmarks/bench_rank.py [IMAGES] [ROUNDS]
+"""`rank` end to end, against bare onnxruntime and against torch.
+
+Run: PYTHONPATH=tests python tests/benchmarks/bench_rank.py [IMAGES] [ROUNDS]
 
 The four starter models on photographs (pieces of scikit-image's and scikit-learn's).
 
@@ -17,8 +19,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1])]
 
 import leepfrog
 import numpy as np
