@@ -47,5 +47,9 @@ def sha256_of(content: bytes | memoryview) -> str:
 
 
 def printable(path: Path | str) -> str:
-    """A path as text that can always be printed: bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    """A path or name as text that stays on one line and can always be encoded.
+
+    Bytes of a file name that are not UTF-8, line breaks and terminal escapes become backslash escapes.
+    """
+    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

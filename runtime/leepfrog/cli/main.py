@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -45,6 +46,8 @@ def root(
 
 def main() -> None:
     """Run the command line; deliberate errors become one line and their exit code (see leepfrog.errors)."""
+    # Pillow warns of what it then decodes all the same, or of what becomes an error of ours.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app()
     except LeepfrogError as error:

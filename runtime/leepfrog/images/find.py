@@ -47,7 +47,7 @@ def find_images(source: str | Path) -> ImageSet:
     """Labelled images below a folder, or listed in a CSV file.
 
     A folder holds one folder a class (torchvision's ImageFolder layout); images count to the class at any depth below
-    it. A folder without class folders may hold a `metadata.csv` instead. Hidden files and folders and `__MACOSX` are
+    it. A folder with less than two class folders may hold a `metadata.csv` instead. Hidden files and folders and `__MACOSX` are
     passed over. Symbolic links are followed, but each folder is entered once a class, and none above the class at all.
 
     Args:
@@ -74,7 +74,7 @@ def _find_in_folders(root: Path) -> ImageSet:
     where = printable(root)
     notes: list[str] = []
     folders, loose = _class_folders(root, notes)
-    if not folders and (root / "metadata.csv").is_file():
+    if len(folders) < 2 and (root / "metadata.csv").is_file():  # one folder: all images together beside their table
         return _read_table(root / "metadata.csv")
     if folders and all(name.lower() in SPLITS for name in folders):
         raise DataSetError(

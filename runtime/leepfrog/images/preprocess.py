@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or source pixels when enlarging
 
 # Bound on |mean|, |std| and 1 / |std|; within it no normalised pixel overflows float32.
 MAX_STATISTIC = 1e9
@@ -102,19 +105,23 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
 
     Only the part that survives the crop is resized: sampling positions and filter are those of a full resize
     followed by a crop, so the two differ by intermediate rounding alone: a grey level here and there, or, for
-    "nearest" and "box", which have edges, the neighbour where a sample falls right between two pixels.
+    "nearest" and "box", which have edges, the neighbour where a sample falls right between two pixels. On images of a
+    few pixels Pillow may run its two passes in another order, which shows where they overshoot.
     """
     width, height = image.size
     to_height, to_width = _resized_size(width, height, spec)
     crop_height, crop_width = spec.input_size
     top, left = round((to_height - crop_height) / 2), round((to_width - crop_width) / 2)
     across, down = width / to_width, height / to_height
-    box = (
-        left * across,
-        top * down,
-        min((left + crop_width) * across, width),
-        min((top + crop_height) * down, height),
-    )
+    upper, lower = top * down, min((top + crop_height) * down, height)
+    if spec.resize_mode == "cover" and crop_height * width < crop_width * height:
+        # Since version 13, Pillow runs the vertical pass first where the height shrinks much more than the width. It
+        # would take the crop of a tall image for such a case, unlike the full resize: up to 9 levels apart at edges.
+        reach = WIDEST_FILTER * max(down, 1.0) + 1
+        first, last = max(0, math.floor(upper - reach)), min(height, math.ceil(lower + reach))
+        image = image.crop((0, first, width, last))
+        upper, lower = upper - first, min(lower, last) - first
+    box = (left * across, upper, min((left + crop_width) * across, width), lower)
     resized = image.resize((crop_width, crop_height), INTERPOLATIONS[spec.interpolation], box=box)
     return np.asarray(resized)
 

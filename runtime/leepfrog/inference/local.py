@@ -64,7 +64,7 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
 def _without_folder(source: str) -> str:
     """An exported file remembers the name of the file it was made from, not the folder, which is nobody's business."""
     scheme, _, rest = source.partition(":")
-    return f"onnx:{Path(rest).name}" if scheme == "onnx" else source
+    return f"onnx:{printable(Path(rest).name)}" if scheme == "onnx" else source
 
 
 def _source(path: Path) -> str:

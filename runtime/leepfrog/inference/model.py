@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -91,15 +93,14 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # its errors are raised as well; printing them too would bury ours
-        # The hash covers this file alone, so weights in other files must not be loaded: no such folder exists.
+        # The hash covers this file alone, so weights in other files must not be loaded: no such folder can exist.
         options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(model.path / "external-data-is-not-allowed")
+            "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
         )
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=wanted)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"{self._where}: {explain_load_error(error, model.header)}") from None
+            self._session = load(content, options, wanted)
+        except ModelError as error:
+            raise ModelError(f"{self._where}: {error}") from None
         self.provider: str = self._session.get_providers()[0]
         if self.provider != PROVIDERS[device]:  # onnxruntime only warns when it falls back to the CPU
             raise MachineError(
@@ -157,9 +158,35 @@ class Session:
         return probs, features
 
 
-def explain_load_error(error: Exception, header: Header) -> str:
+def load(
+    content: bytes,
+    options: onnxruntime.SessionOptions | None = None,
+    wanted: Sequence[tuple[str, dict[str, Any]]] = (("CPUExecutionProvider", {}),),
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session of a model in memory, that prints nothing.
+
+    Raises:
+        ModelError: onnxruntime refuses the model; the message is the reason alone.
+        MachineError: a GPU that was asked for fails.
+    """
+    header = read_header(memoryview(content))
+    options = options or onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are raised as well; printing them too would bury ours
+    try:
+        # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
+        session = onnxruntime.InferenceSession(content, options, providers=list(wanted), enable_fallback=0)
+        for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
+            _ = value.name, value.shape
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):
+            raise MachineError(f"the GPU cannot be used: {_one_line(error)}; see leepfrog doctor") from None
+        raise ModelError(_explain(error, header)) from None
+    return session
+
+
+def _explain(error: Exception, header: Header) -> str:
     """One line on why onnxruntime refused a model: what it needs and what is installed."""
-    text = _one_line(error)
+    text = " ".join(str(error).split())  # whole: what matters may stand far to the right
     runtime = f"onnxruntime {onnxruntime.__version__}"
     installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):
@@ -174,7 +201,7 @@ def explain_load_error(error: Exception, header: Header) -> str:
         return "keeps its weights in another file; export it into one file: leepfrog export onnx:FILE"
     if "protobuf parsing failed" in text:
         return "not an ONNX model, or cut short"
-    return f"{runtime} cannot load it: {text}"
+    return f"{runtime} cannot load it: {_one_line(error)}"
 
 
 def _one_line(error: Exception) -> str:
