@@ -47,8 +47,9 @@ def find_images(source: str | Path) -> ImageSet:
     """Labelled images below a folder, or listed in a CSV file.
 
     A folder holds one folder a class (torchvision's ImageFolder layout); images count to the class at any depth below
-    it. A folder with less than two class folders may hold a `metadata.csv` instead. Hidden files and folders and `__MACOSX` are
-    passed over. Symbolic links are followed, but each folder is entered once a class, and none above the class at all.
+    it. A folder with less than two class folders may hold a `metadata.csv` instead. Hidden files and folders and
+    `__MACOSX` are passed over. Symbolic links are followed, but each folder is entered once a class, and none above the
+    class at all.
 
     Args:
         source: a folder, or a `.csv` file with the columns `file_name` (relative to the file) and `label`.
