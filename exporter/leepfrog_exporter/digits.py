@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [5000, 28, 28] uint8 and labels [5000] from the package's table, a digit a line, the label last."""
     try:
         with gzip.open(path, "rt", encoding="ascii") as lines:
-            table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
+            table = np.array([line.split(",") for line in lines], dtype=np.int64)
         return table[:, :-1].astype(np.uint8).reshape(-1, SIDE, SIDE), table[:, -1]
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
         raise BadInputError(f"{path}: not the table of digits: {error}") from error

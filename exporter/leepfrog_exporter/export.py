@@ -17,27 +17,28 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from leepfrog import __version__, paths
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import printable, written_whole
 from leepfrog.images.preprocess import PreprocessSpec
-from leepfrog.inference.header import read_header
-from leepfrog.inference.metadata import PROBS_OUTPUT, ModelMetadata
-from leepfrog.inference.model import ModelFile, explain_load_error
+from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
+from leepfrog.inference.model import ModelFile, load
 from leepfrog.progress import Progress, Silent
 from numpy.typing import NDArray
 
 from leepfrog_exporter import parity, wheel, zoo
-from leepfrog_exporter.graph.edit import strip_traces
+from leepfrog_exporter.graph.edit import free_names, strip_traces
 from leepfrog_exporter.graph.head import LOGITS, attach_outputs, find_head, pick_output
 from leepfrog_exporter.graph.image_input import attach_input
 from leepfrog_exporter.graph.read import read_onnx
-from leepfrog_exporter.presets import PreprocessChoice
+from leepfrog_exporter.presets import PreprocessChoice, maps_to_bytes
 from leepfrog_exporter.sources import checkpoint
 from leepfrog_exporter.sources.network import LIBRARIES, Network, imagenet_labels
 from leepfrog_exporter.sources.torch_packages import package
 from leepfrog_exporter.torch_to_onnx import trace
+
+# A file may say any batch size; its images are made in memory.
+MAX_FIXED_BATCH = 1024
 
 STEPS = ("weights", "graph", "outputs", "parity check", "write")
 
@@ -75,7 +76,6 @@ class _Draft:
     reference: parity.Reference
     reference_name: str
     metadata: ModelMetadata
-    output: str
 
 
 def export(source: str, options: ExportOptions | None = None, progress: Progress | None = None) -> ModelFile:
@@ -118,7 +118,8 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
 def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) -> tuple[onnx.ModelProto, ModelMetadata]:
     model, spec = draft.model, draft.metadata.preprocess
     strip_traces(model)
-    head = find_head(model.graph, draft.output)
+    free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
+    head = find_head(model.graph, model.graph.output[0].name)
     attach_outputs(model, head)
     progress.advance(1)
     reference = draft.reference
@@ -145,12 +146,15 @@ def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
     carried = _carried(model)
     output = pick_output(model.graph, options.output_name or ("probs" if carried else None))
     reference, reference_name = _original(model, output), "the original file"
+    takes_bytes = any(i.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for i in model.graph.input)
     size = attach_input(model, options.preprocess.input_size)
     spec = options.preprocess.spec(size, carried.preprocess if carried else None, printable(path))
+    if takes_bytes and not maps_to_bytes(spec):
+        raise UsageError(f"{printable(path)}: its input is uint8, which holds 0..255 alone; add --preprocess raw")
     progress.advance(1)
     metadata = ModelMetadata(
         name=options.name or path.stem,
-        source=f"onnx:{path.name}",
+        source=f"onnx:{printable(path.name)}",
         preprocess=spec,
         labels=carried.labels if carried else (),
         licence=options.licence or (carried.licence if carried else ""),
@@ -158,7 +162,7 @@ def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
         top1=carried.top1 if carried else None,
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
-    return _Draft(model, reference, reference_name, metadata, output)
+    return _Draft(model, reference, reference_name, metadata)
 
 
 def _from_library(library: str) -> Callable[[str, ExportOptions, Progress], _Draft]:
@@ -218,7 +222,7 @@ def _traced(
         top1=None if random else network.top1,
         weights_sha256=sha256 or network.weights_sha256(),
     )
-    return _Draft(model, reference, f"torch {torch.__version__.partition('+')[0]}", metadata, "logits")
+    return _Draft(model, reference, f"torch {torch.__version__.partition('+')[0]}", metadata)
 
 
 _SOURCES: dict[str, Callable[[str, ExportOptions, Progress], _Draft]] = {
@@ -286,17 +290,15 @@ def _carried(model: onnx.ModelProto) -> ModelMetadata | None:
 
 def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
     """The file as it came, run one image at a time in its own layout and number type."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    content = model.SerializeToString()
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(explain_load_error(error, read_header(memoryview(content)))) from None
-    taken = session.get_inputs()[0]  # that there is only one is for attach_input to say
+    session = load(model.SerializeToString())
+    if not (inputs := session.get_inputs()):
+        raise ModelError("has no input; a scoring model takes one image")
+    taken = inputs[0]  # that there is only one is for attach_input to say
     dims = [dim if isinstance(dim, int) else 0 for dim in taken.shape]
     channels_last = len(dims) == 4 and dims[3] == 3 and dims[1] != 3
     repeat = max(1, dims[0]) if dims else 1
+    if repeat > MAX_FIXED_BATCH:
+        raise ModelError(f"takes batches of {repeat} images only; export it with a free batch axis, [N, 3, H, W]")
     kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
     kind = kinds.get(taken.type, np.float32)
 
@@ -304,7 +306,10 @@ def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
         fed = np.repeat(image[None], repeat, axis=0)
         fed = fed.transpose(0, 2, 3, 1) if channels_last else fed
         fed = np.ascontiguousarray(fed).astype(kind)
-        return np.asarray(session.run([output], {taken.name: fed})[0][:1], dtype=np.float32)
+        try:
+            return np.asarray(session.run([output], {taken.name: fed})[0][:1], dtype=np.float32)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelError(f"does not run as it came: {' '.join(str(error).split())[:300]}") from None
 
     return lambda batch: np.concatenate([run(image) for image in batch])
 

@@ -11,9 +11,8 @@ import onnx
 import onnxruntime
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
-from leepfrog.inference.header import read_header
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
-from leepfrog.inference.model import explain_load_error
+from leepfrog.inference.model import load
 from leepfrog.scores.checks import ROW_SUM_TOLERANCE
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -78,7 +77,10 @@ def check(
     alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
     probs, features, value = together
     _check_outputs(probs, features)
-    expected = reference(images).reshape(len(images), -1)
+    expected = reference(images)
+    if sum(width > 1 for width in expected.shape[1:]) > 1:
+        raise ModelError(f"puts out {list(expected.shape[1:])} values an image, not one row of classes; no classifier")
+    expected = expected.reshape(len(images), -1)
     value, value_alone = value.reshape(len(images), -1), alone[2].reshape(len(images), -1)
     if value.shape != expected.shape:
         raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
@@ -93,15 +95,15 @@ def check(
         batch_difference=float(np.abs(value - value_alone).max()),
         tolerance=tolerance,
     )
-    if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
-        raise ModelError(
-            f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
-            f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
-        )
     if not parity.batch_difference <= tolerance:
         raise ModelError(
             f"refused: an image's output changes by {parity.batch_difference:.3g} with the batch that it is in; the "
             "network mixes images, so its batch axis is not free"
+        )
+    if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
+        raise ModelError(
+            f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
+            f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
         )
     return parity, probs.shape[1], features.shape[1]
 
@@ -112,13 +114,7 @@ def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSess
     if compared not in {value.name for value in probe.graph.output}:
         # Its type and shape are for onnxruntime to infer.
         probe.graph.output.append(helper.make_empty_tensor_value_info(compared))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    content = probe.SerializeToString()
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(explain_load_error(error, read_header(memoryview(content)))) from None
+    return load(probe.SerializeToString())
 
 
 def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -128,10 +124,15 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> l
         found = session.run([PROBS_OUTPUT, FEATURES_OUTPUT, *(others or [PROBS_OUTPUT])], {IMAGE_INPUT: batch})
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        batch_is_fixed = " (is the batch size written into the network?)" if len(batch) > 1 else ""
+        batch_is_fixed = (
+            " (its batch size may be written into it: export it with a free batch axis)" if len(batch) > 1 else ""
+        )
         raise ModelError(f"does not run on {len(batch)} image(s){batch_is_fixed}: {reason}") from None
     if any(len(value) != len(batch) for value in found):
-        raise ModelError(f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside")
+        raise ModelError(
+            f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a free "
+            "batch axis"
+        )
     return [np.asarray(value) for value in found]
 
 

@@ -27,6 +27,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+
+def maps_to_bytes(spec: PreprocessSpec) -> bool:
+    """Whether pixels reach the graph as whole numbers 0..255."""
+    return (tuple(spec.mean), tuple(spec.std)) == (PRESETS["raw"]["mean"], PRESETS["raw"]["std"])
+
+
 # The part of the resized image that the crop keeps, along each side: 224 of 256.
 CROP_FRACTION = 0.875
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
+# Values that leepfrog adds are called so.
+OWN_PREFIX = "leepfrog_"
+
 
 def describe(node: NodeProto) -> str:
     """A node as a message names it: operator, name, first output."""
@@ -69,10 +72,32 @@ def rename(graph: GraphProto, old: str, new: str) -> None:
             named.name = new
 
 
+def values(graph: GraphProto) -> set[str]:
+    """The names of all values, those inside subgraphs included."""
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    names |= {v.name for v in (*graph.input, *graph.output)} | {t.name for t in graph.initializer}
+    for node in graph.node:
+        for subgraph in subgraphs(node):
+            names |= values(subgraph)
+    return names
+
+
+def shapes(model: ModelProto) -> dict[str, list[int | None]]:
+    """The axes of each value for which shape inference can tell how many; None is an open axis."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except (ValueError, RuntimeError, onnx.shape_inference.InferenceError):
+        return {}
+    found: dict[str, list[int | None]] = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for info in (*graph.value_info, *graph.input, *graph.output):
+        if info.type.tensor_type.HasField("shape"):
+            found[info.name] = [dim.dim_value or None for dim in info.type.tensor_type.shape.dim]
+    return found
+
+
 def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
     """Rename values that already bear a name that is wanted for something else."""
-    used = {name for node in graph.node for name in (*node.input, *node.output)}
-    used |= {v.name for v in (*graph.input, *graph.output)} | {t.name for t in graph.initializer}
+    used = values(graph)
     for name in wanted:
         if name in used:
             new = f"original_{name}"

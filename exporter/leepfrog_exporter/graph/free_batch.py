@@ -3,7 +3,8 @@
 Exporters write that size into the graph. What can be put right from the graph alone:
 
 1. A Reshape to constant numbers: the first of them follows from the others (-1) or from the input (0).
-2. A Concat of a constant made for one image, such as a class token, with what depends on the image: the constant is
+2. A Reshape to one axis, then a Gather of everything in order, which is how torch writes `as_strided`: a Reshape.
+3. A Concat of a constant made for one image, such as a class token, with what depends on the image: the constant is
    repeated for each image.
 
 Only nodes that depend on the image are touched. Whether that was right is for the parity check to say: it runs the
@@ -13,73 +14,96 @@ result at batch 1 and more, and refuses a graph that mixes images.
 from __future__ import annotations
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-from leepfrog_exporter.graph.edit import constants
+from leepfrog_exporter.graph.edit import constants, producers, shapes
 
 
-def free_batch_axis(graph: GraphProto, batch: int) -> None:
-    """Edit a graph whose input has the fixed batch size `batch`, in place."""
-    known = constants(graph)
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    tensors |= {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
+def free_batch_axis(model: ModelProto, batch: int) -> None:
+    """Edit a model whose input has the fixed batch size `batch`, in place."""
+    graph = model.graph
+    known, made_by, shape = constants(graph), producers(graph), shapes(model)
+    numbers = _numbers(graph)
     nodes: list[NodeProto] = []
     for node in graph.node:
-        if node.op_type == "Reshape" and node.input[0] not in known and node.input[1] in tensors:
-            _free_reshape(graph, node, tensors[node.input[1]], batch)
+        varies = bool(node.input) and node.input[0] not in known
+        if node.op_type == "Reshape" and varies and node.input[1] in numbers:
+            same = {batch, *shape.get(node.input[0], [])[:1]}
+            _free_reshape(graph, node, numbers[node.input[1]].ravel().tolist(), same)
+        elif node.op_type == "Gather" and varies and node.input[1] in numbers:
+            _gather_to_reshape(graph, node, made_by.get(node.input[0]), numbers[node.input[1]])
         elif node.op_type == "Concat" and batch == 1:
-            nodes += _repeated_constants(graph, node, tensors, known)
+            nodes += _repeated_constants(graph, node, known, shape)
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _free_reshape(graph: GraphProto, node: NodeProto, shape: TensorProto, batch: int) -> None:
-    numbers = [int(number) for number in numpy_helper.to_array(shape).ravel()]
-    empty_axes = any(a.name == "allowzero" and a.i for a in node.attribute)
-    if len(numbers) < 2 or numbers[0] < 1 or (empty_axes and 0 in numbers):
+def _numbers(graph: GraphProto) -> dict[str, NDArray[np.int64]]:
+    """The integer constants of a graph by name."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            tensors |= dict.fromkeys(node.output, node.attribute[0].t)  # without a tensor, its type is not INT64
+    return {
+        name: numpy_helper.to_array(tensor)
+        for name, tensor in tensors.items()
+        if tensor.data_type == onnx.TensorProto.INT64
+    }
+
+
+def _free_reshape(graph: GraphProto, node: NodeProto, shape: list[int], same: set[int | None]) -> None:
+    zero_is_zero = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
+    if len(shape) < 2 or shape[0] < 1 or (zero_is_zero and 0 in shape):
         return
-    if -1 not in numbers:
-        first = -1  # also where the batch is multiplied with something else, as by attention windows
-    elif numbers[0] == batch:
+    if -1 not in shape:
+        first = -1  # also where the batch is multiplied with something else, as attention windows are
+    elif shape[0] in same:
         first = 0
     else:
         return
-    kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+    del node.attribute[:]  # allowzero is the only one
+    node.input[1] = _constant(graph, [first, *shape[1:]])
+
+
+def _gather_to_reshape(graph: GraphProto, node: NodeProto, flat: NodeProto | None, indices: NDArray[np.int64]) -> None:
+    if flat is None or flat.op_type != "Reshape" or indices.ndim < 2:
+        return
+    shape = _numbers(graph).get(flat.input[1])
+    if shape is None or shape.tolist() != [-1] or (indices.ravel() != np.arange(indices.size)).any():
+        return
+    node.op_type = "Reshape"
     del node.attribute[:]
-    node.attribute.extend(kept)
-    name = f"leepfrog_shape_{len(graph.initializer)}"
-    graph.initializer.append(numpy_helper.from_array(np.array([first, *numbers[1:]], np.int64), name))
-    node.input[1] = name
+    node.input[:] = [flat.input[0], _constant(graph, [-1, *indices.shape[1:]])]
 
 
 def _repeated_constants(
-    graph: GraphProto, node: NodeProto, tensors: dict[str, TensorProto], known: set[str]
+    graph: GraphProto, node: NodeProto, known: set[str], shape: dict[str, list[int | None]]
 ) -> list[NodeProto]:
-    """Nodes to stand before a Concat, whose inputs are changed to what they put out."""
+    """Nodes to stand before a Concat, whose constants are replaced by what they put out."""
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
     varying = [name for name in node.input if name not in known]
     added: list[NodeProto] = []
     for i, name in enumerate(node.input):
-        dims = list(tensors[name].dims) if name in tensors else []
-        if not varying or len(dims) < 3 or dims[0] != 1 or axis in (0, -len(dims)):
-            continue  # one or two axes: more likely a shape being put together than a token
+        n_axes = len(shape.get(name, []))
+        # With one or two axes it is more likely a shape being put together than a token.
+        if not varying or name not in known or n_axes < 3 or axis in (0, -n_axes):
+            continue
         made = f"leepfrog_repeated_{len(graph.initializer)}"
-        ones = f"{made}_ones"
-        graph.initializer.append(numpy_helper.from_array(np.ones(len(dims) - 1, np.int64), ones))
-        first = f"{made}_first"
-        graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), first))
         added += [
             helper.make_node("Shape", [varying[0]], [f"{made}_shape"]),
-            helper.make_node("Gather", [f"{made}_shape", first], [f"{made}_batch"], axis=0),
-            helper.make_node("Concat", [f"{made}_batch", ones], [f"{made}_shape_wanted"], axis=0),
-            helper.make_node("Expand", [name, f"{made}_shape_wanted"], [made]),
+            helper.make_node("Gather", [f"{made}_shape", _constant(graph, [0])], [f"{made}_batch"], axis=0),
+            helper.make_node("Concat", [f"{made}_batch", _constant(graph, [1] * (n_axes - 1))], [f"{made}_n"], axis=0),
+            helper.make_node("Expand", [name, f"{made}_n"], [made]),
         ]
         node.input[i] = made
     return added
+
+
+def _constant(graph: GraphProto, numbers: list[int]) -> str:
+    """The name of a new initializer."""
+    name = f"leepfrog_numbers_{len(graph.initializer)}"
+    graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+    return name

@@ -14,12 +14,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-import onnx
 from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from leepfrog_exporter.graph.edit import constants, describe, drop_unused, free_names, producers
+from leepfrog_exporter.graph.edit import constants, describe, drop_unused, producers, shapes
 
 LOGITS = "leepfrog_logits"
 """The value inside a scoring model that `probs` is the softmax of, float32 [N, Z]."""
@@ -40,11 +39,13 @@ class Head:
         logits: the value that a softmax over classes takes.
         features: the value that the last linear layer sees.
         ends_in: what the classifier's own output is.
+        channels_last: whether the linear layer works on the features' last axis (MatMul) or on the second (Conv).
     """
 
     logits: str
     features: str
     ends_in: Literal["logits", "softmax", "log-softmax"]
+    channels_last: bool
 
 
 def find_head(graph: GraphProto, output: str) -> Head:
@@ -64,7 +65,7 @@ def find_head(graph: GraphProto, output: str) -> Head:
             value = logits = node.input[0]
             ends_in = _SOFTMAX[node.op_type]
         elif _is_linear(node, graph, constant):
-            return Head(logits, _varying(node, constant), ends_in)
+            return Head(logits, node.input[0], ends_in, channels_last=node.op_type != "Conv")
         elif node.op_type in _PASSED_OVER:
             value = node.input[0]
         elif node.op_type in _WITH_A_CONSTANT and sum(name not in constant for name in node.input) == 1:
@@ -85,19 +86,19 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
     where the linear layer is applied at each position.
     """
     graph = model.graph
-    free_names(graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
-    rank = _rank(model, head.features)
+    shape = shapes(model).get(head.features)
     nodes = [
         helper.make_node("Flatten", [head.logits], ["leepfrog_logits_flat"], axis=1),
         helper.make_node("Cast", ["leepfrog_logits_flat"], [LOGITS], to=TensorProto.FLOAT),
         helper.make_node("Softmax", [LOGITS], [PROBS_OUTPUT], axis=1),
         helper.make_node("Cast", [head.features], ["leepfrog_features"], to=TensorProto.FLOAT),
     ]
-    if rank == 4:
+    if not head.channels_last:
         nodes.append(helper.make_node("GlobalAveragePool", ["leepfrog_features"], ["leepfrog_pooled"]))
         nodes.append(helper.make_node("Flatten", ["leepfrog_pooled"], [FEATURES_OUTPUT], axis=1))
-    elif rank == 3:
-        nodes.append(helper.make_node("Transpose", ["leepfrog_features"], ["leepfrog_tokens"], perm=[0, 2, 1]))
+    elif shape is not None and len(shape) > 2:
+        channels_first = [0, len(shape) - 1, *range(1, len(shape) - 1)]
+        nodes.append(helper.make_node("Transpose", ["leepfrog_features"], ["leepfrog_tokens"], perm=channels_first))
         nodes.append(helper.make_node("GlobalAveragePool", ["leepfrog_tokens"], ["leepfrog_pooled"]))
         nodes.append(helper.make_node("Flatten", ["leepfrog_pooled"], [FEATURES_OUTPUT], axis=1))
     else:
@@ -110,27 +111,26 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
 
 
 def pick_output(graph: GraphProto, chosen: str | None) -> str:
-    """The output that holds the classes: the chosen one, or the only one.
+    """The output that holds the classes, the chosen one or the only one; the graph's other outputs are dropped.
 
     Raises:
         ModelError: no such output, or several and none chosen.
     """
     names = [value.name for value in graph.output]
-    if chosen is not None:
-        if chosen not in names:
-            raise ModelError(f"has no output {chosen!r}; it has {', '.join(names)}")
-        return chosen
-    if len(names) != 1:
-        raise ModelError(f"has {len(names)} outputs ({', '.join(names)}); say which holds the classes: --output NAME")
-    return str(names[0])
+    if chosen is not None and chosen not in names:
+        raise ModelError(f"has no output {chosen!r}; it has {', '.join(names)}")
+    if chosen is None and len(names) != 1:
+        listed = ", ".join(names)
+        raise ModelError(f"has {len(names)} outputs ({listed}); say which holds the classes: --output-name NAME")
+    kept = 0 if chosen is None else names.index(chosen)
+    del graph.output[kept + 1 :], graph.output[:kept]
+    return str(names[kept])
 
 
 def _is_linear(node: NodeProto, graph: GraphProto, constant: set[str]) -> bool:
-    if node.op_type == "Gemm":
-        return node.input[0] not in constant
-    if node.op_type == "MatMul":
-        return node.input[1] in constant and node.input[0] not in constant
-    return node.op_type == "Conv" and node.input[1] in constant and _is_pointwise(node, graph)
+    if node.op_type not in ("Gemm", "MatMul", "Conv") or node.input[0] in constant or node.input[1] not in constant:
+        return False
+    return node.op_type != "Conv" or _is_pointwise(node, graph)
 
 
 def _is_pointwise(node: NodeProto, graph: GraphProto) -> bool:
@@ -144,15 +144,3 @@ def _is_pointwise(node: NodeProto, graph: GraphProto) -> bool:
 
 def _varying(node: NodeProto, constant: set[str]) -> str:
     return next(str(name) for name in node.input if name not in constant)
-
-
-def _rank(model: ModelProto, value: str) -> int | None:
-    """The number of axes of a value, None where shape inference cannot tell."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (ValueError, RuntimeError, onnx.shape_inference.InferenceError):
-        return None
-    for info in (*inferred.value_info, *inferred.input):
-        if info.name == value and info.type.tensor_type.HasField("shape"):
-            return len(info.type.tensor_type.shape.dim)
-    return None

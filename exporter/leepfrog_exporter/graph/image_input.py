@@ -6,7 +6,7 @@ from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import IMAGE_INPUT
 from onnx import ModelProto, TensorProto, helper
 
-from leepfrog_exporter.graph.edit import free_names, image_inputs, rename
+from leepfrog_exporter.graph.edit import OWN_PREFIX, free_names, image_inputs, rename, values
 from leepfrog_exporter.graph.free_batch import free_batch_axis
 
 _ACCEPTED = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
@@ -26,6 +26,7 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         ModelError: not exactly one image input, no batch axis, not three channels, or the size is open or another.
     """
     graph = model.graph
+    free_names(graph, [name for name in values(graph) if name.startswith(OWN_PREFIX)])  # exported before
     inputs = image_inputs(graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -48,10 +49,10 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         raise ModelError(f"input {old!r} is {shown}: {channels or 'an open number of'} channels; leepfrog feeds three")
     size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, old)
     if dims[0] is not None:
-        free_batch_axis(graph, dims[0])
+        free_batch_axis(model, dims[0])
 
     free_names(graph, [IMAGE_INPUT] if old != IMAGE_INPUT else [])
-    inner = f"leepfrog_{old}"
+    inner = f"{OWN_PREFIX}input"
     rename(graph, old, inner)
     nodes, value = [], IMAGE_INPUT
     if channels_last:
@@ -61,11 +62,11 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         nodes.append(helper.make_node("Identity", [value], [inner]))
     else:
         nodes.append(helper.make_node("Cast", [value], [inner], to=kind.elem_type))
-    initialised = {tensor.name for tensor in graph.initializer}
-    weights = [value for value in graph.input if value.name in initialised]
+    # Before IR version 4, initializers had to be listed among the inputs too. One that no output needs would be dropped
+    # later and leave an input that must be fed.
+    model.ir_version = max(model.ir_version, 4)
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.FLOAT, ["N", 3, *size]))
-    graph.input.extend(weights)
     old_nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *old_nodes])

@@ -31,13 +31,13 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and more on foreign bytes
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: not a checkpoint of plain weights: {reason}") from None
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise BadInputError(f"{path}: holds a {type(state).__name__}, not weights by name")
-    if keys:
-        state = RENAMINGS[keys](state, module.state_dict())
     try:
+        if keys:
+            state = RENAMINGS[keys](state, module.state_dict())
         module.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, LookupError) as error:  # LookupError: a block that the network does not have
         reason = " ".join(str(error).split())[:300]
         raise BadInputError(f"{path}: does not fit the architecture: {reason}") from None
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import http.client
+import importlib
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.images.preprocess import PreprocessSpec
 
 from leepfrog_exporter.sources.torch_packages import package
+
+# How long to wait for a first answer of the model hub.
+HUB_SECONDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +89,10 @@ def from_timm(name: str, *, pretrained: bool) -> Network:
     timm = package("timm")
     if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}; see timm.list_models()")
-    module = _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
+    if "." in name and name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
+        raise UsageError(f"timm has no weights {name!r}; see timm.list_pretrained()")
+    with _hub_asked_once() if pretrained else contextlib.nullcontext():
+        module = _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
     config = timm.data.resolve_model_data_config(module)
     pretrained_config = module.pretrained_cfg
     tag = pretrained_config.get("tag") or ""
@@ -108,13 +120,33 @@ def _built(source: str, build: Callable[[], Any]) -> Any:
     torch = package("torch")
     torch.manual_seed(0)
     try:
-        return build().eval()
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub says there what it downloads; stdout is for data
+            return build().eval()
     except (OSError, RuntimeError, ValueError) as error:  # what the two hubs' clients raise without a network
         reason = " ".join(str(error).split())[:200]
         raise MachineError(
             f"cannot get the weights of {source}: {reason} (a hub is needed; leepfrog zoo list marks models that come "
             "from packages instead, --random-weights tries the export without any)"
         ) from None
+
+
+@contextlib.contextmanager
+def _hub_asked_once() -> Iterator[None]:
+    """Where timm's hub does not answer, let its client look in its cache alone; it would retry for a minute, aloud."""
+    constants: Any = importlib.import_module("huggingface_hub.constants")  # timm requires it
+    before = constants.HF_HUB_OFFLINE
+    if not before:
+        try:
+            address = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310
+            urllib.request.urlopen(address, timeout=HUB_SECONDS).close()  # noqa: S310
+        except urllib.error.HTTPError:  # an answer
+            pass
+        except (OSError, ValueError, http.client.HTTPException):
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _timm_preprocess(name: str, config: dict[str, Any]) -> PreprocessSpec:
