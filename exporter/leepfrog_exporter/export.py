@@ -315,9 +315,13 @@ def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
 
 
 def _n_parameters(model: onnx.ModelProto) -> int:
-    """Numbers in the floating-point weights of a graph."""
+    """Numbers in the floating-point weights of a graph, batch-norm's running statistics not counted."""
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
-    return sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)
+    nodes = model.graph.node
+    statistics = {name for node in nodes if node.op_type == "BatchNormalization" for name in node.input[3:5]}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights |= {node.output[0]: a.t for node in nodes if node.op_type == "Constant" for a in node.attribute}
+    return sum(math.prod(t.dims) for name, t in weights.items() if t.data_type in kinds and name not in statistics)
 
 
 def _labels(path: Path) -> tuple[str, ...]:

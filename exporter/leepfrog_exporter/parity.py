@@ -130,8 +130,8 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> l
         raise ModelError(f"does not run on {len(batch)} image(s){batch_is_fixed}: {reason}") from None
     if any(len(value) != len(batch) for value in found):
         raise ModelError(
-            f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a free "
-            "batch axis"
+            f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a "
+            "free batch axis"
         )
     return [np.asarray(value) for value in found]
 

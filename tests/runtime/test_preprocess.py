@@ -236,7 +236,7 @@ def test_normalise_takes_every_level_and_numpy_views() -> None:
 
 @st.composite
 def specs(draw: st.DrawFn) -> PreprocessSpec:
-    resize = draw(st.tuples(st.integers(1, 16384), st.integers(1, 16384)))
+    resize = draw(st.tuples(st.integers(1, 4096), st.integers(1, 4096)))
     hints = get_type_hints(PreprocessSpec)
     number = st.floats(-1e9, 1e9) | st.integers(-5, 5)
     return PreprocessSpec(
@@ -290,9 +290,9 @@ GOOD = {"input_size": [224, 224], "resize_size": [256, 256]}
         ({**GOOD, "input_size": ["224", "224"]}, "whole numbers"),
         ({**GOOD, "input_size": "ab"}, "whole numbers"),
         ({**GOOD, "input_size": [True, True]}, "whole numbers"),
-        ({**GOOD, "input_size": [0, 224]}, "from 1 to 16384"),
-        ({**GOOD, "input_size": [-1, 224]}, "from 1 to 16384"),
-        ({**GOOD, "resize_size": [256, 10**9]}, "from 1 to 16384"),
+        ({**GOOD, "input_size": [0, 224]}, "from 1 to 4096"),
+        ({**GOOD, "input_size": [-1, 224]}, "from 1 to 4096"),
+        ({**GOOD, "resize_size": [256, 10**9]}, "from 1 to 4096"),
         ({**GOOD, "resize_size": [256, 200]}, "smaller than input_size"),
         ({**GOOD, "resize_mode": "contain"}, "cover or stretch"),
         ({**GOOD, "resize_mode": {}}, "cover or stretch"),

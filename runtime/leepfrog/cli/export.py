@@ -90,9 +90,11 @@ def export(
 
 def describe(model: ModelFile) -> str:
     """One line on an exported model."""
+    from leepfrog.files import printable
+
     parity = model.metadata.parity
     return (
-        f"{model.path}  {model.size / 1e6:.1f} MB, differs from {parity.get('reference')} by "
+        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, differs from {parity.get('reference')} by "
         f"{parity.get('max_difference', 0):.1e} (allowed {parity.get('tolerance', 0):.1e})"
     )
 

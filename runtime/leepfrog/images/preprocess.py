@@ -27,6 +27,9 @@ INTERPOLATIONS = {
 
 WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or source pixels when enlarging
 
+# No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
+MAX_SIDE = 4096
+
 # Bound on |mean|, |std| and 1 / |std|; within it no normalised pixel overflows float32.
 MAX_STATISTIC = 1e9
 
@@ -60,8 +63,8 @@ class PreprocessSpec:
             raise ModelError(
                 f"preprocessing sizes must be (height, width), not {list(self.input_size)} and {list(self.resize_size)}"
             )
-        if any(type(s) is not int or not 1 <= s <= 16384 for s in sizes):
-            raise ModelError(f"preprocessing sizes must be whole numbers from 1 to 16384, not {list(sizes)}")
+        if any(type(s) is not int or not 1 <= s <= MAX_SIDE for s in sizes):
+            raise ModelError(f"preprocessing sizes must be whole numbers from 1 to {MAX_SIDE}, not {list(sizes)}")
         if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
             raise ModelError(f"resize_size {list(self.resize_size)} is smaller than input_size {list(self.input_size)}")
         if self.resize_mode not in ("cover", "stretch"):

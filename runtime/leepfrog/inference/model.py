@@ -42,8 +42,8 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """The model's name in the zoo."""
-        return self.metadata.name
+        """The model's name in the zoo, printable whatever the file says."""
+        return printable(self.metadata.name)
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
