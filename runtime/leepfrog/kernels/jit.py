@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +29,24 @@ def kernel(*, exact_order: bool = False) -> Callable[[F], F]:
             compiled = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder for Numba's cache can be written: compile anew in each process
             compiled = numba.njit(**options)(function)
+        _forgive_full_disk(compiled)
         return compiled  # type: ignore[no-any-return]
 
     return compile_lazily
+
+
+def _forgive_full_disk(compiled: Any) -> None:
+    """Let a kernel run although its machine code cannot be kept; Numba would raise OSError from the first call.
+
+    Numba has no public setting for that. Should its cache move, this does nothing and a full disk is an error again.
+    """
+    cache = getattr(compiled, "_cache", None)
+    save = getattr(cache, "save_overload", None)
+    if save is None:
+        return
+
+    def save_if_possible(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*arguments)
+
+    cache.save_overload = save_if_possible  # type: ignore[union-attr]

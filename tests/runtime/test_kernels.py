@@ -1,0 +1,31 @@
+"""Kernels where their machine code cannot be kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCORE = "import leepfrog; print(leepfrog.leep([[0.5, 0.5], [0.5, 0.5]], [0, 1]).value)"
+
+
+def run(code: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
+
+
+def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(SCORE, tmp_path / "file" / "cache")
+    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A limit on file sizes fails writes as a full disk does, for root too and without a file system of its own."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
+    done = run(limit + SCORE, tmp_path)
+    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
