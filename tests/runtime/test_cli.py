@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,45 @@ def test_a_result_that_cannot_be_written_is_an_error(zoo_home: Path, tmp_path: P
     one_line_error(run("rank", folder, "-q", "-m", "mobilenet_v2", "-o", blocked), 4, "cannot write")
 
 
+def test_links_and_pipes_as_output(zoo_home: Path, tmp_path: Path) -> None:
+    arguments = ("zoo", "list", "--format", "json")
+    wanted = run(*arguments).stdout
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "real" / "r.json")
+    assert run(*arguments, "-o", tmp_path / "link.json").returncode == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real" / "r.json").read_text() == wanted
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)
+    assert run(*arguments, "-o", tmp_path / "pipe").returncode == 0
+    assert reader.communicate(timeout=30)[0] == wanted
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_lists_of_models(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=1)
+    for value in (",", "", "mobilenet_v2,"):
+        one_line_error(run("rank", folder, "-m", value), 2, "an empty name in")
+    one_line_error(run("rank", folder, "-m", ",".join(f"absent{i}" for i in range(600))), 2, "absent0")
+    assert run("rank", folder, "-q", "-m", "mobilenet_v2, efficientnet_lite0").returncode == 0
+
+
+def test_ctrl_c(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=200)
+    command = [sys.executable, "-m", "leepfrog", "rank", folder]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((zoo_home / "inference").glob("*/*.npy")) and time.monotonic() < deadline:
+        assert running.poll() is None, "the run ended before it could be interrupted"
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert out == ""
+    assert "leepfrog: error: interrupted; what was finished is cached" in err
+    assert "Traceback" not in err
+
+
 def test_a_closed_pipe_is_no_error(zoo_home: Path) -> None:
     script = f"set -o pipefail; {sys.executable} -m leepfrog zoo list | true"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
@@ -216,6 +257,16 @@ def test_doctor(home: Path) -> None:
     blocked = run("doctor", LEEPFROG_HOME=str(home.parent / "blocked" / "home"))
     assert blocked.returncode == 4
     assert "cannot be written" in blocked.stdout
+
+
+def test_doctor_names_an_onnxruntime_that_does_not_import(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('libonnx.so: no such file')\n")
+    done = run("doctor", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 4
+    assert "problem: onnxruntime does not import: libonnx.so: no such file; pip install" in done.stdout
+    folder = folder_of_pieces(tmp_path / "photos", count=1)
+    one_line_error(run("rank", folder, PYTHONPATH=str(tmp_path)), 4, "leepfrog doctor")
 
 
 def test_doctor_sees_onnxruntime_wheels_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,10 @@ def test_metadata_versions() -> None:
         ModelMetadata.from_props({key: text for key, text in props.items() if key != f"{PREFIX}source"})
     with pytest.raises(ModelError, match=r"metadata is incomplete: .*preprocess"):
         ModelMetadata.from_props({key: text for key, text in props.items() if key != f"{PREFIX}preprocess"})
+
+
+def test_metadata_of_impossible_values() -> None:
+    props = read(REAL).metadata
+    for value in ("NaN", "Infinity", "-Infinity"):
+        with pytest.raises(ModelError, match="metadata is not understood: top1 is not finite"):
+            ModelMetadata.from_props({**props, f"{PREFIX}top1": value})

@@ -124,6 +124,20 @@ def open_width(model: ModelProto) -> None:
     model.graph.output[1].name = "features"
 
 
+def maps_as_features(model: ModelProto) -> None:
+    """Features [N, D, 1, 1], as a network whose pooling keeps its axes would give."""
+    model.graph.node.append(helper.make_node("Unsqueeze", ["features", "last_axes"], ["maps_out"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "last_axes"))
+    for node in model.graph.node[:-1]:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = "all" if name == "features" else name
+    model.graph.node[-1].input[0], model.graph.node[-1].output[0] = "all", "features"
+    model.graph.output[1].CopyFrom(
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", made.WIDTH, 1, 1])
+    )
+
+
 UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
     "external data beside it": (external("weights.bin"), "keeps its weights in another file; export it into one file"),
     "external data absent": (external("absent.bin"), "keeps its weights in another file"),
@@ -151,6 +165,7 @@ UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
     ),
     "another size": (changed(input_shape("N", 3, S, S + 1)), r"says float \['N', 3, 8, 8\]"),
     "open size": (changed(input_shape("N", 3, S, "W")), r"says float \['N', 3, 8, 8\]"),
+    "features that are maps": (changed(maps_as_features), "outputs are not float rows, one an image"),
     "open width": (changed(open_width), "output widths are not fixed"),
 }
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import leepfrog
@@ -17,41 +12,12 @@ import pytest
 from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
 from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalise, resize_and_crop
-from leepfrog.inference.cache import OutputCache, cache_key
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
 from leepfrog.ranking.rank import tied
-from leepfrog.ranking.result import Ranking
 from photos import SUBJECTS, folder_of_pieces, photo, pieces
+from ranked import FAST, close, values
 from reference import leep as oracle
-
-FAST = ("mobilenet_v2", "efficientnet_lite0")
-
-
-class Listener:
-    """A leepfrog.progress.Progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, list[int]] = {}
-        self.notices: list[str] = []
-
-    def start(self, what: str, total: int) -> None:
-        self.stages[what] = [0, total]
-
-    def advance(self, steps: int) -> None:
-        next(reversed(self.stages.values()))[0] += steps
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-
-def values(ranking: Ranking) -> dict[str, tuple[float, float]]:
-    return {m.name: (m.scores["leep"].value, m.scores["leep_loo"].value) for m in ranking.models}
-
-
-def close(ranking: Ranking, other: Ranking) -> bool:
-    left, right = values(ranking), values(other)
-    return left.keys() == right.keys() and all(np.allclose(left[k], right[k], rtol=0, atol=1e-6) for k in left)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -86,63 +52,6 @@ def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) 
         lumped = np.array(rows, dtype=np.float64)[:, keep]
         lumped = np.column_stack([lumped, 1 - lumped.sum(axis=1)])
         assert leepfrog.leep(lumped, labels).value == pytest.approx(oracle.leep(lumped, labels), abs=1e-12)
-
-
-def test_the_second_run_takes_no_inference(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos")
-    first, second = leepfrog.rank(folder, FAST), leepfrog.rank(folder, FAST)
-    assert [m.n_inferred for m in first.models] == [24, 24]
-    assert [m.n_inferred for m in second.models] == [0, 0]
-    assert values(first) == values(second)
-    assert [m.seconds_per_image for m in first.models] == [m.seconds_per_image for m in second.models]
-
-
-def test_new_images_and_new_models_alone_are_computed(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos")
-    leepfrog.rank(folder, FAST[:1])
-    shutil.copytree(folder_of_pieces(tmp_path / "more", names=("china",)) / "china", folder / "china")
-    listener = Listener()
-    again = leepfrog.rank(folder, FAST, progress=listener)
-    assert {m.name: m.n_inferred for m in again.models} == {FAST[0]: 8, FAST[1]: 32}
-    assert listener.stages["inference, 2 models"] == [40, 40]
-    shutil.rmtree(zoo_home / "inference")
-    assert close(again, leepfrog.rank(folder, FAST))
-
-
-def test_another_preprocessing_is_another_cache_entry(zoo_home: Path) -> None:
-    import dataclasses
-
-    model = find_models(FAST[:1])[0]
-    spec = dataclasses.replace(model.metadata.preprocess, interpolation="nearest")
-    other = dataclasses.replace(model, metadata=dataclasses.replace(model.metadata, preprocess=spec))
-    assert len({cache_key(model, "cpu"), cache_key(other, "cpu"), cache_key(model, "cuda")}) == 3
-
-
-@pytest.mark.parametrize("damage", ["flipped", "cut short", "emptied", "replaced"])
-def test_a_damaged_cache_entry_is_computed_again_and_told(zoo_home: Path, tmp_path: Path, damage: str) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=3)
-    first = leepfrog.rank(folder, FAST[:1])
-    (shard,) = (zoo_home / "inference").glob("*/*.npy")
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    damaged = {"flipped": bytes(content), "cut short": content[:-100], "emptied": b"", "replaced": b"x"}
-    shard.write_bytes(damaged[damage])
-    listener = Listener()
-    second = leepfrog.rank(folder, FAST[:1], progress=listener)
-    assert second.models[0].n_inferred == 9
-    assert any("damaged" in notice for notice in listener.notices)
-    assert close(first, second)
-    assert leepfrog.rank(folder, FAST[:1]).models[0].n_inferred == 0
-
-
-def test_a_cache_that_cannot_be_written_costs_only_the_cache(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=3)
-    (zoo_home / "inference").write_text("a file where the folder should be")  # bites root too, unlike permissions
-    listener = Listener()
-    blocked = leepfrog.rank(folder, FAST, progress=listener)
-    assert len([n for n in listener.notices if "not cached" in n]) == 2
-    (zoo_home / "inference").unlink()
-    assert close(blocked, leepfrog.rank(folder, FAST))
 
 
 def test_order_of_images_does_not_matter(zoo_home: Path, tmp_path: Path) -> None:
@@ -250,37 +159,3 @@ def test_ties_are_judged_in_pairs() -> None:
     assert tied(hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400))
     # Far below the spread over images, yet certain, since it holds image by image.
     assert not tied(hard + 0.05, hard + rng.normal(0, 0.1, 400))
-
-
-RANK = "import sys, leepfrog; leepfrog.rank(sys.argv[1], sys.argv[2:])"
-
-
-def test_killed_runs_lose_nothing_that_was_finished(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=120)
-    command = [sys.executable, "-c", RANK, str(folder), *FAST]
-    deadline = time.monotonic() + 60
-    run = subprocess.Popen(command, start_new_session=True)
-    while not list((zoo_home / "inference").glob("*/*.npy")) and time.monotonic() < deadline:
-        assert run.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    assert run.returncode == -signal.SIGKILL
-    listener = Listener()
-    resumed = leepfrog.rank(folder, FAST, progress=listener)
-    assert sum(m.n_inferred for m in resumed.models) <= 720 - 256
-    assert not listener.notices
-    shutil.rmtree(zoo_home / "inference")
-    assert close(resumed, leepfrog.rank(folder, FAST))
-
-
-def test_two_processes_fill_one_cache(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=10)
-    command = [sys.executable, "-c", RANK, str(folder), FAST[0]]
-    runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    for run in runs:
-        assert run.communicate(timeout=120)[1] == b""
-        assert run.returncode == 0
-    model = find_models(FAST[:1])[0]
-    assert OutputCache(model, "cpu", pytest.fail).folder.is_dir()
-    assert leepfrog.rank(folder, FAST[:1]).models[0].n_inferred == 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import Format, as_json, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,13 @@ EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 def doctor(format_: FormatOption = None, output: OutputOption = None) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
     facts, problems = examine()
-    if chosen_format(format_, output) is Format.json:
+    written_as = chosen_format(format_, output)
+    if written_as is Format.json:
         emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output)
+    elif written_as in (Format.csv, Format.md):
+        rows = [*facts.items(), *(("problem", problem) for problem in problems)]
+        header = ("what", "found")
+        emit(as_csv(header, rows) if written_as is Format.csv else as_markdown(header, rows, (False, False)), output)
     else:
         table = as_table(("what", "found"), list(facts.items()), (False, False))
         lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]
@@ -33,7 +38,6 @@ def doctor(format_: FormatOption = None, output: OutputOption = None) -> None:
 def examine() -> tuple[dict[str, str], list[str]]:
     """Facts by name, and problems with what mends them."""
     from leepfrog import paths
-    from leepfrog.inference.device import PROVIDERS, available_threads
 
     problems: list[str] = []
     facts = {"python": sys.version.split()[0]}
@@ -51,12 +55,14 @@ def examine() -> tuple[dict[str, str], list[str]]:
     try:
         import onnxruntime
 
+        from leepfrog.inference.device import PROVIDERS, available_threads
+
+        facts["threads"] = str(available_threads())
         available = onnxruntime.get_available_providers()
         facts["providers"] = ", ".join(available)
         facts["devices"] = ", ".join(device for device, provider in PROVIDERS.items() if provider in available)
     except (ImportError, AttributeError) as error:
         problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
-    facts["threads"] = str(available_threads())
     places = {
         "home": paths.home(),
         "models": paths.models(),

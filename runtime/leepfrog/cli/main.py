@@ -13,6 +13,9 @@ import leepfrog
 from leepfrog.cli import demo, doctor, export, rank, score, zoo
 from leepfrog.errors import LeepfrogError
 
+INTERRUPTED = 130
+"""The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
+
 app = typer.Typer(
     name="leepfrog",
     help="Which pre-trained model should I start from, for my images, on my device? Answered without training.",
@@ -52,8 +55,12 @@ def main() -> None:
         app()
     except LeepfrogError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is cached, run the same command to go on", 130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer makes that of Ctrl-C, silently
+            _fail("interrupted; what was finished is cached, run the same command to go on", INTERRUPTED)
+        raise
+    except ImportError as error:
+        _fail(f"a package is missing or broken: {error}; leepfrog doctor shows which, pip install leepfrog mends it", 4)
     except MemoryError:
         _fail("out of memory; fewer models at once (--models) or fewer --threads need less", 4)
     except Exception as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leepfrog.cli.output import Format
+from leepfrog.errors import UsageError
 
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="How to write the result (default: by the ending of -o, else table).")
@@ -24,5 +26,9 @@ def split_commas(values: list[str] | None) -> list[str]:
     """`-m a,b -m c` as a list of three; a path that exists is never split."""
     chosen: list[str] = []
     for value in values or []:
-        chosen += [value] if Path(value).exists() else [part for part in value.split(",") if part]
+        # os.path.exists, unlike Path.exists, takes a list too long to be a file name for what it is.
+        parts = [value] if os.path.exists(value) else [part.strip() for part in value.split(",")]
+        if "" in parts:
+            raise UsageError(f"an empty name in {value!r}")
+        chosen += parts
     return chosen

@@ -40,7 +40,11 @@ def emit(text: str, output: Path | None) -> None:
     if output is not None:
         from leepfrog.files import write_whole
 
-        write_whole(output, text.encode())
+        target = Path(os.path.realpath(output))  # a link stays a link
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")  # a pipe or device is written to, not replaced
+        else:
+            write_whole(target, text.encode())
         remark(f"wrote {output}")
         return
     try:

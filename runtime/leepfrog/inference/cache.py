@@ -13,7 +13,9 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -31,7 +33,9 @@ from leepfrog.inference.device import PROVIDERS
 from leepfrog.inference.model import ModelFile
 
 CACHE_FORMAT = 1
+# A shard is written when it has so many rows, or when its oldest row has waited so long: what a kill can cost.
 ROWS_PER_SHARD = 256
+SECONDS_PER_SHARD = 10.0
 
 Records = NDArray[np.void]
 Notice = Callable[[str], None]
@@ -71,15 +75,17 @@ class OutputCache:
         self.folder = paths.inference() / cache_key(model, device)
         self._name = model.name
         self._notice = notice
-        self._shards: list[Records] = []
+        # Files by path, read again when needed: maps of them would each hold a file descriptor.
+        self._shards: list[Path | Records] = []
         self._where: dict[Digest, tuple[int, int]] = {}
         self._waiting: list[tuple[Digest, NDArray[np.float32], NDArray[np.float32]]] = []
+        self._waiting_since = 0.0
         self._lock = threading.Lock()
         self._writable = True
         for path in sorted(self.folder.glob("*.npy")):
-            shard = self._read_shard(path)
-            if shard is not None:
-                self._index(shard)
+            records = self._read_shard(path)
+            if records is not None:
+                self._index(path, records)
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._where
@@ -87,8 +93,11 @@ class OutputCache:
     def add(self, digests: Iterable[Digest], probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
         """Add a batch: probs [n, Z], features [n, D]. Safe to call from several threads."""
         with self._lock:
+            if not self._waiting:
+                self._waiting_since = time.monotonic()
             self._waiting.extend(zip(digests, probs, features, strict=True))
-            if len(self._waiting) >= ROWS_PER_SHARD:
+            overdue = time.monotonic() - self._waiting_since > SECONDS_PER_SHARD
+            if overdue or len(self._waiting) >= ROWS_PER_SHARD:
                 self._flush()
 
     def flush(self) -> None:
@@ -101,6 +110,9 @@ class OutputCache:
 
         Args:
             positions: where in the set each image stands.
+
+        Raises:
+            MachineError: a cache file that was there when the cache was opened is gone or changed.
         """
         chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
         for digest, occurrences in positions.items():
@@ -111,7 +123,7 @@ class OutputCache:
                 places.extend(occurrences)
         for shard, (rows, places) in zip(self._shards, chosen, strict=True):
             if rows:
-                taken = shard[rows]
+                taken = self._records(shard)[rows]
                 yield Rows(
                     np.array(places, np.int64),
                     np.ascontiguousarray(taken["probs"]),
@@ -121,7 +133,8 @@ class OutputCache:
     def timing(self, threads: int) -> float | None:
         """Seconds an image at batch 1 as measured earlier with as many threads, None if never."""
         try:
-            return float(json.loads(self._timing_path(threads).read_text())["seconds_per_image"])
+            seconds = float(json.loads(self._timing_path(threads).read_text())["seconds_per_image"])
+            return seconds if 0 < seconds < math.inf else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -146,7 +159,7 @@ class OutputCache:
         content = stream.getvalue()
         path = self.folder / f"{_shard_name(content)}.npy"
         written = self._write(path, content)
-        self._index(np.load(path, mmap_mode="r", allow_pickle=False) if written else records)
+        self._index(path if written else records, records)
 
     def _write(self, path: Path, content: bytes) -> bool:
         if self._writable:
@@ -160,22 +173,36 @@ class OutputCache:
     def _read_shard(self, path: Path) -> Records | None:
         try:
             content = path.read_bytes()
+        except OSError as error:  # not the file's fault: it stays
+            self._notice(
+                f"cache entry {printable(path)} cannot be read ({error.strerror}); its images are computed again"
+            )
+            return None
+        try:
             if _shard_name(content) != path.stem:
                 raise ValueError("its content does not match its name")
-            shard: Records = np.load(path, mmap_mode="r", allow_pickle=False)
-            if shard.dtype.names != ("digest", "probs", "features"):
+            records: Records = np.load(io.BytesIO(content), allow_pickle=False)
+            if records.dtype.names != ("digest", "probs", "features"):
                 raise ValueError("it holds something else")
-            return shard
-        except (OSError, ValueError, EOFError) as error:
+            return records
+        except (ValueError, EOFError) as error:
             self._notice(f"cache entry {printable(path)} is damaged ({error}); its images are computed again")
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
 
-    def _index(self, shard: Records) -> None:
+    def _records(self, shard: Path | Records) -> Records:
+        if not isinstance(shard, Path):
+            return shard
+        records = self._read_shard(shard)
+        if records is None:
+            raise MachineError(f"the cache {printable(self.folder)} changed while it was being used; run again")
+        return records
+
+    def _index(self, shard: Path | Records, records: Records) -> None:
         number = len(self._shards)
         self._shards.append(shard)
-        for row, digest in enumerate(shard["digest"].tolist()):
+        for row, digest in enumerate(records["digest"].tolist()):
             self._where.setdefault(digest, (number, row))
 
 

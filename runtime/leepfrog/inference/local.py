@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
 def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Path]:
     for entry in wanted:
         text, path = str(entry), Path(entry)
-        if path.is_dir():
+        if os.path.isdir(text):
             inside = sorted(path.glob("*.onnx"))
             if not inside:
                 raise UsageError(f"{printable(path)}: no .onnx files in this folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,4 +91,6 @@ class ModelMetadata:
         for key, kind in _KINDS.items():
             if not isinstance(value := getattr(metadata, key), kind) or isinstance(value, bool):
                 raise ModelError(f"metadata is not understood: {key} is {str(value)[:80]!r}")
+        if metadata.top1 is not None and not math.isfinite(metadata.top1):
+            raise ModelError("metadata is not understood: top1 is not finite")
         return metadata

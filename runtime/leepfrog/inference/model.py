@@ -18,7 +18,7 @@ from leepfrog.files import printable, sha256_of
 from leepfrog.inference.device import PROVIDERS, providers
 from leepfrog.inference.header import Header, read_header
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
-from leepfrog.scores.checks import ROW_SUM_TOLERANCE
+from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -124,6 +124,10 @@ class Session:
                 f"{self._where}: input is {inputs[0].type} {shape}, but its metadata says float {['N', 3, *size]}"
             )
         widths = [outputs[name].shape[-1] for name in (PROBS_OUTPUT, FEATURES_OUTPUT)]
+        if any(
+            len(outputs[n].shape) != 2 or outputs[n].type != "tensor(float)" for n in (PROBS_OUTPUT, FEATURES_OUTPUT)
+        ):
+            raise ModelError(f"{self._where}: outputs are not float rows, one an image; export it again")
         if not all(isinstance(width, int) for width in widths):
             raise ModelError(f"{self._where}: output widths are not fixed ({widths}); export it again")
         if widths[0] < 2:

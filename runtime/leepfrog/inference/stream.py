@@ -48,7 +48,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How inference is laid out: `count` runs at a time, each with `threads` threads and batches of `batch_size`."""
+    """How inference is laid out: `count` batches of `batch_size` at a time, in sessions with `threads` threads."""
 
     count: int
     threads: int
@@ -56,9 +56,10 @@ class Lanes:
 
     @classmethod
     def plan(cls, device: str, threads: int) -> Lanes:
-        """A lane a core up to eight, beyond which memory for activations would grow without much gain."""
-        count = min(threads, 8) if device == "cpu" else 1
-        return cls(count, max(1, threads // count), BATCH_SIZES[device])
+        """On a CPU a lane a core, each a thread that computes by itself; a GPU takes one batch at a time."""
+        if device == "cpu":
+            return cls(threads, 1, BATCH_SIZES[device])
+        return cls(1, threads, BATCH_SIZES[device])
 
 
 def stream(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from leepfrog import __version__
 from leepfrog.errors import DataSetError, ImageError, UsageError
+from leepfrog.files import printable
 from leepfrog.images.dataset import Digest, ImageSet, check_classes
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import normalise, resize_and_crop
@@ -110,10 +111,13 @@ def rank(
             lanes = Lanes.plan(device, threads)
             jobs = [Job(Session(chosen[i], device, lanes.threads), caches[i], missing[i]) for i in wave]
             found = stream(jobs, images.images, hashed.digests, lanes, threads, progress.advance)
+            del jobs  # and with them the sessions, before the next wave's are loaded
             for first, reason in found.items():
                 bad.update(dict.fromkeys(hashed.positions[hashed.digests[first]], reason))
     if strict:
         _refuse(images, bad)
+    # An image that one model has in its cache and another can no longer read counts for neither.
+    positions = {digest: at for digest, at in hashed.positions.items() if at[0] not in bad}
     labels, kept = images.labels, np.ones(len(images), bool)
     kept[list(bad)] = False
     counts = np.bincount(labels[kept], minlength=len(images.classes))
@@ -126,7 +130,7 @@ def rank(
         if seconds is None:
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
-        rows.append(_row(model, cache, hashed, images, seconds, len(missing[i])))
+        rows.append(_row(model, cache, positions, images, seconds, len(missing[i] - bad.keys())))
     rows.sort(key=lambda judged: -judged.model.scores[by].value)
     best = rows[0].terms[by][kept]
     return Ranking(
@@ -191,14 +195,19 @@ def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator
 
 
 def _row(
-    model: ModelFile, cache: OutputCache, hashed: _Hashed, images: ImageSet, seconds: float, n_inferred: int
+    model: ModelFile,
+    cache: OutputCache,
+    positions: dict[Digest, list[int]],
+    images: ImageSet,
+    seconds: float,
+    n_inferred: int,
 ) -> _Judged:
-    widths, positions = [], []
+    widths, order = [], []
 
     def shards() -> Iterator[Shard]:
-        for rows in cache.rows(hashed.positions):
+        for rows in cache.rows(positions):
             widths.append((rows.probs.shape[1], rows.features.shape[1]))
-            positions.append(rows.positions)
+            order.append(rows.positions)
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
@@ -207,19 +216,19 @@ def _row(
         mass.add(probs, labels)
     if mass is None:
         raise DataSetError(f"{images.name}: no image could be used")
-    positions.clear()
+    order.clear()
     found = leep_scores(mass, shards())
-    order = np.concatenate(positions)
+    at = np.concatenate(order)
     terms = {name: np.full(len(images), np.nan) for name in SCORES}
-    terms["leep"][order], terms["leep_loo"][order] = found.leep_terms, found.leep_loo_terms
+    terms["leep"][at], terms["leep_loo"][at] = found.leep_terms, found.leep_loo_terms
     n_source, n_features = widths[0]
     ranked = RankedModel(
         rank=0,
         tied_with_best=False,
         name=model.name,
-        source=model.metadata.source,
-        licence=model.metadata.licence,
-        path=str(model.path),
+        source=printable(model.metadata.source),
+        licence=printable(model.metadata.licence),
+        path=printable(model.path),
         sha256=model.sha256,
         scores={"leep": found.leep, "leep_loo": found.leep_loo},
         n_source=n_source,
