@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,7 @@ def doctor(format_: FormatOption = None, output: OutputOption = None) -> None:
         emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output)
     elif written_as in (Format.csv, Format.md):
         rows = [*facts.items(), *(("problem", problem) for problem in problems)]
-        header = ("what", "found")
-        emit(as_csv(header, rows) if written_as is Format.csv else as_markdown(header, rows, (False, False)), output)
+        emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output)
     else:
         table = as_table(("what", "found"), list(facts.items()), (False, False))
         lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]

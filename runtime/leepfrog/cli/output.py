@@ -67,6 +67,13 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
+def as_rows(written_as: Format, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table in any format but JSON; `right` says which columns are numbers."""
+    if written_as is Format.csv:
+        return as_csv(header, rows)
+    return (as_markdown if written_as is Format.md else as_table)(header, rows, right)
+
+
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Comma-separated values, quoted where needed."""
     import csv

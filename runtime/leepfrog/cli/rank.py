@@ -10,7 +10,7 @@ import typer
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
-from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit, remark
+from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chosen_format, emit, remark
 
 if TYPE_CHECKING:
     from leepfrog.ranking.result import RankedModel, Ranking
@@ -66,7 +66,7 @@ def render(ranking: Ranking, written_as: Format) -> str:
     n_tied = sum(model.tied_with_best for model in ranking.models)
     rows = [_row(model, n_tied) for model in ranking.models]
     if written_as is Format.md:
-        return as_markdown(HEADER, rows, NUMBERS)
+        return as_rows(written_as, HEADER, rows, NUMBERS)
     counts = [n for n in ranking.classes.values() if n]
     entropy = -sum(n / ranking.n_images * math.log(n / ranking.n_images) for n in counts)
     score = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}[ranking.ranked_by]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +40,7 @@ def score(
         error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
         value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
         rows.append((s.name, value, error, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    if written_as is Format.csv:
-        emit(as_csv(HEADER, rows), output)
-    else:
-        emit((as_markdown if written_as is Format.md else as_table)(HEADER, rows, NUMBERS), output)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
 
 
 def load_array(path: Path) -> NDArray[Any]:

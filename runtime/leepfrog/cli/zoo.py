@@ -9,7 +9,7 @@ import typer
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.export import describe, load_exporter
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,12 +34,14 @@ def list_(format_: FormatOption = None, output: OutputOption = None) -> None:
     rows += [(name, "yes", "your own export", "", "", "") for name in local if name not in entries]
     if written_as is Format.json:
         keys = ("model", "exported", "weights_from", "architecture", "top1", "licence")
-        found = [dict(zip(keys, row, strict=True)) | {"exported": bool(row[1])} for row in rows]
+        found = [
+            dict(zip(keys, row, strict=True))
+            | {"exported": row[0] in local, "top1": entries[row[0]].top1 if row[0] in entries else None}
+            for row in rows
+        ]
         emit(as_json({"schema_version": 1, "models": found}), output)
-    elif written_as is Format.csv:
-        emit(as_csv(HEADER, rows), output)
     else:
-        emit((as_markdown if written_as is Format.md else as_table)(HEADER, rows, NUMBERS), output)
+        emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
 
 
 @app.command("pull")
