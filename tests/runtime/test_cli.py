@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -177,7 +178,8 @@ def test_lists_of_models(zoo_home: Path, tmp_path: Path) -> None:
 def test_ctrl_c(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=200)
     command = [sys.executable, "-m", "leepfrog", "rank", folder]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     deadline = time.monotonic() + 60
     while not list((zoo_home / "inference").glob("*/*.npy")) and time.monotonic() < deadline:
         assert running.poll() is None, "the run ended before it could be interrupted"
