@@ -1,0 +1,127 @@
+"""Operators that move numbers and change none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from leepfrog.errors import ModelError
+from onnx import NodeProto, numpy_helper
+
+from leepfrog_exporter.gradient.rules.registry import rule, rule_of_outputs
+from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.window import pad, spread
+from leepfrog_exporter.graph.edit import describe
+
+Gradients = Sequence[str | None]
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Back to the input's shape."""
+    return [tape.reshape(g, tape.shape(node.input[0]))]
+
+
+@rule("Transpose")
+def transpose(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The inverse permutation."""
+    rank = len(tape.shape(node.input[0]))
+    order = attributes(node).get("perm") or range(rank)[::-1]
+    return [tape.emit("Transpose", g, perm=np.argsort(order).tolist())]
+
+
+@rule("Expand")
+def expand(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The sum over what was repeated."""
+    return [tape.unbroadcast(g, tape.shape(node.output[0]), tape.shape(node.input[0]))]
+
+
+@rule("Concat")
+def concat(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Cut up again."""
+    rank = len(tape.shape(node.output[0]))
+    axis = attributes(node)["axis"] % rank
+    lengths = [tape.shape(name)[axis] for name in node.input]
+    _check_fixed(node, lengths)
+    parts = tape.emit("Split", g, tape.integers(lengths), outputs=len(lengths), axis=axis)
+    parts = [parts] if len(lengths) == 1 else parts
+    return [part if name in tape.needed else None for part, name in zip(parts, node.input, strict=True)]
+
+
+@rule_of_outputs("Split")
+def split(tape: Tape, node: NodeProto, gradients: Sequence[str | None]) -> Gradients:
+    """Joined again, zeros where nothing depends on a part."""
+    axis = attributes(node).get("axis", 0)
+    zero = numpy_helper.from_array(np.zeros(1, tape.dtype))
+    parts = [
+        tape.emit("ConstantOfShape", tape.emit("Shape", name), value=zero) if g is None else g
+        for g, name in zip(gradients, node.output, strict=True)
+    ]
+    return [tape.emit("Concat", *parts, axis=axis)]
+
+
+@rule("Slice")
+def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Zeros where nothing was taken."""
+    shape, taken = tape.shape(node.input[0]), tape.shape(node.output[0])
+    given = {
+        what: tape.required(node, i, what).tolist()
+        for i, what in enumerate(("starts", "ends", "axes", "steps"), start=1)
+        if i < len(node.input) and node.input[i]
+    }
+    starts = given["starts"]
+    axes, steps = given.get("axes", range(len(starts))), given.get("steps", [1] * len(starts))
+    for start, axis, step in zip(starts, axes, steps, strict=True):
+        axis = axis % len(shape)
+        length, n = shape[axis], taken[axis]
+        if step < 0:
+            raise ModelError(f"cannot differentiate {describe(node)}: it runs backwards")
+        if length == n:
+            continue
+        _check_fixed(node, (length, n))
+        first = min(max(start + length if start < 0 else start, 0), length)
+        g = spread(tape, g, (*taken[:axis], n, *taken[axis + 1 :]), {axis: step})
+        g = pad(tape, g, {axis: (first, length - first - n * step)}, len(shape))
+        taken = (*taken[:axis], length, *taken[axis + 1 :])
+    return [g]
+
+
+@rule("Gather")
+def gather(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Added up where it was taken from; indices constant."""
+    shape = tape.shape(node.input[0])
+    axis = attributes(node).get("axis", 0) % len(shape)
+    length = shape[axis]
+    _check_fixed(node, (length,))
+    indices = tape.required(node, 1, "index")
+    flat = indices.ravel() % length
+    n = flat.size
+    g = tape.reshape(g, (*shape[:axis], n, *shape[axis + 1 :]))
+    first = int(flat[0])
+    if np.array_equal(flat, np.arange(first, first + n)):
+        return [pad(tape, g, {axis: (first, length - first - n)}, len(shape))]
+    order = [i for i in range(len(shape)) if i != axis] + [axis]
+    picked = np.zeros((n, length))
+    picked[np.arange(n), flat] = 1
+    last = tape.emit("MatMul", tape.emit("Transpose", g, perm=order), tape.constant(picked))
+    return [tape.emit("Transpose", last, perm=np.argsort(order).tolist())]
+
+
+@rule("Pad")
+def pad_(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The padding cut off."""
+    if attributes(node).get("mode", b"constant") != b"constant":
+        raise ModelError(f"cannot differentiate {describe(node)}: only padding with a constant")
+    rank = len(tape.shape(node.input[0]))
+    amounts = tape.required(node, 1, "padding").tolist()
+    axes = list(range(rank))
+    if len(node.input) > 3 and node.input[3]:
+        axes = [axis % rank for axis in tape.required(node, 3, "axes").tolist()]
+    n = len(amounts) // 2
+    cut = {axis: (-before, -after) for axis, before, after in zip(axes, amounts[:n], amounts[n:], strict=True)}
+    return [pad(tape, g, cut, rank)]
+
+
+def _check_fixed(node: NodeProto, lengths: Sequence[int] | Shape) -> None:
+    if min(lengths) < 0:
+        raise ModelError(f"cannot differentiate {describe(node)}: it works along the batch")

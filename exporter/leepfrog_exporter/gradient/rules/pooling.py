@@ -1,0 +1,70 @@
+"""Pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from leepfrog.errors import ModelError
+from onnx import NodeProto, numpy_helper
+
+from leepfrog_exporter.gradient.rules.registry import rule
+from leepfrog_exporter.gradient.tape import Tape, attributes
+from leepfrog_exporter.gradient.window import Window
+from leepfrog_exporter.graph.edit import describe
+
+Gradients = Sequence[str | None]
+
+
+@rule("AveragePool")
+def average_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Each output's gradient in equal parts to what its window holds."""
+    window, given = Window.of(tape, node), attributes(node)
+    channels = tape.shape(node.input[0])[1]
+    counts = np.ones(window.outputs)
+    for axis, (p, s, d, k, b, h) in enumerate(
+        zip(window.outputs, window.strides, window.dilations, window.kernel, window.begin, window.inputs, strict=True)
+    ):
+        at = np.arange(p)[:, None] * s + np.arange(k) * d - b
+        # Padding counts where the node says so, but what the last window reaches beyond it (ceil_mode) never does.
+        end = tuple(given.get("pads") or (0,) * 2 * len(window.kernel))[len(window.kernel) + axis]
+        low, high = (-b, h + end) if given.get("count_include_pad", 0) else (0, h)
+        shape = [1] * counts.ndim
+        shape[axis] = p
+        counts = counts * ((at >= low) & (at < high)).sum(axis=1).reshape(shape)
+    shared = tape.emit("Mul", g, tape.constant(1 / counts))
+    return [window.transposed(tape, shared, channels, np.ones((channels, 1, *window.kernel)), channels)]
+
+
+@rule("GlobalAveragePool")
+def global_average_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The gradient in equal parts to all positions."""
+    inputs = tape.shape(node.input[0])[2:]
+    return [tape.emit("Mul", g, tape.constant(np.full(inputs, 1 / np.prod(inputs))))]
+
+
+@rule("MaxPool")
+def max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Each output's gradient to the first largest position of its window; overlapping windows add up."""
+    if attributes(node).get("storage_order", 0):
+        raise ModelError(f"cannot differentiate {describe(node)}: storage_order 1")
+    if len(node.output) < 2:
+        node.output.append(f"{node.output[0]}_gradient_indices")
+    return [_scattered(tape, node.input[0], node.output[1], g)]
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The gradient to the first largest position."""
+    _, indices = tape.emit("MaxPool", node.input[0], outputs=2, kernel_shape=tape.shape(node.input[0])[2:])
+    return [_scattered(tape, node.input[0], indices, g)]
+
+
+def _scattered(tape: Tape, x: str, indices: str, g: str) -> str:
+    """Add gradients to zeros at positions counted through all of x."""
+    whole = tape.emit("Shape", x)
+    zero = numpy_helper.from_array(np.zeros(1, tape.dtype))
+    zeros = tape.emit("ConstantOfShape", tape.emit("ReduceProd", whole, keepdims=1), value=zero)
+    flat = tape.integers([-1])
+    at, gradients = (tape.emit("Reshape", value, flat) for value in (indices, g))
+    return str(tape.emit("Reshape", tape.emit("ScatterElements", zeros, at, gradients, axis=0, reduction="add"), whole))

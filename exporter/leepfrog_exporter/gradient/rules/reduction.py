@@ -1,0 +1,84 @@
+"""Means, sums, normalisations and softmax: operators that mix numbers along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from leepfrog.errors import ModelError
+from onnx import NodeProto
+
+from leepfrog_exporter.gradient.rules.registry import rule
+from leepfrog_exporter.gradient.tape import Tape, attributes
+from leepfrog_exporter.graph.edit import describe
+
+Gradients = Sequence[str | None]
+
+
+@rule("ReduceMean", "ReduceSum")
+def reduce(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """The gradient (in equal parts, for a mean) to all that was reduced."""
+    given, shape = attributes(node), tape.shape(node.input[0])
+    axes = given.get("axes")
+    if len(node.input) > 1 and node.input[1]:
+        axes = tape.required(node, 1, "axes").tolist()
+    if not axes and given.get("noop_with_empty_axes", 0):
+        return [g]
+    reduced = {axis % len(shape) for axis in axes} if axes else set(range(len(shape)))
+    if any(shape[axis] < 0 for axis in reduced):
+        raise ModelError(f"cannot differentiate {describe(node)}: it works along the batch")
+    if not given.get("keepdims", 1):
+        g = tape.reshape(g, tuple(1 if axis in reduced else n for axis, n in enumerate(shape)))
+    lengths = [n if axis in reduced else 1 for axis, n in enumerate(shape)]
+    return [
+        tape.emit(
+            "Mul", g, tape.constant(np.full(lengths, 1 / np.prod(lengths) if node.op_type == "ReduceMean" else 1))
+        )
+    ]
+
+
+@rule("BatchNormalization")
+def batch_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """A fixed scale a channel: scale / sqrt(variance + epsilon)."""
+    given = attributes(node)
+    if given.get("training_mode", 0):
+        raise ModelError(f"cannot differentiate {describe(node)}: it is in training mode")
+    scale, variance = tape.required(node, 1, "scale"), tape.required(node, 4, "variance")
+    factor = scale / np.sqrt(variance.astype(np.float64) + given.get("epsilon", 1e-5))
+    return [tape.emit("Mul", g, tape.constant(factor.reshape(-1, *[1] * (len(tape.shape(node.input[0])) - 2))))]
+
+
+@rule("LayerNormalization")
+def layer_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """With z the normalised input and h = scale dy: dx = (h - mean h - z mean(h z)) / sd."""
+    given, x = attributes(node), node.input[0]
+    shape = tape.shape(x)
+    first = given.get("axis", -1) % len(shape)
+    axes = range(first, len(shape))
+    n = int(np.prod(shape[first:]))
+
+    def mean(value: str) -> str:
+        return tape.multiply(tape.sum(value, axes, keep=True), 1 / n)
+
+    centred = tape.emit("Sub", x, mean(x))
+    variance = mean(tape.emit("Mul", centred, centred))
+    sd = tape.emit("Sqrt", tape.emit("Add", variance, tape.constant(given.get("epsilon", 1e-5))))
+    z = tape.emit("Div", centred, sd)
+    h = tape.emit("Mul", g, tape.constant(tape.required(node, 1, "scale")))
+    inner = tape.emit("Sub", tape.emit("Sub", h, mean(h)), tape.emit("Mul", z, mean(tape.emit("Mul", h, z))))
+    return [tape.emit("Div", inner, sd)]
+
+
+@rule("Softmax")
+def softmax(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """y (dy - sum(y dy))."""
+    y, axis = node.output[0], attributes(node).get("axis", -1)
+    total = tape.sum(tape.emit("Mul", g, y), [axis], keep=True)
+    return [tape.emit("Mul", y, tape.emit("Sub", g, total))]
+
+
+@rule("LogSoftmax")
+def log_softmax(tape: Tape, node: NodeProto, g: str) -> Gradients:
+    """Dy - exp(y) sum(dy)."""
+    total = tape.sum(g, [attributes(node).get("axis", -1)], keep=True)
+    return [tape.emit("Sub", g, tape.emit("Mul", tape.emit("Exp", node.output[0]), total))]

@@ -1,0 +1,86 @@
+"""The forward graph in the form that differentiation takes: one output, constants folded, every value's shape known."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+from leepfrog.errors import ModelError
+from leepfrog.inference.model import load
+from numpy.typing import NDArray
+from onnx import helper, version_converter
+
+from leepfrog_exporter.graph.edit import describe, drop_unused, subgraphs
+
+# ScatterElements adds from 16, and ReduceSumSquare takes its axes as an input from 18.
+OPSET = 18
+# Gemm for a product of more than two axes costs two reshapes and hides which rows are of one sample.
+NOT_WANTED = ["MatMulAddFusion"]
+
+
+def simplified(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
+    """A model with `output` alone, constants and batch-norms folded, in an opset of at least OPSET.
+
+    Folding a batch-norm that follows a convolution multiplies the filter's weights by a constant, and so divides the
+    filter's Fisher information by the constant's square.
+
+    Raises:
+        ModelError: onnxruntime or the version converter refuses it, or it branches.
+    """
+    pruned = onnx.ModelProto()
+    pruned.CopyFrom(model)
+    kept = [value for value in pruned.graph.output if value.name == output]
+    if not kept:
+        raise ModelError(f"has no output {output!r}")
+    del pruned.graph.output[:]
+    pruned.graph.output.extend(kept)
+    drop_unused(pruned.graph)
+    version = next((entry.version for entry in pruned.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    if version < OPSET:
+        try:
+            pruned = version_converter.convert_version(pruned, OPSET)
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"cannot be brought from opset {version} to {OPSET}: {reason}") from None
+    folded = _folded(pruned)
+    for node in folded.graph.node:
+        if next(subgraphs(node), None) is not None:
+            raise ModelError(f"cannot differentiate {describe(node)}: it branches")
+    return folded
+
+
+def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory(prefix="leepfrog-") as folder:
+        path = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(path)
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=NOT_WANTED,
+                enable_fallback=0,
+            )
+            return onnx.load(path)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelError(f"onnxruntime cannot fold its constants: {' '.join(str(error).split())[:300]}") from None
+
+
+def all_values(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Every value that a model computes from these inputs, and the inputs."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    names = [name for node in model.graph.node for name in node.output if name]
+    del shown.graph.output[:]
+    shown.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = load(shown.SerializeToString(), options)
+    return {**feeds, **dict(zip(names, session.run(names, dict(feeds)), strict=True))}

@@ -1,0 +1,137 @@
+"""The graph that is being differentiated, and the one that is being written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from leepfrog.errors import ModelError
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, helper, numpy_helper
+
+from leepfrog_exporter.graph.edit import describe
+
+# A value's axes. Positive: its length. Negative -k: k times the batch size, as in [batch * windows, ...].
+Shape = tuple[int, ...]
+
+
+def measured_shapes(two: Mapping[str, NDArray[Any]], three: Mapping[str, NDArray[Any]]) -> dict[str, Shape]:
+    """Shapes from the same graph run on two samples and on three.
+
+    Measured rather than inferred: exact for any operator, and inference gives up on reshapes to computed shapes.
+
+    Raises:
+        ModelError: an axis depends on the batch size otherwise than by a factor.
+    """
+    shapes = {}
+    for name, value in two.items():
+        other = three[name]
+        if np.ndim(value) != np.ndim(other):
+            raise ModelError(f"the rank of {name!r} depends on the batch size")
+        axes = []
+        for a, b in zip(np.shape(value), np.shape(other), strict=True):
+            if a != b and (a % 2 or a // 2 * 3 != b):
+                raise ModelError(f"an axis of {name!r} has length {a} for two images and {b} for three")
+            axes.append(a if a == b else -(a // 2))
+        shapes[name] = tuple(axes)
+    return shapes
+
+
+class Tape:
+    """Shapes and constants of the forward graph, and the nodes of the backward graph as rules emit them.
+
+    Args:
+        graph: the forward graph; constants folded.
+        shapes: of every value.
+        dtype: the floating type of the forward graph.
+        opset: version of the operators that are emitted; at least 18.
+    """
+
+    def __init__(self, graph: GraphProto, shapes: Mapping[str, Shape], dtype: np.dtype[Any], opset: int) -> None:
+        self.arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.shapes: dict[str, Shape] = {**shapes, **{name: array.shape for name, array in self.arrays.items()}}
+        self.dtype, self.opset = dtype, opset
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.needed: set[str] = set()
+        """Values whose gradient is wanted."""
+        self._count = 0
+
+    def shape(self, name: str) -> Shape:
+        """The axes of a forward value."""
+        return self.shapes[name]
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """A constant's value; None of what is computed from the image."""
+        return self.arrays.get(name)
+
+    def required(self, node: NodeProto, index: int, what: str) -> NDArray[Any]:
+        """An input that a rule can only deal with as a constant."""
+        array = self.arrays.get(node.input[index])
+        if array is None:
+            raise ModelError(f"cannot differentiate {describe(node)}: its {what} is not a constant")
+        return array
+
+    def emit(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node; returns its output's name, or a list of names if there are several outputs."""
+        names = [self._name() for _ in range(outputs)]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """A constant in the graph's floating type, or in the one given; equal constants share a name."""
+        array = np.ascontiguousarray(np.asarray(value, dtype or self.dtype))
+        array = array.reshape(np.shape(value))
+        key = hashlib.sha256(f"{array.dtype} {array.shape}".encode() + array.tobytes()).hexdigest()[:16]
+        name = f"gradient_constant_{key}"
+        self.constants[name] = array
+        return name
+
+    def integers(self, values: Iterable[int]) -> str:
+        """A constant vector of int64, as axes and shapes are given."""
+        return self.constant(list(values), np.int64)
+
+    def reshape(self, value: str, shape: Shape) -> str:
+        """Reshape to axes of which at most one depends on the batch size."""
+        if sum(axis < 0 for axis in shape) > 1:
+            raise ModelError(f"cannot reshape to {shape}: two axes depend on the batch size")
+        # No axis given as 0, which would mean "as before".
+        return str(self.emit("Reshape", value, self.integers(-1 if axis < 0 else axis for axis in shape)))
+
+    def sum(self, value: str, axes: Iterable[int], keep: bool = False) -> str:
+        """Sum over axes."""
+        return str(self.emit("ReduceSum", value, self.integers(axes), keepdims=int(keep)))
+
+    def multiply(self, value: str, factor: float) -> str:
+        """A value times a number."""
+        return value if factor == 1 else str(self.emit("Mul", value, self.constant(factor)))
+
+    def unbroadcast(self, gradient: str, from_shape: Shape, to_shape: Shape) -> str:
+        """The gradient of what was broadcast from `to_shape`: summed over the axes that were stretched."""
+        if from_shape == to_shape:
+            return gradient
+        extra = len(from_shape) - len(to_shape)
+        stretched = [
+            axis for axis in range(len(from_shape)) if axis < extra or to_shape[axis - extra] != from_shape[axis]
+        ]
+        if stretched:
+            gradient = self.sum(gradient, stretched, keep=True)
+        return self.reshape(gradient, to_shape) if extra else gradient
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"gradient_{self._count}"
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of an elementwise operation on values of these shapes."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(next((a for a in axes if a != 1), 1) for axes in zip(*padded, strict=True))
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes by name."""
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}

@@ -1,0 +1,159 @@
+"""Sliding windows of convolutions and pools, with every default made explicit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from leepfrog.errors import ModelError
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.graph.edit import describe
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A sliding window over spatial axes.
+
+    Attributes:
+        kernel: positions that it spans, an axis.
+        strides: steps between windows.
+        dilations: steps between positions inside a window.
+        begin: padding before the first position; may be more than a window.
+        inputs: lengths of the input's axes.
+        outputs: how many windows there are, an axis.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begin: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tape: Tape, node: NodeProto, kernel: Shape | None = None) -> Window:
+        """The window of a Conv or pool node; `kernel` where the weights say it.
+
+        Raises:
+            ModelError: a spatial axis depends on the batch size.
+        """
+        given = attributes(node)
+        inputs, outputs = tape.shape(node.input[0])[2:], tape.shape(node.output[0])[2:]
+        if min((*inputs, *outputs), default=1) < 0:
+            raise ModelError(f"cannot differentiate {describe(node)}: the image's size depends on the batch")
+        rank = len(inputs)
+        kernel = tuple(kernel or given["kernel_shape"])
+        strides, dilations = (tuple(given.get(name) or (1,) * rank) for name in ("strides", "dilations"))
+        automatic = given.get("auto_pad", b"NOTSET")
+        if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
+            total = [
+                max(0, (p - 1) * s + d * (k - 1) + 1 - h)
+                for k, s, d, h, p in zip(kernel, strides, dilations, inputs, outputs, strict=True)
+            ]
+            begin = tuple(t // 2 if automatic == b"SAME_UPPER" else t - t // 2 for t in total)
+        elif automatic == b"VALID":
+            begin = (0,) * rank
+        else:
+            begin = tuple(given.get("pads") or (0,) * rank)[:rank]
+        return cls(kernel, strides, dilations, begin, inputs, outputs)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each output position sees just the input position of the same place."""
+        return set(self.kernel) == {1} and set(self.strides) == {1} and not any(self.begin)
+
+    def transposed(self, tape: Tape, gradient: str, channels: int, weights: NDArray[np.floating], group: int) -> str:
+        """The gradient of the input, from that of the output: windows laid back onto the input and summed.
+
+        A convolution with stride 1 over the gradient with zeros put between its positions. (ConvTranspose says the
+        same, and is many times slower in onnxruntime for depthwise kernels.)
+
+        Args:
+            tape: where it is written.
+            gradient: [N, O, outputs...].
+            channels: O.
+            weights: [C, O / group, kernel...]: as of the forward convolution with channels swapped and axes reversed.
+            group: of the convolution.
+        """
+        pointwise = set(self.kernel) == {1} and not any(self.begin)
+        if pointwise:  # convolve first, while there are fewer positions
+            gradient = tape.emit("Conv", gradient, tape.constant(weights), group=group)
+            channels = weights.shape[0]
+        gradient = spread(tape, gradient, (-1, channels, *self.outputs), dict(enumerate(self.strides, start=2)))
+        lengths = [p * s for p, s in zip(self.outputs, self.strides, strict=True)]
+        before = [d * (k - 1) - b for d, k, b in zip(self.dilations, self.kernel, self.begin, strict=True)]
+        after = [
+            h - n - b + d * (k - 1)
+            for h, n, b, d, k in zip(self.inputs, lengths, before, self.dilations, self.kernel, strict=True)
+        ]
+        if pointwise:
+            return pad(tape, gradient, self._spatial(before, after), len(self.kernel) + 2)
+        # What a Conv's own padding, which is never negative, leaves over is cut off before.
+        crops = self._spatial([min(0, p) for p in before], [min(0, p) for p in after])
+        gradient = pad(tape, gradient, crops, len(self.kernel) + 2)
+        pads = [max(0, p) for p in (*before, *after)]
+        return str(
+            tape.emit("Conv", gradient, tape.constant(weights), group=group, pads=pads, dilations=self.dilations)
+        )
+
+    def _spatial(self, before: Sequence[int], after: Sequence[int]) -> dict[int, tuple[int, int]]:
+        return dict(enumerate(zip(before, after, strict=True), start=2))
+
+    def positions(self, tape: Tape, value: str) -> list[str]:
+        """What each position of the window sees: one [N, C, outputs...] a position, in row-major order."""
+        rank = len(self.kernel)
+        after = [
+            max(0, (p - 1) * s + d * (k - 1) + 1 - b - h)
+            for p, s, d, k, b, h in zip(
+                self.outputs, self.strides, self.dilations, self.kernel, self.begin, self.inputs, strict=True
+            )
+        ]
+        if any(self.begin) or any(after):
+            value = pad(
+                tape, value, dict(zip(range(2, rank + 2), zip(self.begin, after, strict=True), strict=True)), rank + 2
+            )
+        seen = []
+        for offset in np.ndindex(*self.kernel):
+            starts = [d * o for d, o in zip(self.dilations, offset, strict=True)]
+            ends = [start + (p - 1) * s + 1 for start, p, s in zip(starts, self.outputs, self.strides, strict=True)]
+            seen.append(
+                tape.emit(
+                    "Slice", value, tape.integers(starts), tape.integers(ends),
+                    tape.integers(range(2, rank + 2)), tape.integers(self.strides),
+                )
+            )  # fmt: skip
+        return seen
+
+
+def pad(tape: Tape, value: str, amounts: Mapping[int, tuple[int, int]], rank: int, fill: float = 0.0) -> str:
+    """Pad axes before and after, by (before, after) an axis; negative amounts crop."""
+    cut = {axis: ends for axis, ends in amounts.items() if min(ends) < 0}
+    if cut:
+        starts = [max(0, -before) for before, _ in cut.values()]
+        ends = [min(0, after) or np.iinfo(np.int64).max for _, after in cut.values()]
+        value = tape.emit("Slice", value, tape.integers(starts), tape.integers(ends), tape.integers(cut))
+    before = [max(0, amounts.get(axis, (0, 0))[0]) for axis in range(rank)]
+    after = [max(0, amounts.get(axis, (0, 0))[1]) for axis in range(rank)]
+    if not any(before) and not any(after):
+        return value
+    return str(tape.emit("Pad", value, tape.integers([*before, *after]), tape.constant(fill)))
+
+
+def spread(tape: Tape, value: str, shape: Shape, strides: dict[int, int]) -> str:
+    """Put `stride - 1` zeros after each position along axes: a length n becomes n * stride."""
+    strides = {axis: stride for axis, stride in strides.items() if stride > 1}
+    if not strides:
+        return value
+    split: list[int] = []
+    amounts = {}
+    for axis, length in enumerate(shape):
+        split.append(length)
+        if axis in strides:
+            amounts[len(split)] = (0, strides[axis] - 1)
+            split.append(1)
+    value = pad(tape, tape.reshape(value, tuple(split)), amounts, len(split))
+    return tape.reshape(value, tuple(n * strides.get(axis, 1) for axis, n in enumerate(shape)))
