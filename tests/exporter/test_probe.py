@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import onnx
 import pytest
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.model import ModelFile, load
+from leepfrog.task2vec.probe import ProbeFile, ProbeMetadata
 from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import export
-from leepfrog_exporter.gradient.probe import Probe, build
+from leepfrog_exporter.gradient.probe import Probe, build, check, export_probe
 from leepfrog_exporter.gradient.tape import attributes
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import checkpoint
@@ -184,7 +188,7 @@ def on_the_same_side_of_every_kink(
 
 def test_layers_can_be_skipped(zoo_home: Path) -> None:
     scoring = onnx.load(zoo_home / "models" / "mobilenet_v2.onnx")
-    whole, late = build(scoring), build(scoring, skip=40)
+    whole, late = build(scoring), build(scoring, depth=12)
     assert [layer.weight for layer in late.layers] == [layer.weight for layer in whole.layers][40:]
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 3, 224, 224)).astype(np.float32)
@@ -192,8 +196,7 @@ def test_layers_can_be_skipped(zoo_home: Path) -> None:
     found, expected = run(late, images, cotangents), run(whole, images, cotangents)
     np.testing.assert_allclose(found, expected[:, -found.shape[1] :], rtol=1e-4, atol=1e-12)
     assert len(late.model.graph.node) < len(whole.model.graph.node)
-    with pytest.raises(ModelError, match="no convolution or linear layer"):
-        build(scoring, skip=52)
+    assert (whole.skipped, late.skipped) == (0, 40)
 
 
 def scoring_with(*nodes: onnx.NodeProto, **constants: NDArray[Any]) -> onnx.ModelProto:
@@ -235,3 +238,73 @@ def test_what_is_not_differentiable_but_needs_no_gradient() -> None:
     model.graph.node.extend(nodes)
     probe = build(model)
     assert dataclasses.asdict(probe.layers[0])["n_filters"] == made.WIDTH
+
+
+def test_a_probe_file(home: Path, tmp_path: Path) -> None:
+    (home / "models").mkdir(parents=True)
+    path = home / "models" / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    scoring = ModelFile.read(path)
+    probe = export_probe(scoring)
+    assert probe.path == home / "models" / "made.fisher.onnx"
+    assert probe.metadata.scoring_sha256 == scoring.sha256
+    assert probe.metadata.preprocess == scoring.metadata.preprocess
+    assert [(layer.kind, layer.n_filters) for layer in probe.metadata.layers] == [("conv", made.WIDTH)]
+    assert ProbeMetadata.from_props(probe.metadata.to_props()) == probe.metadata
+    assert list(exported()) == ["made"]  # a probe is none of the models that are ranked
+    assert [model.path for model in find_models([home / "models"])] == [path]
+    with pytest.raises(ModelError, match=r"made\.fisher\.onnx: is a probe, not a scoring model"):
+        find_models([probe.path])
+    with pytest.raises(ModelError, match=r"made\.onnx: not a probe model; leepfrog export SOURCE --probe"):
+        ProbeFile.read(path)
+    before = probe.path.read_bytes()
+    assert export_probe(scoring).path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("format_version", "9", "has format 9, this leepfrog reads 1"),
+        ("layers", "[]", "a layer without filters"),
+        ("layers", '[["w", "conv", 0, 9]]', "a layer without filters"),
+        ("layers", '[["w", "round", 4, 9]]', "a name or kind is none"),
+        ("layers", "[[1]]", "incomplete"),
+        ("layers", "7", "incomplete"),
+        ("n_features", "true", "a layer without filters"),
+        ("skipped", "-1", "skipped is"),
+        ("name", "3", "a name or kind is none"),
+        ("preprocess", "{}", "preprocess|incomplete"),
+        ("layers", "{", "not JSON"),
+    ],
+)
+def test_metadata_of_a_strangers_probe(key: str, text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    props = export_probe(ModelFile.read(path)).metadata.to_props()
+    with pytest.raises(ModelError, match=message):
+        ProbeMetadata.from_props({**props, f"leepfrog.probe.{key}": text})
+
+
+def test_a_probe_that_mixes_images_is_refused() -> None:
+    """Centring over the batch: differentiable, and no image's gradient is its own."""
+    model = scoring_with(
+        helper.make_node("Transpose", ["maps"], ["turned"], perm=[1, 2, 3, 0]),
+        helper.make_node("Softmax", ["turned"], ["mixed"], axis=-1),
+        helper.make_node("Transpose", ["mixed"], ["maps2"], perm=[3, 0, 1, 2]),
+    )
+    with pytest.raises(ModelError, match="depend on the other images in the batch"):
+        check(build(model).model)
+
+
+def test_the_command_line(zoo_home: Path) -> None:
+    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "leepfrog", "export", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = leepfrog("mobilenet_v2", "--probe", "--depth", "4", "-q")
+    assert done.returncode == 0, done.stderr
+    assert "mobilenet_v2.fisher.onnx" in done.stdout
+    assert "3520 filters of 4 layers, the first 48 left out" in done.stdout
+    assert ProbeFile.read(zoo_home / "models" / "mobilenet_v2.fisher.onnx").metadata.n_features == 1280
+    alone = leepfrog("mobilenet_v2", "--depth", "4")
+    assert (alone.returncode, alone.stderr) == (2, "leepfrog: error: --depth goes with --probe\n")

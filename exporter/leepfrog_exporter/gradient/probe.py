@@ -7,8 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
+from leepfrog import __version__
 from leepfrog.errors import ModelError
-from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT
+from leepfrog.files import printable, written_whole
+from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBE_SUFFIX
+from leepfrog.inference.model import ModelFile, load
+from leepfrog.progress import Progress, Silent
+from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, ProbeFile, ProbeLayer, ProbeMetadata
 from onnx import TensorProto, helper, numpy_helper
 
 from leepfrog_exporter.gradient.backward import layers_of, sweep
@@ -17,8 +22,9 @@ from leepfrog_exporter.gradient.simplify import OPSET, all_values, simplified
 from leepfrog_exporter.gradient.tape import Tape, measured_shapes
 from leepfrog_exporter.graph.edit import describe
 
-COTANGENT_INPUT = "cotangent"
-FISHER_OUTPUT = "fisher"
+# Rows of the same image alone and among others may differ by activations that rounding puts over their kink, which
+# moves filters by some per cent; rows that mix images differ by as much as they hold.
+BATCH_TOLERANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,18 +34,20 @@ class Probe:
     Attributes:
         model: image [N, 3, H, W], cotangent [N, D] -> fisher [N, F].
         layers: in forward order; their filters stand one after the other in `fisher`.
+        skipped: layers before the first that are left out.
     """
 
     model: onnx.ModelProto
     layers: Sequence[Layer]
+    skipped: int
 
 
-def build(scoring: onnx.ModelProto, skip: int = 0) -> Probe:
+def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
     """Differentiate a scoring model.
 
     Args:
         scoring: with the input `image` and the output `features`.
-        skip: leave out so many layers, the first ones.
+        depth: probe so many layers, the last ones; None for all.
 
     Raises:
         ModelError: an operator has no rule; the message names the node.
@@ -52,7 +60,8 @@ def build(scoring: onnx.ModelProto, skip: int = 0) -> Probe:
     two, three = (all_values(forward, {IMAGE_INPUT: images[:n]}) for n in (2, 3))
     opset = next(entry.version for entry in forward.opset_import if entry.domain in ("", "ai.onnx"))
     tape = Tape(graph, measured_shapes(two, three), np.dtype(np.float32), opset)
-    layers = layers_of(tape, graph)[skip:]
+    all_layers = layers_of(tape, graph)
+    layers = all_layers[-(depth or len(all_layers)) :]
     if not layers:
         raise ModelError("has no convolution or linear layer with weights to probe")
     seen: dict[str, Layer] = {}
@@ -77,4 +86,73 @@ def build(scoring: onnx.ModelProto, skip: int = 0) -> Probe:
         opset_imports=[helper.make_opsetid("", max(opset, OPSET))],
         ir_version=forward.ir_version,
     )
-    return Probe(model, layers)
+    return Probe(model, layers, len(all_layers) - len(layers))
+
+
+def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progress | None = None) -> ProbeFile:
+    """Write the probe of an exported model beside it, as NAME.fisher.onnx, replacing the one that is there.
+
+    Args:
+        scoring: the model.
+        depth: probe so many layers, the last ones; None for all.
+        progress: told of each step.
+
+    Raises:
+        ModelError: an operator has no rule, or the probe mixes images.
+        MachineError: the file cannot be written.
+    """
+    progress = progress or Silent()
+    progress.start(f"probe of {scoring.name}", 3)
+    try:
+        probe = build(onnx.load(scoring.path), depth)
+        progress.advance(1)
+        check(probe.model)
+    except ModelError as error:
+        raise ModelError(f"{printable(scoring.path)}: {error}") from None
+    progress.advance(1)
+    metadata = ProbeMetadata(
+        name=scoring.metadata.name,
+        scoring_sha256=scoring.sha256,
+        preprocess=scoring.metadata.preprocess,
+        layers=tuple(
+            ProbeLayer(printable(layer.weight), layer.kind, layer.n_filters, layer.n_weights) for layer in probe.layers
+        ),
+        n_features=probe.model.graph.input[1].type.tensor_type.shape.dim[1].dim_value,
+        skipped=probe.skipped,
+    )
+    model = probe.model
+    model.producer_name, model.producer_version = "leepfrog", __version__
+    helper.set_model_props(model, metadata.to_props())
+    path = scoring.path.with_name(scoring.path.name.removesuffix(".onnx") + PROBE_SUFFIX)
+    with written_whole(path) as stream:
+        stream.write(model.SerializeToString())
+    progress.advance(1)
+    return ProbeFile.read(path)
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Refuse a probe whose rows are not finite, or depend on what else is in the batch.
+
+    Raises:
+        ModelError: either.
+    """
+    image, cotangent = (
+        [axis.dim_value for axis in value.type.tensor_type.shape.dim][1:] for value in model.graph.input
+    )
+    rng = np.random.default_rng(0)
+    feeds = {
+        IMAGE_INPUT: rng.standard_normal((3, *image)).astype(np.float32),
+        COTANGENT_INPUT: rng.standard_normal((3, *cotangent)).astype(np.float32),
+    }
+    session = load(model.SerializeToString())
+    (together,) = session.run([FISHER_OUTPUT], feeds)
+    alone = np.concatenate(
+        [session.run([FISHER_OUTPUT], {name: array[i : i + 1] for name, array in feeds.items()})[0] for i in range(3)]
+    )
+    if not np.isfinite(together).all() or together.min() < 0:
+        raise ModelError("its gradients are not finite")
+    if not together.any():
+        raise ModelError("all its gradients are zero")
+    differences = np.abs(together - alone).sum(axis=1) / np.maximum(alone.sum(axis=1), np.finfo(np.float32).tiny)
+    if differences.max() > BATCH_TOLERANCE:
+        raise ModelError("an image's gradients depend on the other images in the batch, so there is no probe of it")

@@ -15,6 +15,7 @@ from leepfrog.cli.output import emit
 
 if TYPE_CHECKING:
     from leepfrog.inference.model import ModelFile
+    from leepfrog.task2vec.probe import ProbeFile
 
 
 def export(
@@ -55,6 +56,12 @@ def export(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Untrained weights: tries an export without a model hub.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also write the model's probe, NAME.fisher.onnx, for TASK2VEC embeddings.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, help="With --probe: so many layers, the last ones (default: all).")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -67,7 +74,10 @@ def export(
 
     if len(sources) > 1 and (name or (output and output.suffix == ".onnx")):
         raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
+    if depth is not None and not probe:
+        raise UsageError("--depth goes with --probe")
     exporter = load_exporter()
+    from leepfrog_exporter.gradient.probe import export_probe
     from leepfrog_exporter.presets import PreprocessChoice
 
     choice = PreprocessChoice(
@@ -85,7 +95,22 @@ def export(
     )
     with Bars(quiet) as bars:
         for source in sources:
-            emit(describe(exporter.export(source, options, bars)), None)
+            model = exporter.export(source, options, bars)
+            emit(describe(model), None)
+            if probe:
+                emit(describe_probe(export_probe(model, depth, bars)), None)
+
+
+def describe_probe(probe: ProbeFile) -> str:
+    """One line on a probe."""
+    from leepfrog.files import printable
+
+    made = probe.metadata
+    left_out = f", the first {made.skipped} left out" if made.skipped else ""
+    return (
+        f"{printable(probe.path)}  {probe.size / 1e6:.1f} MB, {made.n_filters} filters of {len(made.layers)} layers"
+        f"{left_out}"
+    )
 
 
 def describe(model: ModelFile) -> str:

@@ -10,12 +10,18 @@ from pathlib import Path
 from leepfrog import paths
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import printable
+from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 
 def exported() -> dict[str, Path]:
     """Model files in the models folder, by file name without `.onnx`."""
-    return {path.stem: path for path in sorted(paths.models().glob("*.onnx"))}
+    return {path.stem: path for path in _scoring_models(paths.models())}
+
+
+def _scoring_models(folder: Path) -> list[Path]:
+    """The model files in a folder that are no probes."""
+    return [path for path in sorted(folder.glob("*.onnx")) if not path.name.endswith(PROBE_SUFFIX)]
 
 
 def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
@@ -46,7 +52,7 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
     for entry in wanted:
         text, path = str(entry), Path(entry)
         if os.path.isdir(text):
-            inside = sorted(path.glob("*.onnx"))
+            inside = _scoring_models(path)
             if not inside:
                 raise UsageError(f"{printable(path)}: no .onnx files in this folder")
             yield from inside

@@ -29,6 +29,10 @@ IMAGE_INPUT = "image"
 PROBS_OUTPUT = "probs"
 FEATURES_OUTPUT = "features"
 
+# A probe (see leepfrog.task2vec.probe) lies beside its scoring model, under the same name with this ending.
+PROBE_SUFFIX = ".fisher.onnx"
+PROBE_PREFIX = f"{PREFIX}probe."
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelMetadata:
@@ -70,6 +74,8 @@ class ModelMetadata:
         """
         own = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
         if "format_version" not in own:
+            if any(key.startswith(PROBE_PREFIX) for key in props):
+                raise ModelError("is a probe, not a scoring model; the scoring model lies beside it")
             raise ModelError("not a scoring model yet")
         try:
             values = {key: json.loads(text) for key, text in own.items()}

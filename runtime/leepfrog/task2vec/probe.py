@@ -1,0 +1,152 @@
+"""Probe models: files that give, for an image and the gradient of its features, each filter's squared gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from leepfrog.errors import ModelError
+from leepfrog.files import printable, sha256_of
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.header import read_header
+from leepfrog.inference.metadata import PROBE_PREFIX
+
+FORMAT_VERSION = 1
+
+COTANGENT_INPUT = "cotangent"
+FISHER_OUTPUT = "fisher"
+
+KINDS = ("conv", "depthwise", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeLayer:
+    """A layer whose filters a probe looks at.
+
+    Attributes:
+        name: what the layer's weights are called.
+        kind: "conv", "depthwise" or "linear".
+        n_filters: its output channels or units; so many columns of `fisher`.
+        n_weights: weights a filter, over which its squared gradient is averaged.
+    """
+
+    name: str
+    kind: str
+    n_filters: int
+    n_weights: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeMetadata:
+    """What a probe model says of itself.
+
+    Attributes:
+        name: of the scoring model that it was made from.
+        scoring_sha256: hash of that model's file; its features are what the cotangent belongs to.
+        preprocess: what its images need.
+        layers: in forward order; their filters stand one after the other in `fisher`.
+        n_features: D, the width of the cotangent.
+        skipped: layers before the first that are left out.
+    """
+
+    name: str
+    scoring_sha256: str
+    preprocess: PreprocessSpec
+    layers: tuple[ProbeLayer, ...]
+    n_features: int
+    skipped: int = 0
+
+    @property
+    def n_filters(self) -> int:
+        """F, the width of `fisher`."""
+        return sum(layer.n_filters for layer in self.layers)
+
+    def to_props(self) -> dict[str, str]:
+        """Metadata as `metadata_props`: JSON text by key."""
+        values = {
+            **vars(self),
+            "preprocess": self.preprocess.as_dict(),
+            "layers": [dataclasses.astuple(layer) for layer in self.layers],
+            "format_version": FORMAT_VERSION,
+        }
+        return {PROBE_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str]) -> ProbeMetadata:
+        """Read what `to_props` wrote.
+
+        Raises:
+            ModelError: no probe, a newer format, or values that are not understood.
+        """
+        own = {key.removeprefix(PROBE_PREFIX): text for key, text in props.items() if key.startswith(PROBE_PREFIX)}
+        if "format_version" not in own:
+            raise ModelError("not a probe model; leepfrog export SOURCE --probe makes one")
+        try:
+            values = {key: json.loads(text) for key, text in own.items()}
+        except (ValueError, RecursionError) as error:  # nested too deeply
+            raise ModelError(f"metadata is not JSON: {error}") from None
+        if values["format_version"] != FORMAT_VERSION:
+            raise ModelError(
+                f"probe metadata has format {str(values['format_version'])[:20]}, this leepfrog reads "
+                f"{FORMAT_VERSION}; export it again or upgrade"
+            )
+        try:
+            metadata = cls(
+                name=values["name"],
+                scoring_sha256=values["scoring_sha256"],
+                preprocess=PreprocessSpec.from_dict(values["preprocess"]),
+                layers=tuple(ProbeLayer(*layer) for layer in values["layers"]),
+                n_features=values["n_features"],
+                skipped=values["skipped"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"probe metadata is incomplete: {error}") from None
+        metadata._check()
+        return metadata
+
+    def _check(self) -> None:
+        """What a stranger's file may hold instead would fail far from here."""
+        numbers = [self.n_features, *(n for layer in self.layers for n in (layer.n_filters, layer.n_weights))]
+        if not self.layers or any(type(n) is not int or n < 1 for n in numbers):
+            raise ModelError("probe metadata is not understood: a layer without filters")
+        if type(self.skipped) is not int or self.skipped < 0:
+            raise ModelError(f"probe metadata is not understood: skipped is {str(self.skipped)[:80]!r}")
+        texts = [self.name, self.scoring_sha256, *(layer.name for layer in self.layers)]
+        if not all(isinstance(text, str) for text in texts) or any(layer.kind not in KINDS for layer in self.layers):
+            raise ModelError("probe metadata is not understood: a name or kind is none")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeFile:
+    """A probe model on disk, read but not loaded.
+
+    Attributes:
+        path: the file.
+        sha256: hash of the file's bytes, 64 hexadecimal digits.
+        size: bytes.
+        metadata: what the file says of itself.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    metadata: ProbeMetadata
+
+    @classmethod
+    def read(cls, path: Path) -> ProbeFile:
+        """Read a probe model's header and hash.
+
+        Raises:
+            ModelError: the file is missing, broken or no probe.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+        try:
+            metadata = ProbeMetadata.from_props(read_header(memoryview(content)).metadata)
+        except ModelError as error:
+            raise ModelError(f"{printable(path)}: {error}") from None
+        return cls(path, sha256_of(content), len(content), metadata)
