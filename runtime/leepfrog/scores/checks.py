@@ -59,7 +59,7 @@ def checked_labels(labels: ArrayLike, n_samples: int, n_target: int | None = Non
     if array.dtype.kind not in "iu":
         raise ArrayError(f"labels has dtype {array.dtype}; it must be integers, one class index an image")
     if len(array) != n_samples:
-        raise ArrayError(f"labels has {len(array)} entries for {n_samples} rows of probs")
+        raise ArrayError(f"labels has {len(array)} entries for {n_samples} rows")
     if len(array) and int(array.min()) < 0:
         raise ArrayError(f"labels holds {int(array.min())}; class indices start at 0 (drop unlabelled rows first)")
     if n_target is None:

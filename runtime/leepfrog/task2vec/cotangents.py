@@ -1,0 +1,57 @@
+"""The Fisher information's expectation over labels, as gradients of features to send back through a probe.
+
+F_j = E_x E_{y ~ p(y|x)} (d log p(y|x) / d w_j)^2. The gradient of log p(y|x) with respect to the features is
+W (e_y - p). A probe squares what it is sent, so an estimator is a list of (weight [N], cotangent [N, D]) such that the
+weighted sum of the squares has the inner expectation as its mean:
+
+exact    all C classes, each weighted by its probability: C passes an image, no noise from labels
+sampled  one label drawn from p: one pass
+signs    one pass of sum_y eps_y sqrt(p_y) W (e_y - p), eps random signs: cross terms vanish in expectation, as in
+         Hutchinson's estimator of a diagonal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import UsageError
+from leepfrog.task2vec.head import Head
+
+Floats = NDArray[np.float64]
+ESTIMATORS = ("signs", "sampled", "exact")
+
+
+def cotangents(
+    head: Head, features: NDArray[np.floating], estimator: str, rng: np.random.Generator
+) -> Iterator[tuple[Floats, NDArray[np.float32]]]:
+    """Weights [N] and cotangents [N, D], one pass after the other.
+
+    Args:
+        head: of the task.
+        features: [N, D].
+        estimator: "exact", "sampled" or "signs".
+        rng: where labels and signs come from.
+
+    Raises:
+        UsageError: the estimator is unknown.
+    """
+    probs = head.probs(features)
+    n, n_classes = probs.shape
+    if estimator == "exact":
+        for label in range(n_classes):
+            yield probs[:, label], _through(head, np.eye(n_classes)[label] - probs)
+    elif estimator == "sampled":
+        labels = (probs.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=n_classes - 1)
+        yield np.ones(n), _through(head, np.eye(n_classes)[labels] - probs)
+    elif estimator == "signs":
+        roots = np.sqrt(probs) * rng.choice((-1.0, 1.0), probs.shape)
+        yield np.ones(n), _through(head, roots - probs * roots.sum(axis=1, keepdims=True))
+    else:
+        raise UsageError(f"estimator {estimator!r} is unknown; one of {', '.join(ESTIMATORS)}")
+
+
+def _through(head: Head, residual: Floats) -> NDArray[np.float32]:
+    return np.asarray(residual @ head.weights.T, np.float32)
