@@ -360,6 +360,7 @@ def test_gather(length: int, data: st.DataObject, seed: int) -> None:
     check(Case("Gather", {"x": (3, length, 2)}, {"i": np.array(indices)}, attributes={"axis": 2}), seed)
     check(Case("Gather", {"x": (3, length)}, {"i": np.array(indices[0])}, attributes={"axis": -1}), seed)
     check(Case("Gather", {"x": (3, length)}, {"i": np.array([indices, indices])}, attributes={"axis": 2}), seed)
+    check(Case("Gather", {"x": ()}, {"i": np.array([indices, indices]) % 2}), seed)
 
 
 @settings(max_examples=20)

@@ -43,6 +43,7 @@ RANDOM = {
     "torchvision:squeezenet1_1": 96,
     "torchvision:shufflenet_v2_x0_5": 96,
     "torchvision:densenet121": 64,
+    "timm:test_convnext": 96,
     "timm:test_vit": 160,
 }
 N_SAMPLES = 4

@@ -108,6 +108,16 @@ class Tape:
         """A value times a number."""
         return value if factor == 1 else str(self.emit("Mul", value, self.constant(factor)))
 
+    def scatter_add(self, like: str, indices: str, gradient: str) -> str:
+        """Zeros in the shape of a forward value, gradients added at indices that count through all of it."""
+        shape = self.emit("Shape", like)
+        zero = numpy_helper.from_array(np.zeros(1, self.dtype))
+        zeros = self.emit("ConstantOfShape", self.emit("ReduceProd", shape, keepdims=1), value=zero)
+        flat = self.integers([-1])
+        at, added = (self.emit("Reshape", value, flat) for value in (indices, gradient))
+        total = self.emit("ScatterElements", zeros, at, added, axis=0, reduction="add")
+        return str(self.emit("Reshape", total, shape))
+
     def unbroadcast(self, gradient: str, from_shape: Shape, to_shape: Shape) -> str:
         """The gradient of what was broadcast from `to_shape`: summed over the axes that were stretched."""
         if from_shape == to_shape:

@@ -88,8 +88,10 @@ def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Gather")
 def gather(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Added up where it was taken from; indices constant."""
+    """Added up where it was taken from; of several axes, indices constant."""
     shape = tape.shape(node.input[0])
+    if len(shape) == 1:  # how torch's as_strided is written, with indices that depend on the batch size
+        return [tape.scatter_add(node.input[0], node.input[1], g)]
     axis = attributes(node).get("axis", 0) % len(shape)
     length = shape[axis]
     _check_fixed(node, (length,))

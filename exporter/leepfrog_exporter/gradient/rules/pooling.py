@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from leepfrog.errors import ModelError
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.registry import rule
 from leepfrog_exporter.gradient.tape import Tape, attributes
@@ -50,21 +50,11 @@ def max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
         raise ModelError(f"cannot differentiate {describe(node)}: storage_order 1")
     if len(node.output) < 2:
         node.output.append(f"{node.output[0]}_gradient_indices")
-    return [_scattered(tape, node.input[0], node.output[1], g)]
+    return [tape.scatter_add(node.input[0], node.output[1], g)]
 
 
 @rule("GlobalMaxPool")
 def global_max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
     """The gradient to the first largest position."""
     _, indices = tape.emit("MaxPool", node.input[0], outputs=2, kernel_shape=tape.shape(node.input[0])[2:])
-    return [_scattered(tape, node.input[0], indices, g)]
-
-
-def _scattered(tape: Tape, x: str, indices: str, g: str) -> str:
-    """Add gradients to zeros at positions counted through all of x."""
-    whole = tape.emit("Shape", x)
-    zero = numpy_helper.from_array(np.zeros(1, tape.dtype))
-    zeros = tape.emit("ConstantOfShape", tape.emit("ReduceProd", whole, keepdims=1), value=zero)
-    flat = tape.integers([-1])
-    at, gradients = (tape.emit("Reshape", value, flat) for value in (indices, g))
-    return str(tape.emit("Reshape", tape.emit("ScatterElements", zeros, at, gradients, axis=0, reduction="add"), whole))
+    return [tape.scatter_add(node.input[0], indices, g)]
