@@ -111,12 +111,12 @@ def assert_equals_autograd(probe: Probe, network: Any, images: NDArray[np.float3
     n_features = probe.model.graph.input[1].type.tensor_type.shape.dim[1].dim_value
     cotangents = np.random.default_rng(1).standard_normal((len(images), n_features)).astype(np.float32)
     fisher = run(probe, images, cotangents)
-    single, double = (
-        differences(probe, fisher, squared_gradients(network, images, cotangents, dtype))
-        for dtype in (np.float32, np.float64)
-    )
-    closest = np.minimum(single, double)
-    assert (closest < 1e-3).sum() >= len(images) - 1, (single, double)
+    closest = np.full(len(images), np.inf)
+    for dtype in (np.float32, np.float64):
+        if closest.max() >= 1e-3:
+            found = differences(probe, fisher, squared_gradients(network, images, cotangents, dtype))
+            closest = np.minimum(closest, found)
+    assert (closest < 1e-3).sum() >= len(images) - 1, closest
     assert closest.max() < 0.2
     alone = np.concatenate([run(probe, images[i : i + 1], cotangents[i : i + 1]) for i in range(len(images))])
     np.testing.assert_allclose(alone, fisher, rtol=1e-3, atol=1e-5 * fisher.max())
