@@ -21,8 +21,9 @@ from leepfrog import __version__, paths
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import printable, written_whole
 from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
-from leepfrog.inference.model import ModelFile, load
+from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
 from numpy.typing import NDArray
 

@@ -11,8 +11,8 @@ import onnx
 import onnxruntime
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
-from leepfrog.inference.model import load
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 from numpy.typing import NDArray
 from onnx import TensorProto, helper

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ import onnx
 import pytest
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.inference.load import load
 from leepfrog.inference.local import exported, find_models
-from leepfrog.inference.model import ModelFile, load
+from leepfrog.inference.model import ModelFile
 from leepfrog.task2vec.probe import ProbeFile, ProbeMetadata
+from leepfrog.task2vec.session import filters
 from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import Probe, build, check, export_probe
@@ -62,9 +65,7 @@ def with_lively_norms(module: Any) -> None:
 
 
 def run(probe: Probe, images: NDArray[np.float32], cotangents: NDArray[np.float32]) -> NDArray[np.float32]:
-    session = load(probe.model.SerializeToString())
-    (fisher,) = session.run(["fisher"], {"image": images, "cotangent": cotangents})
-    return np.asarray(fisher)
+    return filters(load(probe.model.SerializeToString()), probe.table, images, cotangents)
 
 
 def differences(probe: Probe, fisher: NDArray[np.float32], reference: list[LayerGradients]) -> NDArray[np.float64]:
@@ -181,10 +182,10 @@ def on_the_same_side_of_every_kink(
         outputs.clear()
         doubled(torch.from_numpy(image[None].astype(np.float64)))
         feeds = {"image": image[None], "cotangent": cotangents[position][None]}
-        fisher, *own = session.run(["fisher", *names], feeds)
+        own = session.run(names, feeds)
         pairs = zip(own, outputs, strict=True)
         if all(np.array_equal((a > 0) & (a < 6), (b > 0) & (b < 6)) for a, b in pairs):
-            yield position, fisher[0]
+            yield position, run(probe, image[None], cotangents[position][None])[0]
 
 
 def test_layers_can_be_skipped(zoo_home: Path) -> None:
@@ -262,13 +263,28 @@ def test_a_probe_file(home: Path, tmp_path: Path) -> None:
     assert export_probe(scoring).path.read_bytes() == before
 
 
+CORRELATION = {"seen": "a", "gradient": "b", "window": [3, 3], "strides": [1, 1], "dilations": [1, 1], "begin": [1, 1]}
+
+
+def layer(**changed: Any) -> str:
+    """A probe's layers as JSON: one, with something changed."""
+    whole = {"name": "w", "kind": "conv", "n_filters": 4, "n_weights": 9, "correlation": None}
+    return json.dumps([{**whole, **changed}])
+
+
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
         ("format_version", "9", "has format 9, this leepfrog reads 1"),
         ("layers", "[]", "a layer without filters"),
-        ("layers", '[["w", "conv", 0, 9]]', "a layer without filters"),
-        ("layers", '[["w", "round", 4, 9]]', "a name or kind is none"),
+        ("layers", layer(n_filters=0), "a layer without filters"),
+        ("layers", layer(kind="round"), "a name or kind is none"),
+        ("layers", layer(correlation=dict(CORRELATION, window=[3, 0])), "a window is none"),
+        ("layers", layer(correlation=dict(CORRELATION, begin=[3])), "a window is none"),
+        ("layers", layer(correlation=dict(CORRELATION, strides=[1, 1 << 40])), "a window is none"),
+        ("layers", layer(correlation=dict(CORRELATION, dilations=[1, True])), "a window is none"),
+        ("layers", layer(correlation=dict(CORRELATION, seen=3)), "a value's name is none"),
+        ("layers", layer(correlation={}), "incomplete"),
         ("layers", "[[1]]", "incomplete"),
         ("layers", "7", "incomplete"),
         ("n_features", "true", "a layer without filters"),
@@ -294,7 +310,7 @@ def test_a_probe_that_mixes_images_is_refused() -> None:
         helper.make_node("Transpose", ["mixed"], ["maps2"], perm=[3, 0, 1, 2]),
     )
     with pytest.raises(ModelError, match="depend on the other images in the batch"):
-        check(build(model).model)
+        check(build(model))
 
 
 def test_the_command_line(zoo_home: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 from leepfrog.errors import ModelError
+from leepfrog.task2vec.probe import Correlation
 from numpy.typing import NDArray
 
-from leepfrog_exporter.gradient.filters import Layer, layer_of, squared_gradients
+from leepfrog_exporter.gradient.filters import Layer, correlation_of, layer_of, squared_gradients
 from leepfrog_exporter.gradient.rules import rule_of
 from leepfrog_exporter.gradient.tape import Tape
 from leepfrog_exporter.graph.edit import describe
@@ -28,7 +29,7 @@ def sweep(
     cotangent: str,
     layers: Sequence[Layer],
     values: Mapping[str, NDArray[Any]],
-) -> list[str]:
+) -> list[str | Correlation]:
     """Write the backward graph.
 
     Args:
@@ -40,7 +41,7 @@ def sweep(
         values: every forward value of some run; whole numbers carry no gradient.
 
     Returns:
-        The squared gradients of each layer, [N, O], in the order of `layers`.
+        Of each layer, the squared gradients [N, O] or what the runtime gets them from, in the order of `layers`.
 
     Raises:
         ModelError: an operator on the way has no rule, or the output does not depend on a layer.
@@ -50,14 +51,17 @@ def sweep(
     absent = [layer for layer in layers if layer.node.output[0] not in tape.needed]
     if absent:
         raise ModelError(f"its features do not depend on {describe(absent[0].node)}")
+    tape.inputs.add(cotangent)
+    all_outside = all(layer.kind == "depthwise" for layer in layers)
     parts: dict[str, list[str]] = {output: [cotangent]}
-    found: dict[str, str] = {}
+    found: dict[str, str | Correlation] = {}
     for node in reversed(graph.node):
         gradients = [_total(tape, parts.pop(name, [])) for name in node.output]
         if all(gradient is None for gradient in gradients):
             continue
         if (layer := wanted.get(node.output[0])) is not None and gradients[0] is not None:
-            found[node.output[0]] = squared_gradients(tape, layer, gradients[0])
+            outside = None if all_outside else correlation_of(tape, layer, gradients[0])
+            found[node.output[0]] = outside or squared_gradients(tape, layer, gradients[0])
         needed = [name for name in node.input if name in tape.needed]
         if not needed:
             continue

@@ -7,6 +7,9 @@ sum_p g[n, o, p] u[n, m, p], and its mean square over m takes one of two ways, w
 
 direct  the gradient itself, g u' [O, M], then squares: O M P
 Gram    g (u' u) g' with u' u [P, P]: P^2 (M + O)
+
+Depthwise convolutions of images have few weights a filter and large maps. There ONNX offers nothing fast, so the probe
+puts out what they saw and the gradient of what they gave, and the runtime's kernel does the rest (`correlation_of`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 
 from leepfrog.errors import ModelError
+from leepfrog.task2vec.probe import Correlation
 from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.linear import turned
@@ -58,6 +62,23 @@ def layer_of(tape: Tape, node: NodeProto) -> Layer | None:
         return None
     n_in, n_out = weights.shape[::-1] if attributes(node).get("transB", 0) else weights.shape
     return Layer(node, node.input[1], n_out, n_in, "linear")
+
+
+def correlation_of(tape: Tape, layer: Layer, gradient: str) -> Correlation | None:
+    """How the runtime gets a layer's squared gradients; None where the graph computes them."""
+    node = layer.node
+    seen = node.input[0]
+    if layer.kind != "depthwise" or len(tape.shape(seen)) != 4 or {seen, gradient} & tape.inputs:
+        return None
+    window = Window.of(tape, node, tape.required(node, 1, "weight").shape[2:])
+    return Correlation(
+        seen, gradient, _pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.begin)
+    )
+
+
+def _pair(axes: Shape) -> tuple[int, int]:
+    vertical, horizontal = axes
+    return vertical, horizontal
 
 
 def squared_gradients(tape: Tape, layer: Layer, gradient: str) -> str:

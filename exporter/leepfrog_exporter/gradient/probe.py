@@ -10,16 +10,26 @@ import onnx
 from leepfrog import __version__
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, written_whole
+from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBE_SUFFIX
-from leepfrog.inference.model import ModelFile, load
+from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
-from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, ProbeFile, ProbeLayer, ProbeMetadata
+from leepfrog.task2vec.probe import (
+    COTANGENT_INPUT,
+    FISHER_OUTPUT,
+    Correlation,
+    ProbeFile,
+    ProbeLayer,
+    ProbeMetadata,
+)
+from leepfrog.task2vec.session import filters
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from leepfrog_exporter.gradient.backward import layers_of, sweep
 from leepfrog_exporter.gradient.filters import Layer
 from leepfrog_exporter.gradient.simplify import OPSET, all_values, simplified
-from leepfrog_exporter.gradient.tape import Tape, measured_shapes
+from leepfrog_exporter.gradient.tape import Shape, Tape, measured_shapes
 from leepfrog_exporter.graph.edit import describe
 
 # Rows of the same image alone and among others may differ by activations that rounding puts over their kink, which
@@ -32,14 +42,25 @@ class Probe:
     """A probe model and what its outputs are.
 
     Attributes:
-        model: image [N, 3, H, W], cotangent [N, D] -> fisher [N, F].
-        layers: in forward order; their filters stand one after the other in `fisher`.
+        model: image [N, 3, H, W], cotangent [N, D] -> fisher [N, F'] of the layers without a correlation, one after the
+            other, and the values that the correlations name.
+        layers: in forward order.
+        correlations: of each layer, None if its squared gradients are in `fisher`.
         skipped: layers before the first that are left out.
     """
 
     model: onnx.ModelProto
     layers: Sequence[Layer]
+    correlations: Sequence[Correlation | None]
     skipped: int
+
+    @property
+    def table(self) -> tuple[ProbeLayer, ...]:
+        """The layers as a probe's metadata have them."""
+        return tuple(
+            ProbeLayer(printable(layer.weight), layer.kind, layer.n_filters, layer.n_weights, correlation)
+            for layer, correlation in zip(self.layers, self.correlations, strict=True)
+        )
 
 
 def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
@@ -72,21 +93,31 @@ def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
     if tape.shape(FEATURES_OUTPUT)[0] != -1 or len(tape.shape(FEATURES_OUTPUT)) != 2:
         raise ModelError(f"features have shape {tape.shape(FEATURES_OUTPUT)}, not one row an image")
     parts = sweep(tape, graph, FEATURES_OUTPUT, COTANGENT_INPUT, layers, two)
-    joined = helper.make_node("Concat", parts, [FISHER_OUTPUT], axis=1)
-    n_filters = sum(layer.n_filters for layer in layers)
+    of_layers = list(zip(layers, parts, strict=True))
+    shapes: dict[str, Shape] = {
+        FISHER_OUTPUT: (-1, sum(layer.n_filters for layer, part in of_layers if isinstance(part, str)))
+    }
+    for layer, part in of_layers:
+        if isinstance(part, Correlation):
+            shapes[part.seen], shapes[part.gradient] = tape.shape(part.seen), tape.shape(layer.node.output[0])
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape[1:]]) for name, shape in shapes.items()
+    ]
+    joined = helper.make_node("Concat", [part for part in parts if isinstance(part, str)], [FISHER_OUTPUT], axis=1)
     n_features = tape.shape(FEATURES_OUTPUT)[1]
     model = helper.make_model(
         helper.make_graph(
             [*graph.node, *tape.nodes, joined],
             "probe",
             [*graph.input, helper.make_tensor_value_info(COTANGENT_INPUT, TensorProto.FLOAT, ["N", n_features])],
-            [helper.make_tensor_value_info(FISHER_OUTPUT, TensorProto.FLOAT, ["N", n_filters])],
+            outputs,
             [*graph.initializer, *(numpy_helper.from_array(a, name) for name, a in tape.constants.items())],
         ),
         opset_imports=[helper.make_opsetid("", max(opset, OPSET))],
         ir_version=forward.ir_version,
     )
-    return Probe(model, layers, len(all_layers) - len(layers))
+    correlations = [part if isinstance(part, Correlation) else None for part in parts]
+    return Probe(model, layers, correlations, len(all_layers) - len(layers))
 
 
 def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progress | None = None) -> ProbeFile:
@@ -106,7 +137,7 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
     try:
         probe = build(onnx.load(scoring.path), depth)
         progress.advance(1)
-        check(probe.model)
+        check(probe)
     except ModelError as error:
         raise ModelError(f"{printable(scoring.path)}: {error}") from None
     progress.advance(1)
@@ -114,9 +145,7 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
         name=scoring.metadata.name,
         scoring_sha256=scoring.sha256,
         preprocess=scoring.metadata.preprocess,
-        layers=tuple(
-            ProbeLayer(printable(layer.weight), layer.kind, layer.n_filters, layer.n_weights) for layer in probe.layers
-        ),
+        layers=probe.table,
         n_features=probe.model.graph.input[1].type.tensor_type.shape.dim[1].dim_value,
         skipped=probe.skipped,
     )
@@ -130,27 +159,24 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
     return ProbeFile.read(path)
 
 
-def check(model: onnx.ModelProto) -> None:
+def check(probe: Probe) -> None:
     """Refuse a probe whose rows are not finite, or depend on what else is in the batch.
 
     Raises:
         ModelError: either.
     """
-    image, cotangent = (
-        [axis.dim_value for axis in value.type.tensor_type.shape.dim][1:] for value in model.graph.input
-    )
     rng = np.random.default_rng(0)
-    feeds = {
-        IMAGE_INPUT: rng.standard_normal((3, *image)).astype(np.float32),
-        COTANGENT_INPUT: rng.standard_normal((3, *cotangent)).astype(np.float32),
-    }
-    session = load(model.SerializeToString())
-    (together,) = session.run([FISHER_OUTPUT], feeds)
-    alone = np.concatenate(
-        [session.run([FISHER_OUTPUT], {name: array[i : i + 1] for name, array in feeds.items()})[0] for i in range(3)]
+    images, cotangents = (
+        rng.standard_normal((3, *(axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]))).astype(np.float32)
+        for value in probe.model.graph.input
     )
-    if not np.isfinite(together).all() or together.min() < 0:
-        raise ModelError("its gradients are not finite")
+    session = load(probe.model.SerializeToString())
+
+    def run(rows: slice) -> NDArray[np.float32]:
+        return filters(session, probe.table, images[rows], cotangents[rows])
+
+    together = run(slice(None))
+    alone = np.concatenate([run(slice(i, i + 1)) for i in range(len(images))])
     if not together.any():
         raise ModelError("all its gradients are zero")
     differences = np.abs(together - alone).sum(axis=1) / np.maximum(alone.sum(axis=1), np.finfo(np.float32).tiny)

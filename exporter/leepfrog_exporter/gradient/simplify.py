@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import onnxruntime
 from leepfrog.errors import ModelError
-from leepfrog.inference.model import load
+from leepfrog.inference.load import load
 from numpy.typing import NDArray
 from onnx import helper, version_converter
 

@@ -52,6 +52,8 @@ class Tape:
     def __init__(self, graph: GraphProto, shapes: Mapping[str, Shape], dtype: np.dtype[Any], opset: int) -> None:
         self.arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.shapes: dict[str, Shape] = {**shapes, **{name: array.shape for name, array in self.arrays.items()}}
+        self.inputs = {value.name for value in graph.input}
+        """Values that no node computes, constants aside."""
         self.dtype, self.opset = dtype, opset
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog.errors import MachineError, ModelError
+from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
-from leepfrog.inference.device import PROVIDERS, providers
 from leepfrog.inference.header import Header, read_header
+from leepfrog.inference.load import load_file, one_line, read_bytes
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
@@ -52,7 +48,7 @@ class ModelFile:
         Raises:
             ModelError: the file is missing, broken or not exported by leepfrog.
         """
-        content = _read(path)
+        content = read_bytes(path)
         try:
             header = read_header(memoryview(content))
             metadata = ModelMetadata.from_props(header.metadata)
@@ -86,27 +82,8 @@ class Session:
             MachineError: the device is not there.
         """
         self.model = model
-        wanted = providers(device)
-        content = _read(model.path)
-        if sha256_of(content) != model.sha256:
-            raise ModelError(f"{self._where}: the file changed while it was being used; run again")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # The hash covers this file alone, so weights in other files must not be loaded: no such folder can exist.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
-        )
-        try:
-            self._session = load(content, options, wanted)
-        except ModelError as error:
-            raise ModelError(f"{self._where}: {error}") from None
+        self._session = load_file(model.path, model.sha256, device, threads)
         self.provider: str = self._session.get_providers()[0]
-        if self.provider != PROVIDERS[device]:  # onnxruntime only warns when it falls back to the CPU
-            raise MachineError(
-                f"asked for {PROVIDERS[device]}, onnxruntime fell back to {self.provider}: the driver, CUDA or cuDNN "
-                "is missing or of the wrong version; see leepfrog doctor"
-            )
         self.n_source, self.n_features = self._check_contract()
 
     @property
@@ -150,7 +127,7 @@ class Session:
         try:
             probs, features = self._session.run([PROBS_OUTPUT, FEATURES_OUTPUT], {IMAGE_INPUT: batch})
         except Exception as error:
-            raise ModelError(f"{self._where}: onnxruntime failed: {_one_line(error)}") from None
+            raise ModelError(f"{self._where}: onnxruntime failed: {one_line(error)}") from None
         sums = probs.sum(axis=1, dtype=np.float64)
         good = (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) & (probs.min(axis=1) >= 0) & np.isfinite(features).all(axis=1)
         if not good.all():
@@ -160,62 +137,3 @@ class Session:
                 what = "features with NaN or infinity"
             raise ModelError(f"{self._where}: puts out {what} for {names(row)}; it cannot be scored")
         return probs, features
-
-
-def load(
-    content: bytes,
-    options: onnxruntime.SessionOptions | None = None,
-    wanted: Sequence[tuple[str, dict[str, Any]]] = (("CPUExecutionProvider", {}),),
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session of a model in memory, that prints nothing.
-
-    Raises:
-        ModelError: onnxruntime refuses the model; the message is the reason alone.
-        MachineError: a GPU that was asked for fails.
-    """
-    header = read_header(memoryview(content))
-    options = options or onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised as well; printing them too would bury ours
-    try:
-        # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
-        session = onnxruntime.InferenceSession(content, options, providers=list(wanted), enable_fallback=0)
-        for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
-            _ = value.name, value.shape
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):
-            raise MachineError(f"the GPU cannot be used: {_one_line(error)}; see leepfrog doctor") from None
-        raise ModelError(_explain(error, header)) from None
-    return session
-
-
-def _explain(error: Exception, header: Header) -> str:
-    """One line on why onnxruntime refused a model: what it needs and what is installed."""
-    text = " ".join(str(error).split())  # whole: what matters may stand far to the right
-    runtime = f"onnxruntime {onnxruntime.__version__}"
-    installed = f"{runtime} is installed"
-    if match := re.search(r"max supported IR version: (\d+)", text):
-        return f"IR version {header.ir_version} is newer than {match[1]}, the newest that {runtime} reads"
-    if match := re.search(r"support for domain (\S+) is till opset (\d+)", text):
-        domain = match[1] if match[1] != "ai.onnx" else ""
-        needed = header.opsets.get(domain, "?")
-        return f"needs opset {needed} of {match[1]}; {installed}, which supports up to {match[2]}; upgrade onnxruntime"
-    if match := re.search(r"No Op registered for (\S+)", text) or re.search(r"Fatal error: (\S+?)\(", text):
-        return f"uses the operator {match[1]}, which is unknown here; {installed}"
-    if "xternal" in text or "model_path" in text:
-        return "keeps its weights in another file; export it into one file: leepfrog export onnx:FILE"
-    if "protobuf parsing failed" in text:
-        return "not an ONNX model, or cut short"
-    return f"{runtime} cannot load it: {_one_line(error)}"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    return text if len(text) <= 300 else text[:300] + " ..."
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
@@ -20,6 +21,43 @@ FISHER_OUTPUT = "fisher"
 
 KINDS = ("conv", "depthwise", "linear")
 
+# No window of a convolution is longer; a stranger's file must not make us reserve more memory than there is.
+MAX_LENGTH = 1 << 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """A depthwise convolution of images whose squared gradients are not in `fisher`, but computed from two outputs.
+
+    Attributes:
+        seen: output that holds what the layer saw, [N, C, H, W].
+        gradient: output that holds the gradient of what it gave, [N, O, P, Q].
+        window, strides, dilations, begin: of the convolution, (vertical, horizontal); `begin` is the padding before.
+    """
+
+    seen: str
+    gradient: str
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    begin: tuple[int, int]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Correlation:
+        """Read what `dataclasses.asdict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        pairs = {key: tuple(values[key]) for key in ("window", "strides", "dilations", "begin")}
+        found = cls(seen=values["seen"], gradient=values["gradient"], **pairs)
+        numbers = [*found.window, *found.strides, *found.dilations, *(n + 1 for n in found.begin)]
+        if len(numbers) != 8 or any(type(n) is not int or not 0 < n < MAX_LENGTH for n in numbers):
+            raise ValueError("a window is none")
+        if not isinstance(found.seen, str) or not isinstance(found.gradient, str):
+            raise TypeError("a value's name is none")
+        return found
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeLayer:
@@ -28,14 +66,32 @@ class ProbeLayer:
     Attributes:
         name: what the layer's weights are called.
         kind: "conv", "depthwise" or "linear".
-        n_filters: its output channels or units; so many columns of `fisher`.
+        n_filters: its output channels or units.
         n_weights: weights a filter, over which its squared gradient is averaged.
+        correlation: where its squared gradients come from; None if they are columns of `fisher`.
     """
 
     name: str
     kind: str
     n_filters: int
     n_weights: int
+    correlation: Correlation | None = None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ProbeLayer:
+        """Read what `dataclasses.asdict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        outside = values["correlation"]
+        return cls(
+            values["name"],
+            values["kind"],
+            values["n_filters"],
+            values["n_weights"],
+            None if outside is None else Correlation.from_json(outside),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +102,7 @@ class ProbeMetadata:
         name: of the scoring model that it was made from.
         scoring_sha256: hash of that model's file; its features are what the cotangent belongs to.
         preprocess: what its images need.
-        layers: in forward order; their filters stand one after the other in `fisher`.
+        layers: in forward order, as their filters stand in an embedding. `fisher` holds those without a correlation.
         n_features: D, the width of the cotangent.
         skipped: layers before the first that are left out.
     """
@@ -60,7 +116,7 @@ class ProbeMetadata:
 
     @property
     def n_filters(self) -> int:
-        """F, the width of `fisher`."""
+        """F, the width of an embedding."""
         return sum(layer.n_filters for layer in self.layers)
 
     def to_props(self) -> dict[str, str]:
@@ -68,7 +124,7 @@ class ProbeMetadata:
         values = {
             **vars(self),
             "preprocess": self.preprocess.as_dict(),
-            "layers": [dataclasses.astuple(layer) for layer in self.layers],
+            "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "format_version": FORMAT_VERSION,
         }
         return {PROBE_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -97,11 +153,11 @@ class ProbeMetadata:
                 name=values["name"],
                 scoring_sha256=values["scoring_sha256"],
                 preprocess=PreprocessSpec.from_dict(values["preprocess"]),
-                layers=tuple(ProbeLayer(*layer) for layer in values["layers"]),
+                layers=tuple(map(ProbeLayer.from_json, values["layers"])),
                 n_features=values["n_features"],
                 skipped=values["skipped"],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"probe metadata is incomplete: {error}") from None
         metadata._check()
         return metadata

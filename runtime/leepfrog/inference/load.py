@@ -1,0 +1,118 @@
+"""ONNX files into onnxruntime sessions, and one line on why where that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from leepfrog.errors import MachineError, ModelError
+from leepfrog.files import printable, sha256_of
+from leepfrog.inference.device import PROVIDERS, providers
+from leepfrog.inference.header import Header, read_header
+
+
+def load_file(path: Path, sha256: str, device: str, threads: int) -> onnxruntime.InferenceSession:
+    """An onnxruntime session of a file that is what it was when it was hashed, on the device that was asked for.
+
+    Args:
+        path: the file.
+        sha256: its hash.
+        device: "cpu" or "cuda".
+        threads: threads within one run.
+
+    Raises:
+        ModelError: the file changed, or onnxruntime cannot load it.
+        MachineError: the device is not there.
+    """
+    where, wanted = printable(path), providers(device)
+    content = read_bytes(path)
+    if sha256_of(content) != sha256:
+        raise ModelError(f"{where}: the file changed while it was being used; run again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The hash covers this file alone, so weights in other files must not be loaded: no such folder can exist.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
+    )
+    try:
+        session = load(content, options, wanted)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
+    provider = session.get_providers()[0]
+    if provider != PROVIDERS[device]:  # onnxruntime only warns when it falls back to the CPU
+        raise MachineError(
+            f"asked for {PROVIDERS[device]}, onnxruntime fell back to {provider}: the driver, CUDA or cuDNN "
+            "is missing or of the wrong version; see leepfrog doctor"
+        )
+    return session
+
+
+def load(
+    content: bytes,
+    options: onnxruntime.SessionOptions | None = None,
+    wanted: Sequence[tuple[str, dict[str, Any]]] = (("CPUExecutionProvider", {}),),
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session of a model in memory, that prints nothing.
+
+    Raises:
+        ModelError: onnxruntime refuses the model; the message is the reason alone.
+        MachineError: a GPU that was asked for fails.
+    """
+    header = read_header(memoryview(content))
+    options = options or onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are raised as well; printing them too would bury ours
+    try:
+        # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
+        session = onnxruntime.InferenceSession(content, options, providers=list(wanted), enable_fallback=0)
+        for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
+            _ = value.name, value.shape
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):
+            raise MachineError(f"the GPU cannot be used: {one_line(error)}; see leepfrog doctor") from None
+        raise ModelError(_explain(error, header)) from None
+    return session
+
+
+def _explain(error: Exception, header: Header) -> str:
+    """One line on why onnxruntime refused a model: what it needs and what is installed."""
+    text = " ".join(str(error).split())  # whole: what matters may stand far to the right
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    installed = f"{runtime} is installed"
+    if match := re.search(r"max supported IR version: (\d+)", text):
+        return f"IR version {header.ir_version} is newer than {match[1]}, the newest that {runtime} reads"
+    if match := re.search(r"support for domain (\S+) is till opset (\d+)", text):
+        domain = match[1] if match[1] != "ai.onnx" else ""
+        needed = header.opsets.get(domain, "?")
+        return f"needs opset {needed} of {match[1]}; {installed}, which supports up to {match[2]}; upgrade onnxruntime"
+    if match := re.search(r"No Op registered for (\S+)", text) or re.search(r"Fatal error: (\S+?)\(", text):
+        return f"uses the operator {match[1]}, which is unknown here; {installed}"
+    if "xternal" in text or "model_path" in text:
+        return "keeps its weights in another file; export it into one file: leepfrog export onnx:FILE"
+    if "protobuf parsing failed" in text:
+        return "not an ONNX model, or cut short"
+    return f"{runtime} cannot load it: {one_line(error)}"
+
+
+def one_line(error: Exception) -> str:
+    """What onnxruntime says, without its prefix and line breaks, cut to a length that can be read."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    return text if len(text) <= 300 else text[:300] + " ..."
+
+
+def read_bytes(path: Path) -> bytes:
+    """A model file's bytes.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None

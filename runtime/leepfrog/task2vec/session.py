@@ -1,0 +1,132 @@
+"""A probe loaded into onnxruntime: images and cotangents in, squared gradients of every filter out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from leepfrog.errors import ModelError
+from leepfrog.files import printable
+from leepfrog.inference.load import load_file, one_line
+from leepfrog.inference.metadata import IMAGE_INPUT
+from leepfrog.kernels.depthwise import mean_squared_gradients
+from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, Correlation, ProbeFile, ProbeLayer
+
+Floats = NDArray[np.float32]
+
+# What the kernel of a depthwise layer may reserve, in numbers; real ones need thousands.
+MAX_PLANES = 1 << 24
+
+
+class ProbeSession:
+    """A probe model loaded into onnxruntime.
+
+    Attributes:
+        probe: its file.
+        provider: the execution provider really in use.
+    """
+
+    def __init__(self, probe: ProbeFile, device: str, threads: int) -> None:
+        """Load a probe.
+
+        Args:
+            probe: the file; it must not have changed since it was read.
+            device: "cpu" or "cuda".
+            threads: threads within one run.
+
+        Raises:
+            ModelError: onnxruntime cannot load it, or it is not what its metadata say.
+            MachineError: the device is not there.
+        """
+        self.probe = probe
+        self._session = load_file(probe.path, probe.sha256, device, threads)
+        self.provider: str = self._session.get_providers()[0]
+        self._check_contract()
+
+    def _check_contract(self) -> None:
+        made = self.probe.metadata
+        shapes = {i.name: i.shape for i in self._session.get_inputs()}
+        wanted = {IMAGE_INPUT: [3, *made.preprocess.input_size], COTANGENT_INPUT: [made.n_features]}
+        if {name: shape[1:] for name, shape in shapes.items()} != wanted:
+            raise ModelError(f"{printable(self.probe.path)}: inputs are {shapes}, its metadata say {wanted}")
+        absent = {*output_names(made.layers)} - {o.name for o in self._session.get_outputs()}
+        if absent:
+            raise ModelError(f"{printable(self.probe.path)}: has no output {printable(min(absent))}; export it again")
+
+    def run(self, images: Floats, cotangents: Floats) -> Floats:
+        """Per image and filter, the mean over the filter's weights of the squared gradient of features . cotangent.
+
+        Args:
+            images: [n, 3, H, W], preprocessed.
+            cotangents: [n, D].
+
+        Returns:
+            [n, F].
+
+        Raises:
+            ModelError: the probe fails, or puts out what is none.
+        """
+        try:
+            return filters(self._session, self.probe.metadata.layers, images, cotangents)
+        except ModelError as error:
+            raise ModelError(f"{printable(self.probe.path)}: {error}") from None
+
+
+def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
+    """The outputs that a probe with these layers must have."""
+    outside = [layer.correlation for layer in layers if layer.correlation is not None]
+    return [FISHER_OUTPUT, *dict.fromkeys(name for c in outside for name in (c.seen, c.gradient))]
+
+
+def filters(
+    session: onnxruntime.InferenceSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats
+) -> Floats:
+    """`ProbeSession.run` on a session of any probe model with these layers."""
+    names = output_names(layers)
+    try:
+        outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelError(f"onnxruntime failed: {one_line(error)}") from None
+    values = dict(zip(names, outputs, strict=True))
+    inside, n = values[FISHER_OUTPUT], len(images)
+    n_inside = sum(layer.n_filters for layer in layers if layer.correlation is None)
+    if inside.shape != (n, n_inside) or inside.dtype != np.float32:
+        raise ModelError(f"fisher is {inside.dtype} {list(inside.shape)}, not float32 {[n, n_inside]}")
+    found = np.empty((n, sum(layer.n_filters for layer in layers)), np.float32)
+    at = taken = 0
+    for layer in layers:
+        columns = found[:, at : at + layer.n_filters]
+        if layer.correlation is None:
+            columns[:] = inside[:, taken : taken + layer.n_filters]
+            taken += layer.n_filters
+        else:
+            _correlate(layer, layer.correlation, values, columns)
+        at += layer.n_filters
+    if not np.isfinite(found).all() or found.min(initial=0) < 0:
+        raise ModelError("squared gradients are not finite")
+    return found
+
+
+def _correlate(layer: ProbeLayer, how: Correlation, values: dict[str, Floats], out: Floats) -> None:
+    seen, gradient = values[how.seen], values[how.gradient]
+    if (
+        seen.ndim != 4
+        or gradient.ndim != 4
+        or gradient.shape[:2] != out.shape
+        or len(seen) != len(out)
+        or not seen.shape[1]
+        or out.shape[1] % seen.shape[1]
+        or {seen.dtype, gradient.dtype} != {np.dtype(np.float32)}
+        or layer.n_weights != how.window[0] * how.window[1]
+    ):
+        raise ModelError(f"cannot correlate {list(seen.shape)} and {list(gradient.shape)} for {layer.name}")
+    lengths = [
+        (n + (k - 1) * d // s + 1) * s
+        for n, k, s, d in zip(gradient.shape[2:], how.window, how.strides, how.dilations, strict=True)
+    ]
+    if lengths[0] * lengths[1] > MAX_PLANES:
+        raise ModelError(f"the window of {layer.name} is too large")
+    mean_squared_gradients(seen, gradient, how.window, how.strides, how.dilations, how.begin, out)
