@@ -8,7 +8,6 @@ import math
 import platform
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +17,25 @@ import PIL
 from numpy.typing import NDArray
 
 from leepfrog import __version__
-from leepfrog.errors import DataSetError, ImageError, UsageError
+from leepfrog.errors import DataSetError, UsageError
 from leepfrog.files import printable
-from leepfrog.images.dataset import Digest, ImageSet, check_classes
+from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.device import PROVIDERS, available_threads, providers
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile, Session
-from leepfrog.inference.stream import Job, Lanes, seconds_per_image, stream
+from leepfrog.inference.outputs import Outputs, infer
+from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.scores.leep import JointMass, Shard, leep, leep_loo, leep_scores
-
-# Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
-WAVE_BYTES = 1 << 30
 
 SCORES = ("leep_loo", "leep")
 
 # Two standard errors: a coin's chance of 1 in 20 to call equals apart.
 TIE_ERRORS = 2.0
-
-
-@dataclasses.dataclass
-class _Hashed:
-    """The set's images by content."""
-
-    digests: list[Digest]
-    positions: dict[Digest, list[int]]
-    unreadable: dict[int, str]
 
 
 @dataclasses.dataclass
@@ -97,48 +85,24 @@ def rank(
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 
-    progress.start("hashing", len(images))
-    hashed = _hash(images, threads, progress)
-    if strict:
-        _refuse(images, hashed.unreadable)
-    caches = [OutputCache(model, device, progress.notice) for model in chosen]
-    missing = [{at[0] for digest, at in hashed.positions.items() if digest not in cache} for cache in caches]
-    timings = [cache.timing(threads) for cache in caches]
-    bad = dict(hashed.unreadable)
-    if any(missing):
-        progress.start(f"inference, {len(chosen)} models", sum(map(len, missing)))
-        for wave in _waves(chosen, missing):
-            lanes = Lanes.plan(device, threads)
-            jobs = [Job(Session(chosen[i], device, lanes.threads), caches[i], missing[i]) for i in wave]
-            found = stream(jobs, images.images, hashed.digests, lanes, threads, progress.advance)
-            del jobs  # and with them the sessions, before the next wave's are loaded
-            for first, reason in found.items():
-                bad.update(dict.fromkeys(hashed.positions[hashed.digests[first]], reason))
-    if strict:
-        _refuse(images, bad)
-    # An image that one model has in its cache and another can no longer read counts for neither.
-    positions = {digest: at for digest, at in hashed.positions.items() if at[0] not in bad}
-    labels, kept = images.labels, np.ones(len(images), bool)
-    kept[list(bad)] = False
-    counts = np.bincount(labels[kept], minlength=len(images.classes))
-    check_classes([name for name, n in zip(images.classes, counts, strict=True) if n], images.name)
-
+    outputs = infer(images, chosen, device, threads, strict, progress)
+    kept, counts = outputs.kept, outputs.counts
     warming.join()
     rows = []
-    for i, (model, cache) in enumerate(zip(chosen, caches, strict=True)):
-        seconds = timings[i]
+    for model, cache, n_inferred in zip(chosen, outputs.caches, outputs.n_inferred, strict=True):
+        seconds = cache.timing(threads)
         if seconds is None:
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
-        rows.append(_row(model, cache, positions, images, seconds, len(missing[i] - bad.keys())))
+        rows.append(_row(model, cache, outputs, seconds, n_inferred))
     rows.sort(key=lambda judged: -judged.model.scores[by].value)
     best = rows[0].terms[by][kept]
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=int(kept.sum()),
-        skipped=tuple(SkippedImage(images.images[i].name, bad[i]) for i in sorted(bad)),
-        notes=(*images.notes, *_notes(images, hashed, counts)),
+        skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
+        notes=(*images.notes, *outputs.notes(), *_notes(images, counts)),
         ranked_by=by,
         models=tuple(
             dataclasses.replace(judged.model, rank=n, tied_with_best=tied(best, judged.terms[by][kept]))
@@ -160,52 +124,18 @@ def tied(best: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     return bool(difference.mean() <= TIE_ERRORS * difference.std(ddof=1) / math.sqrt(len(difference)))
 
 
-def _hash(images: ImageSet, threads: int, progress: Progress) -> _Hashed:
-    def digest(position: int) -> Digest | ImageError:
-        try:
-            return images.images[position].digest()
-        except ImageError as error:
-            return error
-
-    hashed = _Hashed([], {}, {})
-    with ThreadPoolExecutor(threads) as pool:
-        for position, found in enumerate(pool.map(digest, range(len(images)))):
-            if isinstance(found, ImageError):
-                hashed.unreadable[position] = str(found)
-                hashed.digests.append(b"")
-            else:
-                hashed.digests.append(found)
-                hashed.positions.setdefault(found, []).append(position)
-            progress.advance(1)
-    return hashed
-
-
-def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator[list[int]]:
-    """Models that have images to see, in groups whose files together stay below WAVE_BYTES."""
-    wave: list[int] = []
-    for i, model in enumerate(models):
-        if not missing[i]:
-            continue
-        if wave and sum(models[j].size for j in wave) + model.size > WAVE_BYTES:
-            yield wave
-            wave = []
-        wave.append(i)
-    if wave:
-        yield wave
-
-
 def _row(
     model: ModelFile,
     cache: OutputCache,
-    positions: dict[Digest, list[int]],
-    images: ImageSet,
+    outputs: Outputs,
     seconds: float,
     n_inferred: int,
 ) -> _Judged:
+    images = outputs.images
     widths, order = [], []
 
     def shards() -> Iterator[Shard]:
-        for rows in cache.rows(positions):
+        for rows in cache.rows(outputs.positions):
             widths.append((rows.probs.shape[1], rows.features.shape[1]))
             order.append(rows.positions)
             yield rows.probs, images.labels[rows.positions]
@@ -249,26 +179,10 @@ def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, posi
     return seconds_per_image(Session(model, device, threads), normalise(resize_and_crop(image, spec)[None], spec))
 
 
-def _notes(images: ImageSet, hashed: _Hashed, counts: NDArray[np.int64]) -> Iterator[str]:
-    repeated = [at for at in hashed.positions.values() if len(at) > 1]
-    if repeated:
-        extra = sum(len(at) - 1 for at in repeated)
-        yield f"{extra} image(s) are copies of another image in the set and count again"
-    torn = [at for at in repeated if len({int(images.labels[i]) for i in at}) > 1]
-    if torn:
-        names = " and ".join(images.images[i].name for i in torn[0][:2])
-        yield f"{len(torn)} image(s) appear in more than one class, for example {names}"
+def _notes(images: ImageSet, counts: NDArray[np.int64]) -> Iterator[str]:
     once = [name for name, n in zip(images.classes, counts, strict=True) if n == 1]
     if once:
         yield f"{len(once)} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
-    lost = [name for name, n in zip(images.classes, counts, strict=True) if n == 0]
-    if lost:
-        yield f"no image of {', '.join(lost[:5])} could be used"
-
-
-def _refuse(images: ImageSet, bad: dict[int, str]) -> None:
-    for position, reason in sorted(bad.items()):
-        raise ImageError(f"{images.images[position].name}: {reason} ({len(bad)} bad image(s) in all)")
 
 
 def _environment(device: str, threads: int) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""What models put out for a set's images: hashed, looked up in the cache, and computed once where it is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import DataSetError, ImageError
+from leepfrog.images.dataset import Digest, ImageSet, check_classes
+from leepfrog.inference.cache import OutputCache
+from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.stream import Job, Lanes, stream
+from leepfrog.progress import Progress
+
+# Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
+WAVE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass
+class Outputs:
+    """The outputs of some models on the usable images of a set.
+
+    Attributes:
+        images: the set.
+        digests: each image's hash; empty where it could not be read.
+        positions: where in the set each usable image stands; copies stand more than once.
+        bad: reasons of the images that are left out, by position.
+        caches: one a model, in which the outputs lie.
+        n_inferred: one a model: images that passed it in this run.
+    """
+
+    images: ImageSet
+    digests: list[Digest]
+    positions: dict[Digest, list[int]]
+    bad: dict[int, str]
+    caches: list[OutputCache]
+    n_inferred: list[int]
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which images are used, [N]."""
+        kept = np.ones(len(self.images), bool)
+        kept[list(self.bad)] = False
+        return kept
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Used images of each class of the set."""
+        return np.bincount(self.images.labels[self.kept], minlength=len(self.images.classes))
+
+    def features(self, model: int) -> NDArray[np.float32]:
+        """A model's features of every image, [N, D]; zeros where an image is left out.
+
+        Raises:
+            DataSetError: no image is left.
+            MachineError: the cache changed while it was being used.
+        """
+        found: NDArray[np.float32] | None = None
+        for rows in self.caches[model].rows(self.positions):
+            if found is None:
+                found = np.zeros((len(self.images), rows.features.shape[1]), np.float32)
+            found[rows.positions] = rows.features
+        if found is None:
+            raise DataSetError(f"{self.images.name}: no image could be used")
+        return found
+
+    def notes(self) -> Iterator[str]:
+        """What is odd about the images."""
+        images = self.images
+        repeated = [at for at in self.positions.values() if len(at) > 1]
+        if repeated:
+            extra = sum(len(at) - 1 for at in repeated)
+            yield f"{extra} image(s) are copies of another image in the set and count again"
+        torn = [at for at in repeated if len({int(images.labels[i]) for i in at}) > 1]
+        if torn:
+            names = " and ".join(images.images[i].name for i in torn[0][:2])
+            yield f"{len(torn)} image(s) appear in more than one class, for example {names}"
+        lost = [name for name, n in zip(images.classes, self.counts, strict=True) if n == 0]
+        if lost:
+            yield f"no image of {', '.join(lost[:5])} could be used"
+
+
+def infer(
+    images: ImageSet, models: Sequence[ModelFile], device: str, threads: int, strict: bool, progress: Progress
+) -> Outputs:
+    """Have every model's outputs for every image in its cache.
+
+    Args:
+        images: the set.
+        models: scoring models.
+        device: "cpu" or "cuda".
+        threads: cores to use.
+        strict: make a bad image an error rather than leave it out.
+        progress: who is told how far the work is.
+
+    Raises:
+        ImageError: an image is bad, and `strict`.
+        DataSetError: fewer than two classes are left.
+        ModelError, MachineError: a model or the device fails.
+    """
+    progress.start("hashing", len(images))
+    digests, positions, bad = _hash(images, threads, progress)
+    if strict:
+        _refuse(images, bad)
+    caches = [OutputCache(model, device, progress.notice) for model in models]
+    missing = [{at[0] for digest, at in positions.items() if digest not in cache} for cache in caches]
+    if any(missing):
+        what = f"{len(models)} models" if len(models) > 1 else models[0].name
+        progress.start(f"inference, {what}", sum(map(len, missing)))
+        for wave in _waves(models, missing):
+            lanes = Lanes.plan(device, threads)
+            jobs = [Job(Session(models[i], device, lanes.threads), caches[i], missing[i]) for i in wave]
+            found = stream(jobs, images.images, digests, lanes, threads, progress.advance)
+            del jobs  # and with them the sessions, before the next wave's are loaded
+            for first, reason in found.items():
+                bad.update(dict.fromkeys(positions[digests[first]], reason))
+    if strict:
+        _refuse(images, bad)
+    # An image that one model has in its cache and another can no longer read counts for neither.
+    usable = {digest: at for digest, at in positions.items() if at[0] not in bad}
+    outputs = Outputs(images, digests, usable, bad, caches, [len(wanted - bad.keys()) for wanted in missing])
+    check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
+    return outputs
+
+
+def _hash(
+    images: ImageSet, threads: int, progress: Progress
+) -> tuple[list[Digest], dict[Digest, list[int]], dict[int, str]]:
+    """Digests, positions by digest, and reasons of images that cannot be read, by position."""
+
+    def digest(position: int) -> Digest | ImageError:
+        try:
+            return images.images[position].digest()
+        except ImageError as error:
+            return error
+
+    digests: list[Digest] = []
+    positions: dict[Digest, list[int]] = {}
+    unreadable: dict[int, str] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for position, found in enumerate(pool.map(digest, range(len(images)))):
+            if isinstance(found, ImageError):
+                unreadable[position] = str(found)
+                digests.append(b"")
+            else:
+                digests.append(found)
+                positions.setdefault(found, []).append(position)
+            progress.advance(1)
+    return digests, positions, unreadable
+
+
+def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator[list[int]]:
+    """Models that have images to see, in groups whose files together stay below WAVE_BYTES."""
+    wave: list[int] = []
+    for i, model in enumerate(models):
+        if not missing[i]:
+            continue
+        if wave and sum(models[j].size for j in wave) + model.size > WAVE_BYTES:
+            yield wave
+            wave = []
+        wave.append(i)
+    if wave:
+        yield wave
+
+
+def _refuse(images: ImageSet, bad: dict[int, str]) -> None:
+    for position, reason in sorted(bad.items()):
+        raise ImageError(f"{images.images[position].name}: {reason} ({len(bad)} bad image(s) in all)")
