@@ -49,6 +49,10 @@ class ArrayError(BadInputError):
     """An array with the wrong shape, type or values."""
 
 
+class EmbeddingError(BadInputError):
+    """A task embedding or library that cannot be read, or embeddings that cannot be compared."""
+
+
 class MachineError(LeepfrogError):
     """The machine lacks something: a package, a device, a network route, disk space."""
 

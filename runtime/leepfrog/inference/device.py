@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnxruntime
+import PIL
 
+from leepfrog import __version__
 from leepfrog.errors import MachineError, UsageError
 
 Device = Literal["cpu", "cuda"]
@@ -48,6 +52,21 @@ def available_threads() -> int:
     except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
     return max(1, min(cores, _quota()))
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """What besides data and models may move a result: versions, provider, threads and machine."""
+    return {
+        "leepfrog": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "provider": PROVIDERS[device],
+        "threads": threads,
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
 
 
 def _quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

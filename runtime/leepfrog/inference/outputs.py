@@ -13,7 +13,7 @@ from leepfrog.errors import DataSetError, ImageError
 from leepfrog.images.dataset import Digest, ImageSet, check_classes
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import ModelFile, Session
-from leepfrog.inference.stream import Job, Lanes, stream
+from leepfrog.inference.stream import Lanes, Scoring, stream
 from leepfrog.progress import Progress
 
 # Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
@@ -113,7 +113,9 @@ def infer(
         progress.start(f"inference, {what}", sum(map(len, missing)))
         for wave in _waves(models, missing):
             lanes = Lanes.plan(device, threads)
-            jobs = [Job(Session(models[i], device, lanes.threads), caches[i], missing[i]) for i in wave]
+            jobs = [
+                Scoring(Session(models[i], device, lanes.threads), caches[i], missing[i], images, digests) for i in wave
+            ]
             found = stream(jobs, images.images, digests, lanes, threads, progress.advance)
             del jobs  # and with them the sessions, before the next wave's are loaded
             for first, reason in found.items():

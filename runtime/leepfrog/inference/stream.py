@@ -13,12 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import ImageError
-from leepfrog.images.dataset import Digest, LabelledImage
+from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import Session
@@ -32,18 +33,50 @@ Crops = dict[tuple[object, ...], Pixels]
 Advance = Callable[[int], None]
 
 
-@dataclasses.dataclass
-class Job:
-    """A model, the images that it has not seen (positions in the set), and where its outputs go."""
+class Job(Protocol):
+    """What is to be done with some images of a set, batch by batch."""
 
-    session: Session
-    cache: OutputCache
-    needed: Collection[int]
+    @property
+    def spec(self) -> PreprocessSpec:
+        """What the images need."""
+        ...
+
+    @property
+    def needed(self) -> Collection[int]:
+        """Positions in the set of the images that are wanted."""
+        ...
+
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> None:
+        """Take a batch [n, 3, H, W], preprocessed. Called from several threads at once."""
+        ...
+
+    def flush(self) -> None:
+        """Called at the end, also after a failure."""
+        ...
+
+
+class Scoring:
+    """A job: outputs of a scoring model into a cache."""
+
+    def __init__(
+        self, session: Session, cache: OutputCache, needed: Collection[int], images: ImageSet, digests: Sequence[Digest]
+    ) -> None:
+        self._session, self._cache, self.needed = session, cache, needed
+        self._images, self._digests = images.images, digests
 
     @property
     def spec(self) -> PreprocessSpec:
         """What the model's images need."""
-        return self.session.model.metadata.preprocess
+        return self._session.model.metadata.preprocess
+
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> None:
+        """Run the model and keep what it puts out."""
+        probs, features = self._session.run(batch, lambda row: self._images[positions[row]].name)
+        self._cache.add([self._digests[position] for position in positions], probs, features)
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        self._cache.flush()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +103,7 @@ def stream(
     decoders: int,
     advance: Advance,
 ) -> dict[int, str]:
-    """Run every job on the images that it needs and put the outputs into the jobs' caches.
+    """Run every job on the images that it needs.
 
     Args:
         jobs: what is to be run.
@@ -84,7 +117,7 @@ def stream(
         Reasons of the images that could not be decoded, by position.
 
     Raises:
-        ModelError: a model fails; what was finished before is in the caches all the same.
+        ModelError: a model fails; jobs are flushed all the same.
     """
     geometries = {job.spec.geometry: job.spec for job in jobs}
     wanted = sorted(set().union(*(job.needed for job in jobs)))
@@ -101,8 +134,7 @@ def stream(
 
     def infer(job: Job, batch: list[tuple[int, Pixels]]) -> None:
         crops = np.stack([pixels for _, pixels in batch])
-        probs, features = job.session.run(normalise(crops, job.spec), lambda row: images[batch[row][0]].name)
-        job.cache.add([digests[position] for position, _ in batch], probs, features)
+        job.run([position for position, _ in batch], normalise(crops, job.spec))
         advance(len(batch))
 
     def dispatch() -> None:
@@ -144,7 +176,7 @@ def stream(
             preparing.shutdown(wait=False, cancel_futures=True)
             inferring.shutdown(wait=True, cancel_futures=True)
             for job in jobs:
-                job.cache.flush()
+                job.flush()
     return bad
 
 

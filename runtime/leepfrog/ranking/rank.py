@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import platform
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
-import PIL
 from numpy.typing import NDArray
 
-from leepfrog import __version__
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.cache import OutputCache
-from leepfrog.inference.device import PROVIDERS, available_threads, providers
+from leepfrog.inference.device import available_threads, environment, providers
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.inference.outputs import Outputs, infer
@@ -108,7 +103,7 @@ def rank(
             dataclasses.replace(judged.model, rank=n, tied_with_best=tied(best, judged.terms[by][kept]))
             for n, judged in enumerate(rows, start=1)
         ),
-        environment=_environment(device, threads),
+        environment=environment(device, threads),
     )
 
 
@@ -183,20 +178,6 @@ def _notes(images: ImageSet, counts: NDArray[np.int64]) -> Iterator[str]:
     once = [name for name, n in zip(images.classes, counts, strict=True) if n == 1]
     if once:
         yield f"{len(once)} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
-
-
-def _environment(device: str, threads: int) -> dict[str, Any]:
-    return {
-        "leepfrog": __version__,
-        "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "provider": PROVIDERS[device],
-        "threads": threads,
-        "machine": platform.machine(),
-        "system": platform.system(),
-    }
 
 
 def _warm_up() -> None:

@@ -25,7 +25,7 @@ LOWEST, HIGHEST = 0.1, 1000.0
 
 
 def choose_l2(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
-    """The penalty, as `fit_head` takes it, with the largest likelihood in cross-validation, every class weighing the same.
+    """The penalty, as `fit_head` takes it, of largest likelihood in cross-validation, every class weighing the same.
 
     Args:
         features: [N, D].
@@ -47,7 +47,7 @@ def choose_l2(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     unit = x.shape[1] / n_features
     n_held_out = np.bincount(y[folds < N_FOLDS], minlength=n_classes)
     if not n_held_out.any():  # a single image a class
-        return USUAL / n
+        return float(USUAL / n)
     found: dict[int, float] = {}
 
     def loss(step: int) -> float:
@@ -86,7 +86,7 @@ def _rotated(x: NDArray[np.floating]) -> NDArray[np.float64]:
     """The same points in as many dimensions as they span; heads and penalties are the same, and cheaper."""
     centred = np.asarray(x, np.float64) - x.mean(axis=0, dtype=np.float64)
     if centred.shape[0] >= centred.shape[1]:
-        return centred
+        return np.asarray(centred)
     squares, axes = np.linalg.eigh(centred @ centred.T)
     return np.asarray(axes * np.sqrt(np.maximum(squares, 0)))
 

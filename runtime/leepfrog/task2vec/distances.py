@@ -1,0 +1,155 @@
+"""Distances between tasks (Achille et al., ICCV 2019, section 3, and the authors' code).
+
+h0, h1 are embeddings [F]. Where a distance speaks of variances, they are 1 / (h + p) with a prior precision p, for each
+layer PRIOR times the layer's mean over all the embeddings that are compared: a filter that is dead in one task would be
+infinitely far from another's, and an absolute number, as the reference's 1e-8, would give other distances to the same
+embeddings in another unit.
+
+symmetric           1 - cos(h0 / (h0 + h1), h1 / (h0 + h1)), the paper's; filters dead in both tasks are left out
+asymmetric          symmetric(h0, h1) - alpha symmetric(h0, t0): from the task h0 of an expert to a task h1; smaller for
+                    complex tasks, which lie far from the trivial one, t0 = p
+normalized_cosine   1 - cos of the variances as parts of the prior's, p / (h + p)
+kl                  sum over filters of the larger of KL(0|1) and KL(1|0), Gaussians with these variances
+asymmetric_kl       sum of KL(0|1)
+jensen_shannon      sum of the mean of both KL to the Gaussian of mean variance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leepfrog.errors import UsageError
+from leepfrog.inference.device import available_threads
+from leepfrog.kernels.pairwise import symmetric_block
+from leepfrog.task2vec.embedding import Embedding, check_comparable
+
+Floats = NDArray[np.float64]
+
+ALPHA = 0.15
+PRIOR = 0.1
+# Rows and columns a block, and blocks are what threads take.
+BLOCK = 32
+
+
+def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | None = None) -> Floats:
+    """The symmetric distance of each row from each column, [T, U] from [T, F] and [U, F].
+
+    Args:
+        rows: embeddings.
+        columns: embeddings; None for the rows again, each pair computed once.
+        threads: cores to use; None for all that this process may use.
+    """
+    whole = np.asarray(rows), np.asarray(rows if columns is None else columns)
+    # One unit for all, in which float32 holds them.
+    top = max(float(side.max(initial=0)) for side in whole) or 1.0
+    a, b = (np.ascontiguousarray(side / top, np.float32) for side in whole)
+    found = np.zeros((len(a), len(b)))
+
+    def block(corner: tuple[int, int]) -> None:
+        i, j = corner
+        out = np.empty((len(a[i : i + BLOCK]), len(b[j : j + BLOCK])))
+        symmetric_block(a[i : i + BLOCK], b[j : j + BLOCK], out)
+        found[i : i + BLOCK, j : j + BLOCK] = out
+
+    corners = [
+        (i, j) for i in range(0, len(a), BLOCK) for j in range(0, len(b), BLOCK) if columns is not None or j >= i
+    ]
+    with ThreadPoolExecutor(threads or available_threads()) as pool:
+        list(pool.map(block, corners))
+    if columns is None:
+        upper = np.triu(found, 1)
+        return upper + upper.T
+    return found
+
+
+def prior_of(rows: ArrayLike, n_filters: Sequence[int]) -> Floats:
+    """The prior precision [F] of embeddings [T, F], alike within each layer.
+
+    Args:
+        rows: all the embeddings that are compared.
+        n_filters: of each layer.
+    """
+    means = np.asarray(rows, np.float64).mean(axis=0)
+    layers = np.split(means, np.cumsum(n_filters)[:-1])
+    # A layer that is dead in every task says nothing, whatever its prior.
+    levels = [layer.mean() or 1.0 for layer in layers]
+    return np.asarray(PRIOR * np.repeat(levels, n_filters))
+
+
+def asymmetric(experts: ArrayLike, tasks: ArrayLike, prior: Floats, alpha: float = ALPHA) -> Floats:
+    """From each expert's task to each task, [T, U]: the symmetric distance less alpha times the expert's complexity.
+
+    Args:
+        experts: [T, F].
+        tasks: [U, F].
+        prior: the trivial embedding, [F].
+        alpha: how much complexity counts.
+    """
+    return symmetric(experts, tasks) - alpha * symmetric(experts, prior[None])
+
+
+def _normalized_cosine(h0: Floats, h1: Floats, prior: Floats) -> float:
+    v0, v1 = prior / (h0 + prior), prior / (h1 + prior)
+    return float(1 - (v0 @ v1) / np.sqrt((v0 @ v0) * (v1 @ v1)))
+
+
+def _divergence(v0: Floats, v1: Floats) -> Floats:
+    """KL of Gaussians of variance v0 from those of variance v1, a filter each, in nats."""
+    return np.asarray(0.5 * (v0 / v1 - 1 + np.log(v1 / v0)))
+
+
+def _kl(h0: Floats, h1: Floats, prior: Floats) -> float:
+    v0, v1 = 1 / (h0 + prior), 1 / (h1 + prior)
+    return float(np.maximum(_divergence(v0, v1), _divergence(v1, v0)).sum())
+
+
+def _asymmetric_kl(h0: Floats, h1: Floats, prior: Floats) -> float:
+    return float(_divergence(1 / (h0 + prior), 1 / (h1 + prior)).sum())
+
+
+def _jensen_shannon(h0: Floats, h1: Floats, prior: Floats) -> float:
+    v0, v1 = 1 / (h0 + prior), 1 / (h1 + prior)
+    middle = (v0 + v1) / 2
+    return float((_divergence(v0, middle) + _divergence(v1, middle)).sum() / 2)
+
+
+_OF_PAIRS: dict[str, Callable[[Floats, Floats, Floats], float]] = {
+    "normalized_cosine": _normalized_cosine,
+    "kl": _kl,
+    "asymmetric_kl": _asymmetric_kl,
+    "jensen_shannon": _jensen_shannon,
+}
+
+DISTANCES = ("symmetric", "asymmetric", *_OF_PAIRS)
+
+
+def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Floats:
+    """Distances from each embedding (row) to each (column), [T, T].
+
+    Args:
+        embeddings: by one probe.
+        kind: one of DISTANCES.
+
+    Raises:
+        UsageError: the kind is unknown.
+        EmbeddingError: the embeddings are by different probes.
+    """
+    check_comparable(embeddings)
+    rows = np.stack([embedding.vector for embedding in embeddings])
+    prior = prior_of(rows, [layer.n_filters for layer in embeddings[0].layers])
+    if kind == "symmetric":
+        return symmetric(rows)
+    if kind == "asymmetric":
+        found = asymmetric(rows, rows, prior)
+        # To oneself only the complexity counts, without the rounding of the symmetric part.
+        np.fill_diagonal(found, -ALPHA * symmetric(rows, prior[None])[:, 0])
+        return found
+    if kind not in _OF_PAIRS:
+        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    # In a unit in which squares neither vanish nor overflow.
+    top = float(rows.max())
+    return np.array([[_OF_PAIRS[kind](a / top, b / top, prior / top) for b in rows] for a in rows])

@@ -1,0 +1,159 @@
+"""Task embeddings, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import EmbeddingError
+from leepfrog.files import printable, write_whole
+from leepfrog.task2vec.fisher import self_distance
+
+Floats = NDArray[np.float64]
+
+FORMAT_VERSION = 1
+
+# What a file may unpack to; 100 times the largest network's filters.
+MAX_BYTES = 1 << 27
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedLayer:
+    """A layer's part of an embedding: name, kind ("conv", "depthwise", "linear" or "head") and number of filters."""
+
+    name: str
+    kind: str
+    n_filters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """A task as the diagonal Fisher information of a network's filters.
+
+    Attributes:
+        name: of the task.
+        network: sha256 of the scoring model whose filters these are.
+        layers: in the order in which their filters stand in `vector`.
+        vector: [F], F >= 0.
+        standard_errors: [F], of `vector` as a mean over images; NaN from a single image.
+        made: what it was made from and how, JSON values.
+    """
+
+    name: str
+    network: str
+    layers: tuple[EmbeddedLayer, ...]
+    vector: Floats
+    standard_errors: Floats
+    made: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no embedding."""
+        n = sum(layer.n_filters for layer in self.layers)
+        if self.vector.shape != (n,) or self.standard_errors.shape != (n,) or not n:
+            raise EmbeddingError(
+                f"{self.vector.shape} values and {self.standard_errors.shape} errors for {n} filters in the layer table"
+            )
+        if not np.isfinite(self.vector).all() or self.vector.min() < 0:
+            raise EmbeddingError("values are negative or not finite")
+        if not self.vector.any():
+            raise EmbeddingError("all values are 0: the head is certain of every image")
+
+    @property
+    def self_distance(self) -> float:
+        """About how far another embedding of the same task would lie; see `leepfrog.task2vec.fisher.self_distance`."""
+        return self_distance(self.vector, self.standard_errors)
+
+    def last(self, depth: int) -> Embedding:
+        """The last `depth` layers alone."""
+        layers = self.layers[-depth:]
+        n = sum(layer.n_filters for layer in layers)
+        return dataclasses.replace(
+            self, layers=layers, vector=self.vector[-n:], standard_errors=self.standard_errors[-n:]
+        )
+
+    def save(self, path: Path) -> None:
+        """Write a `.npz` file: arrays and JSON text, no pickles; equal embeddings give equal bytes.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
+        layers = [dataclasses.astuple(layer) for layer in self.layers]
+        header = {"format_version": FORMAT_VERSION, "name": self.name, "network": self.network, "layers": layers}
+        arrays = {
+            "vector": self.vector,
+            "standard_errors": self.standard_errors,
+            "header": np.array(json.dumps({**header, "made": self.made})),
+        }
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, array, allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+        write_whole(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Embedding:
+        """Read what `save` wrote.
+
+        Raises:
+            EmbeddingError: the file is missing, broken, or no embedding.
+        """
+        try:
+            return cls._read(path)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        except EmbeddingError as error:
+            reason = str(error)
+        # zipfile, NumPy and json raise whatever they meet first in a stranger's bytes.
+        except Exception as error:
+            reason = f"is no task embedding: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        raise EmbeddingError(f"{printable(path)}: {reason}; leepfrog embed makes one")
+
+    @classmethod
+    def _read(cls, path: Path) -> Embedding:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(str(arrays["header"]))
+            if header["format_version"] != FORMAT_VERSION:
+                raise EmbeddingError(f"has format {str(header['format_version'])[:20]}, this leepfrog reads 1")
+            layers = tuple(EmbeddedLayer(str(name), str(kind), int(n)) for name, kind, n in header["layers"])
+            if any(layer.n_filters < 1 for layer in layers) or not isinstance(header["made"], dict):
+                raise EmbeddingError("its layer table or history is none")
+            vector, errors = (np.asarray(arrays[name], np.float64) for name in ("vector", "standard_errors"))
+        return cls(str(header["name"]), str(header["network"]), layers, vector, errors, header["made"])
+
+
+def check_comparable(embeddings: Sequence[Embedding]) -> None:
+    """Refuse embeddings by different networks or of different layers.
+
+    Raises:
+        EmbeddingError: naming two that differ, and how.
+    """
+    first = embeddings[0]
+    for other in embeddings[1:]:
+        both = f"{printable(first.name)} and {printable(other.name)}"
+        if other.network != first.network:
+            raise EmbeddingError(
+                f"{both} were embedded by different networks ({_network(first)}, {_network(other)}); "
+                "embed both with one probe"
+            )
+        if other.layers != first.layers:
+            raise EmbeddingError(
+                f"{both} are embeddings of different layers of one network ({len(first.layers)} and "
+                f"{len(other.layers)}); make both with the same --depth, or compare the last layers alone"
+            )
+
+
+def _network(embedding: Embedding) -> str:
+    return f"{printable(str(embedding.made.get('probe', 'unknown')))} {printable(embedding.network[:8])}"

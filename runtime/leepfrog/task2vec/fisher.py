@@ -1,0 +1,167 @@
+"""The Fisher information of a probe's filters on a set of images, streamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import UsageError
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.outputs import Outputs
+from leepfrog.inference.stream import Lanes, stream
+from leepfrog.kernels.moments import add_rows
+from leepfrog.progress import Progress
+from leepfrog.task2vec.cotangents import ESTIMATORS, cotangents
+from leepfrog.task2vec.head import Head
+from leepfrog.task2vec.probe import ProbeFile
+from leepfrog.task2vec.session import ProbeSession
+
+Floats = NDArray[np.float64]
+
+# Images between two looks at whether the embedding is stable; the most that is held of single images' values.
+CHUNK = 64
+# A backward pass holds every activation, which from two images on fits no cache of a CPU.
+BATCH_SIZES = {"cpu": 1, "cuda": 16}
+
+
+class Moments:
+    """Mean and standard error of per-image values, added row by row.
+
+    Attributes:
+        n: rows so far.
+        mean: [F].
+    """
+
+    def __init__(self, width: int) -> None:
+        self.n = 0
+        self.mean = np.zeros(width)
+        self._deviations = np.zeros(width)
+
+    def add(self, rows: NDArray[np.floating]) -> None:
+        """Add rows [n, F]."""
+        self.n = add_rows(rows, self.n, self.mean, self._deviations)
+
+    @property
+    def standard_errors(self) -> Floats:
+        """Of the mean, [F]; NaN for fewer than two rows."""
+        if self.n < 2:
+            return np.full(len(self.mean), np.nan)
+        return np.asarray(np.sqrt(self._deviations / (self.n * (self.n - 1))))
+
+
+def self_distance(mean: Floats, standard_errors: Floats) -> float:
+    """About how far, in the symmetric distance, an embedding lies from one of as many other images of the same task.
+
+    With relative errors e_j = s_j / F_j small, h0 / (h0 + h1) is 1/2 + x and h1 / (h0 + h1) is 1/2 - x with
+    x = (e0 - e1) / 4, and one minus their cosine is 8 times the mean of x^2, so the mean over filters of e_j^2.
+    NaN if the standard errors are unknown; filters that are 0 are left out.
+    """
+    alive = mean > 0
+    if not alive.any():
+        return 0.0
+    return float(np.mean((standard_errors[alive] / mean[alive]) ** 2))
+
+
+@dataclasses.dataclass
+class _Backward:
+    """A job of one chunk: every image's squared gradients into a row of `values`."""
+
+    session: ProbeSession
+    head: Head
+    features: NDArray[np.float32]
+    estimator: str
+    seed: int
+    rows: dict[int, int]
+    values: Floats
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        return self.session.probe.metadata.preprocess
+
+    @property
+    def needed(self) -> Collection[int]:
+        return self.rows.keys()
+
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> None:
+        at = [self.rows[position] for position in positions]
+        # One generator an image: its signs depend neither on the batch nor on which thread is first.
+        passes = [
+            cotangents(
+                self.head, self.features[[position]], self.estimator, np.random.default_rng([self.seed, position])
+            )
+            for position in positions
+        ]
+        for of_images in zip(*passes, strict=True):
+            weights, sent = (np.concatenate(parts) for parts in zip(*of_images, strict=True))
+            self.values[at] += weights[:, None] * self.session.run(batch, sent)
+
+    def flush(self) -> None:
+        pass
+
+
+def fisher(
+    probe: ProbeFile,
+    outputs: Outputs,
+    head: Head,
+    features: NDArray[np.float32],
+    *,
+    estimator: str,
+    seed: int,
+    tolerance: float,
+    max_images: int | None,
+    device: str,
+    threads: int,
+    progress: Progress,
+) -> tuple[Moments, dict[int, str]]:
+    """E_x E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, averaged over each filter's weights.
+
+    Images are taken in a random order, and no more once the embedding is stable.
+
+    Args:
+        probe: the network.
+        outputs: the images, and which of them can be used.
+        head: of the task, on the probe's features.
+        features: of all images, [N, D].
+        estimator: of the inner expectation, see `cotangents`.
+        seed: of the order and of the estimator.
+        tolerance: the `self_distance` that is small enough; 0 for all images.
+        max_images: look at no more than so many; None for all.
+        device: "cpu" or "cuda".
+        threads: cores to use.
+        progress: told of each image.
+
+    Returns:
+        Moments of each filter [F], and reasons of images that could no longer be read, by position.
+
+    Raises:
+        UsageError: the estimator is unknown.
+        ModelError, MachineError: the probe or the device fails.
+    """
+    if estimator not in ESTIMATORS:
+        raise UsageError(f"estimator {estimator!r} is unknown; one of {', '.join(ESTIMATORS)}")
+    usable = np.flatnonzero(outputs.kept)
+    order = np.random.default_rng(seed).permutation(usable)[:max_images]
+    lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=BATCH_SIZES[device])
+    session = ProbeSession(probe, device, lanes.threads)
+    moments, bad = Moments(probe.metadata.n_filters), {}
+    progress.start(f"backward passes, {probe.metadata.name}", len(order))
+    for chunk in _chunks(order):
+        rows = {int(position): row for row, position in enumerate(chunk)}
+        job = _Backward(
+            session, head, features, estimator, seed, rows, np.zeros((len(chunk), probe.metadata.n_filters))
+        )
+        lost = stream([job], outputs.images.images, outputs.digests, lanes, threads, progress.advance)
+        bad.update(lost)
+        moments.add(job.values[[row for position, row in rows.items() if position not in lost]])
+        if moments.n > 1 and self_distance(moments.mean, moments.standard_errors) <= tolerance:
+            break
+    return moments, bad
+
+
+def _chunks(order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for i in range(math.ceil(len(order) / CHUNK)):
+        yield order[CHUNK * i : CHUNK * (i + 1)]
