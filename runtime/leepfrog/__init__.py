@@ -2,7 +2,7 @@
 
 >>> import leepfrog
 >>> sorted(leepfrog.__all__)[:3]
-['ImageSet', 'LeepfrogError', 'Ranking']
+['Embedding', 'ImageSet', 'LeepfrogError']
 
 Names load what they need on first use: `import leepfrog` itself costs next to nothing, and nothing here imports torch.
 """
@@ -22,19 +22,38 @@ if TYPE_CHECKING:
     from leepfrog.ranking.result import Ranking
     from leepfrog.scores.leep import leep, leep_loo
     from leepfrog.scores.score import Score
+    from leepfrog.task2vec.distances import distances
+    from leepfrog.task2vec.embed import embed
+    from leepfrog.task2vec.embedding import Embedding
 
 _HOMES = {
+    "Embedding": "leepfrog.task2vec.embedding",
     "ImageSet": "leepfrog.images.dataset",
     "LeepfrogError": "leepfrog.errors",
     "Ranking": "leepfrog.ranking.result",
     "Score": "leepfrog.scores.score",
+    "distances": "leepfrog.task2vec.distances",
+    "embed": "leepfrog.task2vec.embed",
     "find_images": "leepfrog.images.find",
     "leep": "leepfrog.scores.leep",
     "leep_loo": "leepfrog.scores.leep",
     "rank": "leepfrog.ranking.rank",
 }
 
-__all__ = ["ImageSet", "LeepfrogError", "Ranking", "Score", "__version__", "find_images", "leep", "leep_loo", "rank"]
+__all__ = [
+    "Embedding",
+    "ImageSet",
+    "LeepfrogError",
+    "Ranking",
+    "Score",
+    "__version__",
+    "distances",
+    "embed",
+    "find_images",
+    "leep",
+    "leep_loo",
+    "rank",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import leepfrog
-from leepfrog.cli import demo, doctor, export, rank, score, zoo
+from leepfrog.cli import demo, distance, doctor, embed, export, rank, score, zoo
 from leepfrog.errors import LeepfrogError
 
 INTERRUPTED = 130
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command(name="demo")(demo.demo)
 app.command(name="rank")(rank.rank)
 app.command(name="score")(score.score)
+app.command(name="embed")(embed.embed)
+app.command(name="distance")(distance.distance)
 app.command(name="export")(export.export)
 app.add_typer(zoo.app, name="zoo")
 app.command(name="doctor")(doctor.doctor)

@@ -2,7 +2,8 @@
 
 A head has more weights than a task has images, and fits them all with certainty if it is let; an image whose label is
 certain has no Fisher information, so the embedding would hang on the few that are left. The penalty decides that, and
-held-out images decide the penalty.
+held-out images decide the penalty: the largest that they cannot tell from the best. The best itself jumps by decades
+from one sample of a task to the next, and the embedding's scale with it.
 """
 
 from __future__ import annotations
@@ -48,20 +49,33 @@ def choose_l2(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     n_held_out = np.bincount(y[folds < N_FOLDS], minlength=n_classes)
     if not n_held_out.any():  # a single image a class
         return float(USUAL / n)
-    found: dict[int, float] = {}
+    found: dict[int, NDArray[np.float64]] = {}
 
-    def loss(step: int) -> float:
+    def losses(step: int) -> NDArray[np.float64]:
         if step not in found:
-            found[step] = _loss(x, y, folds, n_held_out, USUAL * STEP**step / len(x) * unit)
+            found[step] = _losses(x, y, folds, n_held_out, USUAL * STEP**step / len(x) * unit)
         return found[step]
+
+    def is_open(step: int) -> bool:
+        return LOWEST <= USUAL * STEP**step <= HIGHEST
 
     at = 0
     # The likelihood has a single maximum: walk to it.
     for direction in (1, -1):
-        while LOWEST <= USUAL * STEP ** (at + direction) <= HIGHEST and loss(at + direction) < loss(at):
+        while is_open(at + direction) and losses(at + direction).sum() < losses(at).sum():
             at += direction
+    best = at
+    # It is flat: as far up as the images cannot tell from the best.
+    while is_open(at + 1) and _within_error(losses(at + 1), losses(best)):
+        at += 1
     # What is best for the images of all folds but one, for all images.
     return float(USUAL * STEP**at * (1 - 1 / N_FOLDS) / n)
+
+
+def _within_error(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Whether the mean of the paired differences is within its standard error."""
+    difference = losses - best
+    return bool(difference.sum() <= difference.std() * np.sqrt(len(difference)))
 
 
 def _folds(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -91,19 +105,19 @@ def _rotated(x: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(axes * np.sqrt(np.maximum(squares, 0)))
 
 
-def _loss(
+def _losses(
     x: NDArray[np.float64],
     y: NDArray[np.int64],
     folds: NDArray[np.int64],
     n_held_out: NDArray[np.int64],
     l2: float,
-) -> float:
-    """Mean over classes of the mean negative log-likelihood of held-out images."""
-    total = 0.0
+) -> NDArray[np.float64]:
+    """The negative log-likelihood of each held-out image, weighted so that classes weigh the same."""
+    parts = []
     for fold in range(N_FOLDS):
         held_out = folds == fold
         if held_out.any():
             probs = fit_head(x[~held_out], y[~held_out], l2).probs(x[held_out])
             likelihoods = probs[np.arange(len(probs)), y[held_out]]
-            total += float((-np.log(np.maximum(likelihoods, 1e-300)) / n_held_out[y[held_out]]).sum())
-    return total
+            parts.append(-np.log(np.maximum(likelihoods, 1e-300)) / n_held_out[y[held_out]])
+    return np.concatenate(parts)

@@ -1,0 +1,78 @@
+"""leepfrog distance: how far tasks lie from each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+
+
+def distance(
+    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz...", help="Two or more, by leepfrog embed.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="One distance, as a table of all tasks against all: symmetric, asymmetric, normalized_cosine, kl, "
+            "asymmetric_kl or jensen_shannon (default: all of them, pair by pair).",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, help="Compare so many layers, the last ones (default: all).")
+    ] = None,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Distances between embedded tasks. 0 is the same; a task's noise is how far another sample of it would lie.
+
+    symmetric is TASK2VEC's, 0 to 1. asymmetric, from the first task to the second, is less where the first is complex:
+    models trained for it suit more tasks.
+    """
+    import itertools
+
+    from leepfrog.errors import UsageError
+    from leepfrog.files import printable
+    from leepfrog.task2vec.distances import DISTANCES, distances
+    from leepfrog.task2vec.embedding import Embedding
+
+    if len(files) < 2:
+        raise UsageError("a distance needs two tasks; leepfrog embed DIR --probe NAME -o TASK.npz makes one")
+    if kind is not None and kind not in DISTANCES:
+        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    written_as = chosen_format(format_, output)
+    tasks = [Embedding.load(path) for path in files]
+    if depth is not None:
+        tasks = [task.last(depth) for task in tasks]
+    kinds = DISTANCES if kind is None else (kind,)
+    found = {each: distances(tasks, each) for each in kinds}
+    names = [printable(task.name) for task in tasks]
+    if written_as is Format.json:
+        listed = [
+            {"name": name, "file": printable(path), "noise": task.self_distance}
+            for name, path, task in zip(names, files, tasks, strict=True)
+        ]
+        matrices = {each: matrix.tolist() for each, matrix in found.items()}
+        emit(as_json({"schema_version": 1, "tasks": listed, "distances": matrices}), output)
+    elif kind is not None:
+        header = ("task", "noise", *names)
+        rows = [
+            (name, f"{task.self_distance:.4f}", *(f"{value:.4g}" for value in row))
+            for name, task, row in zip(names, tasks, found[kind], strict=True)
+        ]
+        emit(as_rows(written_as, header, rows, (False, *[True] * (len(names) + 1))), output)
+    else:
+        header = ("from", "to", *(each.replace("_", " ") for each in kinds), "noise")
+        rows = [
+            (
+                names[i],
+                names[j],
+                *(f"{found[each][i, j]:.4g}" for each in kinds),
+                f"{(tasks[i].self_distance + tasks[j].self_distance) / 2:.4f}",
+            )
+            for i, j in itertools.permutations(range(len(tasks)), 2)
+        ]
+        emit(as_rows(written_as, header, rows, (False, False, *[True] * (len(kinds) + 1))), output)

@@ -1,0 +1,89 @@
+"""leepfrog embed: a folder of images as a task embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
+from leepfrog.cli.output import emit, remark
+
+if TYPE_CHECKING:
+    from leepfrog.task2vec.embedding import Embedding
+
+
+def embed(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+    ],
+    probe: Annotated[
+        str,
+        typer.Option("--probe", help="A model with a probe (leepfrog export NAME --probe), or its file."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.")],
+    name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
+    estimator: Annotated[
+        str, typer.Option("--estimator", help="signs (least noise for its time), sampled or exact.")
+    ] = "signs",
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", min=0, help="Stop once another sample would lie this near; 0: all images."),
+    ] = 0.01,
+    max_images: Annotated[
+        int | None, typer.Option("--max-images", min=2, help="Backward passes at most (default: all images).")
+    ] = None,
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="The last layer alone, in closed form: no probe, no backward passes.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.
+
+    A linear head is fitted to the network's features, and gradients go back through the probe, an ONNX file: no
+    training framework is needed, and no weights change. Embeddings by one probe can be compared.
+    """
+    from leepfrog.errors import UsageError
+    from leepfrog.files import printable
+    from leepfrog.task2vec.embed import embed as embed_task
+
+    if output.suffix != ".npz":
+        raise UsageError(f"-o {printable(output)}: an embedding's file ends in .npz")
+    with Bars(quiet) as bars:
+        embedding = embed_task(
+            data, probe, name=name, estimator=estimator, tolerance=tolerance, max_images=max_images,
+            head_only=head_only, seed=seed, device=device, threads=threads, strict=strict, progress=bars,
+        )  # fmt: skip
+    embedding.save(output)
+    emit(describe(embedding, output), None)
+    if not quiet:
+        for line in remarks(embedding):
+            remark(line)
+
+
+def describe(embedding: Embedding, path: Path) -> str:
+    """What was embedded, in two lines."""
+    from leepfrog.files import printable
+
+    made = embedding.made
+    return (
+        f"{printable(path)}  {printable(embedding.name)}: {len(embedding.vector)} filters of {len(embedding.layers)} "
+        f"layer(s) of {made['probe']}, {made['n_images']} of {made['n_available']} images\n"
+        f"another sample of the task would lie about {embedding.self_distance:.3f} away"
+    )
+
+
+def remarks(embedding: Embedding) -> list[str]:
+    """What is odd about the images."""
+    lines = [f"note: {note}" for note in embedding.made["notes"]]
+    skipped = list(embedding.made["skipped"].items())
+    lines += [f"skipped: {name}: {reason}" for name, reason in skipped[:5]]
+    if len(skipped) > 5:
+        lines.append(f"skipped: {len(skipped) - 5} more, listed in the file")
+    return lines

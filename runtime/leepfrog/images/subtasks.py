@@ -1,0 +1,139 @@
+"""Many tasks out of one labelled set, for experiments on what makes tasks alike and which models suit them.
+
+>>> import leepfrog
+>>> from leepfrog.images.subtasks import random_subtasks
+>>> photos = leepfrog.find_images("PHOTOS")  # doctest: +SKIP
+>>> tasks = random_subtasks(photos, 200, n_classes=(2, 10), n_images=50)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import DataSetError, UsageError
+from leepfrog.images.dataset import ImageSet
+
+Range = int | tuple[int, int]
+
+
+def random_subtasks(
+    images: ImageSet,
+    n_tasks: int,
+    *,
+    n_classes: Range | None = None,
+    n_images: Range | None = None,
+    imbalance: float = 1.0,
+    seed: int = 0,
+) -> list[ImageSet]:
+    """Tasks of random classes, of random sizes; two tasks may share classes and images.
+
+    This is the protocol of LEEP's and TASK2VEC's experiments: a uniformly drawn number of classes, then so many
+    classes, then images of each.
+
+    Args:
+        images: the set.
+        n_tasks: how many tasks.
+        n_classes: classes of a task, or the least and the most; None for 2 to all.
+        n_images: images of a class, or the least and the most; None for all that there are.
+        imbalance: the task's first class keeps all its images, its last one in so many, those between geometrically
+            between; every class keeps at least one.
+        seed: of everything drawn; equal seeds give equal tasks.
+
+    Raises:
+        UsageError: a range is empty, fewer than 2 classes, or an imbalance below 1.
+        DataSetError: there are fewer classes than asked for.
+    """
+    low, high = _range(n_classes, (2, len(images.classes)), "n_classes")
+    if low < 2:
+        raise UsageError(f"a task needs at least 2 classes, not {low}")
+    if high > len(images.classes):
+        raise DataSetError(f"{images.name}: has {len(images.classes)} classes, {high} were asked for")
+    if not imbalance >= 1:
+        raise UsageError(f"imbalance must be 1 or more, not {imbalance}")
+    if n_tasks < 1:
+        raise UsageError(f"n_tasks must be at least 1, not {n_tasks}")
+    rng = np.random.default_rng(seed)
+    members = _members(images)
+    tasks = []
+    for number in range(n_tasks):
+        count = int(rng.integers(low, high + 1))
+        chosen = rng.permutation(len(members))[:count]
+        shares = float(imbalance) ** (-np.arange(count) / (count - 1))
+        parts = []
+        for label, share in zip(chosen, shares, strict=True):
+            own = rng.permutation(members[label])
+            smallest, largest = _range(n_images, (len(own), len(own)), "n_images")
+            wanted = int(rng.integers(smallest, largest + 1))
+            parts.append(own[: max(1, round(min(wanted, len(own)) * share))])
+        tasks.append(_subset(images, np.concatenate(parts), f"task {number}"))
+    return tasks
+
+
+def class_pairs(images: ImageSet) -> list[ImageSet]:
+    """Every pair of classes as a task of its own, in the order of the classes."""
+    members = _members(images)
+    return [
+        _subset(images, np.concatenate([members[a], members[b]]), f"{images.classes[a]} or {images.classes[b]}")
+        for a, b in itertools.combinations(range(len(members)), 2)
+    ]
+
+
+def class_subset(images: ImageSet, classes: Sequence[str]) -> ImageSet:
+    """The task of telling these classes apart.
+
+    Raises:
+        UsageError: a class is unknown, or there are fewer than two.
+    """
+    unknown = [name for name in classes if name not in images.classes]
+    if unknown or len(set(classes)) < 2:
+        raise UsageError(
+            f"{images.name}: no class {unknown[0]!r}; there are {', '.join(images.classes)}"
+            if unknown
+            else "a task needs at least 2 classes"
+        )
+    wanted = [images.classes.index(name) for name in classes]
+    return _subset(images, np.flatnonzero(np.isin(images.labels, wanted)), ", ".join(classes))
+
+
+def disjoint_samples(images: ImageSet, n_parts: int, seed: int = 0) -> list[ImageSet]:
+    """The same task n times, on images of which no two samples share one; classes divided as evenly as they go.
+
+    Raises:
+        DataSetError: a class has fewer images than there are parts.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(n_parts)]
+    for name, own in zip(images.classes, _members(images), strict=True):
+        if len(own) < n_parts:
+            raise DataSetError(f"{images.name}: class {name!r} has {len(own)} images for {n_parts} parts")
+        shuffled = rng.permutation(own)
+        for i, part in enumerate(parts):
+            part.append(shuffled[i::n_parts])
+    return [_subset(images, np.concatenate(part), f"part {i + 1} of {n_parts}") for i, part in enumerate(parts)]
+
+
+def _members(images: ImageSet) -> list[NDArray[np.int64]]:
+    return [np.flatnonzero(images.labels == label) for label in range(len(images.classes))]
+
+
+def _range(given: Range | None, otherwise: tuple[int, int], what: str) -> tuple[int, int]:
+    low, high = otherwise if given is None else (given, given) if isinstance(given, int) else given
+    if not 1 <= low <= high:
+        raise UsageError(f"{what} must be a range from 1 upwards, not {low} to {high}")
+    return low, high
+
+
+def _subset(images: ImageSet, positions: NDArray[np.int64], what: str) -> ImageSet:
+    """Images at positions, in the set's order; only classes that are left."""
+    positions = np.sort(positions)
+    kept, labels = np.unique(images.labels[positions], return_inverse=True)
+    return ImageSet(
+        f"{images.name} [{what}]",
+        tuple(images.classes[i] for i in kept),
+        [images.images[i] for i in positions],
+        labels.astype(np.int64),
+    )

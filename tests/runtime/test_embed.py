@@ -1,0 +1,243 @@
+"""Task embeddings end to end: against torch autograd, their invariances, early stops, bad images, the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import models_made as made
+import numpy as np
+import pytest
+from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
+from leepfrog.images.dataset import ImageSet
+from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.subtasks import disjoint_samples
+from leepfrog.inference.local import find_models
+from leepfrog.inference.model import ModelFile
+from leepfrog.inference.outputs import infer
+from leepfrog.progress import Silent
+from leepfrog.task2vec.distances import distances
+from leepfrog.task2vec.embed import embed, find_probe
+from leepfrog.task2vec.embedding import Embedding
+from leepfrog.task2vec.head import fit_head
+from leepfrog_exporter.export import export
+from leepfrog_exporter.gradient.probe import export_probe
+from leepfrog_exporter.presets import PreprocessChoice
+from leepfrog_exporter.sources.network import LIBRARIES
+from leepfrog_exporter.sources.torch_packages import package
+from photos import pieces
+from PIL import Image
+from ranked import Listener
+from reference.fisher import squared_gradients
+
+
+def photo_set(n: int, subjects: tuple[str, ...] = ("cat", "china", "rocket")) -> ImageSet:
+    images = [piece for subject in subjects for piece in pieces(subject, n)]
+    return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])
+
+
+@pytest.fixture
+def tiny(home: Path) -> Path:
+    """A home with one made model and its probe; an embedding takes a fraction of a second."""
+    (home / "models").mkdir(parents=True)
+    path = home / "models" / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    export_probe(ModelFile.read(path))
+    return path
+
+
+def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over images, and over labels with their probabilities, of squared gradients of log p, by autograd.
+
+    SqueezeNet, for it has no batch-norms that folding would rescale.
+    """
+    package("torch").manual_seed(0)
+    network = LIBRARIES["torchvision"]("squeezenet1_1", pretrained=False)
+    monkeypatch.setitem(LIBRARIES, "torchvision", lambda *_args, **_kwargs: network)
+    choice = PreprocessChoice(input_size=(96, 96))
+    file = export("torchvision:squeezenet1_1", made.options(random_weights=True, preprocess=choice))
+    export_probe(file)
+    images = photo_set(3)
+    found = embed(images, file.name, estimator="exact", tolerance=0, l2=0.1)
+    features = infer(images, [file], "cpu", 1, False, Silent()).features(0)
+    head = fit_head(features, images.labels, 0.1)
+    spec, probs = file.metadata.preprocess, head.probs(features)
+    batch = normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in images.images]), spec)
+    expected = np.zeros(len(found.vector))
+    for label in range(3):
+        sent = ((np.eye(3)[label] - probs) @ head.weights.T).astype(np.float32)
+        layers = squared_gradients(network.module, batch, sent, np.float64)
+        squares = np.concatenate([layer.squared for layer in layers], axis=1)
+        expected += (probs[:, [label]] * squares).mean(axis=0)
+    # Layers side by side run in another order here; within a layer, filters stand in the same.
+    by_sum = sorted(np.split(expected, np.cumsum([layer.squared.shape[1] for layer in layers])[:-1]), key=np.sum)
+    own = sorted(np.split(found.vector, np.cumsum([layer.n_filters for layer in found.layers])[:-1]), key=np.sum)
+    for ours, theirs in zip(own, by_sum, strict=True):
+        alive = theirs > 1e-3 * theirs.max()
+        np.testing.assert_allclose(ours[alive], theirs[alive], rtol=0.02)
+    assert found.made["n_images"] == 9
+
+
+def test_estimators_agree(tiny: Path) -> None:
+    """Within their own standard errors, over 600 images that repeat 30."""
+    thirty = photo_set(10)
+    repeated = ImageSet(thirty.name, thirty.classes, [*thirty.images] * 20, np.tile(thirty.labels, 20))
+    exact = embed(thirty, "made", estimator="exact", tolerance=0, l2=0.1)
+    for estimator in ("signs", "sampled"):
+        found = embed(repeated, "made", estimator=estimator, tolerance=0, l2=0.1)
+        deviation = np.abs(found.vector - exact.vector)
+        assert (deviation <= 4.5 * found.standard_errors + 1e-6 * exact.vector.max()).all(), estimator
+
+
+def test_threads_batches_and_the_order_of_images_change_nothing(tiny: Path) -> None:
+    images = photo_set(6)
+    whole = embed(images, "made", tolerance=0, l2=0.1, threads=1)
+    for threads in (2, 3):
+        again = embed(images, "made", tolerance=0, l2=0.1, threads=threads)
+        np.testing.assert_allclose(again.vector, whole.vector, rtol=1e-5)
+    assert embed(images, "made", tolerance=0, l2=0.1, threads=1).vector.tolist() == whole.vector.tolist()
+    other = embed(images, "made", tolerance=0, l2=0.1, threads=1, seed=1)
+    assert other.vector.tolist() != whole.vector.tolist()
+    # Exactly, the order decides nothing but rounding.
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled = ImageSet(images.name, images.classes, [images.images[i] for i in order], images.labels[order])
+    a, b = (embed(each, "made", estimator="exact", tolerance=0, l2=0.1) for each in (images, shuffled))
+    np.testing.assert_allclose(a.vector, b.vector, rtol=1e-5)
+    assert a.made["data_sha256"] == b.made["data_sha256"] != other.made["data"]
+
+
+def test_stops_once_stable(tiny: Path) -> None:
+    images = photo_set(80)
+    whole = embed(images, "made", tolerance=0)
+    found = embed(images, "made", tolerance=2 * whole.self_distance)
+    assert 64 <= found.made["n_images"] < 240
+    assert found.self_distance <= 2 * whole.self_distance
+    assert found.made["n_available"] == whole.made["n_images"] == 240
+    assert distances([found, whole])[0, 1] < 5 * found.self_distance
+    assert embed(images, "made", tolerance=0, max_images=20).made["n_images"] == 20
+
+
+def test_disjoint_samples_are_nearest(zoo_home: Path) -> None:
+    """Real weights, late layers: two samples of one task are nearer than any other task's."""
+    export_probe(find_models(["mobilenet_v2"])[0], depth=6)
+    subjects = [("cat", "coffee"), ("china", "rocket")]
+    parts = [part for pair in subjects for part in disjoint_samples(photo_set(24, pair), 2)]
+    found = distances([embed(part, "mobilenet_v2", tolerance=0) for part in parts])
+    np.fill_diagonal(found, np.inf)
+    assert found.argmin(axis=1).tolist() == [1, 0, 3, 2]
+
+
+def test_head_only_is_the_heads_fisher_information(tiny: Path) -> None:
+    """By finite differences of log p(y|x) in each weight of the head."""
+    images = photo_set(4)
+    found = embed(images, "made", head_only=True, l2=0.1)
+    assert found.made["probe_sha256"] is None
+    features = infer(images, find_models(["made"]), "cpu", 1, False, Silent()).features(0).astype(np.float64)
+    head = fit_head(features, images.labels, 0.1)
+
+    def log_probs(weights: np.ndarray) -> np.ndarray:
+        logits = features @ weights + head.bias
+        return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+
+    expected, probs, h = np.zeros(features.shape[1]), head.probs(features), 1e-6
+    for d, c in np.ndindex(head.weights.shape):
+        step = np.zeros_like(head.weights)
+        step[d, c] = h
+        slopes = (log_probs(head.weights + step) - log_probs(head.weights - step)) / (2 * h)
+        expected[d] += (probs * slopes**2).sum(axis=1).mean() / head.weights.shape[1]
+    np.testing.assert_allclose(found.vector, expected, rtol=1e-5, atol=1e-12)
+
+
+def test_bad_images_are_left_out(tiny: Path, tmp_path: Path) -> None:
+    for i, (subject, piece) in enumerate((s, p) for s in ("cat", "china") for p in pieces(s, 5)):
+        folder = tmp_path / "photos" / subject
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(piece).save(folder / f"{i}.png")
+    good = embed(tmp_path / "photos", "made", tolerance=0)
+    broken = tmp_path / "photos" / "cat" / "broken.png"
+    broken.write_bytes((tmp_path / "photos" / "cat" / "0.png").read_bytes()[:200])
+    found = embed(tmp_path / "photos", "made", tolerance=0)
+    assert list(found.made["skipped"]) == [str(broken)]
+    assert found.made["n_images"] == good.made["n_images"] == 10
+    assert found.made["data_sha256"] == good.made["data_sha256"]
+    assert found.name.endswith("/photos")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        embed(tmp_path / "photos", "made", strict=True)
+
+
+def test_progress_says_what_is_done(tiny: Path) -> None:
+    listener = Listener()
+    embed(photo_set(3), "made", progress=listener)
+    assert listener.stages["backward passes, made"] == [9, 9]
+    assert listener.stages["fitting the head"] == [1, 1]
+
+
+def test_what_is_refused(tiny: Path, tmp_path: Path) -> None:
+    images = photo_set(2)
+    with pytest.raises(UsageError, match=r"no model called 'x' has a probe \(there are probes of made\)"):
+        embed(images, "x")
+    with pytest.raises(UsageError, match="estimator 'guess' is unknown"):
+        embed(images, "made", estimator="guess")
+    with pytest.raises(UsageError, match="tolerance must be 0 or more"):
+        embed(images, "made", tolerance=float("nan"))
+    with pytest.raises(UsageError, match="max_images must be at least 2"):
+        embed(images, "made", max_images=1)
+    with pytest.raises(UsageError, match="threads must be at least 1"):
+        embed(images, "made", threads=0)
+    with pytest.raises(DataSetError, match="only one class"):
+        embed(ImageSet("one", ("a",), images.images, np.zeros(len(images), np.int64)), "made")
+    assert find_probe(tiny).path == find_probe("made").path
+    with pytest.raises(ModelError, match="cannot be read"):
+        find_probe(tmp_path / "none.onnx")
+    changed = made.scoring()
+    changed.graph.initializer[0].raw_data = bytes(len(changed.graph.initializer[0].raw_data))
+    tiny.write_bytes(changed.SerializeToString())
+    with pytest.raises(ModelError, match=r"was made from another made\.onnx than the one beside it"):
+        embed(images, "made")
+
+
+def test_the_command_line(tiny: Path, tmp_path: Path) -> None:
+    for subject in ("cat", "china"):
+        (tmp_path / "photos" / subject).mkdir(parents=True)
+        for i, piece in enumerate(pieces(subject, 4)):
+            Image.fromarray(piece).save(tmp_path / "photos" / subject / f"{i}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "again")
+
+    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "leepfrog", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=dict(os.environ),
+        )  # fmt: skip
+
+    done = leepfrog("embed", "photos", "--probe", "made", "-o", "a.npz", "--name", "first")
+    assert done.returncode == 0, done.stderr
+    assert f"a.npz  first: {made.WIDTH} filters of 1 layer(s) of made, 8 of 8 images" in done.stdout
+    assert leepfrog("embed", "again", "--probe", "made", "-o", "b.npz", "-q").stderr == ""
+    assert Embedding.load(tmp_path / "a.npz").vector.tolist() == Embedding.load(tmp_path / "b.npz").vector.tolist()
+    table = leepfrog("distance", "a.npz", "b.npz")
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.splitlines()[0].split()[:3] == ["from", "to", "symmetric"]
+    assert leepfrog("distance", "a.npz", "b.npz", "--kind", "symmetric", "--format", "json").stdout.startswith("{")
+    refused = leepfrog("distance", "a.npz", "photos/cat/0.png")
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
+    assert leepfrog("distance", "a.npz").returncode == 2
+    assert leepfrog("embed", "photos", "--probe", "made", "-o", "a.txt").stderr.endswith("file ends in .npz\n")
+
+
+def test_scoring_never_imports_torch_or_onnx(tiny: Path, tmp_path: Path) -> None:
+    for subject in ("cat", "china"):
+        (tmp_path / "photos" / subject).mkdir(parents=True)
+        for i, piece in enumerate(pieces(subject, 3)):
+            Image.fromarray(piece).save(tmp_path / "photos" / subject / f"{i}.png")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'timm', 'onnx', 'onnxscript'): sys.modules[name] = None\n"
+        "import leepfrog\n"
+        f"a = leepfrog.embed({str(tmp_path / 'photos')!r}, 'made')\n"
+        "print(leepfrog.distances([a, a]).round(9).tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[[0.0, 0.0], [0.0, 0.0]]\n"), done.stderr
