@@ -24,7 +24,6 @@ from leepfrog.progress import Progress, Silent
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
 from leepfrog.task2vec.head import Head, fit_head
-from leepfrog.task2vec.penalty import choose_l2
 from leepfrog.task2vec.probe import ProbeFile
 
 DEFAULT_ESTIMATOR = "signs"
@@ -50,8 +49,7 @@ def embed(
     """A task's TASK2VEC embedding (Achille et al., ICCV 2019), without a training framework.
 
     A softmax regression on the network's features is fitted to the task; F_j = E_x E_{y~p(y|x)} (d log p(y|x)/d w_j)^2
-    then goes backwards through the probe, averaged over each filter's weights. The penalty of the regression is what
-    predicts held-out images best.
+    then goes backwards through the probe, averaged over each filter's weights.
 
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
@@ -62,7 +60,7 @@ def embed(
             symmetric distance; 0 looks at all.
         max_images: look at no more than so many, drawn at random; the head is fitted to all.
         head_only: the Fisher information of the head's weights alone, in closed form: no probe is needed.
-        l2: the head's penalty, instead of choosing it.
+        l2: the head's penalty; None for `fit_head`'s.
         seed: of all that is random.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
@@ -86,8 +84,6 @@ def embed(
     outputs = infer(images, [model], device, threads, strict, progress)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
-    if l2 is None:
-        l2 = choose_l2(features[kept], images.labels[kept], seed)
     head = fit_head(features[kept], images.labels[kept], l2)
     progress.advance(1)
     bad: dict[int, str] = {}
@@ -107,7 +103,7 @@ def embed(
         "estimator": "closed form" if found is None else estimator,
         "tolerance": tolerance,
         "seed": seed,
-        "l2": l2,
+        "l2": head.l2,
         "accuracy_on_own_images": float(correct.mean()),
         "data": images.name,
         "data_sha256": _data_hash(outputs),
