@@ -65,9 +65,8 @@ def main(n_images: int = 500, rounds: int = 5) -> None:
     report(seconds, "embedding")
     ours, theirs = (float(np.median(times)) for times in seconds.values())
     print(f"the whole recipe takes {theirs * RECIPE_SAMPLES / RECIPE_TIMED / ours:.0f} times as long as the embedding")
-    print(
-        f"peak memory of this process, torch included: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"peak memory of this process, torch included: {peak:.0f} MB")
 
     print("\nestimators on the same images: noise (expected distance to a repetition), and for 100 backward passes")
     some = ImageSet(held.name, held.classes, held.images[::4], held.labels[::4])
