@@ -1,0 +1,94 @@
+"""leepfrog library: embedded tasks kept together, with models' errors on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+
+app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
+
+HEADER = ("task", "images", "classes", "noise", "models", "best model", "error %")
+NUMBERS = (False, True, True, True, True, False, True)
+
+LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="A folder.")]
+
+
+@app.command("add")
+def add(
+    library: LibraryArgument,
+    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz...", help="By leepfrog embed, all by one probe.")],
+    errors: Annotated[
+        Path | None,
+        typer.Option("--errors", help="CSV of models' errors on these tasks: task,model,error (a fraction)."),
+    ] = None,
+) -> None:
+    """Add embedded tasks to a library, which is a folder; a task of the same name is replaced."""
+    from leepfrog.errors import UsageError
+    from leepfrog.files import printable
+    from leepfrog.task2vec.embedding import Embedding, check_comparable
+    from leepfrog.task2vec.library import Library, read_errors
+
+    tasks = [Embedding.load(path) for path in files]
+    check_comparable(tasks)
+    names = [task.name for task in tasks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two of these tasks are called {twice!r}; give one another --name when embedding")
+    table = read_errors(errors) if errors else {}
+    unknown = next((task for task, _ in table if task not in names), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{printable(errors or '')}: has errors on {unknown!r}, none of these tasks ({', '.join(names[:5])})"
+        )
+    whole = Library(library)
+    for task in tasks:
+        own = {model: error for (name, model), error in table.items() if name == task.name}
+        done = "replaced" if whole.add(task, own) else "added"
+        emit(f"{done} {printable(task.name)}" + (f", errors of {len(own)} models" if own else ""), None)
+
+
+@app.command("list")
+def list_(library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None) -> None:
+    """List a library's tasks, and the best of the models whose errors on them are known."""
+    from leepfrog.files import printable
+    from leepfrog.task2vec.library import Library
+
+    written_as = chosen_format(format_, output)
+    whole = Library(library)
+    errors = whole.errors()
+    found = []
+    for task in whole.embeddings():
+        own = sorted((error, model) for (name, model), error in errors.items() if name == task.name)
+        classes = task.made.get("classes", {})
+        found.append(
+            {
+                "task": printable(task.name),
+                "n_images": task.made.get("n_available"),
+                "n_classes": sum(n > 0 for n in classes.values()) if isinstance(classes, dict) else None,
+                "noise": task.self_distance,
+                "n_models": len(own),
+                "best_model": printable(own[0][1]) if own else None,
+                "error": own[0][0] if own else None,
+            }
+        )
+    if written_as is Format.json:
+        emit(as_json({"schema_version": 1, "tasks": found}), output)
+        return
+    rows = [
+        (
+            str(row["task"]), _text(row["n_images"]), _text(row["n_classes"]), f"{row['noise']:.3f}",
+            str(row["n_models"]), _text(row["best_model"]),
+            "" if row["error"] is None else f"{100 * float(str(row['error'])):.1f}",
+        )
+        for row in found
+    ]  # fmt: skip
+    emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,196 @@
+"""A library of embedded tasks, and how well models do on them.
+
+A folder: `tasks/NAME.npz`, one embedding a task, and `errors.csv` with the columns task, model, error. A file is
+written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import EmbeddingError, UsageError
+from leepfrog.files import printable, write_whole
+from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
+
+COLUMNS = ("task", "model", "error")
+
+Errors = dict[tuple[str, str], float]
+"""Error, a fraction from 0 to 1, by task and model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+    """A library's embeddings as one matrix.
+
+    Attributes:
+        names: of the tasks.
+        network: sha256 of the scoring model whose filters these are.
+        layers: of the embeddings.
+        vectors: [T, F] float32, in units of `unit`: a library of 1,500 tasks and 17,000 filters takes 100 MB.
+        unit: what a 1 in `vectors` stands for.
+        noise: each task's `self_distance`, [T].
+    """
+
+    names: tuple[str, ...]
+    network: str
+    layers: tuple[EmbeddedLayer, ...]
+    vectors: NDArray[np.float32]
+    unit: float
+    noise: NDArray[np.float64]
+
+
+class Library:
+    """A folder of embedded tasks and models' errors on them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a library; the folder need not exist before something is added."""
+        self.folder = folder
+
+    def add(self, embedding: Embedding, errors: Mapping[str, float] | None = None) -> bool:
+        """Add a task, or replace the one of the same name.
+
+        Args:
+            embedding: the task, by the probe that the library's other tasks were embedded by.
+            errors: of models on the task, fractions, by name; None leaves those that are known.
+
+        Returns:
+            Whether a task of that name was replaced.
+
+        Raises:
+            EmbeddingError: another probe, a damaged library, or errors that are none.
+            MachineError: the folder cannot be written.
+        """
+        for model, error in (errors or {}).items():
+            _check_error(embedding.name, model, error)
+        path = self._file(embedding.name)
+        other = next((each for each in self._files() if each != path), None)
+        if other is not None:
+            check_comparable([Embedding.load(other), embedding])
+        replaced = path.exists()
+        embedding.save(path)
+        if errors:
+            whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
+            self._write_errors(whole)
+        return replaced
+
+    def embeddings(self) -> Iterator[Embedding]:
+        """The tasks, one after the other, by file name.
+
+        Raises:
+            UsageError: the library is empty or no library.
+            EmbeddingError: a file is damaged, or two are by different probes.
+        """
+        files = self._files()
+        if not files:
+            raise UsageError(
+                f"{printable(self.folder)}: no library, or an empty one; leepfrog library add "
+                f"{printable(self.folder)} TASK.npz begins it"
+            )
+        first = None
+        for path in files:
+            embedding = Embedding.load(path)
+            first = first or embedding
+            check_comparable([first, embedding])
+            yield embedding
+
+    def tasks(self) -> Tasks:
+        """All embeddings as one matrix; errors as of `embeddings`."""
+        names: list[str] = []
+        noise: list[float] = []
+        rows: list[NDArray[np.float32]] = []
+        first, unit = None, 1.0
+        for embedding in self.embeddings():
+            if first is None:
+                first, unit = embedding, float(embedding.vector.max())
+            names.append(embedding.name)
+            noise.append(embedding.self_distance)
+            rows.append((embedding.vector / unit).astype(np.float32))
+        assert first is not None
+        return Tasks(tuple(names), first.network, first.layers, np.stack(rows), unit, np.array(noise))
+
+    def errors(self) -> Errors:
+        """Errors of models on tasks.
+
+        Raises:
+            EmbeddingError: the table is damaged.
+        """
+        path = self.folder / "errors.csv"
+        return read_errors(path) if path.exists() else {}
+
+    def _files(self) -> list[Path]:
+        return sorted((self.folder / "tasks").glob("*.npz"))
+
+    def _file(self, name: str) -> Path:
+        return self.folder / "tasks" / f"{_file_name(name)}.npz"
+
+    def _write_errors(self, errors: Errors) -> None:
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((task, model, repr(error)) for (task, model), error in sorted(errors.items()))
+        write_whole(self.folder / "errors.csv", stream.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_errors(path: Path) -> Errors:
+    """A table with the columns task, model and error, further ones ignored.
+
+    Raises:
+        EmbeddingError: it cannot be read, a column is missing, a line is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EmbeddingError(f"{printable(path)}: cannot be read: {error}") from None
+    found: Errors = {}
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if absent:
+            raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
+        for row in reader:
+            task, model, given = (row[column] for column in COLUMNS)
+            if not task or not model:
+                raise EmbeddingError(f"line {reader.line_num} names no task or no model")
+            try:
+                value = float(given)
+            except (TypeError, ValueError):
+                raise EmbeddingError(f"line {reader.line_num}: error is {str(given)[:40]!r}, no number") from None
+            _check_error(task, model, value)
+            if (task, model) in found:
+                raise EmbeddingError(f"line {reader.line_num}: {task}, {model} for a second time")
+            found[task, model] = value
+    except (EmbeddingError, csv.Error) as error:
+        raise EmbeddingError(f"{printable(path)}: {printable(str(error))}") from None
+    return found
+
+
+def table_of(errors: Errors, tasks: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """Models' names, sorted, and their errors on tasks, [T, M], NaN where unknown."""
+    models = sorted({model for task, model in errors if task in set(tasks)})
+    table = np.array([[errors.get((task, model), math.nan) for model in models] for task in tasks], np.float64)
+    return models, table.reshape(len(tasks), len(models))
+
+
+def _check_error(task: str, model: str, error: float) -> None:
+    if not 0 <= error <= 1:
+        raise EmbeddingError(f"the error of {model} on {task} is {error}, not a fraction from 0 to 1")
+
+
+def _file_name(name: str) -> str:
+    """A task's name as a file's: reversible but for long names, which end in a hash."""
+    quoted = quote(name, safe=" ,()[]+=", errors="surrogateescape") or "%"
+    if quoted.startswith("."):  # neither hidden nor a folder's name
+        quoted = f"%2E{quoted[1:]}"
+    if len(quoted) > 150:
+        quoted = f"{quoted[:100]}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    return quoted

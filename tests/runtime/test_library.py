@@ -1,0 +1,115 @@
+"""Libraries of tasks: what is kept, what is refused, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leepfrog.errors import EmbeddingError, UsageError
+from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
+from leepfrog.task2vec.library import Library, _file_name, read_errors, table_of
+
+
+def task(name: str, seed: int = 0, network: str = "f" * 64) -> Embedding:
+    vector = np.random.default_rng(seed).exponential(size=6)
+    made = {"classes": {"a": 3, "b": 2, "none": 0}, "n_available": 5}
+    return Embedding(name, network, (EmbeddedLayer("w", "conv", 6),), vector, 0.1 * vector, made)
+
+
+def test_what_was_added_is_there(tmp_path: Path) -> None:
+    library = Library(tmp_path / "new" / "library")
+    assert not library.add(task("b/c", 1), {"net": 0.25, "other": 0.5})
+    assert not library.add(task("a", 2))
+    found = library.tasks()
+    assert found.names == ("a", "b/c")
+    np.testing.assert_allclose(found.vectors[1] * found.unit, task("b/c", 1).vector, rtol=1e-6)
+    np.testing.assert_allclose(found.noise, 0.01)
+    assert library.errors() == {("b/c", "net"): 0.25, ("b/c", "other"): 0.5}
+    models, table = table_of(library.errors(), found.names)
+    assert models == ["net", "other"]
+    np.testing.assert_array_equal(table, [[np.nan, np.nan], [0.25, 0.5]])
+    assert library.add(task("b/c", 3), {"net": 0.125})
+    np.testing.assert_allclose(library.tasks().vectors[1] * library.tasks().unit, task("b/c", 3).vector, rtol=1e-6)
+    assert library.errors() == {("b/c", "net"): 0.125, ("b/c", "other"): 0.5}
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    with pytest.raises(UsageError, match="no library, or an empty one"):
+        library.tasks()
+    library.add(task("a"))
+    with pytest.raises(EmbeddingError, match="embedded by different networks"):
+        library.add(task("b", network="e" * 64))
+    with pytest.raises(EmbeddingError, match=r"the error of net on b is 25, not a fraction"):
+        library.add(task("b"), {"net": 25})
+    assert library.tasks().names == ("a",)
+    (tmp_path / "tasks" / "broken.npz").write_bytes(b"PK")
+    with pytest.raises(EmbeddingError, match=r"broken\.npz: is no task embedding"):
+        library.tasks()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=300), st.text(max_size=300) | st.sampled_from(["", ".", "%", "a", ".a"]))
+def test_names_become_different_files_in_the_folder(name: str, other: str) -> None:
+    file = _file_name(name)
+    assert "/" not in file
+    assert "\0" not in file
+    assert file not in ("", ".", "..")
+    assert len(file.encode()) < 200
+    assert not file.startswith(".")
+    assert (file == _file_name(other)) == (name == other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task,model\na,b\n", "has no column 'error'; it needs task, model, error"),
+        ("", "has no column 'task'"),
+        ("task,model,error\na,b,x\n", "line 2: error is 'x', no number"),
+        ("task,model,error\na,b\n", "line 2: error is 'None', no number"),
+        ("task,model,error\na,b,nan\n", "the error of b on a is nan, not a fraction"),
+        ("task,model,error\na,,0.1\n", "line 2 names no task or no model"),
+        ("task,model,error\na,b,0.1\na,b,0.2\n", "line 3: a, b for a second time"),
+        ('task,model,error\n"a\n', "unexpected end of data"),
+    ],
+)
+def test_tables_of_errors_that_are_none(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "errors.csv"
+    path.write_text(text)
+    with pytest.raises(EmbeddingError, match=message) as caught:
+        read_errors(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "leepfrog", "library", *arguments], capture_output=True, text=True, check=False,
+            cwd=tmp_path, env=dict(os.environ),
+        )  # fmt: skip
+
+    task("one", 1).save(tmp_path / "1.npz")
+    task("two", 2).save(tmp_path / "2.npz")
+    (tmp_path / "e.csv").write_text("task,model,error\none,net,0.25\none,other,0.125\n")
+    done = leepfrog("add", "L", "1.npz", "2.npz", "--errors", "e.csv")
+    assert (done.returncode, done.stdout) == (0, "added one, errors of 2 models\nadded two\n"), done.stderr
+    assert leepfrog("add", "L", "2.npz").stdout == "replaced two\n"
+    listed = leepfrog("list", "L")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.splitlines()[2].split() == ["one", "5", "2", "0.010", "2", "other", "12.5"]
+    assert leepfrog("list", "L", "--format", "json").stdout.startswith("{")
+    for arguments, message in [
+        (("list", "none"), "none: no library, or an empty one; leepfrog library add none TASK.npz begins it"),
+        (("add", "L", "1.npz", "1.npz"), "two of these tasks are called 'one'"),
+        (("add", "L", "2.npz", "--errors", "e.csv"), "e.csv: has errors on 'one', none of these tasks (two)"),
+    ]:
+        refused = leepfrog(*arguments)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert message in refused.stderr
