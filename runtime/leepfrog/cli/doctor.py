@@ -13,7 +13,7 @@ from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_forma
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "typer")
+RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
 
