@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import models_made as made
 import numpy as np
 import pytest
-from leepfrog.errors import EmbeddingError
+from leepfrog.errors import EmbeddingError, UsageError
+from leepfrog.inference.model import ModelFile
+from leepfrog.task2vec.advice import advise
 from leepfrog.task2vec.distances import symmetric
+from leepfrog.task2vec.embed import embed
+from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.experts import by_distance, cross_validate
+from leepfrog.task2vec.library import Library
 from leepfrog.task2vec.model2vec import _distances, fit_model2vec
+from leepfrog_exporter.gradient.probe import export_probe
 from numpy.typing import NDArray
+from photos import pieces
+from PIL import Image
 
 Floats = NDArray[np.float64]
 
@@ -89,3 +104,70 @@ def test_one_task_alone() -> None:
     tasks, errors = made_library(3, 0)
     found = by_distance(tasks[:1], errors[:1], tasks, [200])
     np.testing.assert_allclose(found, np.repeat(errors[:1] - errors[:1].min(), 3, axis=0))
+
+
+def task(name: str, vector: Floats, network: str = "f" * 64) -> Embedding:
+    return Embedding(name, network, (EmbeddedLayer("w", "conv", len(vector)),), vector, 0.1 * vector, {"probe": "net"})
+
+
+def test_advice(tmp_path: Path) -> None:
+    tasks, errors = made_library(10, 0)
+    library = Library(tmp_path)
+    for i in range(1, 10):
+        library.add(task(f"task {i}", tasks[i]), {f"model {m}": errors[i, m] for m in range(3)} if i != 5 else None)
+    advice = advise(task("new", tasks[0]), library)
+    assert advice.experts[0].name == max(advice.experts, key=lambda expert: expert.probability).name == "model 0"
+    assert [expert.n_tasks for expert in advice.experts] == [8, 8, 8]
+    assert [near.distance for near in advice.neighbours] == sorted(near.distance for near in advice.neighbours)
+    assert advice.neighbours[0].best_model in ("model 0", None)
+    assert {judged.name for judged in advice.judged} == {"distance", "model2vec", "one for all", "chance"}
+    assert json.loads(json.dumps(advice.as_dict()))["schema_version"] == 1
+    with pytest.raises(EmbeddingError, match="different networks"):
+        advise(task("new", tasks[0], "e" * 64), library)
+    with pytest.raises(UsageError, match="no library"):
+        advise(task("new", tasks[0]), Library(tmp_path / "none"))
+
+
+def test_advice_without_known_errors(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    library.add(task("only", np.ones(4)))
+    advice = advise(task("new", np.arange(1.0, 5)), library)
+    assert (advice.experts, advice.judged, advice.neighbours[0].best_model) == ((), (), None)
+
+
+def test_the_command_line(home: Path, tmp_path: Path) -> None:
+    """From images to a recommendation; the probe is found by what the library was embedded with."""
+    (home / "models").mkdir(parents=True)
+    path = home / "models" / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    export_probe(ModelFile.read(path))
+    for subject in ("cat", "china"):
+        (tmp_path / "photos" / subject).mkdir(parents=True)
+        for i, piece in enumerate(pieces(subject, 4)):
+            Image.fromarray(piece).save(tmp_path / "photos" / subject / f"{i}.png")
+
+    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "leepfrog", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=dict(os.environ),
+        )  # fmt: skip
+
+    library = Library(tmp_path / "L")
+    first = embed(tmp_path / "photos", "made", name="photos")
+    library.add(first)
+    bare = leepfrog("experts", "photos", "--library", "L")
+    assert bare.returncode == 0, bare.stderr
+    assert "no recommendation: the library knows the errors of fewer than two models" in bare.stdout
+    library.add(first, {"net": 0.25, "other": 0.5})
+    done = leepfrog("experts", "photos", "-l", "L")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:3] for line in done.stdout.splitlines() if line.strip().startswith(("1", "2"))] == [
+        ["1", "net", "0.00"],
+        ["2", "other", "25.00"],
+    ]
+    first.save(tmp_path / "t.npz")
+    assert leepfrog("experts", "t.npz", "-l", "L", "--format", "csv").stdout.startswith("rank,model,")
+    path.with_name("made.fisher.onnx").unlink()
+    refused = leepfrog("experts", "photos", "-l", "L")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "to make it: leepfrog export made --probe" in refused.stderr

@@ -32,7 +32,7 @@ DEFAULT_TOLERANCE = 0.01
 
 def embed(
     data: ImageSet | str | Path,
-    probe: str | Path,
+    probe: str | Path | ProbeFile,
     *,
     name: str | None = None,
     estimator: str = DEFAULT_ESTIMATOR,
@@ -53,7 +53,7 @@ def embed(
 
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
-        probe: an exported model that has a probe, by name, or a `.fisher.onnx` file.
+        probe: an exported model that has a probe, by name, or a `.fisher.onnx` file, read or not.
         name: of the task; None for the data's.
         estimator: of the expectation over labels: "signs" (the least variance at equal cost), "sampled" or "exact".
         tolerance: no more images are looked at once another embedding of as many would lie about so near in the
@@ -78,7 +78,7 @@ def embed(
         raise UsageError(f"max_images must be at least 2, not {max_images}")
     providers(device)  # fail before any work where the device is absent
     progress, threads = progress or Silent(), threads or available_threads()
-    found = None if head_only else find_probe(probe)
+    found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
     images = data if isinstance(data, ImageSet) else find_images(data)
     outputs = infer(images, [model], device, threads, strict, progress)
@@ -144,6 +144,24 @@ def find_probe(wanted: str | Path) -> ProbeFile:
     return ProbeFile.read(path)
 
 
+def probe_of(embedding: Embedding) -> ProbeFile:
+    """The probe in the models folder that an embedding was made by.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    for path in sorted(paths.models().glob(f"*{PROBE_SUFFIX}")):
+        found = ProbeFile.read(path)
+        layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
+        if (found.metadata.scoring_sha256, layers) == (embedding.network, embedding.layers):
+            return found
+    made_by = printable(str(embedding.made.get("probe", "a model that is not named")))
+    raise UsageError(
+        f"{printable(embedding.name)} was embedded by {made_by} with {len(embedding.layers)} layers, of which there is "
+        f"no probe here; to make it: leepfrog export {made_by} --probe"
+    )
+
+
 def scoring_model(probe: ProbeFile) -> ModelFile:
     """The scoring model beside a probe, that it was made from.
 
@@ -160,8 +178,8 @@ def scoring_model(probe: ProbeFile) -> ModelFile:
     return model
 
 
-def _scoring_model(wanted: str | Path) -> ModelFile:
-    text = str(wanted)
+def _scoring_model(wanted: str | Path | ProbeFile) -> ModelFile:
+    text = str(wanted.path if isinstance(wanted, ProbeFile) else wanted)
     if text.endswith(PROBE_SUFFIX):
         text = text.removesuffix(PROBE_SUFFIX) + ".onnx"
     models = find_models([text])

@@ -1,0 +1,87 @@
+"""leepfrog experts: which models a library of tasks recommends for a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
+
+if TYPE_CHECKING:
+    from leepfrog.task2vec.advice import Advice
+
+HEADER = ("rank", "model", "expected regret %", "best with probability", "mean regret %", "tasks")
+NUMBERS = (True, False, True, True, True, True)
+SHOWN = 5
+
+
+def experts(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR|TASK.npz", help="Images, one folder a class, or what leepfrog embed made.")
+    ],
+    library: Annotated[Path, typer.Option("--library", "-l", help="By leepfrog library add.")],
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Recommend models for a task by their errors on the library's tasks that are like it.
+
+    Expected regret is the model's error less the best model's, by the tasks nearby; the probability of being the best
+    is MODEL2VEC's. Below the table stands how such choices do when each of the library's tasks is left out in turn.
+    """
+    from leepfrog.task2vec.advice import advise
+    from leepfrog.task2vec.embed import embed, probe_of
+    from leepfrog.task2vec.embedding import Embedding
+    from leepfrog.task2vec.library import Library
+
+    written_as = chosen_format(format_, output)
+    tasks = Library(library)
+    if data.suffix == ".npz":
+        task = Embedding.load(data)
+    else:
+        with Bars(quiet) as bars:
+            probe = probe_of(next(tasks.embeddings()))
+            task = embed(data, probe, device=device, threads=threads, progress=bars)
+    emit(render(advise(task, tasks), written_as), output)
+
+
+def render(advice: Advice, written_as: Format) -> str:
+    """Advice as text in a format."""
+    from leepfrog.files import printable
+
+    if written_as is Format.json:
+        return as_json(advice.as_dict())
+    rows = [
+        (
+            str(rank), printable(expert.name), f"{100 * expert.expected_regret:.2f}", f"{expert.probability:.2f}",
+            f"{100 * expert.mean_regret:.2f}", str(expert.n_tasks),
+        )
+        for rank, expert in enumerate(advice.experts, start=1)
+    ]  # fmt: skip
+    if written_as is not Format.table:
+        return as_rows(written_as, HEADER, rows, NUMBERS)
+    near = [
+        (printable(each.name), f"{each.distance:.3f}", printable(each.best_model or ""))
+        for each in advice.neighbours[:SHOWN]
+    ]
+    parts = [
+        f"{printable(advice.task)}: nearest of {len(advice.neighbours)} tasks "
+        f"(another sample of it would lie about {advice.noise:.3f} away)",
+        as_table(("task", "distance", "best model"), near, (False, True, False)),
+    ]
+    if not rows:
+        parts.append("no recommendation: the library knows the errors of fewer than two models (library add --errors)")
+        return "\n\n".join(parts)
+    parts.append(as_table(HEADER, rows, NUMBERS))
+    if advice.judged:
+        ways = ", ".join(
+            f"{each.name} {100 * each.regret:.2f}" for each in sorted(advice.judged, key=lambda each: each.regret)
+        )
+        parts.append(f"regret in % of choosing so for each task of the library, left out in turn: {ways}")
+    return "\n\n".join(parts)

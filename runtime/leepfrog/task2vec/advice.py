@@ -1,0 +1,106 @@
+"""What a library says of a task: which tasks are like it, and which models should suit it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.task2vec.distances import symmetric
+from leepfrog.task2vec.embedding import Embedding, check_comparable
+from leepfrog.task2vec.experts import Judged, by_distance, by_mean, by_model2vec, cross_validate
+from leepfrog.task2vec.library import Library, table_of
+
+Floats = NDArray[np.float64]
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbour:
+    """A task of the library: its symmetric distance, and the best model on it if one is known."""
+
+    name: str
+    distance: float
+    best_model: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """A model as it should do on the task.
+
+    Attributes:
+        name: of the model.
+        expected_regret: its error less the best model's, by the tasks nearby; a fraction.
+        mean_regret: the same over all tasks of the library, whatever the task.
+        probability: of being the best, by MODEL2VEC.
+        n_tasks: tasks on which its error is known.
+    """
+
+    name: str
+    expected_regret: float
+    mean_regret: float
+    probability: float
+    n_tasks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What a library says of a task.
+
+    Attributes:
+        task: its name.
+        noise: how far another sample of it would lie.
+        neighbours: the library's tasks, nearest first.
+        experts: models, least expected regret first; empty if fewer than two have known errors.
+        judged: how choosing in each way does in cross-validation on the library; empty where errors are missing.
+    """
+
+    task: str
+    noise: float
+    neighbours: tuple[Neighbour, ...]
+    experts: tuple[Expert, ...]
+    judged: tuple[Judged, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The advice as JSON-ready values, with its schema's version."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+
+def advise(task: Embedding, library: Library) -> Advice:
+    """Find a task's neighbours and experts. The library's own entry of the same vector counts as a neighbour.
+
+    Raises:
+        UsageError: the library is empty.
+        EmbeddingError: the task was embedded by another probe than the library's, or a file is damaged.
+    """
+    whole = library.tasks()
+    check_comparable([task, next(library.embeddings())])
+    wanted = (task.vector / whole.unit)[None]
+    distances = symmetric(wanted, whole.vectors)[0]
+    models, errors = table_of(library.errors(), whole.names)
+    best: list[str | None] = []
+    for row in errors:
+        best.append(None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))])
+    order = np.argsort(distances, kind="stable")
+    neighbours = tuple(Neighbour(whole.names[i], float(distances[i]), best[i]) for i in order)
+    known = ~np.isnan(errors).all(axis=1) if models else np.zeros(len(errors), bool)
+    experts: list[Expert] = []
+    judged: list[Judged] = []
+    n_filters = [layer.n_filters for layer in whole.layers]
+    if len(models) > 1 and known.any():
+        tasks, table = whole.vectors[known].astype(np.float64), errors[known]
+        near, mean = (select(tasks, table, wanted, n_filters)[0] for select in (by_distance, by_mean))
+        probability = -by_model2vec(tasks, table, wanted, n_filters)[0]
+        counts = (~np.isnan(table)).sum(axis=0)
+        experts = [
+            Expert(model, float(near[i]), float(mean[i]), float(probability[i]), int(counts[i]))
+            for i, model in enumerate(models)
+        ]
+        experts.sort(key=lambda expert: (expert.expected_regret, expert.name))
+        complete = ~np.isnan(table).any(axis=1)
+        if complete.sum() >= 3:
+            judged = cross_validate(tasks[complete], table[complete], n_filters)
+    return Advice(task.name, task.self_distance, neighbours, tuple(experts), tuple(judged))
