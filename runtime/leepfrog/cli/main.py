@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import leepfrog
-from leepfrog.cli import demo, distance, doctor, embed, experts, export, library, rank, score, zoo
+from leepfrog.cli import demo, distance, doctor, embed, experts, export, library, map, rank, score, zoo
 from leepfrog.errors import LeepfrogError
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ app.command(name="embed")(embed.embed)
 app.command(name="distance")(distance.distance)
 app.command(name="export")(export.export)
 app.command(name="experts")(experts.experts)
+app.command(name="map")(map.map_)
 app.add_typer(library.app, name="library")
 app.add_typer(zoo.app, name="zoo")
 app.command(name="doctor")(doctor.doctor)

@@ -1,0 +1,40 @@
+"""leepfrog map: a library of tasks as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.output import remark
+
+
+def map_(
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.")],
+) -> None:
+    """Draw a library's tasks: the clustered matrix of symmetric distances, and the tasks on a plane.
+
+    The colours are clusters. The bar called noise is how far another sample of the same task would lie: dots nearer to
+    each other than that may be one task. The plane cannot show all distances right; its title says how well it does.
+    """
+    from leepfrog.plots.figure import check_ending
+
+    check_ending(output)
+    from leepfrog.errors import UsageError
+    from leepfrog.files import printable, write_whole
+    from leepfrog.plots.task_map import draw_task_map
+    from leepfrog.task2vec.distances import symmetric
+    from leepfrog.task2vec.layout import lay_out
+    from leepfrog.task2vec.library import Library
+
+    tasks = Library(library).tasks()
+    if len(tasks.names) < 2:
+        raise UsageError(f"{printable(library)}: a map needs two tasks; leepfrog library add puts in more")
+    distances = symmetric(tasks.vectors)
+    names = [printable(name) for name in tasks.names]
+    title = printable(library.resolve().name)
+    drawn = draw_task_map(title, names, distances, tasks.noise, lay_out(distances), output.suffix.lower())
+    write_whole(output, drawn)
+    remark(f"wrote {printable(output)}: {len(names)} tasks")

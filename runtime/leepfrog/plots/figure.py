@@ -1,0 +1,110 @@
+"""Figures to files: PNG, SVG, or a page that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leepfrog.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ENDINGS = (".html", ".png", ".svg")
+
+# The eight of Okabe and Ito, told apart by colour-blind eyes too; yellow, faint on white, is darkened.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b5a300")
+
+SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.fonttype": "none",  # text stays text: smaller, searchable, read out by screen readers
+    "svg.hashsalt": "leepfrog",  # equal figures give equal files
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file name that no kind of picture goes with, before any work.
+
+    Raises:
+        UsageError: the ending is none of ENDINGS.
+        MachineError: matplotlib is missing.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"-o {path}: a picture is written as {', '.join(ENDINGS)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MachineError("pictures need matplotlib: pip install 'leepfrog[plot]'") from None
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that needs no display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def encoded(figure: Figure, ending: str, titles: Mapping[str, str] | None = None, below: str = "") -> bytes:
+    """A figure as a file's content.
+
+    Args:
+        figure: drawn with `SETTINGS` in force.
+        ending: one of ENDINGS.
+        titles: what a pointer that rests on an artist shows, by the artist's gid; not in PNG.
+        below: HTML, already escaped, that follows the figure on a page.
+    """
+    import matplotlib
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        if ending == ".png":
+            figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+            return stream.getvalue()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue().decode("utf-8")
+    for gid, title in (titles or {}).items():
+        text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(title)}</title>', 1)
+    if ending == ".svg":
+        return text.encode()
+    # A page holds the <svg> element alone, without the declarations of a file.
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"|( width| height)="[^"]*pt"', "", svg, count=2)
+    return PAGE.format(svg=svg, below=below).encode()
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>leepfrog</title>
+<style>
+body {{
+  font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 1rem;
+  color: #222; background: #fff;
+}}
+svg {{ width: 100%; height: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+.wide {{ overflow-x: auto; }}
+th, td {{ padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+td.n, th.n {{ text-align: right; }}
+@media (prefers-color-scheme: dark) {{
+  body {{ color: #ddd; background: #181818; }}
+  th, td {{ border-color: #444; }}
+  svg {{ background: #fff; border-radius: 6px; }}
+}}
+</style>
+</head>
+<body>
+{svg}
+{below}
+</body>
+</html>
+"""
