@@ -59,7 +59,7 @@ def test_gradient_of_model2vec() -> None:
 
 def test_the_right_expert_is_found_where_tasks_say_it() -> None:
     tasks, errors = made_library(24, 0)
-    found = {judged.name: judged for judged in cross_validate(tasks, errors, [200], leep=-errors)}
+    found = {judged.name: judged for judged in cross_validate(tasks, errors, [200], {"LEEP": -errors})}
     assert found["distance"].hits == found["model2vec"].hits == found["LEEP"].hits == 1
     assert found["distance"].regret == found["distance"].relative_error == 0
     assert found["one for all"].hits < 0.7

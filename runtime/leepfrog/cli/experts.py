@@ -83,5 +83,7 @@ def render(advice: Advice, written_as: Format) -> str:
         ways = ", ".join(
             f"{each.name} {100 * each.regret:.2f}" for each in sorted(advice.judged, key=lambda each: each.regret)
         )
-        parts.append(f"regret in % of choosing so for each task of the library, left out in turn: {ways}")
+        parts.append(
+            f"regret in % of choosing so for each task of the library, left out in turn (in at most ten parts): {ways}"
+        )
     return "\n\n".join(parts)

@@ -59,11 +59,19 @@ class Outputs:
             DataSetError: no image is left.
             MachineError: the cache changed while it was being used.
         """
+        return self._whole(model, "features")
+
+    def probs(self, model: int) -> NDArray[np.float32]:
+        """A model's probabilities over its source classes, [N, Z], as of `features`."""
+        return self._whole(model, "probs")
+
+    def _whole(self, model: int, field: str) -> NDArray[np.float32]:
         found: NDArray[np.float32] | None = None
         for rows in self.caches[model].rows(self.positions):
+            values = getattr(rows, field)
             if found is None:
-                found = np.zeros((len(self.images), rows.features.shape[1]), np.float32)
-            found[rows.positions] = rows.features
+                found = np.zeros((len(self.images), values.shape[1]), np.float32)
+            found[rows.positions] = values
         if found is None:
             raise DataSetError(f"{self.images.name}: no image could be used")
         return found

@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 
 SCHEMA_VERSION = 1
 
+# MODEL2VEC is fitted to no more tasks than the nearest so many; those farther off say little, and take their time.
+MAX_TASKS = 300
+
 
 @dataclasses.dataclass(frozen=True)
 class Neighbour:
@@ -34,7 +37,7 @@ class Expert:
     Attributes:
         name: of the model.
         expected_regret: its error less the best model's, by the tasks nearby; a fraction.
-        mean_regret: the same over all tasks of the library, whatever the task.
+        mean_regret: the same with all tasks weighing alike.
         probability: of being the best, by MODEL2VEC.
         n_tasks: tasks on which its error is known.
     """
@@ -72,6 +75,8 @@ class Advice:
 def advise(task: Embedding, library: Library) -> Advice:
     """Find a task's neighbours and experts. The library's own entry of the same vector counts as a neighbour.
 
+    Experts are judged by the MAX_TASKS nearest tasks on which errors are known.
+
     Raises:
         UsageError: the library is empty.
         EmbeddingError: the task was embedded by another probe than the library's, or a file is damaged.
@@ -86,11 +91,11 @@ def advise(task: Embedding, library: Library) -> Advice:
         best.append(None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))])
     order = np.argsort(distances, kind="stable")
     neighbours = tuple(Neighbour(whole.names[i], float(distances[i]), best[i]) for i in order)
-    known = ~np.isnan(errors).all(axis=1) if models else np.zeros(len(errors), bool)
+    known = order[~np.isnan(errors[order]).all(axis=1)][:MAX_TASKS] if models else order[:0]
     experts: list[Expert] = []
     judged: list[Judged] = []
     n_filters = [layer.n_filters for layer in whole.layers]
-    if len(models) > 1 and known.any():
+    if len(models) > 1 and len(known):
         tasks, table = whole.vectors[known].astype(np.float64), errors[known]
         near, mean = (select(tasks, table, wanted, n_filters)[0] for select in (by_distance, by_mean))
         probability = -by_model2vec(tasks, table, wanted, n_filters)[0]

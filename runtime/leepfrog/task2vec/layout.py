@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage, optimal_leaf_ordering
-from scipy.sparse.linalg import eigsh
+from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
 
 Floats = NDArray[np.float64]
@@ -80,12 +80,8 @@ def _classical(distances: Floats) -> Floats:
     products -= products.mean(axis=0)
     products -= products.mean(axis=1, keepdims=True)
     n = len(products)
-    if n > 50:  # only the leading two of many; from a fixed start, so that a map is always the same
-        values, vectors = eigsh(products, k=2, v0=np.random.default_rng(0).standard_normal(n))
-    else:
-        values, vectors = np.linalg.eigh(products)
-    top = np.argsort(values)[::-1][:2]
-    places = vectors[:, top] * np.sqrt(np.maximum(values[top], 0))
+    values, vectors = eigh(products, subset_by_index=[n - 2, n - 1])
+    places = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
     # An eigenvector's sign is arbitrary: the entry largest in size is made positive.
     signs = np.sign(places[np.abs(places).argmax(axis=0), range(places.shape[1])])
     return np.asarray(places * np.where(signs == 0, 1, signs))
