@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from leepfrog.images.find import find_images
     from leepfrog.ranking.rank import rank
     from leepfrog.ranking.result import Ranking
-    from leepfrog.scores.leep import leep, leep_loo
-    from leepfrog.scores.score import Score
+    from leepfrog.scoring.leep import leep, leep_loo
+    from leepfrog.scoring.score import Score
     from leepfrog.task2vec.distances import distances
     from leepfrog.task2vec.embed import embed
     from leepfrog.task2vec.embedding import Embedding
@@ -31,12 +31,12 @@ _HOMES = {
     "ImageSet": "leepfrog.images.dataset",
     "LeepfrogError": "leepfrog.errors",
     "Ranking": "leepfrog.ranking.result",
-    "Score": "leepfrog.scores.score",
+    "Score": "leepfrog.scoring.score",
     "distances": "leepfrog.task2vec.distances",
     "embed": "leepfrog.task2vec.embed",
     "find_images": "leepfrog.images.find",
-    "leep": "leepfrog.scores.leep",
-    "leep_loo": "leepfrog.scores.leep",
+    "leep": "leepfrog.scoring.leep",
+    "leep_loo": "leepfrog.scoring.leep",
     "rank": "leepfrog.ranking.rank",
 }
 

@@ -25,7 +25,7 @@ def score(
 ) -> None:
     """Score one model from its predictions and the labels, whatever was predicted from (images, text, sound)."""
     from leepfrog.ranking.result import SCHEMA_VERSION
-    from leepfrog.scores.leep import leep, leep_loo
+    from leepfrog.scoring.leep import leep, leep_loo
 
     written_as = chosen_format(format_, output)
     loaded = load_array(probs), load_array(labels)

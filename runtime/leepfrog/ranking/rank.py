@@ -25,7 +25,7 @@ from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
-from leepfrog.scores.leep import JointMass, Shard, leep, leep_loo, leep_scores
+from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
 
 SCORES = ("leep_loo", "leep")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from leepfrog.scores.score import Score
+from leepfrog.scoring.score import Score
 
 SCHEMA_VERSION = 1
 

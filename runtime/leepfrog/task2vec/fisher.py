@@ -59,8 +59,8 @@ def self_distance(mean: Floats, standard_errors: Floats) -> float:
     With relative errors e_j = s_j / F_j small, h0 / (h0 + h1) is 1/2 + x and h1 / (h0 + h1) is 1/2 - x with
     x = (e0 - e1) / 4, and one minus their cosine is 8 times the mean of x^2, so the mean over filters of e_j^2.
     NaN if the standard errors are unknown; filters that are 0 are left out. The head is taken as given: what another
-    sample would change in it comes on top. Measured over twelve pairs of samples of about 120 images with heads of their
-    own, they lay 2.4 times as far apart (1.6 to 3.4).
+    sample would change in it comes on top. Twelve pairs of samples of about 120 images, each with a
+    head of its own, lay 2.4 times as far apart (1.6 to 3.4).
     """
     alive = mean > 0
     if not alive.any():

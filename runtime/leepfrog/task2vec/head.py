@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
-from leepfrog.scores.checks import checked_labels
+from leepfrog.scoring.checks import checked_labels
 
 Floats = NDArray[np.float64]
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Score:
         name: the score's name, such as "leep".
         value: the score; higher is better.
         standard_error: standard error of `value` over images, None where no estimate is made.
-        n_samples, n_source, n_target: images, source classes and target classes that it was computed from.
+        n_samples, n_source, n_target: images, source classes (or features) and target classes it was computed from.
         diagnostics: counts that say where the data were too thin (see each score).
     """
 
@@ -33,3 +37,19 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready values."""
         return {**dataclasses.asdict(self), "diagnostics": dict(self.diagnostics)}
+
+
+def mean_of(
+    name: str, terms: NDArray[np.float64], n_source: int, n_target: int, diagnostics: Mapping[str, int | float]
+) -> Score:
+    """A score that is a mean of per-image terms [N], with the standard error of that mean."""
+    n = len(terms)
+    return Score(
+        name=name,
+        value=math.fsum(terms) / n + 0.0,  # + 0.0 turns -0.0 into 0.0
+        standard_error=float(np.std(terms, ddof=1)) / math.sqrt(n) if n > 1 else None,
+        n_samples=n,
+        n_source=n_source,
+        n_target=n_target,
+        diagnostics=diagnostics,
+    )

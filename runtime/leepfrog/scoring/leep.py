@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
 from leepfrog.kernels import leep as kernels
-from leepfrog.scores.checks import checked_labels, checked_probs
-from leepfrog.scores.score import Score
+from leepfrog.scoring.checks import checked_labels, checked_probs
+from leepfrog.scoring.score import Score, mean_of
 
 Shard = tuple[NDArray[np.floating], NDArray[np.int64]]
 
@@ -213,13 +213,4 @@ def _floor(mass: JointMass) -> float:
 
 
 def _mean_of(name: str, terms: NDArray[np.float64], mass: JointMass, diagnostics: dict[str, int]) -> Score:
-    n = len(terms)
-    return Score(
-        name=name,
-        value=math.fsum(terms) / n + 0.0,  # + 0.0 turns -0.0 into 0.0
-        standard_error=float(np.std(terms, ddof=1)) / math.sqrt(n) if n > 1 else None,
-        n_samples=n,
-        n_source=mass.joint.shape[1],
-        n_target=int(np.count_nonzero(mass.counts)),
-        diagnostics=diagnostics,
-    )
+    return mean_of(name, terms, mass.joint.shape[1], int(np.count_nonzero(mass.counts)), diagnostics)

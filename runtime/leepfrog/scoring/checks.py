@@ -44,6 +44,28 @@ def checked_probs(probs: ArrayLike) -> NDArray[np.floating]:
     return array
 
 
+def checked_features(features: ArrayLike) -> NDArray[np.floating]:
+    """Features [N, D] as they are, if they are finite numbers.
+
+    Raises:
+        ArrayError: wrong shape or dtype, no rows or columns, NaN or infinity.
+    """
+    array = np.asarray(features)
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+        raise ArrayError(f"features has dtype {array.dtype}; it must be numbers, such as float32, [N, D]")
+    if array.ndim != 2:
+        raise ArrayError(f"features has shape {list(array.shape)}; it must be [N, D]: images by features")
+    if not array.size:
+        raise ArrayError(f"features has shape {list(array.shape)}; it must have rows and columns")
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ArrayError(f"features row {row} holds NaN or infinity; {int(bad.sum())} of {len(bad)} rows are wrong")
+    return array
+
+
 def checked_labels(labels: ArrayLike, n_samples: int, n_target: int | None = None) -> tuple[NDArray[np.int64], int]:
     """Labels [N] as class indices 0..C-1 and the number of classes C.
 

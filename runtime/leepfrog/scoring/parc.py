@@ -1,0 +1,75 @@
+"""PARC: pairwise annotation representation comparison.
+
+Source: D. Bolya, R. Mittapalli, J. Hoffman, "Scalable Diverse Model Selection for Accessible Transfer Learning",
+NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.score import Score
+
+COMPONENTS = 32
+# Pairs are quadratic in the images; the paper's own experiments use 500.
+MAX_IMAGES = 2000
+
+
+def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS, seed: int = 0) -> Score:
+    """Rank correlation, times 100, of how unlike images are in feature space with how unlike their labels are.
+
+    Spearman's rho over all pairs of images of 1 - corr(f_i, f_j), features reduced to their leading principal
+    components, and 1 - corr(onehot_i, onehot_j), which is 0 within a class and constant across classes. An image whose
+    reduced features are all alike has no correlation; it counts as 0. Correlations over components hang on the
+    components' signs, which nothing in the data decides: each is turned as scikit-learn's PCA does, so that the
+    feature that weighs most in it does so positively.
+
+    Args:
+        features: [N, D].
+        labels: [N] integers.
+        n_components: principal components, as far as there are so many.
+        seed: of the MAX_IMAGES images, class by class in proportion, that are drawn where there are more.
+
+    Returns:
+        Score without standard error, with diagnostics `n_used`. 0 where a correlation does not exist.
+
+    Raises:
+        ArrayError: see `checked_features` and `checked_labels`, or a single class.
+    """
+    return score_parc(Sample.of_features(features, labels), n_components, seed)
+
+
+def score_parc(sample: Sample, n_components: int = COMPONENTS, seed: int = 0) -> Score:
+    """`parc` of a checked sample."""
+    assert sample.features is not None
+    chosen = np.arange(len(sample))
+    if len(sample) > MAX_IMAGES:
+        chosen = _proportional(sample, np.random.default_rng(seed))
+    z = sample.coordinates[:, :n_components]
+    weights = z.T @ sample.centred
+    heaviest = weights[np.arange(len(weights)), np.abs(weights).argmax(axis=1)]
+    z = (z * np.sign(heaviest))[chosen]
+    z = z - z.mean(axis=1, keepdims=True) if z.shape[1] else z
+    length = np.sqrt((z**2).sum(axis=1))
+    floor = 1e-12 * float(length.max(initial=0))
+    z = np.divide(z, length[:, None], out=np.zeros_like(z), where=length[:, None] > floor)
+    first, second = np.triu_indices(len(z), 1)
+    unlike = (1 - z @ z.T)[first, second]
+    apart = sample.labels[chosen][first] != sample.labels[chosen][second]
+    value = 0.0
+    if apart.any() and not apart.all() and np.ptp(unlike) > 0:
+        value = 100 * float(np.corrcoef(rankdata(unlike), apart)[0, 1])  # ranks of two values are the values' own
+    return Score("parc", value, None, len(sample), sample.features.shape[1], sample.n_target, {"n_used": len(chosen)})
+
+
+def _proportional(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    """Positions of about MAX_IMAGES images, each class its share, none left out."""
+    share = MAX_IMAGES / len(sample)
+    parts = [
+        rng.permutation(np.flatnonzero(sample.labels == label))[: max(1, round(share * count))]
+        for label, count in enumerate(sample.counts)
+    ]
+    return np.sort(np.concatenate(parts))

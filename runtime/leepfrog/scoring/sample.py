@@ -1,0 +1,124 @@
+"""What one model put out for labelled images, and the sums over them that several scores need, each made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
+
+from leepfrog.errors import ArrayError
+from leepfrog.scoring.checks import checked_features, checked_labels, checked_probs
+
+Floats = NDArray[np.float64]
+
+# Directions in which features vary by less than this part of the widest are rounding: sqrt(eps) of float32, since
+# features are the outputs of float32 networks and variances are their squares.
+RANK_TOLERANCE = 1e-10
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Labelled outputs of a model; the scores' common input.
+
+    Attributes:
+        labels: [N] int64 in 0..C-1, every class occurring.
+        n_target: C.
+        probs: [N, Z], or None.
+        features: [N, D], or None.
+    """
+
+    labels: NDArray[np.int64]
+    n_target: int
+    probs: NDArray[np.floating] | None = None
+    features: NDArray[np.floating] | None = None
+
+    @classmethod
+    def of_probs(cls, probs: ArrayLike, labels: ArrayLike) -> Sample:
+        """Probabilities [N, Z] and labels [N]; ArrayError as of `checked_probs` and `checked_labels`."""
+        array = checked_probs(probs)
+        return cls(*_two_classes(labels, len(array)), probs=array)
+
+    @classmethod
+    def of_features(cls, features: ArrayLike, labels: ArrayLike) -> Sample:
+        """Features [N, D] and labels [N]; ArrayError as of `checked_features` and `checked_labels`."""
+        array = checked_features(features)
+        return cls(*_two_classes(labels, len(array)), features=array)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Images of each class, [C]."""
+        return np.bincount(self.labels, minlength=self.n_target)
+
+    @cached_property
+    def x(self) -> Floats:
+        """Features in float64, divided by their largest entry in size, so that squares neither vanish nor overflow."""
+        assert self.features is not None
+        x = self.features.astype(np.float64)
+        return x / self.unit
+
+    @cached_property
+    def unit(self) -> float:
+        """What `x` was divided by."""
+        assert self.features is not None
+        return float(np.abs(self.features).max()) or 1.0
+
+    @cached_property
+    def centred(self) -> Floats:
+        """`x` less its mean over images, [N, D]."""
+        return np.asarray(self.x - self.x.mean(axis=0))
+
+    @cached_property
+    def _principal(self) -> tuple[Floats, Floats]:
+        return principal(self.centred)
+
+    @property
+    def variances(self) -> Floats:
+        """Eigenvalues of the scatter matrix of `x`, sum_i (x_i - mean)(x_i - mean)', that are not 0, descending [r]."""
+        return self._principal[0]
+
+    @property
+    def coordinates(self) -> Floats:
+        """Principal coordinates of `x`, [N, r]: all that scores which do not mind rotations need to know of it."""
+        return self._principal[1]
+
+    @cached_property
+    def one_hot(self) -> Floats:
+        """1 at each image's class, [N, C]."""
+        return np.eye(self.n_target)[self.labels]
+
+    def class_means(self, values: Floats) -> Floats:
+        """Means of values [N, k] by class, [C, k]."""
+        return (self.one_hot.T @ values) / self.counts[:, None]
+
+
+def principal(values: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues of values' values, descending, without those that are rounding, [r], and coordinates [N, r].
+
+    By the smaller of the two Gram matrices, [N, N] or [D, D].
+    """
+    n, width = values.shape
+    if n <= width:
+        found, vectors = eigh(values @ values.T)
+        kept = _kept(found)
+        return found[kept], vectors[:, kept] * np.sqrt(found[kept])
+    found, vectors = eigh(values.T @ values)
+    kept = _kept(found)
+    return found[kept], values @ vectors[:, kept]
+
+
+def _kept(eigenvalues: Floats) -> NDArray[np.int64]:
+    top = max(float(eigenvalues[-1]), 0.0)
+    return np.flatnonzero(eigenvalues > RANK_TOLERANCE * top)[::-1]
+
+
+def _two_classes(labels: ArrayLike, n: int) -> tuple[NDArray[np.int64], int]:
+    indices, n_target = checked_labels(labels, n)
+    if n_target < 2:
+        raise ArrayError("labels holds a single class; a score needs at least 2")
+    return indices, n_target

@@ -1,0 +1,272 @@
+"""Every score against an independent formulation, its golden values, its invariances, and the field's known bugs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leepfrog import scores
+from leepfrog.errors import ArrayError
+from leepfrog.scoring.gbc import FLOOR
+from leepfrog.scoring.ridge import STRENGTHS
+from numpy.typing import NDArray
+from reference import scores as reference
+from scipy.optimize import minimize
+from sklearn.covariance import ledoit_wolf
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+Floats = NDArray[np.float64]
+FEATURE_SCORES = ("gbc", "h_score", "knn", "logme", "parc", "ridge", "transrate")
+PROB_SCORES = ("leep", "leep_loo", "nce")
+iris = load_iris(return_X_y=True)
+cases = settings(max_examples=15, deadline=None)
+
+
+def made(seed: int, n: int, width: int, n_classes: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Classes that overlap, each occurring twice at least."""
+    rng = np.random.default_rng(seed)
+    labels = np.r_[np.arange(n_classes), np.arange(n_classes), rng.integers(0, n_classes, n - 2 * n_classes)]
+    features = rng.standard_normal((n, width)) + 0.7 * rng.standard_normal((n_classes, width))[labels]
+    return features * np.exp(0.5 * rng.standard_normal(width)), labels
+
+
+sets = st.builds(
+    made, st.integers(0, 10_000), st.integers(12, 60), st.sampled_from([3, 10, 40, 100]), st.integers(2, 5)
+)
+
+
+def value(name: str, features: Floats, labels: object) -> float:
+    return float(getattr(scores, name)(features, labels).value)
+
+
+def test_golden_values_on_iris() -> None:
+    features, labels = iris
+    assert value("logme", features, labels) == pytest.approx(-0.16006026, abs=1e-7)
+    assert value("h_score", features, labels) == pytest.approx(1.17784248, abs=5e-8)
+    found = [scores.knn(features, labels, k).value for k in (1, 3, 5, 13)]
+    assert found == pytest.approx([0.96, 0.96, 29 / 30, 29 / 30])
+
+
+@cases
+@given(sets)
+def test_logme_is_the_maximum_of_the_evidence(data: tuple[Floats, NDArray[np.int64]]) -> None:
+    """The marginal density of the targets, maximised by a general optimiser over both precisions."""
+    features, labels = data
+    best = []
+    for label in np.unique(labels):
+        target = (labels == label).astype(float)
+        found = [
+            minimize(
+                lambda logs, y=target: -reference.log_evidence(features, y, *np.exp(np.clip(logs, -20, 20))), start,
+                method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12, "maxiter": 2000},
+            ).fun
+            for start in ([0, 0], [0, 3], [4, 1], [8, 2])
+        ]  # fmt: skip
+        best.append(-min(found))
+    score = scores.logme(features, labels)
+    if not score.diagnostics["n_not_converged"]:
+        assert score.value == pytest.approx(float(np.mean(best)), abs=2e-5)
+
+
+def test_logme_does_not_follow_the_feature_width() -> None:
+    """The published code drops (D - k) / 2 log a at rank k < D: 92.2 where about 0 is right, at N = 100, D = 2048."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 100)
+    found = [value("logme", rng.standard_normal((100, width)), labels) for width in (50, 512, 2048)]
+    assert np.ptp(found) < 0.1
+
+
+@cases
+@given(sets)
+def test_h_score(data: tuple[Floats, NDArray[np.int64]]) -> None:
+    features, labels = data
+    _, shrinkage = ledoit_wolf(features)
+    score = scores.h_score(features, labels)
+    assert score.diagnostics["shrinkage"] == pytest.approx(shrinkage, rel=1e-8)
+    assert score.value == pytest.approx(reference.h_score(features, labels, shrinkage), rel=1e-6)
+
+
+def test_h_score_is_the_trace_of_a_matrix_product() -> None:
+    """Not of an elementwise one: correlated features tell the two apart."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 200)
+    features = rng.standard_normal((400, 2)) @ np.array([[1, 0.99], [0, 0.1]]) + np.outer(labels, [0.5, -0.5])
+    _, shrinkage = ledoit_wolf(features)
+    centred = features - features.mean(axis=0)
+    covariance = centred.T @ centred / 400
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 2 * np.eye(2)
+    means = np.array([centred[labels == y].mean(axis=0) for y in labels])
+    elementwise = np.trace(np.linalg.inv(shrunk) * (means.T @ means) / 399) * (1 - shrinkage)
+    assert value("h_score", features, labels) > 1.5 * elementwise
+
+
+@cases
+@given(sets, st.sampled_from(["spherical", "diagonal"]))
+def test_gbc(data: tuple[Floats, NDArray[np.int64]], covariance: str) -> None:
+    features, labels = data
+    z = reference.reduced(features, min(64, len(features) - 1))
+    floor = FLOOR * float((z**2).mean())
+    expected = reference.gbc(z, labels, covariance == "diagonal", floor)
+    assert scores.gbc(features, labels, covariance).value == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_gbc_of_equal_and_of_separate_classes() -> None:
+    features = np.tile(np.random.default_rng(0).standard_normal((20, 5)), (3, 1))
+    labels = np.repeat([0, 1, 2], 20)
+    assert value("gbc", features, labels) == pytest.approx(-6)
+    assert value("gbc", features + 1000 * labels[:, None], labels) == pytest.approx(0, abs=1e-6)
+
+
+def test_gbc_counts_every_dimension_and_does_not_underflow() -> None:
+    """Spherical log-determinants carry the factor D; determinants at 64 dimensions of small variances would be 0."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 300)
+    found = []
+    for width in (2, 60):
+        features = rng.standard_normal((600, width)) * np.where(labels, 0.02, 0.01)[:, None]
+        found.append(value("gbc", features, labels))
+    # exp(-D_B) is (sqrt(v0 v1) / ((v0 + v1) / 2))^(D / 2), times two ordered pairs.
+    expected = [-2 * (0.8 ** (width / 2)) for width in (2, 60)]
+    np.testing.assert_allclose(found, expected, rtol=0.3)
+
+
+@cases
+@given(sets)
+def test_transrate(data: tuple[Floats, NDArray[np.int64]]) -> None:
+    features, labels = data
+    assert value("transrate", features, labels) == pytest.approx(
+        reference.transrate(features, labels, 1e-4), rel=1e-5, abs=1e-5
+    )
+
+
+def test_transrate_weights_classes_by_their_images() -> None:
+    features, labels = made(3, 60, 8, 2)
+    keep = np.r_[np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:3]]
+    found = value("transrate", features[keep], labels[keep])
+    assert found == pytest.approx(reference.transrate(features[keep], labels[keep], 1e-4), rel=1e-6)
+
+
+@cases
+@given(sets)
+def test_parc(data: tuple[Floats, NDArray[np.int64]]) -> None:
+    features, labels = data
+    n_components = min(32, len(features) - 1, features.shape[1])
+    z = PCA(n_components, svd_solver="full").fit_transform(features)
+    assert value("parc", features, labels) == pytest.approx(reference.parc(z, labels), abs=1e-4)
+
+
+@cases
+@given(sets, st.sampled_from([1, 2, 3, 5]))
+def test_knn(data: tuple[Floats, NDArray[np.int64]], k: int) -> None:
+    features, labels = data
+    expected = cross_val_score(KNeighborsClassifier(k, algorithm="brute"), features, labels, cv=LeaveOneOut()).mean()
+    assert scores.knn(features, labels, k).value == pytest.approx(expected)
+
+
+def test_knn_leaves_an_image_out_by_its_place() -> None:
+    """A copy of an image is its nearest neighbour: here each copy has the other label, so nothing is right."""
+    features = np.repeat(np.random.default_rng(0).standard_normal((10, 4)), 2, axis=0)
+    assert value("knn", features, np.tile([0, 1], 10)) == 0
+
+
+@cases
+@given(sets)
+def test_ridge(data: tuple[Floats, NDArray[np.int64]]) -> None:
+    """Every image's head fitted without it, one by one."""
+    features, labels = data
+    score = scores.ridge(features, labels)
+    x = (features - features.mean(axis=0)) / features.std(axis=0)
+    eigenvalues = np.linalg.svd(x, compute_uv=False)[: min(len(x) - 1, x.shape[1])] ** 2
+    found = []
+    for strength in STRENGTHS:
+        predictions = reference.ridge_predictions(features, labels, strength * eigenvalues.mean())
+        found.append(reference.best_log_likelihood(predictions, labels))
+        if strength == score.diagnostics["strength"]:
+            assert score.diagnostics["accuracy"] == np.mean(predictions.argmax(axis=1) == labels)
+    assert score.value == pytest.approx(max(found), abs=1e-6)
+
+
+def test_ridge_of_what_tells_nothing() -> None:
+    labels = np.repeat([0, 1, 2, 3], 5)
+    assert scores.ridge(np.ones((20, 6)), labels).diagnostics["n_constant"] == 6
+    assert value("ridge", np.ones((20, 6)), labels) == pytest.approx(-math.log(4), abs=1e-3)
+
+
+@cases
+@given(st.integers(0, 1000), st.integers(2, 40), st.integers(2, 6))
+def test_nce(seed: int, n: int, n_source: int) -> None:
+    rng = np.random.default_rng(seed)
+    probs, labels = rng.dirichlet(np.ones(n_source), n), np.r_[0, 1, rng.integers(0, 3, n - 2)]
+    assert value("nce", probs, labels) == pytest.approx(reference.nce(probs, list(labels)), abs=1e-12)
+
+
+def test_nce_is_hard_and_adds_nothing_to_empty_cells() -> None:
+    """From soft probabilities, or with 1e-5 added to every cell, this would be below 0."""
+    probs = np.array([[0.6, 0.4, 0], [0.6, 0.4, 0], [0.4, 0.6, 0]])
+    assert value("nce", probs, [0, 0, 1]) == 0
+
+
+@cases
+@given(sets, st.integers(0, 1000), st.sampled_from(FEATURE_SCORES))
+def test_invariances(data: tuple[Floats, NDArray[np.int64]], seed: int, name: str) -> None:
+    """Classes renamed, images reordered, features rotated and scaled: the same, where the mathematics says so."""
+    features, labels = data
+    rng = np.random.default_rng(seed)
+    plain = value(name, features, labels)
+    near = pytest.approx(plain, rel=1e-5, abs=1e-5)
+    order = rng.permutation(len(labels))
+    assert value(name, features[order], labels[order]) == near
+    renamed = rng.permutation(labels.max() + 1) + 7
+    assert value(name, features, renamed[labels]) == near
+    if name != "ridge":  # which standardises feature by feature
+        turn = np.linalg.qr(rng.standard_normal((features.shape[1],) * 2))[0]
+        if name != "parc":  # whose components' signs hang on the axes
+            assert value(name, features @ turn, labels) == near
+    if name != "transrate":  # whose distortion is absolute
+        assert value(name, features * 1e-3, labels) == near
+        assert value(name, features.astype(np.float32) * np.float32(2**60), labels) == pytest.approx(
+            plain, rel=1e-3, abs=1e-3
+        )
+
+
+@pytest.mark.parametrize("name", FEATURE_SCORES)
+def test_arrays_are_left_alone_and_bad_ones_refused(name: str) -> None:
+    score = getattr(scores, name)
+    features, labels = made(0, 20, 5, 3)
+    before = features.copy()
+    score(features, labels)
+    np.testing.assert_array_equal(features, before)
+    for wrong, message in (
+        (np.where(np.arange(5) == 2, np.nan, features), "NaN or infinity"),
+        (features[:, 0], r"\[N, D\]"),
+        (features[:0], "rows"),
+        (features.astype(object), "dtype"),
+        (features[:10], "20 entries for 10"),
+    ):
+        with pytest.raises(ArrayError, match=message):
+            score(wrong, labels)
+    with pytest.raises(ArrayError, match="single class"):
+        score(features, np.zeros(20, int))
+
+
+@pytest.mark.parametrize("name", FEATURE_SCORES)
+def test_thin_and_degenerate_data_give_finite_scores(name: str) -> None:
+    rng = np.random.default_rng(0)
+    for features, labels in (
+        (rng.standard_normal((2, 8)), [0, 1]),
+        (np.ones((6, 4)), [0, 1, 0, 1, 0, 1]),
+        (np.eye(6), [0, 1, 2, 3, 4, 5]),
+        (np.repeat(rng.standard_normal((3, 30)), 2, axis=0), [0, 0, 1, 1, 2, 2]),
+        (np.zeros((5, 1)), [0, 0, 1, 1, 1]),
+    ):
+        assert math.isfinite(value(name, features, labels)), (features.shape, labels)
+
+
+def test_every_public_score_is_tested_here() -> None:
+    assert {*scores.__all__} == {"Score", *FEATURE_SCORES, *PROB_SCORES}
