@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +274,33 @@ def test_thin_and_degenerate_data_give_finite_scores(name: str) -> None:
 
 def test_every_public_score_is_tested_here() -> None:
     assert {*scores.__all__} == {"Score", *FEATURE_SCORES, *PROB_SCORES}
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "leepfrog", "score", "--labels", "y.npy", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    features, labels = made(0, 30, 6, 3)
+    probs = np.exp(features) / np.exp(features).sum(axis=1, keepdims=True)
+    for name, array in (("x", features), ("y", labels), ("p", probs)):
+        np.save(tmp_path / f"{name}.npy", array)
+    found = json.loads(run("--features", "x.npy", "--probs", "p.npy", "--format", "json").stdout)["scores"]
+    expected = {name: value(name, probs if name in PROB_SCORES else features, labels) for name in found}
+    assert {name: score["value"] for name, score in found.items()} == expected
+    assert set(found) == {*FEATURE_SCORES, *PROB_SCORES}
+    some = run("--features", "x.npy", "-s", "logme,knn", "--format", "csv").stdout.splitlines()
+    assert [line.split(",")[0] for line in some] == ["score", "logme", "knn"]
+    for arguments, code, message in (
+        ((), 2, "--probs, --features or both"),
+        (("--probs", "p.npy", "-s", "ridge"), 2, "ridge reads --features"),
+        (("--probs", "p.npy", "-s", "lep"), 2, "'lep' is unknown"),
+        (("--features", "y.npy"), 3, r"[N, D]"),
+        (("--features", "x.npy", "--probs", "y.npy"), 3, "probs"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    np.save(tmp_path / "p.npy", probs[:20])
+    assert "the same images" in run("--features", "x.npy", "--probs", "p.npy").stderr

@@ -7,36 +7,58 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.options import FormatOption, OutputOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADER = ("score", "value", "standard error", "images", "source classes", "target classes", "diagnostics")
+HEADER = ("score", "value", "standard error", "images", "inputs", "target classes", "diagnostics")
 NUMBERS = (False, True, True, True, True, True, False)
 
 
 def score(
-    probs: Annotated[Path, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")],
     labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers.")],
+    probs: Annotated[
+        Path | None, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Inputs of the model's last layer, .npy, [N, D] numbers.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--score", "-s", help="Scores by name, commas between them (default: all that the arrays allow)."),
+    ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Score one model from its predictions and the labels, whatever was predicted from (images, text, sound)."""
+    """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
+
+    leep_loo, leep and nce read --probs; ridge, knn, logme, h_score, gbc, transrate and parc read --features.
+    """
+    from leepfrog.errors import UsageError
     from leepfrog.ranking.result import SCHEMA_VERSION
-    from leepfrog.scoring.leep import leep, leep_loo
+    from leepfrog.scoring.registry import chosen_scores
+    from leepfrog.scoring.sample import Sample
 
     written_as = chosen_format(format_, output)
-    loaded = load_array(probs), load_array(labels)
-    scores = [leep_loo(*loaded), leep(*loaded)]
+    given = {"probs": probs, "features": features}
+    if probs is None and features is None:
+        raise UsageError("nothing to score: give --probs, --features or both")
+    chosen = chosen_scores(split_commas(names) or ["all"])
+    absent = next((each for each in chosen if given[each.reads] is None), None)
+    if names and absent is not None and "all" not in names:
+        raise UsageError(f"{absent.name} reads --{absent.reads}, which is not given")
+    arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
+    sample = Sample.of(load_array(labels), **arrays)
+    scores = [each.of(sample) for each in chosen if given[each.reads] is not None]
     if written_as is Format.json:
         found = {"schema_version": SCHEMA_VERSION, "scores": {s.name: s.as_dict() for s in scores}}
         emit(as_json(found), output)
         return
     rows = []
     for s in scores:
-        diagnostics = ", ".join(f"{name} {count}" for name, count in s.diagnostics.items())
+        diagnostics = ", ".join(f"{name} {count:.6g}" for name, count in s.diagnostics.items())
         error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
         value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
         rows.append((s.name, value, error, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))

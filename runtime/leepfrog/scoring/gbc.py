@@ -40,7 +40,7 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or another covariance.
     """
-    return score_gbc(Sample.of_features(features, labels), covariance, n_components)
+    return score_gbc(Sample.of(labels, features=features), covariance, n_components)
 
 
 def score_gbc(sample: Sample, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:

@@ -32,7 +32,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_h_score(Sample.of_features(features, labels))
+    return score_h_score(Sample.of(labels, features=features))
 
 
 def score_h_score(sample: Sample) -> Score:

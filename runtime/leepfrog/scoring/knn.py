@@ -30,7 +30,7 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or no k neighbours.
     """
-    return score_knn(Sample.of_features(features, labels), k)
+    return score_knn(Sample.of(labels, features=features), k)
 
 
 def score_knn(sample: Sample, k: int = 1) -> Score:

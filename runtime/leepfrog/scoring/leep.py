@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from leepfrog.errors import ArrayError
 from leepfrog.kernels import leep as kernels
 from leepfrog.scoring.checks import checked_labels, checked_probs
+from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score, mean_of
 
 Shard = tuple[NDArray[np.floating], NDArray[np.int64]]
@@ -184,6 +185,30 @@ def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
     """
     shard, mass = _one_shard(probs, labels)
     return _leep_loo(mass, loo_log_likelihood(mass)(shard))
+
+
+def score_leep(sample: Sample) -> Score:
+    """`leep` of a checked sample."""
+    mass = _mass_of(sample)
+    return _leep(mass, log_likelihood(mass)(_shard_of(sample)))
+
+
+def score_leep_loo(sample: Sample) -> Score:
+    """`leep_loo` of a checked sample."""
+    mass = _mass_of(sample)
+    return _leep_loo(mass, loo_log_likelihood(mass)(_shard_of(sample)))
+
+
+def _shard_of(sample: Sample) -> Shard:
+    assert sample.probs is not None
+    return sample.probs, sample.labels
+
+
+def _mass_of(sample: Sample) -> JointMass:
+    probs, labels = _shard_of(sample)
+    mass = JointMass.empty(sample.n_target, probs.shape[1])
+    mass.add(probs, labels)
+    return mass
 
 
 def _one_shard(probs: ArrayLike, labels: ArrayLike) -> tuple[Shard, JointMass]:

@@ -43,7 +43,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_logme(Sample.of_features(features, labels))
+    return score_logme(Sample.of(labels, features=features))
 
 
 def score_logme(sample: Sample) -> Score:

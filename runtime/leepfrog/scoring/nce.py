@@ -31,7 +31,7 @@ def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`, or a single class.
     """
-    return score_nce(Sample.of_probs(probs, labels))
+    return score_nce(Sample.of(labels, probs=probs))
 
 
 def score_nce(sample: Sample) -> Score:

@@ -39,7 +39,7 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_ridge(Sample.of_features(features, labels))
+    return score_ridge(Sample.of(labels, features=features))
 
 
 def score_ridge(sample: Sample) -> Score:

@@ -36,16 +36,16 @@ class Sample:
     features: NDArray[np.floating] | None = None
 
     @classmethod
-    def of_probs(cls, probs: ArrayLike, labels: ArrayLike) -> Sample:
-        """Probabilities [N, Z] and labels [N]; ArrayError as of `checked_probs` and `checked_labels`."""
-        array = checked_probs(probs)
-        return cls(*_two_classes(labels, len(array)), probs=array)
-
-    @classmethod
-    def of_features(cls, features: ArrayLike, labels: ArrayLike) -> Sample:
-        """Features [N, D] and labels [N]; ArrayError as of `checked_features` and `checked_labels`."""
-        array = checked_features(features)
-        return cls(*_two_classes(labels, len(array)), features=array)
+    def of(cls, labels: ArrayLike, probs: ArrayLike | None = None, features: ArrayLike | None = None) -> Sample:
+        """Labels [N] with probabilities [N, Z], features [N, D] or both; ArrayError as of the checks."""
+        shown = None if probs is None else checked_probs(probs)
+        seen = None if features is None else checked_features(features)
+        given = [array for array in (shown, seen) if array is not None]
+        if not given:
+            raise ArrayError("a sample needs probs or features")
+        if len(given[0]) != len(given[-1]):
+            raise ArrayError(f"probs has {len(given[0])} rows, features {len(given[-1])}; they must be the same images")
+        return cls(*_two_classes(labels, len(given[0])), probs=shown, features=seen)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -33,7 +33,7 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_transrate(Sample.of_features(features, labels), epsilon)
+    return score_transrate(Sample.of(labels, features=features), epsilon)
 
 
 def score_transrate(sample: Sample, epsilon: float = EPSILON) -> Score:

@@ -1,0 +1,65 @@
+"""All scores by name: a new one is a file beside this, and a line in SCORES."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from leepfrog.errors import UsageError
+from leepfrog.scoring.gbc import score_gbc
+from leepfrog.scoring.h_score import score_h_score
+from leepfrog.scoring.knn import score_knn
+from leepfrog.scoring.leep import score_leep, score_leep_loo
+from leepfrog.scoring.logme import score_logme
+from leepfrog.scoring.nce import score_nce
+from leepfrog.scoring.parc import score_parc
+from leepfrog.scoring.ridge import score_ridge
+from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.score import Score
+from leepfrog.scoring.transrate import score_transrate
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """A score as the rest of the program knows it.
+
+    Attributes:
+        name: on the command line and in results.
+        reads: "probs" or "features".
+        of: the score of a sample that has them.
+    """
+
+    name: str
+    reads: str
+    of: Callable[[Sample], Score]
+
+
+SCORES = {
+    definition.name: definition
+    for definition in (
+        Definition("leep_loo", "probs", score_leep_loo),
+        Definition("leep", "probs", score_leep),
+        Definition("nce", "probs", score_nce),
+        Definition("ridge", "features", score_ridge),
+        Definition("knn", "features", score_knn),
+        Definition("logme", "features", score_logme),
+        Definition("h_score", "features", score_h_score),
+        Definition("gbc", "features", score_gbc),
+        Definition("transrate", "features", score_transrate),
+        Definition("parc", "features", score_parc),
+    )
+}
+
+
+def chosen_scores(names: Sequence[str]) -> list[Definition]:
+    """Scores by name, each once, in the order asked for; "all" stands for all of them.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    found: dict[str, Definition] = {}
+    for name in names:
+        if name != "all" and name not in SCORES:
+            raise UsageError(f"score {name!r} is unknown; one of {', '.join(SCORES)}, or all")
+        found.update(SCORES if name == "all" else {name: SCORES[name]})
+    return list(found.values())
