@@ -103,6 +103,9 @@ def test_rank_in_every_format(zoo_home: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(run("rank", folder, "-m", FAST, "--format", "csv").stdout)))
     assert [row["model"] for row in rows] == [m["name"] for m in result["models"]]
     assert float(rows[0]["leep_loo"]) == best["scores"]["leep_loo"]["value"]
+    more = run("rank", folder, "-m", FAST, "--by", "logme", "-s", "ridge,knn").stdout
+    assert "best logme first (LEEP: 0 is perfect" in more
+    assert [more.splitlines()[2].split().index(word) for word in ("logme", "LEEP", "ridge", "knn")] == [2, 5, 6, 7]
     markdown = run("rank", folder, "-m", FAST, "--format", "md").stdout.splitlines()
     assert markdown[0].startswith("| rank | model |")
     assert len(markdown) == 4

@@ -9,12 +9,14 @@ from pathlib import Path
 import leepfrog
 import numpy as np
 import pytest
+from leepfrog import scores
 from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
 from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
 from leepfrog.ranking.rank import tied
+from leepfrog.scoring.registry import SCORES
 from photos import SUBJECTS, folder_of_pieces, photo, pieces
 from ranked import FAST, close, values
 from reference import leep as oracle
@@ -52,6 +54,33 @@ def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) 
         lumped = np.array(rows, dtype=np.float64)[:, keep]
         lumped = np.column_stack([lumped, 1 - lumped.sum(axis=1)])
         assert leepfrog.leep(lumped, labels).value == pytest.approx(oracle.leep(lumped, labels), abs=1e-12)
+
+
+def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Path) -> None:
+    """With a bad image among them, which no score may see."""
+    folder = folder_of_pieces(tmp_path / "photos", count=5)
+    (folder / "cat" / "bad.jpg").write_bytes(b"no image")
+    ranking = leepfrog.rank(folder, FAST, by="ridge", scores=["all"])
+    assert ranking.ranked_by == "ridge"
+    assert len(ranking.skipped) == 1
+    paths = sorted(path for path in folder.glob("*/*.jpg") if path.name != "bad.jpg")
+    labels = [sorted(ranking.classes).index(path.parent.name) for path in paths]
+    for model in find_models(FAST):
+        spec, session = model.metadata.preprocess, Session(model, "cpu", 2)
+        outputs = [session.run(normalise(resize_and_crop(decode(p.read_bytes()), spec)[None], spec)) for p in paths]
+        probs, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
+        (row,) = (each for each in ranking.models if each.name == model.name)
+        assert set(row.scores) == set(SCORES)
+        for name, definition in SCORES.items():
+            expected = getattr(scores, name)(probs if definition.reads == "probs" else features, labels)
+            assert row.scores[name].value == pytest.approx(expected.value, rel=1e-3, abs=1e-4), name
+            assert "terms" not in row.as_dict()["scores"][name]
+    best, other = ranking.models
+    assert best.scores["ridge"].value >= other.scores["ridge"].value
+    assert best.tied_with_best
+    by_covariance = leepfrog.rank(folder, FAST, by="h_score")
+    assert [model.tied_with_best for model in by_covariance.models] == [True, False]
+    assert any("h_score is no mean over images" in note for note in by_covariance.notes)
 
 
 def test_order_of_images_does_not_matter(zoo_home: Path, tmp_path: Path) -> None:
@@ -132,8 +161,12 @@ def test_one_image_a_class_is_said_to_be_too_few(zoo_home: Path, tmp_path: Path)
 
 def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
-    with pytest.raises(UsageError, match="score 'logme' is unknown"):
-        leepfrog.rank(folder, by="logme")
+    with pytest.raises(UsageError, match="score 'logmee' is unknown; one of leep_loo, leep"):
+        leepfrog.rank(folder, by="logmee")
+    with pytest.raises(UsageError, match="score 'all' is unknown"):
+        leepfrog.rank(folder, by="all")
+    with pytest.raises(UsageError, match="score 'nope' is unknown"):
+        leepfrog.rank(folder, scores=["nope"])
     with pytest.raises(UsageError, match=r"no exported model is called 'resnet99'.*leepfrog zoo pull resnet99"):
         leepfrog.rank(folder, ["resnet99"])
     with pytest.raises(UsageError, match="at least 1"):

@@ -15,8 +15,7 @@ from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chos
 if TYPE_CHECKING:
     from leepfrog.ranking.result import RankedModel, Ranking
 
-HEADER = ("rank", "model", "LOO-LEEP", "+/-", "LEEP", "source classes", "size MB", "ms/image")
-NUMBERS = (True, False, True, True, True, True, True, True)
+TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
 
 def rank(
@@ -30,7 +29,14 @@ def rank(
             help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
         ),
     ] = None,
-    by: Annotated[str, typer.Option("--by", help="Score that decides the order: leep_loo or leep.")] = "leep_loo",
+    by: Annotated[str, typer.Option("--by", help="Score that decides the order.")] = "leep_loo",
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score", "-s",
+            help="Further columns, commas between them: nce, ridge, knn, logme, h_score, gbc, transrate, parc, or all.",
+        ),
+    ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -49,7 +55,14 @@ def rank(
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
         ranking = rank_models(
-            data, split_commas(models), by=by, device=device, threads=threads, strict=strict, progress=bars
+            data,
+            split_commas(models),
+            by=by,
+            scores=split_commas(scores),
+            device=device,
+            threads=threads,
+            strict=strict,
+            progress=bars,
         )
     emit(render(ranking, written_as), output)
     if not quiet:
@@ -64,17 +77,24 @@ def render(ranking: Ranking, written_as: Format) -> str:
     if written_as is Format.csv:
         return _csv(ranking)
     n_tied = sum(model.tied_with_best for model in ranking.models)
-    rows = [_row(model, n_tied) for model in ranking.models]
+    names = [name for name in ranking.models[0].scores if name not in TITLES]
+    if ranking.ranked_by in names:  # what decides the order stands first
+        names = [ranking.ranked_by, *(name for name in names if name != ranking.ranked_by)]
+    first, rest = (names[:1], names[1:]) if ranking.ranked_by in names else ([], names)
+    header = ("rank", "model", *first, "LOO-LEEP", "+/-", "LEEP", *rest, "source classes", "size MB", "ms/image")
+    numbers = (True, False, *[True] * (len(header) - 2))
+    rows = [_row(model, n_tied, first, rest) for model in ranking.models]
     if written_as is Format.md:
-        return as_rows(written_as, HEADER, rows, NUMBERS)
+        return as_rows(written_as, header, rows, numbers)
     counts = [n for n in ranking.classes.values() if n]
     entropy = -sum(n / ranking.n_images * math.log(n / ranking.n_images) for n in counts)
-    score = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}[ranking.ranked_by]
     head = (
-        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {score} first "
-        f"(0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
+        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; "
+        f"best {TITLES.get(ranking.ranked_by, ranking.ranked_by)} first "
+        f"({'' if ranking.ranked_by in TITLES else 'LEEP: '}0 is perfect, {-entropy:.3f} is no better than knowing the "
+        "class sizes)"
     )
-    table = f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"
+    table = f"{head}\n\n{as_table(header, rows, numbers)}"
     return f"{table}\n\n= tied: these images do not tell the {n_tied} apart" if n_tied > 1 else table
 
 
@@ -91,15 +111,17 @@ def remarks(ranking: Ranking) -> list[str]:
     return lines
 
 
-def _row(model: RankedModel, n_tied: int) -> tuple[str, ...]:
+def _row(model: RankedModel, n_tied: int, first: list[str], rest: list[str]) -> tuple[str, ...]:
     held_out = model.scores["leep_loo"]
     error = held_out.standard_error
     return (
         f"{model.rank}{'=' if model.tied_with_best and n_tied > 1 else ' '}",
         model.name,
+        *(f"{model.scores[name].value:.4f}" for name in first),
         f"{held_out.value:.4f}",
         "" if error is None else f"{error:.4f}",
         f"{model.scores['leep'].value:.4f}",
+        *(f"{model.scores[name].value:.4f}" for name in rest),
         str(model.n_source),
         f"{model.size_bytes / 1e6:.1f}",
         f"{model.seconds_per_image * 1e3:.1f}",
@@ -108,14 +130,14 @@ def _row(model: RankedModel, n_tied: int) -> tuple[str, ...]:
 
 def _csv(ranking: Ranking) -> str:
     def cells(model: RankedModel) -> dict[str, object]:
-        held_out, plain = model.scores["leep_loo"], model.scores["leep"]
+        scored: dict[str, object] = {}
+        for name in [*TITLES, *(name for name in model.scores if name not in TITLES)]:
+            score = model.scores[name]
+            scored |= {name: score.value, f"{name}_standard_error": score.standard_error}
         return {
             "rank": model.rank,
             "model": model.name,
-            "leep_loo": held_out.value,
-            "leep_loo_standard_error": held_out.standard_error,
-            "leep": plain.value,
-            "leep_standard_error": plain.standard_error,
+            **scored,
             "tied_with_best": model.tied_with_best,
             "n_source": model.n_source,
             "n_features": model.n_features,

@@ -26,8 +26,10 @@ from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
+from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
+from leepfrog.scoring.sample import Sample
 
-SCORES = ("leep_loo", "leep")
+ALWAYS = ("leep_loo", "leep")
 
 # Two standard errors: a coin's chance of 1 in 20 to call equals apart.
 TIE_ERRORS = 2.0
@@ -46,6 +48,7 @@ def rank(
     models: Sequence[str | Path] = (),
     *,
     by: str = "leep_loo",
+    scores: Sequence[str] = (),
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
@@ -56,7 +59,8 @@ def rank(
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
         models: names, wildcards, sources or files (see `find_models`); empty for all exported models.
-        by: the score that decides the order, "leep_loo" or "leep".
+        by: the score that decides the order, see `leepfrog.scoring.registry`.
+        scores: further scores by name, or "all"; LEEP and leave-one-out LEEP are always there.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
@@ -70,6 +74,7 @@ def rank(
     """
     if by not in SCORES:
         raise UsageError(f"score {by!r} is unknown; one of {', '.join(SCORES)}")
+    further = [each for each in chosen_scores([*scores, by]) if each.name not in ALWAYS]
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)  # fail before any work where the device is absent
@@ -83,24 +88,28 @@ def rank(
     outputs = infer(images, chosen, device, threads, strict, progress)
     kept, counts = outputs.kept, outputs.counts
     warming.join()
-    rows = []
+    rows: list[_Judged] = []
+    progress.start("scoring", len(chosen))
     for model, cache, n_inferred in zip(chosen, outputs.caches, outputs.n_inferred, strict=True):
         seconds = cache.timing(threads)
         if seconds is None:
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
-        rows.append(_row(model, cache, outputs, seconds, n_inferred))
+        judged = _row(model, cache, outputs, seconds, n_inferred)
+        _add_scores(judged, further, outputs, len(rows))
+        rows.append(judged)
+        progress.advance(1)
     rows.sort(key=lambda judged: -judged.model.scores[by].value)
-    best = rows[0].terms[by][kept]
+    best = rows[0]
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=int(kept.sum()),
         skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
-        notes=(*images.notes, *outputs.notes(), *_notes(images, counts)),
+        notes=(*images.notes, *outputs.notes(), *_notes(images, counts), *_untold(by, best)),
         ranked_by=by,
         models=tuple(
-            dataclasses.replace(judged.model, rank=n, tied_with_best=tied(best, judged.terms[by][kept]))
+            dataclasses.replace(judged.model, rank=n, tied_with_best=_tied(best, judged, by, kept))
             for n, judged in enumerate(rows, start=1)
         ),
         environment=environment(device, threads),
@@ -144,7 +153,7 @@ def _row(
     order.clear()
     found = leep_scores(mass, shards())
     at = np.concatenate(order)
-    terms = {name: np.full(len(images), np.nan) for name in SCORES}
+    terms = {name: np.full(len(images), np.nan) for name in ALWAYS}
     terms["leep"][at], terms["leep_loo"][at] = found.leep_terms, found.leep_loo_terms
     n_source, n_features = widths[0]
     ranked = RankedModel(
@@ -165,6 +174,35 @@ def _row(
         n_inferred=n_inferred,
     )
     return _Judged(ranked, terms)
+
+
+def _add_scores(judged: _Judged, wanted: Sequence[Definition], outputs: Outputs, model: int) -> None:
+    """Scores beyond LEEP, which read a model's outputs as a whole."""
+    if not wanted:
+        return
+    kept, reads = outputs.kept, {each.reads for each in wanted}
+    sample = Sample.of(
+        outputs.images.labels[kept],
+        probs=outputs.probs(model)[kept] if "probs" in reads else None,
+        features=outputs.features(model)[kept] if "features" in reads else None,
+    )
+    for each in wanted:
+        score = each.of(sample)
+        judged.model.scores[each.name] = score
+        if score.terms is not None:
+            judged.terms[each.name] = np.full(len(kept), np.nan)
+            judged.terms[each.name][kept] = score.terms
+
+
+def _tied(best: _Judged, other: _Judged, by: str, kept: NDArray[np.bool_]) -> bool:
+    if by not in best.terms:
+        return best is other
+    return tied(best.terms[by][kept], other.terms[by][kept])
+
+
+def _untold(by: str, best: _Judged) -> Iterator[str]:
+    if by not in best.terms:
+        yield f"{by} is no mean over images: whether models are tied by it is not told"
 
 
 def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, position: int) -> float:

@@ -43,6 +43,12 @@ class RankedModel:
     seconds_per_image: float
     n_inferred: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON-ready values."""
+        found = dataclasses.asdict(dataclasses.replace(self, scores={}))
+        found["scores"] = {name: score.as_dict() for name, score in self.scores.items()}
+        return found
+
 
 @dataclasses.dataclass(frozen=True)
 class SkippedImage:
@@ -78,4 +84,6 @@ class Ranking:
 
     def as_dict(self) -> dict[str, Any]:
         """The ranking as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        found = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(dataclasses.replace(self, models=()))}
+        found["models"] = [model.as_dict() for model in self.models]
+        return found

@@ -21,6 +21,7 @@ class Score:
         standard_error: standard error of `value` over images, None where no estimate is made.
         n_samples, n_source, n_target: images, source classes (or features) and target classes it was computed from.
         diagnostics: counts that say where the data were too thin (see each score).
+        terms: [N], of which `value` is the mean, in the order of the images; None for other scores. Not written out.
     """
 
     name: str
@@ -30,13 +31,16 @@ class Score:
     n_source: int
     n_target: int
     diagnostics: Mapping[str, int | float] = dataclasses.field(default_factory=dict)
+    terms: NDArray[np.float64] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __float__(self) -> float:
         return self.value
 
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready values."""
-        return {**dataclasses.asdict(self), "diagnostics": dict(self.diagnostics)}
+        found = dataclasses.asdict(dataclasses.replace(self, terms=None))
+        del found["terms"]
+        return {**found, "diagnostics": dict(self.diagnostics)}
 
 
 def mean_of(
@@ -52,4 +56,5 @@ def mean_of(
         n_source=n_source,
         n_target=n_target,
         diagnostics=diagnostics,
+        terms=terms,
     )
