@@ -66,7 +66,7 @@ def draw_task_map(
                 plane_axes.annotate(
                     _plain(names[i]), (x, y), (4, 3), textcoords="offset points", fontsize=7, parse_math=False
                 )
-        plane_axes.set_aspect("equal", adjustable="datalim")
+        plane_axes.set_aspect("equal", adjustable="box")
         plane_axes.set_title(f"on a plane (correlation with the distances: {layout.faithfulness:.2f})")
         # The bar of the mean noise: dots nearer than this may be samples of one task.
         level = float(np.nanmean(noise)) if np.isfinite(noise).any() else 0.0

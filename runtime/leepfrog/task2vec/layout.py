@@ -55,20 +55,33 @@ def lay_out(distances: Floats) -> Layout:
     drawn = pdist(places)
     varied = len(flat) > 1 and np.ptp(flat) > 0 and np.ptp(drawn) > 0
     faithfulness = float(np.corrcoef(drawn, flat)[0, 1]) if varied else float("nan")
-    return Layout(order, _clusters(tree, order), places, faithfulness)
+    return Layout(order, _clusters(tree, order, distances), places, faithfulness)
 
 
-def _clusters(tree: Floats, order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The cut of the tree, into 2 to MAX_CLUSTERS, that leaves the widest gap between merges; one if all are alike."""
-    heights = tree[:, 2]
-    # Cutting between merges i and i + 1 leaves len(heights) - i clusters.
-    first = max(len(heights) - MAX_CLUSTERS, 0)
-    gaps = np.diff(heights)[first:]
-    if not len(gaps) or gaps.max() <= 0:
-        return np.zeros(len(order), np.int64)
-    at = first + int(gaps.argmax())
-    found = fcluster(tree, (heights[at] + heights[at + 1]) / 2, "distance")
-    _, first_seen, members = np.unique(found[order], return_index=True, return_inverse=True)
+def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDArray[np.int64]:
+    """The cut of the tree, into 2 to MAX_CLUSTERS, with the best mean silhouette; one cluster if no cut has a good one.
+
+    A task's silhouette (Rousseeuw, 1987) is (b - a) / max(a, b), a its mean distance to the others of its cluster and b
+    to those of the nearest other cluster; 0 for a cluster of its own.
+    """
+    best, chosen = 0.0, np.zeros(len(order), np.int64)
+    for n_clusters in range(2, min(MAX_CLUSTERS, len(order) - 1) + 1):
+        members = np.unique(fcluster(tree, n_clusters, "maxclust"), return_inverse=True)[1]
+        sizes = np.bincount(members)
+        if len(sizes) < 2:
+            continue
+        totals = distances @ np.eye(len(sizes))[members]
+        alone = sizes[members] == 1
+        own = totals[np.arange(len(order)), members] / np.maximum(sizes[members] - 1, 1)
+        others = totals / sizes
+        others[np.arange(len(order)), members] = np.inf
+        nearest = others.min(axis=1)
+        widest = np.maximum(own, nearest)
+        silhouettes = np.divide(nearest - own, widest, out=np.zeros_like(own), where=(widest > 0) & ~alone)
+        if silhouettes.mean() > best:
+            best, chosen = float(silhouettes.mean()), members
+    # Numbered as they come in the matrix.
+    _, first_seen, members = np.unique(chosen[order], return_index=True, return_inverse=True)
     clusters = np.empty(len(order), np.int64)
     clusters[order] = np.argsort(np.argsort(first_seen))[members]
     return clusters
