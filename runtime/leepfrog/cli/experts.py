@@ -33,7 +33,7 @@ def experts(
     """Recommend models for a task by their errors on the library's tasks that are like it.
 
     Expected regret is the model's error less the best model's, by the tasks nearby; the probability of being the best
-    is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order is what counts.
+    is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order counts.
     Below the table stands how such choices do when each of the library's tasks is left out in turn.
     """
     from leepfrog.task2vec.advice import advise
