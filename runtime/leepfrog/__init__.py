@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leepfrog.errors import LeepfrogError
     from leepfrog.images.dataset import ImageSet
     from leepfrog.images.find import find_images
+    from leepfrog.ranking.explain import explain
     from leepfrog.ranking.rank import rank
     from leepfrog.ranking.result import Ranking
     from leepfrog.scoring.leep import leep, leep_loo
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from leepfrog.task2vec.distances import distances
     from leepfrog.task2vec.embed import embed
     from leepfrog.task2vec.embedding import Embedding
+    from leepfrog.validation.tasks import study_tasks
+    from leepfrog.validation.validate import validate
 
 _HOMES = {
     "Embedding": "leepfrog.task2vec.embedding",
@@ -34,10 +37,13 @@ _HOMES = {
     "Score": "leepfrog.scoring.score",
     "distances": "leepfrog.task2vec.distances",
     "embed": "leepfrog.task2vec.embed",
+    "explain": "leepfrog.ranking.explain",
     "find_images": "leepfrog.images.find",
     "leep": "leepfrog.scoring.leep",
     "leep_loo": "leepfrog.scoring.leep",
     "rank": "leepfrog.ranking.rank",
+    "study_tasks": "leepfrog.validation.tasks",
+    "validate": "leepfrog.validation.validate",
 }
 
 __all__ = [
@@ -49,10 +55,13 @@ __all__ = [
     "__version__",
     "distances",
     "embed",
+    "explain",
     "find_images",
     "leep",
     "leep_loo",
     "rank",
+    "study_tasks",
+    "validate",
 ]
 
 

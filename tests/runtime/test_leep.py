@@ -132,7 +132,7 @@ def test_split_and_merged_shards_give_the_same(problem: tuple[Floats, NDArray[np
     total = JointMass.empty(5, probs.shape[1])
     for part in parts:
         total.merge(part)
-    merged = leep_scores(total, shards)
+    merged = leep_scores(total, lambda: shards)
     assert merged.leep.value == pytest.approx(leep(probs, labels).value, abs=TOLERANCE, rel=TOLERANCE)
     assert merged.leep_loo.value == pytest.approx(leep_loo(probs, labels).value, abs=TOLERANCE, rel=TOLERANCE)
     assert merged.leep_loo.diagnostics == leep_loo(probs, labels).diagnostics
@@ -147,13 +147,19 @@ def test_leep_is_biased_upward_on_few_images_and_leave_one_out_is_not() -> None:
     assert leep_loo(probs, labels).value < -entropy(labels) + 0.02
 
 
-def test_standard_error_is_that_of_a_mean() -> None:
-    probs, labels = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]]), [0, 1, 0, 1]
-    joint = np.array([probs[[0, 2]].sum(0), probs[[1, 3]].sum(0)])
-    terms = np.log(((joint / joint.sum(0))[labels] * probs).sum(1))
+def test_each_image_counts_as_much_as_its_weight_does() -> None:
+    """Terms are derivatives: copies of all images, and one more of one of them, move the score as that one's term."""
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1, 2], [8, 5, 7])
+    probs = softmax(rng.normal(0, 2, (20, 6)))
     found = leep(probs, labels)
-    assert found.standard_error == pytest.approx(terms.std(ddof=1) / math.sqrt(4), rel=1e-12)
-    assert (found.n_samples, found.n_source, found.n_target) == (4, 2, 2)
+    copies = 2000
+    for i in (0, 9, 19):
+        more = np.concatenate([np.tile(np.arange(20), copies), [i]])
+        moved = (leep(probs[more], labels[more]).value - found.value) * len(more)
+        assert moved == pytest.approx(found.terms[i] - found.value, rel=2e-3, abs=1e-4)
+    assert found.terms.mean() == pytest.approx(found.value, abs=1e-12)
+    assert (found.n_samples, found.n_source, found.n_target) == (20, 6, 3)
     assert leep(probs[:1], labels[:1]).standard_error is None
 
 

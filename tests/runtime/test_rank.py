@@ -15,7 +15,7 @@ from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
-from leepfrog.ranking.rank import tied
+from leepfrog.ranking.certainty import tied
 from leepfrog.scoring.registry import SCORES
 from photos import SUBJECTS, folder_of_pieces, photo, pieces
 from ranked import FAST, close, values
@@ -78,9 +78,11 @@ def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Pat
     best, other = ranking.models
     assert best.scores["ridge"].value >= other.scores["ridge"].value
     assert best.tied_with_best
-    by_covariance = leepfrog.rank(folder, FAST, by="h_score")
-    assert [model.tied_with_best for model in by_covariance.models] == [True, False]
-    assert any("h_score is no mean over images" in note for note in by_covariance.notes)
+    assert sum(model.probability_best for model in ranking.models) == pytest.approx(1)
+    for row in ranking.models:
+        for score in row.scores.values():
+            assert score.interval is not None
+            assert score.interval[0] <= score.value <= score.interval[1]
 
 
 def test_order_of_images_does_not_matter(zoo_home: Path, tmp_path: Path) -> None:
@@ -188,7 +190,8 @@ def test_a_gpu_that_is_not_there_is_an_error(zoo_home: Path, tmp_path: Path) -> 
 def test_ties_are_judged_in_pairs() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(-2, 1, 400)  # how hard each image is for every model
-    assert tied(hard, hard)
-    assert tied(hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400))
+    labels = np.repeat(np.arange(4), 100)
+    assert tied(hard, hard, labels)
+    assert tied(hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400), labels)
     # Far below the spread over images, yet certain, since it holds image by image.
-    assert not tied(hard + 0.05, hard + rng.normal(0, 0.1, 400))
+    assert not tied(hard + 0.05, hard + rng.normal(0, 0.1, 400), labels)

@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 import leepfrog
-from leepfrog.cli import demo, distance, doctor, embed, experts, export, library, map, rank, score, zoo
+from leepfrog.cli import (
+    demo,
+    distance,
+    doctor,
+    embed,
+    experts,
+    explain,
+    export,
+    library,
+    map,
+    rank,
+    score,
+    validate,
+    zoo,
+)
 from leepfrog.errors import LeepfrogError
 
 INTERRUPTED = 130
@@ -26,6 +40,8 @@ app = typer.Typer(
 )
 app.command(name="demo")(demo.demo)
 app.command(name="rank")(rank.rank)
+app.command(name="explain")(explain.explain)
+app.command(name="validate")(validate.validate)
 app.command(name="score")(score.score)
 app.command(name="embed")(embed.embed)
 app.command(name="distance")(distance.distance)

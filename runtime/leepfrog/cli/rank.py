@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,14 +77,10 @@ def render(ranking: Ranking, written_as: Format) -> str:
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    n_tied = sum(model.tied_with_best for model in ranking.models)
-    names = [name for name in ranking.models[0].scores if name not in TITLES]
-    if ranking.ranked_by in names:  # what decides the order stands first
-        names = [ranking.ranked_by, *(name for name in names if name != ranking.ranked_by)]
-    first, rest = (names[:1], names[1:]) if ranking.ranked_by in names else ([], names)
-    header = ("rank", "model", *first, "LOO-LEEP", "+/-", "LEEP", *rest, "source classes", "size MB", "ms/image")
-    numbers = (True, False, *[True] * (len(header) - 2))
-    rows = [_row(model, n_tied, first, rest) for model in ranking.models]
+    columns = _columns(ranking)
+    header = tuple(name for name, _ in columns)
+    rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
+    numbers = tuple(name != "model" for name in header)
     if written_as is Format.md:
         return as_rows(written_as, header, rows, numbers)
     counts = [n for n in ranking.classes.values() if n]
@@ -94,8 +91,24 @@ def render(ranking: Ranking, written_as: Format) -> str:
         f"({'' if ranking.ranked_by in TITLES else 'LEEP: '}0 is perfect, {-entropy:.3f} is no better than knowing the "
         "class sizes)"
     )
-    table = f"{head}\n\n{as_table(header, rows, numbers)}"
-    return f"{table}\n\n= tied: these images do not tell the {n_tied} apart" if n_tied > 1 else table
+    return "\n\n".join([head, as_table(header, rows, numbers), *certainty_in_words(ranking)])
+
+
+def certainty_in_words(ranking: Ranking) -> list[str]:
+    """What the images leave open, and what would settle it."""
+    from leepfrog.ranking.certainty import MOST_TIMES
+
+    tied = [model.name for model in ranking.models if model.tied_with_best]
+    if len(tied) < 2:
+        return []
+    lines = f"= tied: these images do not tell the {len(tied)} apart"
+    apart = ranking.separation
+    if apart is None:
+        return [lines]
+    pair = f"{apart.first} from {apart.second}"
+    if apart.images_needed is None:
+        return [f"{lines}; not even {MOST_TIMES} times as many would likely tell {pair}"]
+    return [f"{lines}; about {_rounded(apart.images_needed)} more would likely tell {pair}"]
 
 
 def remarks(ranking: Ranking) -> list[str]:
@@ -111,21 +124,37 @@ def remarks(ranking: Ranking) -> list[str]:
     return lines
 
 
-def _row(model: RankedModel, n_tied: int, first: list[str], rest: list[str]) -> tuple[str, ...]:
-    held_out = model.scores["leep_loo"]
-    error = held_out.standard_error
-    return (
-        f"{model.rank}{'=' if model.tied_with_best and n_tied > 1 else ' '}",
-        model.name,
-        *(f"{model.scores[name].value:.4f}" for name in first),
-        f"{held_out.value:.4f}",
-        "" if error is None else f"{error:.4f}",
-        f"{model.scores['leep'].value:.4f}",
-        *(f"{model.scores[name].value:.4f}" for name in rest),
-        str(model.n_source),
-        f"{model.size_bytes / 1e6:.1f}",
-        f"{model.seconds_per_image * 1e3:.1f}",
-    )
+def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
+    """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
+    by = ranking.ranked_by
+    several = sum(model.tied_with_best for model in ranking.models) > 1
+
+    def value(name: str) -> tuple[str, Callable[[RankedModel], str]]:
+        return TITLES.get(name, name), lambda model: f"{model.scores[name].value:.4f}"
+
+    def interval(model: RankedModel) -> str:
+        low, high = model.scores[by].interval or (math.nan, math.nan)
+        return f"{low:.3f} to {high:.3f}"
+
+    return [
+        ("rank", lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"),
+        ("model", lambda model: model.name),
+        value(by),
+        ("90 % interval", interval),
+        ("P(best)", lambda model: f"{model.probability_best:.2f}"),
+        *(value(name) for name in dict.fromkeys((*TITLES, *ranking.models[0].scores)) if name != by),
+        ("source classes", lambda model: str(model.n_source)),
+        ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
+        ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
+        ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
+        ("ms/image", lambda model: f"{model.seconds_per_image * 1e3:.1f}"),
+    ]
+
+
+def _rounded(n: int) -> str:
+    """To two digits: it is an estimate."""
+    unit = 10 ** max(len(str(n)) - 2, 0)
+    return f"{math.ceil(n / unit) * unit:,}"
 
 
 def _csv(ranking: Ranking) -> str:
@@ -133,15 +162,20 @@ def _csv(ranking: Ranking) -> str:
         scored: dict[str, object] = {}
         for name in [*TITLES, *(name for name in model.scores if name not in TITLES)]:
             score = model.scores[name]
+            low, high = score.interval or (None, None)
             scored |= {name: score.value, f"{name}_standard_error": score.standard_error}
+            scored |= {f"{name}_low": low, f"{name}_high": high}
         return {
             "rank": model.rank,
             "model": model.name,
             **scored,
             "tied_with_best": model.tied_with_best,
+            "group": model.group,
+            "probability_best": model.probability_best,
             "n_source": model.n_source,
             "n_features": model.n_features,
             "n_parameters": model.n_parameters,
+            "top1": model.top1,
             "size_bytes": model.size_bytes,
             "seconds_per_image": model.seconds_per_image,
             "sha256": model.sha256,

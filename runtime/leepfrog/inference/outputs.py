@@ -65,6 +65,12 @@ class Outputs:
         """A model's probabilities over its source classes, [N, Z], as of `features`."""
         return self._whole(model, "probs")
 
+    def widths(self, model: int) -> tuple[int, int]:
+        """A model's numbers of source classes and features; DataSetError where no image is left."""
+        for rows in self.caches[model].rows(self.positions):
+            return rows.probs.shape[1], rows.features.shape[1]
+        raise DataSetError(f"{self.images.name}: no image could be used")
+
     def _whole(self, model: int, field: str) -> NDArray[np.float32]:
         found: NDArray[np.float32] | None = None
         for rows in self.caches[model].rows(self.positions):

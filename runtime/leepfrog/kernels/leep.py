@@ -82,3 +82,24 @@ def loo_likelihood(
             if left > 0.0 and all_left > 0.0:
                 likelihood += p * min(left / all_left, 1.0)
         out[i] = likelihood
+
+
+@kernel()
+def add_demand(probs: NDArray[np.floating], labels: Labels, terms: Floats, demand: Floats) -> None:
+    """demand [C, Z], in row labels[i], += probs[i] / exp(terms[i])."""
+    for i in range(probs.shape[0]):
+        row = demand[labels[i]]
+        share = math.exp(-terms[i])
+        for z in range(probs.shape[1]):
+            row[z] += share * probs[i, z]
+
+
+@kernel()
+def add_worth(probs: NDArray[np.floating], labels: Labels, worth: Floats, out: Floats) -> None:
+    """out [N] += sum_z worth[labels[i], z] * probs[i, z]."""
+    for i in range(probs.shape[0]):
+        row = worth[labels[i]]
+        total = 0.0
+        for z in range(probs.shape[1]):
+            total += row[z] * probs[i, z]
+        out[i] += total

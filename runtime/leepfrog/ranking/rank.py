@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,30 +16,21 @@ from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import normalise, resize_and_crop
-from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.device import available_threads, environment, providers
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
 from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
 from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.score import Score
+from leepfrog.scoring.uncertainty import resampled_means
 
 ALWAYS = ("leep_loo", "leep")
-
-# Two standard errors: a coin's chance of 1 in 20 to call equals apart.
-TIE_ERRORS = 2.0
-
-
-@dataclasses.dataclass
-class _Judged:
-    """A model's row, and its per-image terms [N] by score (NaN for images left out)."""
-
-    model: RankedModel
-    terms: dict[str, NDArray[np.float64]]
 
 
 def rank(
@@ -88,60 +78,72 @@ def rank(
     outputs = infer(images, chosen, device, threads, strict, progress)
     kept, counts = outputs.kept, outputs.counts
     warming.join()
-    rows: list[_Judged] = []
+    rows: list[RankedModel] = []
     progress.start("scoring", len(chosen))
-    for model, cache, n_inferred in zip(chosen, outputs.caches, outputs.n_inferred, strict=True):
+    for i, (model, cache) in enumerate(zip(chosen, outputs.caches, strict=True)):
         seconds = cache.timing(threads)
         if seconds is None:
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
-        judged = _row(model, cache, outputs, seconds, n_inferred)
-        _add_scores(judged, further, outputs, len(rows))
-        rows.append(judged)
+        rows.append(_row(model, outputs, i, further, seconds))
         progress.advance(1)
-    rows.sort(key=lambda judged: -judged.model.scores[by].value)
-    best = rows[0]
+    rows.sort(key=lambda row: -row.scores[by].value)
+    sure = certainty_of([row.name for row in rows], [row.scores for row in rows], images.labels[kept], by)
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=int(kept.sum()),
         skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
-        notes=(*images.notes, *outputs.notes(), *_notes(images, counts), *_untold(by, best)),
+        notes=(*images.notes, *outputs.notes(), *_notes(images, counts)),
         ranked_by=by,
+        separation=sure.separation,
         models=tuple(
-            dataclasses.replace(judged.model, rank=n, tied_with_best=_tied(best, judged, by, kept))
-            for n, judged in enumerate(rows, start=1)
+            dataclasses.replace(row, rank=n, group=group, probability_best=chance, scores=scores)
+            for n, (row, group, chance, scores) in enumerate(
+                zip(rows, sure.groups, sure.probability_best, sure.scores, strict=True), start=1
+            )
         ),
         environment=environment(device, threads),
     )
 
 
-def tied(best: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether two models' per-image terms [N] leave open which is better.
+def _row(model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], seconds: float) -> RankedModel:
+    """A model's row, its place not yet known."""
+    found = _leep(outputs, i)
+    kept, reads = outputs.kept, {each.reads for each in further}
+    if further:  # these read a model's outputs as a whole
+        sample = Sample.of(
+            outputs.images.labels[kept],
+            probs=outputs.probs(i)[kept] if "probs" in reads else None,
+            features=outputs.features(i)[kept] if "features" in reads else None,
+        )
+    n_source, n_features = outputs.widths(i)
+    return RankedModel(
+        rank=0,
+        group=0,
+        probability_best=0.0,
+        name=model.name,
+        source=printable(model.metadata.source),
+        licence=printable(model.metadata.licence),
+        path=printable(model.path),
+        sha256=model.sha256,
+        scores={**found, **{each.name: each.of(sample) for each in further}},
+        n_source=n_source,
+        n_features=n_features,
+        n_parameters=model.metadata.n_parameters,
+        top1=model.metadata.top1,
+        size_bytes=model.size,
+        seconds_per_image=seconds,
+        n_inferred=outputs.n_inferred[i],
+    )
 
-    The images are the same, so the difference is judged pair by pair: tied if its mean is within TIE_ERRORS of its own
-    standard errors. The conditionals that the terms are read from are taken as given.
-    """
-    difference = best - other
-    if len(difference) < 2:
-        return True
-    return bool(difference.mean() <= TIE_ERRORS * difference.std(ddof=1) / math.sqrt(len(difference)))
 
-
-def _row(
-    model: ModelFile,
-    cache: OutputCache,
-    outputs: Outputs,
-    seconds: float,
-    n_inferred: int,
-) -> _Judged:
-    images = outputs.images
-    widths, order = [], []
+def _leep(outputs: Outputs, i: int) -> dict[str, Score]:
+    """LEEP and leave-one-out LEEP of a model, a shard in memory at a time."""
+    images, cache = outputs.images, outputs.caches[i]
 
     def shards() -> Iterator[Shard]:
         for rows in cache.rows(outputs.positions):
-            widths.append((rows.probs.shape[1], rows.features.shape[1]))
-            order.append(rows.positions)
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
@@ -150,59 +152,10 @@ def _row(
         mass.add(probs, labels)
     if mass is None:
         raise DataSetError(f"{images.name}: no image could be used")
-    order.clear()
-    found = leep_scores(mass, shards())
-    at = np.concatenate(order)
-    terms = {name: np.full(len(images), np.nan) for name in ALWAYS}
-    terms["leep"][at], terms["leep_loo"][at] = found.leep_terms, found.leep_loo_terms
-    n_source, n_features = widths[0]
-    ranked = RankedModel(
-        rank=0,
-        tied_with_best=False,
-        name=model.name,
-        source=printable(model.metadata.source),
-        licence=printable(model.metadata.licence),
-        path=printable(model.path),
-        sha256=model.sha256,
-        scores={"leep": found.leep, "leep_loo": found.leep_loo},
-        n_source=n_source,
-        n_features=n_features,
-        n_parameters=model.metadata.n_parameters,
-        top1=model.metadata.top1,
-        size_bytes=model.size,
-        seconds_per_image=seconds,
-        n_inferred=n_inferred,
-    )
-    return _Judged(ranked, terms)
-
-
-def _add_scores(judged: _Judged, wanted: Sequence[Definition], outputs: Outputs, model: int) -> None:
-    """Scores beyond LEEP, which read a model's outputs as a whole."""
-    if not wanted:
-        return
-    kept, reads = outputs.kept, {each.reads for each in wanted}
-    sample = Sample.of(
-        outputs.images.labels[kept],
-        probs=outputs.probs(model)[kept] if "probs" in reads else None,
-        features=outputs.features(model)[kept] if "features" in reads else None,
-    )
-    for each in wanted:
-        score = each.of(sample)
-        judged.model.scores[each.name] = score
-        if score.terms is not None:
-            judged.terms[each.name] = np.full(len(kept), np.nan)
-            judged.terms[each.name][kept] = score.terms
-
-
-def _tied(best: _Judged, other: _Judged, by: str, kept: NDArray[np.bool_]) -> bool:
-    if by not in best.terms:
-        return best is other
-    return tied(best.terms[by][kept], other.terms[by][kept])
-
-
-def _untold(by: str, best: _Judged) -> Iterator[str]:
-    if by not in best.terms:
-        yield f"{by} is no mean over images: whether models are tied by it is not told"
+    found = leep_scores(mass, shards)
+    # The cache's order is not the images'.
+    order = np.argsort(np.concatenate([rows.positions for rows in cache.rows(outputs.positions)]))
+    return {score.name: dataclasses.replace(score, terms=score.terms[order]) for score in (found.leep, found.leep_loo)}
 
 
 def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, position: int) -> float:
@@ -223,4 +176,4 @@ def _warm_up() -> None:
     probs, labels = np.full((4, 2), 0.5, np.float32), np.array([0, 0, 1, 1])
     with contextlib.suppress(Exception):  # what fails here fails again where it is needed, and is told there
         leep(probs, labels)
-        leep_loo(probs, labels)
+        resampled_means(leep_loo(probs, labels).terms[:, None], labels, replicates=1)

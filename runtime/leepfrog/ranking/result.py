@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from leepfrog.ranking.certainty import Separation
 from leepfrog.scoring.score import Score
 
 SCHEMA_VERSION = 1
@@ -16,9 +17,10 @@ class RankedModel:
 
     Attributes:
         rank: 1 is best.
-        tied_with_best: whether the images leave open that it is as good as the first.
+        group: from 1; the images leave open that a model is as good as the first of its group.
+        probability_best: how often it is the first when the images are drawn again, class by class.
         name, source, licence, path, sha256: which model.
-        scores: score by name.
+        scores: score by name, with 90 % intervals.
         n_source, n_features: Z and D.
         n_parameters: numbers in the weights.
         top1: published ImageNet top-1 in percent, if known.
@@ -28,7 +30,8 @@ class RankedModel:
     """
 
     rank: int
-    tied_with_best: bool
+    group: int
+    probability_best: float
     name: str
     source: str
     licence: str
@@ -43,9 +46,15 @@ class RankedModel:
     seconds_per_image: float
     n_inferred: int
 
+    @property
+    def tied_with_best(self) -> bool:
+        """Whether the images leave open that it is as good as the first."""
+        return self.group == 1
+
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values."""
         found = dataclasses.asdict(dataclasses.replace(self, scores={}))
+        found["tied_with_best"] = self.tied_with_best
         found["scores"] = {name: score.as_dict() for name, score in self.scores.items()}
         return found
 
@@ -69,6 +78,7 @@ class Ranking:
         skipped: images left out.
         notes: what was odd and what was done about it.
         ranked_by: the score that decides the order.
+        separation: what would tell the first two apart, where they are tied.
         models: the rows.
         environment: versions, provider and threads.
     """
@@ -79,6 +89,7 @@ class Ranking:
     skipped: tuple[SkippedImage, ...]
     notes: tuple[str, ...]
     ranked_by: str
+    separation: Separation | None
     models: tuple[RankedModel, ...]
     environment: dict[str, Any]
 

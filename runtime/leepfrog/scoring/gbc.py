@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.sample import Sample
-from leepfrog.scoring.score import Score
+from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.score import Score, with_influence
 
 COMPONENTS = 64
 # Of the mean variance: the least that a class may vary in a direction. A class with one image varies in none.
@@ -35,7 +35,7 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
         n_components: the number k of principal components, as far as there are so many.
 
     Returns:
-        Score without standard error, with diagnostics `n_components`, `n_classes_seen_once`.
+        Score with diagnostics `n_components`, `n_classes_seen_once`. The standard error takes the components as given.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or another covariance.
@@ -52,19 +52,38 @@ def score_gbc(sample: Sample, covariance: str = "spherical", n_components: int =
     width = z.shape[1]
     n_target = sample.n_target
     value = -float(n_target * (n_target - 1))
+    influence = np.zeros(len(sample))
     if width:
         means = sample.class_means(z)
-        variances = sample.class_means((z - means[sample.labels]) ** 2)
+        apart = z - means[sample.labels]
+        variances = sample.class_means(apart**2)
+        varies = variances > FLOOR * float((z**2).mean())
         variances = np.maximum(variances, FLOOR * float((z**2).mean()))
         if covariance == "spherical":
             variances = np.repeat(variances.mean(axis=1, keepdims=True), width, axis=1)
+        by_mean, by_variance = np.zeros_like(means), np.zeros_like(means)
         logs = np.log(variances).sum(axis=1)
         value = 0.0
         for i in range(n_target):
             both = (variances + variances[i]) / 2
-            distance = ((means - means[i]) ** 2 / both).sum(axis=1) / 8
+            squares = (means - means[i]) ** 2 / both
+            distance = squares.sum(axis=1) / 8
             distance += np.log(both).sum(axis=1) / 2 - (logs + logs[i]) / 4
             distance[i] = np.inf
-            value -= float(np.exp(-distance).sum())
+            overlap = np.exp(-distance)
+            value -= float(overlap.sum())
+            # Derivatives of the score by the class's own mean and variances, each pair counting twice.
+            by_mean[i] = overlap @ ((means[i] - means) / both) / 2
+            by_variance[i] = overlap @ ((1 - squares / 4) / both - 1 / variances[i]) / 2
+        influence = _influence(sample, apart, by_mean, np.where(varies, by_variance, 0), covariance == "spherical")
     diagnostics = {"n_components": width, "n_classes_seen_once": int((sample.counts == 1).sum())}
-    return Score("gbc", value + 0.0, None, len(sample), sample.features.shape[1], n_target, diagnostics)
+    return with_influence("gbc", value, influence, sample.labels, sample.features.shape[1], diagnostics)
+
+
+def _influence(sample: Sample, apart: Floats, by_mean: Floats, by_variance: Floats, spherical: bool) -> Floats:
+    """Derivatives by the images' weights [N]: an image moves its class's mean and variances, [k], by its own."""
+    squares = apart**2 - sample.class_means(apart**2)[sample.labels]
+    if spherical:
+        squares = squares.mean(axis=1, keepdims=True)
+    moved = apart * by_mean[sample.labels] + squares * by_variance[sample.labels]
+    return np.asarray(moved.sum(axis=1) * len(sample) / sample.counts[sample.labels])

@@ -7,10 +7,11 @@ estimator for large-dimensional covariance matrices", 2004.
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.sample import Sample
-from leepfrog.scoring.score import Score
+from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.score import Score, with_influence
 
 
 def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
@@ -27,7 +28,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
         labels: [N] integers.
 
     Returns:
-        Score without standard error, with diagnostics `shrinkage`.
+        Score with diagnostics `shrinkage`, which the standard error takes as given.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -43,14 +44,43 @@ def score_h_score(sample: Sample) -> Score:
     assert sample.features is not None
     width = sample.features.shape[1]
     value = a = 0.0
+    influence = np.zeros(len(sample))
     if len(sample.variances):
         a = shrinkage(sample)
         variances = sample.variances / len(sample)
         mu = variances.sum() / width
-        between = sample.counts @ sample.class_means(sample.coordinates) ** 2 / (len(sample) - 1)
+        means = sample.class_means(sample.coordinates)
+        between = sample.counts @ means**2 / (len(sample) - 1)
         shrunk = (1 - a) * variances + a * mu
         value = float((1 - a) * (between / shrunk).sum())
-    return Score("h_score", value, None, len(sample), width, sample.n_target, {"shrinkage": a})
+        influence = _influence(sample, means, shrunk, a)
+    return with_influence("h_score", value, influence, sample.labels, width, {"shrinkage": a})
+
+
+def _influence(sample: Sample, means: Floats, shrunk: Floats, a: float) -> Floats:
+    """What N times the score loses without each image, [N], but for a constant, at the same shrinkage.
+
+    Without image x of class y, S loses (1 - a) x x' / N, whose inverse is that of Sherman and Morrison, and the mean
+    m_y moves away from x. (The derivative says nothing where D exceeds N, for there all leverages are nearly alike.)
+    """
+    n = len(sample)
+    x, counts = sample.coordinates, sample.counts
+    rows = np.arange(n), sample.labels
+    others = np.maximum(counts[sample.labels] - 1, 1)
+    along = x @ (means / shrunk).T  # x' S^-1 m_c
+    leverage = (x**2 / shrunk).sum(axis=1)  # x' S^-1 x
+    squares = (means**2 / shrunk).sum(axis=1)  # m_c' S^-1 m_c
+    own = along[rows]
+    own_square = squares[sample.labels]
+    # The class's mean without x is m + (m - x) / (n_c - 1).
+    moved = own + (own - leverage) / others
+    moved_square = own_square + 2 * (own_square - own) / others + (own_square - 2 * own + leverage) / others**2
+    gain = (1 - a) / n / np.maximum(1 - (1 - a) / n * leverage, np.finfo(float).eps)
+    total = counts @ squares + gain * (along**2 @ counts)
+    total -= counts[sample.labels] * (own_square + gain * own**2)
+    total += others * (moved_square + gain * moved**2)
+    total -= leverage * (1 + gain * leverage) / (n - 1)  # the mean of all moves as well
+    return np.asarray(-(1 - a) * total)
 
 
 def shrinkage(sample: Sample) -> float:

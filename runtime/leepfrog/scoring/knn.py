@@ -39,7 +39,7 @@ def score_knn(sample: Sample, k: int = 1) -> Score:
     if not 1 <= k < len(sample):
         raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")
     hits = sample.labels == predictions(sample, k)
-    return mean_of("knn", hits.astype(np.float64), sample.features.shape[1], sample.n_target, {"k": k})
+    return mean_of("knn", hits.astype(np.float64), sample.labels, sample.features.shape[1], {"k": k})
 
 
 def predictions(sample: Sample, k: int) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from leepfrog.scoring.checks import checked_labels, checked_probs
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score, mean_of
 
+Floats = NDArray[np.float64]
 Shard = tuple[NDArray[np.floating], NDArray[np.int64]]
 
 
@@ -107,30 +108,53 @@ def loo_log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class LeepScores:
-    """Both scores of one model and the per-image terms that they average, which paired comparisons need.
+    """Both scores of one model.
 
     Attributes:
-        leep, leep_loo: the scores.
-        leep_terms, leep_loo_terms: [N] float64 each, in the order of the shards.
+        leep, leep_loo: the scores, their terms in the order of the shards.
     """
 
     leep: Score
     leep_loo: Score
-    leep_terms: NDArray[np.float64]
-    leep_loo_terms: NDArray[np.float64]
 
 
-def leep_scores(mass: JointMass, shards: Iterable[Shard]) -> LeepScores:
-    """LEEP and leave-one-out LEEP from the sums over all shards and one more pass over the same shards.
+def leep_scores(mass: JointMass, shards: Callable[[], Iterable[Shard]]) -> LeepScores:
+    """LEEP and leave-one-out LEEP from the sums over all shards and two more passes over the same shards.
 
-    Memory is bounded by a shard and two numbers an image.
+    Memory is bounded by a shard and a few numbers an image and a cell of `mass`.
     """
     plain, held_out = log_likelihood(mass), loo_log_likelihood(mass)
-    terms = [(plain(shard), held_out(shard)) for shard in shards]
-    plain_terms = np.concatenate([t for t, _ in terms])
-    held_out_terms = np.concatenate([t for _, t in terms])
-    floored = np.maximum(held_out_terms, _floor(mass))
-    return LeepScores(_leep(mass, plain_terms), _leep_loo(mass, held_out_terms), plain_terms, floored)
+    terms = [(plain(shard), held_out(shard), shard[1]) for shard in shards()]
+    plain_terms, held_out_terms, labels = (np.concatenate(parts) for parts in zip(*terms, strict=True))
+    influence = _influence(mass, plain_terms, shards)
+    return LeepScores(_leep(mass, plain_terms, influence, labels), _leep_loo(mass, held_out_terms, influence, labels))
+
+
+def _influence(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Shard]]) -> Floats:
+    """What each image does to the score through the conditional that it helps to make, [N], beside its own term.
+
+    The derivative of 1/N sum_j log sum_z P(y_j | z) theta_z(x_j) by image i's weight in P(y | z) = S_yz / S_z is
+
+        sum_z theta_z(x_i) / S_z (G_yz - sum_y' P(y' | z) G_y'z),  y = y_i,  G_yz = sum_{j: y_j = y} theta_z(x_j) / l_j
+
+    with l_j image j's likelihood, exp(terms[j]). It is as large as the terms' own variation when images are few.
+    Leave-one-out LEEP takes it over: its own likelihoods come close to 0, where a derivative promises too much.
+    """
+    demand = np.zeros_like(mass.joint)
+    start = 0
+    for probs, labels in shards():
+        kernels.add_demand(probs, labels, terms[start : start + len(labels)], demand)
+        start += len(labels)
+    total = mass.joint.sum(axis=0)
+    sure = total > 0
+    mean = np.divide((mass.joint * demand).sum(axis=0), total, out=np.zeros_like(total), where=sure)
+    worth = np.divide(demand - mean, total, out=np.zeros_like(demand), where=sure)
+    found = np.zeros(len(terms))
+    start = 0
+    for probs, labels in shards():
+        kernels.add_worth(probs, labels, worth, found[start : start + len(labels)])
+        start += len(labels)
+    return found
 
 
 def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
@@ -150,7 +174,7 @@ def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
 
     Returns:
         Score with diagnostics `n_masked_source`: source classes that no image gives any probability. The standard
-        error is that of a mean of N terms, the conditional P(y | z) held fixed.
+        error counts what each image does to the conditional.
 
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`.
@@ -161,8 +185,7 @@ def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
     >>> leep(np.eye(3)[[0, 1, 2, 0]], [7, 5, 6, 7]).value
     0.0
     """
-    shard, mass = _one_shard(probs, labels)
-    return _leep(mass, log_likelihood(mass)(shard))
+    return score_leep(_sample_of(probs, labels))
 
 
 def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
@@ -183,53 +206,47 @@ def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
     >>> leep_loo(np.eye(2)[[0, 0, 1, 1]], [0, 0, 1, 1]).value
     0.0
     """
-    shard, mass = _one_shard(probs, labels)
-    return _leep_loo(mass, loo_log_likelihood(mass)(shard))
+    return score_leep_loo(_sample_of(probs, labels))
 
 
 def score_leep(sample: Sample) -> Score:
     """`leep` of a checked sample."""
-    mass = _mass_of(sample)
-    return _leep(mass, log_likelihood(mass)(_shard_of(sample)))
+    mass, shard = _mass_of(sample)
+    terms = log_likelihood(mass)(shard)
+    return _leep(mass, terms, _influence(mass, terms, lambda: [shard]), sample.labels)
 
 
 def score_leep_loo(sample: Sample) -> Score:
     """`leep_loo` of a checked sample."""
-    mass = _mass_of(sample)
-    return _leep_loo(mass, loo_log_likelihood(mass)(_shard_of(sample)))
+    mass, shard = _mass_of(sample)
+    influence = _influence(mass, log_likelihood(mass)(shard), lambda: [shard])
+    return _leep_loo(mass, loo_log_likelihood(mass)(shard), influence, sample.labels)
 
 
-def _shard_of(sample: Sample) -> Shard:
-    assert sample.probs is not None
-    return sample.probs, sample.labels
-
-
-def _mass_of(sample: Sample) -> JointMass:
-    probs, labels = _shard_of(sample)
-    mass = JointMass.empty(sample.n_target, probs.shape[1])
-    mass.add(probs, labels)
-    return mass
-
-
-def _one_shard(probs: ArrayLike, labels: ArrayLike) -> tuple[Shard, JointMass]:
+def _sample_of(probs: ArrayLike, labels: ArrayLike) -> Sample:
+    """A sample that may hold a single class, of which LEEP is 0."""
     array = checked_probs(probs)
-    indices, n_target = checked_labels(labels, len(array))
-    mass = JointMass.empty(n_target, array.shape[1])
-    mass.add(array, indices)
-    return (array, indices), mass
+    return Sample(*checked_labels(labels, len(array)), probs=array)
 
 
-def _leep(mass: JointMass, terms: NDArray[np.float64]) -> Score:
-    return _mean_of("leep", terms, mass, {"n_masked_source": int(np.count_nonzero(~mass.joint.any(axis=0)))})
+def _mass_of(sample: Sample) -> tuple[JointMass, Shard]:
+    assert sample.probs is not None
+    mass = JointMass.empty(sample.n_target, sample.probs.shape[1])
+    mass.add(sample.probs, sample.labels)
+    return mass, (sample.probs, sample.labels)
 
 
-def _leep_loo(mass: JointMass, terms: NDArray[np.float64]) -> Score:
-    floor = _floor(mass)
+def _leep(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64]) -> Score:
+    diagnostics = {"n_masked_source": int(np.count_nonzero(~mass.joint.any(axis=0)))}
+    return mean_of("leep", terms, labels, mass.joint.shape[1], diagnostics, influence)
+
+
+def _leep_loo(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64]) -> Score:
     diagnostics = {
-        "n_floored": int(np.count_nonzero(terms < floor)),
+        "n_floored": int(np.count_nonzero(terms < _floor(mass))),
         "n_classes_seen_once": int(np.count_nonzero(mass.counts == 1)),
     }
-    return _mean_of("leep_loo", np.maximum(terms, floor), mass, diagnostics)
+    return mean_of("leep_loo", _floored(mass, terms), labels, mass.joint.shape[1], diagnostics, influence)
 
 
 def _floor(mass: JointMass) -> float:
@@ -237,5 +254,5 @@ def _floor(mass: JointMass) -> float:
     return -math.log(mass.n_samples * np.count_nonzero(mass.counts))
 
 
-def _mean_of(name: str, terms: NDArray[np.float64], mass: JointMass, diagnostics: dict[str, int]) -> Score:
-    return mean_of(name, terms, mass.joint.shape[1], int(np.count_nonzero(mass.counts)), diagnostics)
+def _floored(mass: JointMass, terms: Floats) -> Floats:
+    return np.maximum(terms, _floor(mass))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.scoring.sample import Floats, Sample, principal
-from leepfrog.scoring.score import Score
+from leepfrog.scoring.score import Score, with_influence
 
 # Where a / b is looked for, in units of the largest eigenvalue, and how closely: POINTS on a logarithmic scale, and
 # then again between the neighbours of the best, ZOOMS times.
@@ -37,8 +37,8 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
         labels: [N] integers.
 
     Returns:
-        Score without standard error, with diagnostics `rank` and `n_not_converged`: classes whose targets the features
-        fit without error, so that the noise precision has no maximum and stops at a limit.
+        Score with diagnostics `rank` and `n_not_converged`: classes whose targets the features fit without error, so
+        that the noise precision has no maximum and stops at a limit.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -54,14 +54,37 @@ def score_logme(sample: Sample) -> Score:
     along = (coordinates.T @ sample.one_hot) ** 2 / eigenvalues[:, None]
     outside = np.maximum(sample.counts - along.sum(axis=0), 0.0)
     outside[outside <= ROUNDING * sample.counts] = 0.0
-    evidence, at_limit = _best_evidence(eigenvalues, along, outside, len(sample))
+    evidence, t, at_limit = _best_evidence(eigenvalues, along, outside, len(sample))
     diagnostics = {"rank": len(eigenvalues), "n_not_converged": int(at_limit.sum())}
     value = math.fsum(evidence) / len(evidence)
-    return Score("logme", value, None, len(sample), sample.features.shape[1], sample.n_target, diagnostics)
+    influence = _influence(eigenvalues, coordinates, sample.one_hot, t)
+    return with_influence("logme", value, influence, sample.labels, sample.features.shape[1], diagnostics)
 
 
-def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """The maximal evidence per image of each class, [C], and whether it has no maximum but grows with b.
+def _influence(s: Floats, coordinates: Floats, targets: Floats, t: Floats) -> Floats:
+    """What N times the evidence loses without each image, mean over classes, [N], but for a constant.
+
+    At the maximum a and b need not move, and evidence less evidence without image i is the log density that the others
+    predict for it: (log(1 - h_i) - b r_i^2 / (1 - h_i)) / 2 with the residual r_i and h_i = b f_i' (a I + b F'F)^-1
+    f_i. (The derivative, -(h_i + b r_i^2) / 2, says nothing where D exceeds N, for then all h_i are nearly 1.) A class
+    that is fitted without error is left out, for its b has no end.
+    """
+    found = np.zeros(len(targets))
+    directions = coordinates / np.sqrt(s)
+    squares = directions**2
+    for label in range(targets.shape[1]):
+        share = s / (t[label] + s)
+        along = directions.T @ targets[:, label]
+        residual = targets[:, label] - directions @ (share * along)
+        q = float(targets[:, label] @ residual)
+        if q > ROUNDING * float(targets[:, label].sum()):
+            left = np.maximum(1 - squares @ share, np.finfo(float).eps)
+            found += 0.5 * (np.log(left) - len(targets) / q * residual**2 / left)
+    return np.asarray(found / targets.shape[1])
+
+
+def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """The maximal evidence per image of each class, [C], where (t), and whether it has no maximum but grows with b.
 
     With t = a / b the best b is n / q(t), q = sum_k u_k t / (t + s_k) + o, u_k the square of the targets' part along
     direction k and o what is left of them; so that one number is to be found,
@@ -100,4 +123,4 @@ def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[F
             at_limit = best == 0
         low = points[classes, np.maximum(best - 1, 0)]
         high = points[classes, np.minimum(best + 1, points.shape[1] - 1)]
-    return values[classes, best], at_limit
+    return values[classes, best], unit * np.exp(points[classes, best]), at_limit

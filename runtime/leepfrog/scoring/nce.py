@@ -43,4 +43,4 @@ def score_nce(sample: Sample) -> Score:
     predicted = joint.sum(axis=1)
     source = cells // sample.n_target
     terms = np.log(joint[source, sample.labels] / predicted[source])
-    return mean_of("nce", terms, n_source, sample.n_target, {"n_predicted": int(np.count_nonzero(predicted))})
+    return mean_of("nce", terms, sample.labels, n_source, {"n_predicted": int(np.count_nonzero(predicted))})

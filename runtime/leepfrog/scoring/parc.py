@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leepfrog.scoring.sample import Floats, Sample
-from leepfrog.scoring.score import Score
+from leepfrog.scoring.score import Score, with_influence
 
 COMPONENTS = 32
 # Pairs are quadratic in the images; the paper's own experiments use 500.
@@ -33,7 +33,8 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
         seed: of the MAX_IMAGES images, class by class in proportion, that are drawn where there are more.
 
     Returns:
-        Score without standard error, with diagnostics `n_used`. 0 where a correlation does not exist.
+        Score with diagnostics `n_used`. 0 where a correlation does not exist. The standard error takes the pairs' ranks
+        as given, and images that were not drawn for average.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -58,11 +59,26 @@ def score_parc(sample: Sample, n_components: int = COMPONENTS, seed: int = 0) ->
     first, second = np.triu_indices(len(z), 1)
     unlike = (1 - z @ z.T)[first, second]
     apart = sample.labels[chosen][first] != sample.labels[chosen][second]
-    value = 0.0
+    value, influence = 0.0, np.zeros(len(sample))
     if apart.any() and not apart.all() and np.ptp(unlike) > 0:
         # The ranks of two values are as good as the values.
-        value = 100 * float(np.corrcoef(_ranks(unlike), apart)[0, 1])
-    return Score("parc", value, None, len(sample), sample.features.shape[1], sample.n_target, {"n_used": len(chosen)})
+        ranks = _ranks(unlike)
+        value = 100 * float(np.corrcoef(ranks, apart)[0, 1])
+        influence[chosen] = _influence(ranks, apart.astype(np.float64), len(chosen)) * len(sample) / len(chosen)
+    diagnostics = {"n_used": len(chosen)}
+    return with_influence("parc", value, influence, sample.labels, sample.features.shape[1], diagnostics)
+
+
+def _influence(a: Floats, b: Floats, n: int) -> Floats:
+    """Derivatives of 100 times the correlation of a and b, over the pairs of n images, by the images' weights, [n].
+
+    A correlation of standardised values moves by a b - r (a^2 + b^2) / 2 with a pair's weight, and an image is in n - 1
+    pairs, each of which it shares with another.
+    """
+    a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
+    square = np.zeros((n, n))
+    square[np.triu_indices(n, 1)] = a * b - (a * b).mean() * (a**2 + b**2) / 2
+    return np.asarray(200 * (square.sum(axis=0) + square.sum(axis=1)) / (n - 1))
 
 
 def _ranks(values: Floats) -> Floats:

@@ -10,12 +10,16 @@ from leepfrog.scoring.gbc import score_gbc
 from leepfrog.scoring.h_score import score_h_score
 from leepfrog.scoring.knn import score_knn
 from leepfrog.scoring.leep import score_leep, score_leep_loo
+from leepfrog.scoring.leep_temperature import score_leep_loo_t
+from leepfrog.scoring.linear_probe import score_linear_probe
 from leepfrog.scoring.logme import score_logme
+from leepfrog.scoring.n_leep import score_n_leep
 from leepfrog.scoring.nce import score_nce
 from leepfrog.scoring.parc import score_parc
 from leepfrog.scoring.ridge import score_ridge
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.sfda import score_sfda
 from leepfrog.scoring.transrate import score_transrate
 
 
@@ -39,12 +43,16 @@ SCORES = {
     for definition in (
         Definition("leep_loo", "probs", score_leep_loo),
         Definition("leep", "probs", score_leep),
+        Definition("leep_loo_t", "probs", score_leep_loo_t),
         Definition("nce", "probs", score_nce),
         Definition("ridge", "features", score_ridge),
         Definition("knn", "features", score_knn),
+        Definition("linear_probe", "features", score_linear_probe),
+        Definition("n_leep", "features", score_n_leep),
         Definition("logme", "features", score_logme),
         Definition("h_score", "features", score_h_score),
         Definition("gbc", "features", score_gbc),
+        Definition("sfda", "features", score_sfda),
         Definition("transrate", "features", score_transrate),
         Definition("parc", "features", score_parc),
     )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from leepfrog.scoring.sample import Floats, Sample, principal
 from leepfrog.scoring.score import Score, mean_of
+from leepfrog.scoring.softmax import log_softmax, softmax
 
 # In units of the mean of the eigenvalues that are not 0.
 STRENGTHS = 10.0 ** np.arange(-3, 3.5, 0.5)
@@ -75,7 +76,7 @@ def score_ridge(sample: Sample) -> Score:
         "squared_error": float(((held_out - targets) ** 2).mean()),
         "n_constant": int((~varied).sum()),
     }
-    return mean_of("ridge", terms, sample.features.shape[1], sample.n_target, diagnostics)
+    return mean_of("ridge", terms, sample.labels, sample.features.shape[1], diagnostics)
 
 
 def _nothing(sample: Sample) -> tuple[Floats, Floats]:
@@ -89,7 +90,7 @@ def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats
     temperature = 1.0 / scale
     low, high = 0.0, np.inf
     for _ in range(MAX_STEPS):
-        probs, _ = _softmax(temperature * logits)
+        probs = softmax(temperature * logits)
         expected = (probs * logits).sum(axis=1)
         slope = float((own - expected).mean())
         if slope > 0:
@@ -103,12 +104,4 @@ def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats
         if abs(ahead - temperature) <= 1e-9 * temperature or temperature > 1e6 / scale:
             break
         temperature = ahead
-    _, log_probs = _softmax(temperature * logits)
-    return temperature, log_probs[np.arange(len(logits)), labels]
-
-
-def _softmax(logits: Floats) -> tuple[Floats, Floats]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    total = powers.sum(axis=1, keepdims=True)
-    return powers / total, shifted - np.log(total)
+    return temperature, log_softmax(temperature * logits)[np.arange(len(logits)), labels]

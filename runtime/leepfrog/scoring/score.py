@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.scoring.uncertainty import standard_error
+
+Floats = NDArray[np.float64]
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -18,10 +22,12 @@ class Score:
     Attributes:
         name: the score's name, such as "leep".
         value: the score; higher is better.
-        standard_error: standard error of `value` over images, None where no estimate is made.
+        standard_error: standard error of `value` over images drawn class by class, None where there is but one.
         n_samples, n_source, n_target: images, source classes (or features) and target classes it was computed from.
         diagnostics: counts that say where the data were too thin (see each score).
-        terms: [N], of which `value` is the mean, in the order of the images; None for other scores. Not written out.
+        terms: [N], of which `value` is the mean, in the order of the images (see `leepfrog.scoring.uncertainty`). Not
+            written out.
+        interval: a 90 % interval of `value`, images drawn class by class; None where none was asked for.
     """
 
     name: str
@@ -31,30 +37,64 @@ class Score:
     n_source: int
     n_target: int
     diagnostics: Mapping[str, int | float] = dataclasses.field(default_factory=dict)
-    terms: NDArray[np.float64] | None = dataclasses.field(default=None, repr=False, compare=False)
+    terms: Floats = dataclasses.field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    interval: tuple[float, float] | None = None
 
     def __float__(self) -> float:
         return self.value
 
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready values."""
-        found = dataclasses.asdict(dataclasses.replace(self, terms=None))
+        found = dataclasses.asdict(dataclasses.replace(self, terms=np.empty(0)))
         del found["terms"]
-        return {**found, "diagnostics": dict(self.diagnostics)}
+        interval = None if self.interval is None else list(self.interval)
+        return {**found, "diagnostics": dict(self.diagnostics), "interval": interval}
 
 
 def mean_of(
-    name: str, terms: NDArray[np.float64], n_source: int, n_target: int, diagnostics: Mapping[str, int | float]
+    name: str,
+    terms: Floats,
+    labels: NDArray[np.int64],
+    n_source: int,
+    diagnostics: Mapping[str, int | float],
+    influence: Floats | None = None,
 ) -> Score:
-    """A score that is a mean of per-image terms [N], with the standard error of that mean."""
-    n = len(terms)
+    """A score that is a mean of per-image terms [N].
+
+    Args:
+        name: see `Score`.
+        terms: [N].
+        labels: [N].
+        n_source: see `Score`.
+        diagnostics: see `Score`.
+        influence: what each image does to the score beside its own term [N], but for a constant of its class: its part
+            in what the terms were read from, such as a conditional. Without it, that is taken as given.
+    """
+    value = math.fsum(terms) / len(terms) + 0.0  # + 0.0 turns -0.0 into 0.0
+    if influence is not None:
+        terms = terms + (influence - influence.mean())
     return Score(
         name=name,
-        value=math.fsum(terms) / n + 0.0,  # + 0.0 turns -0.0 into 0.0
-        standard_error=float(np.std(terms, ddof=1)) / math.sqrt(n) if n > 1 else None,
-        n_samples=n,
+        value=value,
+        standard_error=standard_error(terms, labels),
+        n_samples=len(terms),
         n_source=n_source,
-        n_target=n_target,
+        n_target=int(np.count_nonzero(np.bincount(labels))),
         diagnostics=diagnostics,
         terms=terms,
     )
+
+
+def with_influence(
+    name: str,
+    value: float,
+    influence: Floats,
+    labels: NDArray[np.int64],
+    n_source: int,
+    diagnostics: Mapping[str, int | float],
+) -> Score:
+    """A score that is no mean, with what each image does to it, [N], but for a constant of its class.
+
+    The influence is the derivative by the image's weight (a part of 1), or what N times the score loses without it.
+    """
+    return mean_of(name, np.full(len(influence), value), labels, n_source, diagnostics, influence)

@@ -6,10 +6,11 @@ Source: L.-K. Huang et al., "Frustratingly Easy Transferability Estimation", ICM
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from leepfrog.scoring.sample import Floats, Sample
-from leepfrog.scoring.score import Score
+from leepfrog.scoring.score import Score, with_influence
 
 EPSILON = 1e-4
 
@@ -28,7 +29,7 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
         epsilon: the squared distortion of the code.
 
     Returns:
-        Score without standard error.
+        Score without diagnostics.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -40,14 +41,49 @@ def score_transrate(sample: Sample, epsilon: float = EPSILON) -> Score:
     """`transrate` of a checked sample."""
     assert sample.features is not None
     z = sample.coordinates * sample.unit
-    value = _rate(z, epsilon) if z.shape[1] else 0.0
-    for label, count in enumerate(sample.counts):
-        if z.shape[1]:
-            value -= count / len(z) * _rate(z[sample.labels == label], epsilon)
-    return Score("transrate", float(value), None, len(sample), sample.features.shape[1], sample.n_target)
+    value, influence = 0.0, np.zeros(len(z))
+    if z.shape[1]:
+        everything = np.ones(len(z), bool)
+        value, lost = _rate(z, everything, epsilon)
+        influence += len(z) * lost
+        for label, count in enumerate(sample.counts):
+            rate, lost = _rate(z, sample.labels == label, epsilon)
+            value -= count / len(z) * rate
+            influence -= count * lost
+    return with_influence("transrate", value, influence, sample.labels, sample.features.shape[1], {})
 
 
-def _rate(z: Floats, epsilon: float) -> float:
-    n, width = z.shape
-    gram = z @ z.T if n <= width else z.T @ z
-    return float(np.linalg.slogdet(np.eye(len(gram)) + gram / (n * epsilon))[1]) / 2
+def _rate(z: Floats, own: NDArray[np.bool_], epsilon: float) -> tuple[float, Floats]:
+    """R of the rows `own` of z [N, r], and what it loses without each of all rows, [N] (with n as it is).
+
+    Without a row the mean of all, which the rows are centred by, moves too: with A = n epsilon I + Z'Z, b = 1 / (N - 1)
+    and s the sum of the n rows that are left, A turns into A - z_i z_i' (if the row is one of `own`) + b (s z_i' +
+    z_i s') + n b^2 z_i z_i', whose determinant is A's times that of 2 by 2 matrices.
+    """
+    rows, n, b = z[own], int(own.sum()), 1 / max(len(z) - 1, 1)
+    value, solved = _solve(rows, z, n * epsilon)
+    squares = (solved * z).sum(axis=1)  # z_i' A^-1 z_i
+    total = rows.sum(axis=0)
+    to_total = solved @ total
+    of_total = float(total @ _solve(rows, total[None], n * epsilon)[1][0])
+    left = np.where(own, np.maximum(1 - squares, np.finfo(float).eps), 1.0)
+    # The same products with the row taken out of A and of s.
+    squares, to_rest = squares / left, np.where(own, to_total - squares, to_total) / left
+    of_rest = np.where(own, of_total - to_total + (to_total - squares * left) * to_rest - to_rest * left, of_total)
+    n_left = n - own
+    moved = (1 + b * to_rest) * (1 + b * to_rest + n_left * b**2 * squares) - b**2 * squares * (
+        of_rest + n_left * b * to_rest
+    )
+    return value, -np.log(np.maximum(left * moved, np.finfo(float).tiny)) / 2
+
+
+def _solve(rows: Floats, z: Floats, ridge: float) -> tuple[float, Floats]:
+    """R of rows [n, r], and z [N, r] times (ridge I + rows' rows)^-1, through the smaller Gram matrix."""
+    n, width = rows.shape
+    gram = (rows @ rows.T if n <= width else rows.T @ rows) / ridge
+    gram[np.diag_indices_from(gram)] += 1
+    factor = cho_factor(gram, lower=True)
+    value = float(np.log(np.diagonal(factor[0])).sum())
+    if n > width:
+        return value, cho_solve(factor, z.T).T / ridge
+    return value, (z - cho_solve(factor, rows @ z.T / ridge).T @ rows) / ridge

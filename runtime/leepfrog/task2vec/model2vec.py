@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from leepfrog.errors import EmbeddingError
 from leepfrog.inference.device import available_threads
 from leepfrog.kernels.experts import add_slopes, products
+from leepfrog.scoring.softmax import softmax
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +43,7 @@ class Model2Vec:
 
     def probs(self, tasks: Floats) -> Floats:
         """How likely each model is the best on each task, [T, M] of tasks [T, F]."""
-        return _softmax(-self.sharpness * _distances(tasks, self.vectors)[0])
+        return softmax(-self.sharpness * _distances(tasks, self.vectors)[0])
 
 
 def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Model2Vec:
@@ -72,7 +73,7 @@ def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Mo
         shifts, log_sharpness = parameters[:-1].reshape(n_models, n_filters), parameters[-1]
         sharpness = np.exp(log_sharpness)
         found, slopes = _distances(h, base * np.exp(shifts), want_slopes=targets, sharpness=sharpness)
-        probs = _softmax(-sharpness * found)
+        probs = softmax(-sharpness * found)
         value = -(targets * np.log(np.maximum(probs, 1e-300))).sum() / n_tasks
         value += penalty * ((shifts**2).sum() / n_filters + (log_sharpness - START) ** 2 / 10)
         gradient = slopes / n_tasks + 2 * penalty * shifts / n_filters
@@ -113,14 +114,9 @@ def _distances(
         if want_slopes is not None:
             # d cos / d log m = rq / sqrt(AB) ((r - q) + C (r / A - q / B)), for dr = -rq dlog m and dq = rq dlog m,
             # and d (-sum_i q_i log p_i) / d d_i = sharpness (q_i - p_i).
-            pull = sharpness * (_softmax(-sharpness * found) - want_slopes).T / length
+            pull = sharpness * (softmax(-sharpness * found) - want_slopes).T / length
             on_r, on_q = 1 + mixed / of_r, 1 + mixed / of_q
             list(pool.map(
                 lambda m: add_slopes(tasks, models[m], pull[m], on_r[m], on_q[m], slopes[m]), range(len(models))
             ))  # fmt: skip
     return found, slopes
-
-
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,73 @@
+"""leepfrog explain: why a model gets its LEEP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
+
+if TYPE_CHECKING:
+    from leepfrog.ranking.explain import Explanation
+
+HEADER = ("class", "images", "LOO-LEEP", "right %", "carried by", "taken for")
+NUMBERS = (False, True, True, True, False, False)
+
+
+def explain(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="One exported model: a name, a source, or a file.")],
+    top: Annotated[int, typer.Option("--top", min=1, help="Source classes and confusions to name.")] = 3,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say which of a model's own classes tell each of yours, and which of yours it takes for another.
+
+    LEEP predicts your classes by way of the model's. "Carried by" names the model's classes by their part in that;
+    "taken for" names your other classes by the probability that they get. Your classes are listed worst first.
+    """
+    from leepfrog.ranking.explain import explain as explain_model
+
+    written_as = chosen_format(format_, output)
+    with Bars(quiet) as bars:
+        found = explain_model(data, model, top=top, device=device, threads=threads, strict=strict, progress=bars)
+    emit(render(found, written_as), output)
+    if not quiet:
+        for note in found.notes:
+            remark(f"note: {note}")
+
+
+def render(found: Explanation, written_as: Format) -> str:
+    """An explanation as text in a format."""
+    from leepfrog.files import printable
+
+    if written_as is Format.json:
+        return as_json(found.as_dict())
+    rows = [
+        (
+            printable(each.name),
+            str(each.n_images),
+            f"{each.leep_loo:.3f}",
+            f"{100 * each.accuracy:.0f}",
+            ", ".join(f"{printable(way.name)} {100 * way.share:.0f}%" for way in each.carriers),
+            ", ".join(f"{printable(other.name)} {100 * other.probability:.0f}%" for other in each.confusions),
+        )
+        for each in found.classes
+    ]
+    if written_as is not Format.table:
+        return as_rows(written_as, HEADER, rows, NUMBERS)
+    head = (
+        f"{printable(found.model)} on {found.n_images} images from {found.data}: LOO-LEEP {found.leep_loo:.4f}, "
+        "the mean over images of what follows"
+    )
+    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"

@@ -1,0 +1,235 @@
+"""leepfrog validate: which score to trust on a zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark
+
+if TYPE_CHECKING:
+    from leepfrog.validation.tasks import TaskStudy
+    from leepfrog.validation.validate import Validation
+
+
+def validate(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models", "-m",
+            help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+        ),
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--score", "-s", help="Scores by name, commas between them (default: all; with --tasks: LEEP)."),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=4, help="Most training images of a split.")] = 1000,
+    splits: Annotated[int, typer.Option("--splits", min=1, help="Random splits.")] = 3,
+    shots: Annotated[int, typer.Option("--shots", min=1, help="Images of a class that few-shot heads see.")] = 5,
+    tasks: Annotated[
+        int | None, typer.Option("--tasks", min=3, help="Instead: one model on so many random choices of classes.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of splits, folds, episodes and tasks.")] = 0,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
+    """Hold every score against the truth on your images and models, and say which to trust.
+
+    Half of the images are scored and fitted to; the truth is the accuracy on the others of a head that is retrained
+    (linear, its regularisation cross-validated), and of heads made from a few images a class. The baselines, such as
+    "the best on ImageNet", stand in the same table.
+    """
+    from leepfrog.errors import UsageError
+
+    written_as = chosen_format(format_, output)
+    if plot is not None:
+        from leepfrog.plots.figure import check_ending
+
+        if tasks is None:
+            raise UsageError("--plot goes with --tasks: it draws one model's tasks")
+        check_ending(plot)
+    found: Validation | TaskStudy
+    with Bars(quiet) as bars:
+        if tasks is None:
+            from leepfrog.validation.validate import validate as hold
+
+            found = hold(
+                data,
+                split_commas(models),
+                scores=split_commas(scores) or ["all"],
+                images=images,
+                splits=splits,
+                shots=shots,
+                device=device,
+                threads=threads,
+                strict=strict,
+                seed=seed,
+                progress=bars,
+            )
+            text = render(found, written_as)
+        else:
+            from leepfrog.validation.tasks import study_tasks
+
+            named = split_commas(models)
+            if len(named) != 1:
+                raise UsageError("--tasks studies one model: name it with --models")
+            found = study_tasks(
+                data,
+                named[0],
+                tasks,
+                scores=split_commas(scores) or ["leep", "leep_loo"],
+                images=images,
+                device=device,
+                threads=threads,
+                strict=strict,
+                seed=seed,
+                progress=bars,
+            )
+            text = render_tasks(found, written_as)
+    if plot is not None:
+        from leepfrog.files import write_whole
+        from leepfrog.plots.task_scatter import draw_task_scatter
+
+        assert not hasattr(found, "agreements")
+        write_whole(plot, draw_task_scatter(found, plot.suffix.lower()))
+        remark(f"wrote {plot}")
+    emit(text, output)
+    if not quiet:
+        for note in found.notes:
+            remark(f"note: {note}")
+
+
+def render(found: Validation, written_as: Format) -> str:
+    """A validation as text in a format."""
+    if written_as is Format.json:
+        return as_json(found.as_dict())
+    if written_as is Format.csv:
+        return _csv(found)
+    truths = ("retrained head", f"{found.shots}-shot prototype", f"{found.shots}-shot Mahalanobis")
+    models = as_rows(
+        written_as,
+        ("model", *(f"{truth} %" for truth in truths)),
+        [(row.name, *(f"{100 * value:.1f}" for value in row.accuracy.values())) for row in found.models],
+        (False, True, True, True),
+    )
+    head, prototype, mahalanobis = found.agreements.values()
+    order = sorted(head, key=lambda name: (-(head[name].weighted_tau or -2.0), head[name].regret))
+    scores = as_rows(
+        written_as,
+        (
+            "score", "", "models", "Pearson", "Kendall", "weighted tau", "regret@1", "rel@3",
+            f"{found.shots}-shot: tau", "regret@1", "Mahalanobis: tau", "regret@1",
+        ),
+        [
+            (
+                name,
+                "baseline" if name in found.baselines else "",
+                str(head[name].n),
+                _number(head[name].pearson),
+                _number(head[name].kendall),
+                _number(head[name].weighted_tau),
+                f"{head[name].regret:.1f}",
+                f"{head[name].rel_at_k:.3f}",
+                _number(prototype[name].weighted_tau),
+                f"{prototype[name].regret:.1f}",
+                _number(mahalanobis[name].weighted_tau),
+                f"{mahalanobis[name].regret:.1f}",
+            )
+            for name in order
+        ],
+        (False, False, *[True] * 10),
+    )  # fmt: skip
+    title = (
+        f"{found.data}: {found.n_classes} classes; {found.n_train} images to score and fit, {found.n_test} to judge, "
+        f"mean of {found.n_splits} random splits"
+    )
+    return "\n\n".join([title, models, scores, "\n".join(verdict(found))])
+
+
+def verdict(found: Validation) -> list[str]:
+    """Which score to trust, in words."""
+    lines = []
+    ours = [name for name in found.agreements["head"] if name not in found.baselines]
+    for truth, what in (("head", "a retrained head"), ("prototype", f"{found.shots}-shot prototypes")):
+        name, rival_name = found.best(truth, ours), found.best(truth, found.baselines)
+        best, rival = found.agreements[truth][name], found.agreements[truth][rival_name]
+        if best.weighted_tau is None:
+            lines.append(f"for {what}: no score tells these models apart")
+            continue
+        higher = rival.weighted_tau is None or best.weighted_tau > rival.weighted_tau
+        cheaper = best.regret <= rival.regret + 0.05
+        judged = "beats" if higher and cheaper else "is about as good as" if higher or cheaper else "does not beat"
+        lines.append(
+            f"for {what}, trust {name}: weighted tau {_number(best.weighted_tau)}, its first choice loses "
+            f"{best.regret:.1f} points of accuracy; it {judged} the best baseline, {rival_name} "
+            f"({_number(rival.weighted_tau)}, {rival.regret:.1f} points)"
+        )
+    n = len(found.models)
+    lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {found.chance:.2f}")
+    return lines
+
+
+def render_tasks(found: TaskStudy, written_as: Format) -> str:
+    """A study of tasks as text in a format; CSV has a row a task."""
+    if written_as is Format.json:
+        return as_json(found.as_dict())
+    names = list(found.correlations)
+    if written_as is Format.csv:
+        return as_csv(
+            ["classes", "n_classes", "n_train", "n_test", "accuracy", *names],
+            [
+                ["; ".join(t.classes), len(t.classes), t.n_train, t.n_test, t.accuracy, *(t.scores[n] for n in names)]
+                for t in found.tasks
+            ],
+        )
+    table = as_rows(
+        written_as,
+        ("score", "Pearson", "Kendall", "Pearson at equal class counts"),
+        [(name, *map(_number, (c.pearson, c.kendall, c.pearson_within))) for name, c in found.correlations.items()],
+        (False, True, True, True),
+    )
+    sizes = [len(task.classes) for task in found.tasks]
+    title = (
+        f"{found.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {found.data}: scores "
+        "against the accuracy of retrained heads"
+    )
+    return "\n\n".join([title, table, _beyond_classes(found)])
+
+
+def _beyond_classes(found: TaskStudy) -> str:
+    from leepfrog.validation.tasks import BY_CLASSES
+
+    alone = found.correlations[BY_CLASSES].pearson
+    return (
+        f"{BY_CLASSES} is what the number of classes alone gives: much of a correlation ({_number(alone)} here) is "
+        "that tasks with more classes are harder; the last column takes it away"
+    )
+
+
+def _csv(found: Validation) -> str:
+    header = ["truth", "score", "baseline", "models", "pearson", "kendall", "weighted_tau", "regret_at_1", "rel_at_3"]
+    rows = [
+        [truth, name, name in found.baselines, a.n, a.pearson, a.kendall, a.weighted_tau, a.regret, a.rel_at_k]
+        for truth, agreements in found.agreements.items()
+        for name, a in agreements.items()
+    ]
+    return as_csv(header, rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,40 @@
+"""What to choose by without looking at a single image: the rivals that any score must beat.
+
+On zoos of common ImageNet networks they beat plain LEEP, so they are printed beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+# ImageNet with and without a class for the background.
+IMAGENET = (1000, 1001)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What baselines know of a model.
+
+    Attributes:
+        n_source: source classes.
+        n_parameters: numbers in the weights.
+        top1: published ImageNet top-1 in percent, if known.
+    """
+
+    n_source: int
+    n_parameters: int
+    top1: float | None
+
+
+def _static(model: Described) -> float:
+    """The fixed order: ImageNet's models before others, the biggest first."""
+    return model.n_parameters + (1e15 if model.n_source in IMAGENET else 0.0)
+
+
+# More is better; None where it is not known.
+BASELINES: dict[str, Callable[[Described], float | None]] = {
+    "top1": lambda model: model.top1,
+    "parameters": lambda model: float(model.n_parameters),
+    "static": _static,
+}

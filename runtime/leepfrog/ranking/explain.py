@@ -1,0 +1,213 @@
+"""Why a model gets its LEEP: which source classes carry each target class, and what it is taken for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import UsageError
+from leepfrog.images.dataset import ImageSet
+from leepfrog.images.find import find_images
+from leepfrog.inference.device import available_threads, providers
+from leepfrog.inference.local import find_models
+from leepfrog.inference.outputs import infer
+from leepfrog.progress import Progress, Silent
+from leepfrog.scoring.leep import score_leep_loo
+from leepfrog.scoring.sample import Sample
+
+Floats = NDArray[np.float64]
+
+SCHEMA_VERSION = 1
+
+# Images looked at in one matrix.
+BLOCK = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Carrier:
+    """A source class's part in predicting a target class.
+
+    Attributes:
+        name: the source class, or its number where the model does not say names.
+        index: its place in the model's output.
+        share: of the probability that images of the target class get for it, the part that comes this way.
+        purity: P(target class | source class), of all that the source class is predicted for.
+    """
+
+    name: str
+    index: int
+    share: float
+    purity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """Another target class that images of a class are taken for.
+
+    Attributes:
+        name: the class.
+        probability: that it gets from them, on average.
+    """
+
+    name: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassExplanation:
+    """One target class. An image's own mass is left out of what predicts it, but for the carriers.
+
+    Attributes:
+        name: the class.
+        n_images: its images.
+        leep_loo: its images' mean term of leave-one-out LEEP.
+        probability: that its images get for it, on average.
+        accuracy: part of its images for which it is the most probable.
+        carriers: source classes, the largest share first.
+        confusions: other classes, the most probable first.
+    """
+
+    name: str
+    n_images: int
+    leep_loo: float
+    probability: float
+    accuracy: float
+    carriers: tuple[Carrier, ...]
+    confusions: tuple[Confusion, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """A model's leave-one-out LEEP, class by class.
+
+    Attributes:
+        data, model: of what.
+        n_images: images used.
+        leep_loo: the score, the mean over images.
+        classes: the worst first.
+        notes: what was odd.
+    """
+
+    data: str
+    model: str
+    n_images: int
+    leep_loo: float
+    classes: tuple[ClassExplanation, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The explanation as JSON-ready values, with its schema's version."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+
+def explain(
+    data: ImageSet | str | Path,
+    model: str | Path,
+    *,
+    top: int = 3,
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Say, for each class of a data set, how a model comes to its leave-one-out LEEP.
+
+    LEEP predicts class y for image x with probability sum_z P(y | z) theta_z(x): each source class z is a way.
+
+    Args:
+        data: as of `leepfrog.rank`.
+        model: one, as of `leepfrog.rank`.
+        top: how many source classes and confusions to name.
+        device: "cpu" or "cuda".
+        threads: cores to use; None for all.
+        strict: make a bad image an error.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: not one model, or `top` below 1.
+        LeepfrogError: as of `leepfrog.rank`.
+    """
+    if top < 1:
+        raise UsageError(f"top must be at least 1, not {top}")
+    providers(device)
+    files = find_models([model])
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files)
+        raise UsageError(f"an explanation is of one model; {str(model)!r} names {len(files)}: {names}")
+    images = data if isinstance(data, ImageSet) else find_images(data)
+    outputs = infer(images, files, device, threads or available_threads(), strict, progress or Silent())
+    kept = outputs.kept
+    present, labels = np.unique(images.labels[kept], return_inverse=True)
+    sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(0)[kept])
+    classes = [images.classes[label] for label in present]
+    return Explanation(
+        data=images.name,
+        model=files[0].name,
+        n_images=len(sample),
+        leep_loo=score_leep_loo(sample).value,
+        classes=tuple(sorted(_classes(sample, classes, files[0].metadata.labels, top), key=lambda each: each.leep_loo)),
+        notes=(*images.notes, *outputs.notes()),
+    )
+
+
+def _classes(sample: Sample, names: list[str], sources: tuple[str, ...], top: int) -> list[ClassExplanation]:
+    assert sample.probs is not None
+    joint = sample.one_hot.T @ sample.probs
+    total = joint.sum(axis=0)
+    purity = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
+    predictions = held_out_predictions(sample, joint)
+    ways = joint * purity  # what each source class gives the target class's own images, summed over them
+    floor = 1 / (len(sample) * sample.n_target)
+    found = []
+    for label, name in enumerate(names):
+        own = predictions[sample.labels == label]
+        mean = own.mean(axis=0)
+        shares = ways[label] / (ways[label].sum() or 1.0)
+        others = [other for other in np.argsort(-mean, kind="stable") if other != label][:top]
+        found.append(
+            ClassExplanation(
+                name=name,
+                n_images=len(own),
+                leep_loo=float(np.log(np.maximum(own[:, label], floor)).mean()),
+                probability=float(mean[label]),
+                accuracy=float((own.argmax(axis=1) == label).mean()),
+                carriers=tuple(
+                    Carrier(_named(sources, z), int(z), float(shares[z]), float(purity[label, z]))
+                    for z in np.argsort(-shares, kind="stable")[:top]
+                    if shares[z] > 0
+                ),
+                confusions=tuple(Confusion(names[other], float(mean[other])) for other in others if mean[other] > 0),
+            )
+        )
+    return found
+
+
+def held_out_predictions(sample: Sample, joint: Floats) -> Floats:
+    """LEEP's probabilities of all target classes, [N, C], each image's own mass left out.
+
+    sum_z theta_z(x_i) (S_yz - [y = y_i] theta_z(x_i)) / (S_z - theta_z(x_i)), over source classes with something left.
+
+    Args:
+        sample: with probabilities [N, Z].
+        joint: S, sums of probabilities by target class, [C, Z].
+    """
+    assert sample.probs is not None
+    total = joint.sum(axis=0)
+    found = np.empty((len(sample), sample.n_target))
+    for start in range(0, len(sample), BLOCK):
+        theta = sample.probs[start : start + BLOCK].astype(np.float64)
+        left = total - theta
+        # What rounding leaves of a class that only this image knows is nothing.
+        weights = np.divide(theta, left, out=np.zeros_like(theta), where=left > 1e-12 * total)
+        found[start : start + BLOCK] = weights @ joint.T
+        rows = np.arange(len(theta))
+        found[start + rows, sample.labels[start + rows]] -= (weights * theta).sum(axis=1)
+    return np.clip(found, 0.0, 1.0)
+
+
+def _named(sources: tuple[str, ...], index: int) -> str:
+    return sources[index] if index < len(sources) else f"source class {index}"

@@ -1,0 +1,144 @@
+"""N-LEEP: LEEP on the responsibilities of a Gaussian mixture of the features, in place of the source classes.
+
+Source: Y. Li, X. Jia, R. Sang, Y. Zhu, B. Green, L. Wang, B. Gong, "Ranking Neural Checkpoints", CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from leepfrog.scoring.leep import score_leep
+from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.score import Score
+from leepfrog.scoring.softmax import log_sum_exp
+
+ENERGY = 0.8
+COMPONENTS_PER_CLASS = 5
+MAX_STEPS = 100
+# Nats an image: what a step must gain at least for another to follow.
+TOLERANCE = 1e-3
+# Of the mean variance: what is added to every variance.
+FLOOR = 1e-6
+
+
+def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
+    """LEEP with the components of a Gaussian mixture for source classes: for models whose classes tell nothing.
+
+    Principal components with 80 % of the variance; a mixture of 5 C Gaussians (at most one an image), fitted by
+    expectation and maximisation from k-means++ centres; then LEEP of theta_z(x) = p(component z | x). It is at most 0
+    and biased upward unless there are many images a component.
+
+    Covariances are diagonal. The paper does not say; a full one has more numbers than a component has images in most
+    uses of this program, and then each component closes in on the images it started with.
+
+    Args:
+        features: [N, D].
+        labels: [N] integers.
+        seed: of the centres. The images' order does not matter.
+
+    Returns:
+        Score with diagnostics `n_components`, `n_dimensions`, `n_steps` and `converged` (0 or 1).
+
+    Raises:
+        ArrayError: see `checked_features` and `checked_labels`, or a single class.
+    """
+    return score_n_leep(Sample.of(labels, features=features), seed)
+
+
+def score_n_leep(sample: Sample, seed: int = 0) -> Score:
+    """`n_leep` of a checked sample."""
+    assert sample.features is not None
+    share = np.cumsum(sample.variances) / max(float(sample.variances.sum()), np.finfo(float).tiny)
+    width = int(np.searchsorted(share, ENERGY * (1 - 1e-12))) + 1
+    x = sample.coordinates[:, :width]
+    # The images in an order that is theirs, and back again.
+    order = np.argsort((x**2).sum(axis=1), kind="stable")
+    mixture = fit_mixture(x[order], min(COMPONENTS_PER_CLASS * sample.n_target, len(x)), seed)
+    probs = mixture.responsibilities(x)
+    found = score_leep(dataclasses.replace(sample, probs=probs))
+    diagnostics = {
+        "n_components": probs.shape[1],
+        "n_dimensions": x.shape[1],
+        "n_steps": mixture.n_steps,
+        "converged": int(mixture.converged),
+    }
+    return dataclasses.replace(found, name="n_leep", n_source=sample.features.shape[1], diagnostics=diagnostics)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Gaussians with diagonal covariances.
+
+    Attributes:
+        logs: logarithms of the weights, [K].
+        means, variances: [K, d].
+        n_steps: steps that were made.
+        converged: whether the last one gained less than TOLERANCE.
+    """
+
+    logs: Floats
+    means: Floats
+    variances: Floats
+    n_steps: int = 0
+    converged: bool = False
+
+    def log_densities(self, x: Floats) -> Floats:
+        """log of weight times density, [N, K], of points [N, d]."""
+        precisions = 1 / self.variances
+        squares = x**2 @ precisions.T - 2 * x @ (self.means * precisions).T + (self.means**2 * precisions).sum(axis=1)
+        constants = self.logs - 0.5 * np.log(2 * np.pi * self.variances).sum(axis=1)
+        return np.asarray(constants - 0.5 * squares)
+
+    def responsibilities(self, x: Floats) -> Floats:
+        """p(component | x), [N, K]."""
+        found = self.log_densities(x)
+        return np.asarray(np.exp(found - log_sum_exp(found)[:, None]))
+
+
+def fit_mixture(x: Floats, n_components: int, seed: int) -> Mixture:
+    """A mixture of Gaussians of points [N, d] by expectation and maximisation, starting at k-means++ centres."""
+    floor = FLOOR * float(x.var(axis=0).mean()) if x.size else 0.0
+    centres = x[_spread_out(x, n_components, np.random.default_rng(seed))]
+    nearest = (centres**2).sum(axis=1) - 2 * x @ centres.T
+    mixture = _maximised(x, np.eye(len(centres))[nearest.argmin(axis=1)], floor)
+    before = -np.inf
+    for step in range(1, MAX_STEPS + 1):
+        densities = mixture.log_densities(x)
+        totals = log_sum_exp(densities)
+        likelihood = float(totals.mean())
+        mixture = dataclasses.replace(
+            _maximised(x, np.exp(densities - totals[:, None]), floor),
+            n_steps=step,
+            converged=likelihood - before < TOLERANCE,
+        )
+        if mixture.converged:
+            break
+        before = likelihood
+    return mixture
+
+
+def _maximised(x: Floats, responsibilities: Floats, floor: float) -> Mixture:
+    masses = responsibilities.sum(axis=0) + 10 * np.finfo(float).eps
+    means = responsibilities.T @ x / masses[:, None]
+    # E x^2 - (E x)^2 is safe here: x has mean 0 and the floor is far above its rounding.
+    variances = np.maximum(responsibilities.T @ x**2 / masses[:, None] - means**2, 0) + max(floor, np.finfo(float).tiny)
+    return Mixture(np.log(masses / len(x)), means, variances)
+
+
+def _spread_out(x: Floats, n: int, rng: np.random.Generator) -> list[int]:
+    """Positions of n points, each drawn with chances as its squared distance to the nearest so far (k-means++)."""
+    squares = (x**2).sum(axis=1)
+    chosen = [int(rng.integers(len(x)))]
+    distances = np.full(len(x), np.inf)
+    while len(chosen) < n:
+        last = chosen[-1]
+        distances = np.maximum(np.minimum(distances, squares - 2 * x @ x[last] + squares[last]), 0)
+        distances[last] = 0
+        up_to = np.cumsum(distances)
+        if up_to[-1] <= 0:  # only copies are left
+            break
+        chosen.append(int(np.searchsorted(up_to, rng.random() * up_to[-1], side="right")))
+    return chosen

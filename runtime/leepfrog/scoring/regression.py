@@ -1,0 +1,145 @@
+"""Softmax regression, fitted until it has converged: the linear head of probes and of retrained models."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import ArrayError
+from leepfrog.scoring.softmax import log_sum_exp, softmax
+
+Floats = NDArray[np.float64]
+
+MAX_STEPS = 200
+MAX_INNER_STEPS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Where Newton's method stopped.
+
+    Attributes:
+        theta: weights [k, C] and, as the last row, biases: [k + 1, C].
+        n_steps: Newton steps taken.
+        gradient: largest entry of the objective's gradient.
+    """
+
+    theta: Floats
+    n_steps: int
+    gradient: float
+
+    def logits(self, x: Floats) -> Floats:
+        """Of inputs [N, k], [N, C]."""
+        return np.asarray(x @ self.theta[:-1] + self.theta[-1])
+
+
+def fit_softmax(
+    x: Floats,
+    labels: NDArray[np.int64],
+    weights: Floats,
+    n_classes: int,
+    l2: float,
+    tolerance: float,
+    start: Floats | None = None,
+) -> Fit:
+    """Minimise sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2, biases not penalised.
+
+    The objective is convex: Newton's method, each step solved by conjugate gradients, ends in its only minimum (up to a
+    constant added to all classes' biases), whatever the order of the images. The conjugate gradients are preconditioned
+    by the Hessian's diagonal, which is nearly all of it where the inputs are principal coordinates: give those.
+
+    Args:
+        x: inputs [N, k], best centred.
+        labels: [N] in 0..C-1.
+        weights: [N], positive.
+        n_classes: C.
+        l2: the penalty, positive.
+        tolerance: largest entry of the gradient to stop at.
+        start: theta [k + 1, C] to begin with, such as the fit to a stronger penalty.
+
+    Raises:
+        ArrayError: no convergence.
+    """
+    problem = _Problem(np.column_stack([x, np.ones(len(x))]), labels, weights, l2)
+    theta = np.zeros((x.shape[1] + 1, n_classes)) if start is None else start
+    value = problem.value(theta)
+    for step in range(MAX_STEPS):
+        gradient, probs = problem.gradient(theta)
+        size = float(np.abs(gradient).max())
+        if size <= tolerance:
+            return Fit(theta, step, size)
+        direction = _conjugate_gradients(problem, probs, gradient)
+        slope, rate = float((gradient * direction).sum()), 1.0
+        while True:
+            ahead = problem.value(theta + rate * direction)
+            # Close to the minimum the decrease drowns in rounding: then the full step is right.
+            if ahead <= value + 1e-4 * rate * slope + 1e-14 * abs(value):
+                break
+            rate /= 2
+            if rate < 1e-10:
+                raise ArrayError(f"the head did not converge: gradient {size:.1e} after {step} steps")
+        theta, value = theta + rate * direction, ahead
+    raise ArrayError(f"the head did not converge in {MAX_STEPS} steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """The objective on a design matrix [N, k + 1] whose last column is 1."""
+
+    design: Floats
+    labels: NDArray[np.int64]
+    weights: Floats
+    l2: float
+
+    def value(self, theta: Floats) -> float:
+        logits = self.design @ theta
+        losses = log_sum_exp(logits) - logits[np.arange(len(logits)), self.labels]
+        return float(self.weights @ losses + self.l2 / 2 * (theta[:-1] ** 2).sum())
+
+    def gradient(self, theta: Floats) -> tuple[Floats, Floats]:
+        """The gradient, and the probabilities that its curvature depends on."""
+        probs = softmax(self.design @ theta)
+        residual = probs * self.weights[:, None]
+        residual[np.arange(len(probs)), self.labels] -= self.weights
+        return self.design.T @ residual + self._penalty(theta), probs
+
+    def curvature(self, probs: Floats, direction: Floats) -> Floats:
+        """The Hessian times a direction."""
+        change = probs * (self.design @ direction)
+        change -= probs * change.sum(axis=1, keepdims=True)
+        return self.design.T @ (change * self.weights[:, None]) + self._penalty(direction)
+
+    def diagonal(self, probs: Floats) -> Floats:
+        """The Hessian's diagonal, [k + 1, C]."""
+        found = (self.design**2).T @ (probs * (1 - probs) * self.weights[:, None])
+        found[:-1] += self.l2
+        return np.maximum(found, self.l2)
+
+    def _penalty(self, theta: Floats) -> Floats:
+        penalty = self.l2 * theta
+        penalty[-1] = 0
+        return penalty
+
+
+def _conjugate_gradients(problem: _Problem, probs: Floats, gradient: Floats) -> Floats:
+    """Solve Hessian x = -gradient, the more exactly the closer to the minimum."""
+    diagonal = problem.diagonal(probs)
+    found = np.zeros_like(gradient)
+    residual = -gradient
+    scaled = residual / diagonal
+    direction = scaled.copy()
+    squared = start = float((residual * scaled).sum())
+    enough = start * min(0.25, np.sqrt(start))
+    for _ in range(MAX_INNER_STEPS):
+        if squared <= enough:
+            break
+        image = problem.curvature(probs, direction)
+        rate = squared / float((direction * image).sum())
+        found += rate * direction
+        residual -= rate * image
+        scaled = residual / diagonal
+        before, squared = squared, float((residual * scaled).sum())
+        direction = scaled + squared / before * direction
+    return found

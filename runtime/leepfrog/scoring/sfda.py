@@ -1,0 +1,82 @@
+"""Self-challenging Fisher discriminant analysis (SFDA).
+
+Source: W. Shao, X. Zhao, Y. Ge, Z. Zhang, L. Yang, X. Wang, Y. Shan, P. Luo, "Not All Models Are Equal: Predicting
+Model Transferability in a Self-challenging Fisher Space", ECCV 2022.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import cho_factor, cho_solve
+
+from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.score import Score, mean_of
+from leepfrog.scoring.softmax import log_softmax
+
+# How fast the regularisation falls with the largest eigenvalue within classes, and its least.
+RATE = 5.0
+LEAST = 1e-10
+
+
+def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
+    """Mean log-likelihood of a regularised Fisher discriminant that has been made harder for itself.
+
+        SFDA = 1/N sum_i log softmax( m_c' S^-1 x'_i - m_c' S^-1 m_c / 2 + log(n_c / N) )_{y_i}
+        S = (1 - s) S_w + s tr(S_w) / D I,  s = max( exp(-5 lambda_max(S_w)), 1e-10 )
+        x'_i = q_i x_i + (1 - q_i) mean_{c != y_i} m_c,  q_i = softmax(p_i)_{y_i}
+
+    with S_w the covariance within classes. p_i are the probabilities of a first discriminant on the features as they
+    are, and the second, with means m_c and S_w of the x'_i but the same s, gives the score (ConfMix). The more images
+    the first is sure of, the less they are mixed. It judges images that it was fitted to: for many features and few
+    images it saturates near 0. s depends on the features' scale.
+
+    Args:
+        features: [N, D]; left as they are.
+        labels: [N] integers.
+
+    Returns:
+        Score with diagnostics `shrinkage` (s). The standard error takes the discriminants as given.
+
+    Raises:
+        ArrayError: see `checked_features` and `checked_labels`, or a single class.
+    """
+    return score_sfda(Sample.of(labels, features=features))
+
+
+def score_sfda(sample: Sample) -> Score:
+    """`sfda` of a checked sample.
+
+    In principal coordinates, outside of which neither discriminant has anything to tell.
+    """
+    assert sample.features is not None
+    width = sample.features.shape[1]
+    x = sample.coordinates * sample.unit
+    own = np.arange(len(sample)), sample.labels
+    shrinkage, first = _discriminant(sample, x, width, None)
+    softened = np.exp(log_softmax(np.exp(log_softmax(first))))[own][:, None]
+    means = sample.class_means(x)
+    others = (means.sum(axis=0) - means) / (sample.n_target - 1)
+    mixed = softened * x + (1 - softened) * others[sample.labels]
+    _, second = _discriminant(sample, mixed, width, shrinkage)
+    return mean_of("sfda", log_softmax(second)[own], sample.labels, width, {"shrinkage": shrinkage})
+
+
+def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None) -> tuple[float, Floats]:
+    """The shrinkage, chosen where None is given, and the logits [N, C] of a linear discriminant fitted to x [N, r]."""
+    priors = np.log(sample.counts / len(sample))
+    means = sample.class_means(x)
+    apart = x - means[sample.labels]
+    within = apart.T @ apart / len(sample)
+    mean_variance = float(np.trace(within)) / width
+    if shrinkage is None:
+        largest = float(np.linalg.norm(within, 2)) if within.size else 0.0
+        shrinkage = max(float(np.exp(-RATE * largest)), LEAST)
+    if not mean_variance:  # every class is one point: without a scale of its own, the means' serves
+        mean_variance = float((means**2).sum()) / width / len(means)
+    if not mean_variance:
+        return shrinkage, np.tile(priors, (len(sample), 1))
+    covariance = (1 - shrinkage) * within
+    covariance[np.diag_indices_from(covariance)] += max(shrinkage, LEAST) * mean_variance
+    directions = cho_solve(cho_factor(covariance, lower=True), means.T)
+    return shrinkage, x @ directions - (means.T * directions).sum(axis=0) / 2 + priors

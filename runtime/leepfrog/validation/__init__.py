@@ -1,0 +1,1 @@
+"""The truth that scores promise to foretell, and how well they do."""

@@ -1,0 +1,106 @@
+"""What a validation works on: every model's outputs for the usable images, and splits of these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import DataSetError, UsageError
+from leepfrog.images.dataset import ImageSet
+from leepfrog.images.find import find_images
+from leepfrog.inference.device import available_threads, providers
+from leepfrog.inference.local import find_models
+from leepfrog.inference.model import ModelFile
+from leepfrog.inference.outputs import Outputs, infer
+from leepfrog.progress import Progress
+from leepfrog.scoring.sample import Sample
+
+# Two to fit and cross-validate with, two to be judged on.
+FEWEST = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Models and their outputs on a set.
+
+    Attributes:
+        files: the models.
+        outputs: theirs.
+        classes: names of the classes that have usable images.
+        labels: of the usable images, [N], in 0..C-1.
+    """
+
+    files: list[ModelFile]
+    outputs: Outputs
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+
+    def sample(self, model: int) -> Sample:
+        """A model's outputs for all usable images."""
+        kept = self.outputs.kept
+        return Sample(
+            self.labels, len(self.classes), self.outputs.probs(model)[kept], self.outputs.features(model)[kept]
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the images."""
+        skipped = len(self.outputs.bad)
+        told = [f"{skipped} image(s) could not be used and were skipped"] if skipped else []
+        return (*self.outputs.images.notes, *self.outputs.notes(), *told)
+
+
+def gather(
+    data: ImageSet | str | Path,
+    models: Sequence[str | Path],
+    device: str,
+    threads: int | None,
+    strict: bool,
+    progress: Progress,
+) -> Material:
+    """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
+
+    Raises:
+        DataSetError: a class with fewer than FEWEST images.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
+    providers(device)  # fail before any work where the device is absent
+    files = find_models(models)
+    images = data if isinstance(data, ImageSet) else find_images(data)
+    outputs = infer(images, files, device, threads or available_threads(), strict, progress)
+    present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
+    counts = np.bincount(labels)
+    classes = tuple(images.classes[label] for label in present)
+    if counts.min() < FEWEST:
+        raise DataSetError(
+            f"{images.name}: class {classes[int(counts.argmin())]!r} has {counts.min()} usable image(s); a validation "
+            f"needs {FEWEST} of each, to fit heads to some and judge them on the others"
+        )
+    return Material(files, outputs, classes, labels.astype(np.int64))
+
+
+def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of training images, half of each class but at most about `most` in all, and of all other images.
+
+    Every class keeps its share, and at least 2 on each side.
+    """
+    rng = np.random.default_rng(seed)
+    share = min(0.5, most / len(labels))
+    train = []
+    for own in (np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)):
+        wanted = min(max(2, round(share * len(own))), len(own) - 2)
+        train.append(rng.permutation(own)[:wanted])
+    chosen = np.sort(np.concatenate(train))
+    return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
+
+
+def part(sample: Sample, rows: NDArray[np.int64]) -> Sample:
+    """The sample of some images only, all of whose classes must occur among them; nothing summed is kept."""
+    assert sample.probs is not None
+    assert sample.features is not None
+    return Sample(sample.labels[rows], sample.n_target, sample.probs[rows], sample.features[rows])

@@ -1,0 +1,167 @@
+"""The protocol of LEEP's paper: one model, many tasks out of one labelled set, score against accuracy.
+
+Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, section 5.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leepfrog.errors import DataSetError, UsageError
+from leepfrog.images.dataset import ImageSet
+from leepfrog.progress import Progress, Silent
+from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.sample import Sample
+from leepfrog.validation.agreement import within_groups
+from leepfrog.validation.material import gather, split
+from leepfrog.validation.truth import retrained_head
+
+SCHEMA_VERSION = 1
+
+# What the number of classes alone says: a guess is right once in so many times.
+BY_CLASSES = "-log(classes)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One choice of classes.
+
+    Attributes:
+        classes: their names.
+        n_train, n_test: images that score and head see, and that are held out.
+        accuracy: of a retrained head on the latter, from 0 to 1.
+        scores: by name.
+    """
+
+    classes: tuple[str, ...]
+    n_train: int
+    n_test: int
+    accuracy: float
+    scores: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class OverTasks:
+    """How a score goes with accuracy over tasks.
+
+    Attributes:
+        pearson, kendall: over all tasks; None where the score or the truth does not vary.
+        pearson_within: Pearson's correlation among tasks with the same number of classes.
+    """
+
+    pearson: float | None
+    kendall: float | None
+    pearson_within: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskStudy:
+    """Many tasks of one model.
+
+    Attributes:
+        data, model: of what.
+        tasks: in the order they were drawn.
+        correlations: by score; BY_CLASSES among them.
+        notes: what was odd.
+    """
+
+    data: str
+    model: str
+    tasks: tuple[Task, ...]
+    correlations: dict[str, OverTasks]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The study as JSON-ready values, with its schema's version."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+
+def study_tasks(
+    data: ImageSet | str | Path,
+    model: str | Path,
+    n_tasks: int,
+    *,
+    scores: Sequence[str] = ("leep", "leep_loo"),
+    images: int = 1000,
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TaskStudy:
+    """Score a model on random choices of classes, and hold the scores against its retrained heads' accuracies.
+
+    Each task draws a number of classes, from 2 to all, then so many classes; half of their images, at most `images`,
+    are scored and fitted to, the others judge.
+
+    Args:
+        data: as of `leepfrog.rank`, with at least 3 classes.
+        model: one, as of `leepfrog.rank`.
+        n_tasks: how many, at least 3.
+        scores: by name.
+        images: the most training images of a task.
+        device: "cpu" or "cuda".
+        threads: cores to use; None for all.
+        strict: make a bad image an error.
+        seed: of classes, splits and folds.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: not one model, or a number out of range.
+        DataSetError: too few classes or images.
+        LeepfrogError: as of `leepfrog.rank`.
+    """
+    if n_tasks < 3:
+        raise UsageError(f"a correlation over tasks needs at least 3, not {n_tasks}")
+    chosen = chosen_scores(scores)
+    progress = progress or Silent()
+    material = gather(data, [model], device, threads, strict, progress)
+    if len(material.files) != 1:
+        raise UsageError(f"a study of tasks is of one model; {str(model)!r} names {len(material.files)}")
+    if len(material.classes) < 3:
+        raise DataSetError(f"{material.outputs.images.name}: tasks of other classes need at least 3 classes")
+    everything = material.sample(0)
+    assert everything.probs is not None
+    assert everything.features is not None
+    rng = np.random.default_rng(seed)
+    tasks = []
+    progress.start("tasks", n_tasks)
+    for number in range(n_tasks):
+        count = int(rng.integers(2, len(material.classes) + 1))
+        drawn = np.sort(rng.permutation(len(material.classes))[:count])
+        rows = np.flatnonzero(np.isin(material.labels, drawn))
+        labels = np.searchsorted(drawn, material.labels[rows])
+        train, test = split(labels, images, seed + number)
+        sample = Sample(labels[train], count, everything.probs[rows[train]], everything.features[rows[train]])
+        head = retrained_head(sample, everything.features[rows[test]], labels[test], seed + number)
+        found = {each.name: each.of(sample).value for each in chosen}
+        names = tuple(material.classes[label] for label in drawn)
+        tasks.append(Task(names, len(train), len(test), head.accuracy, {**found, BY_CLASSES: -float(np.log(count))}))
+        progress.advance(1)
+    return TaskStudy(
+        data=material.outputs.images.name,
+        model=material.files[0].name,
+        tasks=tuple(tasks),
+        correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
+        notes=material.notes,
+    )
+
+
+def _over_tasks(tasks: Sequence[Task], name: str) -> OverTasks:
+    from scipy import stats
+
+    score = np.array([task.scores[name] for task in tasks])
+    truth = np.array([task.accuracy for task in tasks])
+    counts = np.array([len(task.classes) for task in tasks])
+    if not np.ptp(score) or not np.ptp(truth):
+        return OverTasks(None, None, None)
+    return OverTasks(
+        float(np.corrcoef(score, truth)[0, 1]),
+        float(stats.kendalltau(score, truth).statistic),
+        within_groups(score, truth, counts),
+    )

@@ -1,0 +1,120 @@
+"""What scores are held against: heads that are retrained, or made from a few images, judged on images held out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.scoring.folds import fold_of
+from leepfrog.scoring.regression import fit_softmax
+from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.softmax import log_softmax
+
+Floats = NDArray[np.float64]
+
+# Penalties that are tried, times 1 / N, on features whose root mean square deviation is 1; strongest first, so that
+# each fit begins where the one before ended.
+PENALTIES = 10.0 ** np.arange(3.0, -1.5, -1.0)
+FOLDS = 5
+# Predictions settle long before the weights do.
+TOLERANCE = 1e-4
+# The share of the identity in the covariance of a Mahalanobis head: a few images say little of it.
+SHRINKAGE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Retrained:
+    """A retrained head.
+
+    Attributes:
+        accuracy: on the images held out, from 0 to 1.
+        penalty: the one chosen by cross-validation, times N.
+    """
+
+    accuracy: float
+    penalty: float
+
+
+def retrained_head(
+    train: Sample, features: NDArray[np.floating], labels: NDArray[np.int64], seed: int = 0
+) -> Retrained:
+    """Softmax regression on a model's features, its penalty chosen by the likelihood of 5 folds of the training images.
+
+    Args:
+        train: features and labels to fit to.
+        features: of the images held out, [M, D].
+        labels: their classes [M], numbered as in `train`.
+        seed: of the folds.
+    """
+    assert train.features is not None
+    n, n_classes = len(train), train.n_target
+    scale = np.sqrt(train.variances.sum() / (n * train.features.shape[1])) or 1.0
+    x = train.coordinates / scale
+    likelihoods = np.zeros(len(PENALTIES))
+    fold = fold_of(train.labels, min(FOLDS, n), seed)
+    for k in range(int(fold.max()) + 1):
+        held, rest = fold == k, fold != k
+        theta = None
+        for i, penalty in enumerate(PENALTIES):
+            n_rest = int(rest.sum())
+            weights = np.full(n_rest, 1 / n_rest)
+            fit = fit_softmax(x[rest], train.labels[rest], weights, n_classes, penalty / n_rest, TOLERANCE, theta)
+            theta = fit.theta
+            own = np.arange(int(held.sum())), train.labels[held]
+            likelihoods[i] += log_softmax(fit.logits(x[held]))[own].sum()
+    penalty = float(PENALTIES[likelihoods.argmax()])
+    fit = fit_softmax(x, train.labels, np.full(n, 1 / n), n_classes, penalty / n, TOLERANCE)
+    # Back from principal coordinates, outside of which the head has no part.
+    weights = train.centred.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
+    logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]
+    return Retrained(float((logits.argmax(axis=1) == labels).mean()), penalty)
+
+
+def few_shot_accuracy(
+    train: Sample,
+    features: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    shots: int,
+    episodes: int,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Accuracies of the nearest class mean, by Euclidean and by Mahalanobis distance, mean over episodes.
+
+    Each episode draws `shots` training images of every class (or all that it has). The Mahalanobis distance is by the
+    covariance within classes of the images drawn, half of it replaced by the identity times its mean variance.
+
+    Args:
+        train: features and labels to draw from.
+        features: of the images held out, [M, D].
+        labels: their classes [M], numbered as in `train`.
+        shots: images of a class.
+        episodes: how many draws.
+        seed: of the draws; models that get the same see the same images.
+    """
+    rng = np.random.default_rng(seed)
+    x = train.centred
+    queries = features / train.unit - train.x.mean(axis=0)
+    members = [np.flatnonzero(train.labels == label) for label in range(train.n_target)]
+    found = np.zeros(2)
+    for _ in range(episodes):
+        drawn = [rng.permutation(own)[:shots] for own in members]
+        means = np.stack([x[own].mean(axis=0) for own in drawn])
+        apart = np.concatenate([x[own] - mean for own, mean in zip(drawn, means, strict=True)])
+        for i, directions in enumerate((means, _mahalanobis(means, apart))):
+            logits = queries @ directions.T - (means * directions).sum(axis=1) / 2
+            found[i] += (logits.argmax(axis=1) == labels).mean()
+    return float(found[0] / episodes), float(found[1] / episodes)
+
+
+def _mahalanobis(means: Floats, apart: Floats) -> Floats:
+    """Class means [C, D] times the inverse of the shrunk covariance of deviations [n, D], in the deviations' span."""
+    n, width = apart.shape
+    mean_variance = float((apart**2).sum()) / (n * width)
+    if not mean_variance:  # one image a class
+        return means
+    ridge = SHRINKAGE * mean_variance
+    gram = (1 - SHRINKAGE) / n * (apart @ apart.T)
+    inner = np.linalg.solve(ridge * np.eye(n) + gram, apart @ means.T)
+    return np.asarray((means - (1 - SHRINKAGE) / n * (apart.T @ inner).T) / ridge)

@@ -1,0 +1,187 @@
+"""Which score to trust on a zoo: every score and baseline against retrained and few-shot heads on images held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leepfrog.errors import UsageError
+from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.model import ModelFile
+from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.scoring.registry import chosen_scores
+from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
+from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+
+SCHEMA_VERSION = 1
+TRUTHS = ("head", "prototype", "mahalanobis")
+EPISODES = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidatedModel:
+    """One model's truth.
+
+    Attributes:
+        name: the model's.
+        accuracy: by truth (see TRUTHS), mean over splits, from 0 to 1.
+        scores: by name, mean over splits; baselines among them, None where not known.
+    """
+
+    name: str
+    accuracy: dict[str, float]
+    scores: dict[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """How well scores foretell the truth.
+
+    Attributes:
+        data: where the images came from.
+        n_train, n_test: images of a split that scores and heads see, and that are held out.
+        n_classes: classes.
+        n_splits, shots, episodes: repetitions, and what a few shots are.
+        models: best retrained head first.
+        agreements: by truth, then by score or baseline.
+        baselines: which of these names are baselines.
+        chance: standard deviation of Kendall's tau by chance, for so many models.
+        notes: what was odd.
+    """
+
+    data: str
+    n_train: int
+    n_test: int
+    n_classes: int
+    n_splits: int
+    shots: int
+    episodes: int
+    models: tuple[ValidatedModel, ...]
+    agreements: dict[str, dict[str, Agreement]]
+    baselines: tuple[str, ...]
+    chance: float
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The validation as JSON-ready values, with its schema's version."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+    def best(self, truth: str, names: Sequence[str]) -> str:
+        """Of these scores the one to trust: the highest weighted tau, then the least regret."""
+        found = self.agreements[truth]
+        return max(names, key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
+
+
+def validate(
+    data: ImageSet | str | Path,
+    models: Sequence[str | Path] = (),
+    *,
+    scores: Sequence[str] = ("all",),
+    images: int = 1000,
+    splits: int = 3,
+    shots: int = 5,
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Validation:
+    """Hold scores against what they promise to foretell, on a user's own images and models.
+
+    Each split takes half of every class, at most `images` in all, to score models and to fit heads; the truth is how
+    the heads do on the rest. A model's truth is the mean over splits; each split's scores are held against it.
+
+    Args:
+        data: as of `leepfrog.rank`.
+        models: as of `leepfrog.rank`; at least 2.
+        scores: by name, or "all".
+        images: the most training images of a split.
+        splits: repetitions.
+        shots: images of a class that few-shot heads see.
+        device: "cpu" or "cuda".
+        threads: cores to use; None for all.
+        strict: make a bad image an error.
+        seed: of splits, folds and episodes.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: fewer than 2 models, or a number out of range.
+        DataSetError: a class with fewer than 4 images.
+        LeepfrogError: as of `leepfrog.rank`.
+    """
+    chosen = chosen_scores(scores)
+    for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
+        if value < least:
+            raise UsageError(f"{name} must be at least {least}, not {value}")
+    progress = progress or Silent()
+    material = gather(data, models, device, threads, strict, progress)
+    files = material.files
+    if len(files) < 2:
+        raise UsageError("a validation compares models: give at least 2")
+    parts = [split(material.labels, images, seed + s) for s in range(splits)]
+    progress.start("validating", len(files) * splits)
+    values: dict[str, list[list[float | None]]] = {each.name: [[] for _ in parts] for each in chosen}
+    truths = np.zeros((len(files), splits, len(TRUTHS)))
+    for m in range(len(files)):
+        everything = material.sample(m)
+        assert everything.features is not None
+        for s, (train, test) in enumerate(parts):
+            sample = part(everything, train)
+            for each in chosen:
+                values[each.name][s].append(each.of(sample).value)
+            held = everything.features[test], everything.labels[test]
+            truths[m, s, 0] = retrained_head(sample, *held, seed=seed + s).accuracy
+            truths[m, s, 1:] = few_shot_accuracy(sample, *held, shots, EPISODES, seed + s)
+            progress.advance(1)
+    rivals = [_described(file, material.outputs.widths(m)[0]) for m, file in enumerate(files)]
+    known = {name: [baseline(rival) for rival in rivals] for name, baseline in BASELINES.items()}
+    accuracy = truths.mean(axis=1)
+    repeated = {**values, **{name: [found] * splits for name, found in known.items()}}
+    agreements = {
+        truth: {
+            name: mean_agreement([agreement(found, accuracy[:, t].tolist()) for found in repetitions])
+            for name, repetitions in repeated.items()
+        }
+        for t, truth in enumerate(TRUTHS)
+    }
+    rows = [
+        ValidatedModel(
+            file.name,
+            dict(zip(TRUTHS, accuracy[m].tolist(), strict=True)),
+            {name: _mean([found[m] for found in repetitions]) for name, repetitions in repeated.items()},
+        )
+        for m, file in enumerate(files)
+    ]
+    return Validation(
+        data=material.outputs.images.name,
+        n_train=len(parts[0][0]),
+        n_test=len(parts[0][1]),
+        n_classes=len(material.classes),
+        n_splits=splits,
+        shots=shots,
+        episodes=EPISODES,
+        models=tuple(sorted(rows, key=lambda row: -row.accuracy["head"])),
+        agreements=agreements,
+        baselines=tuple(known),
+        chance=chance_spread(len(files)),
+        notes=material.notes,
+    )
+
+
+def _described(file: ModelFile, n_source: int) -> Described:
+    return Described(n_source, file.metadata.n_parameters, file.metadata.top1)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _or_worst(value: float | None) -> float:
+    return -np.inf if value is None else value

@@ -1,0 +1,156 @@
+"""Scores that fit something (a discriminant, a mixture, heads, a temperature) against independent fits of the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leepfrog import scores
+from leepfrog.errors import ArrayError
+from leepfrog.scoring import n_leep
+from leepfrog.scoring.folds import fold_of
+from leepfrog.scoring.linear_probe import PENALTY
+from leepfrog.scoring.regression import fit_softmax
+from leepfrog.scoring.sample import Sample
+from numpy.typing import NDArray
+from reference import scores as reference
+from runtime.test_scores import made, sets
+from scipy.linalg import eigh
+from scipy.optimize import minimize_scalar
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+
+Floats = NDArray[np.float64]
+cases = settings(max_examples=10, deadline=None)
+
+
+def digits(n: int, seed: int = 0) -> tuple[Floats, NDArray[np.int64]]:
+    features, labels = load_digits(return_X_y=True)
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:n]
+    return features[chosen], labels[chosen]
+
+
+@cases
+@given(sets, st.sampled_from([0.02, 0.3, 3.0]))
+def test_sfda(data: tuple[Floats, NDArray[np.int64]], scale: float) -> None:
+    """Full covariances, and discriminants from the generalised eigenvectors that the paper speaks of."""
+    features, labels = data
+    features = scale * features
+    score = scores.sfda(features, labels)
+    if score.diagnostics["shrinkage"] > 1e-6:  # else the reference's matrices are singular to rounding
+        assert score.value == pytest.approx(reference.sfda(features, labels), rel=1e-6, abs=1e-9)
+    assert score.value <= 0
+
+
+def test_sfda_does_not_take_a_product_of_symmetric_matrices_for_symmetric() -> None:
+    """`eigh(inv(S_w) S_b)` reads one triangle of a matrix that is not symmetric, and finds other directions."""
+    features, labels = made(1, 60, 4, 3)
+    means = np.array([features[labels == y].mean(axis=0) for y in range(3)])
+    apart = features - means[labels]
+    within, between = apart.T @ apart / 60, np.cov(means.T)
+    right = eigh(between, within)[1][:, -1]
+    wrong = np.linalg.eigh(np.linalg.inv(within) @ between)[1][:, -1]
+    assert abs(right @ wrong) / np.linalg.norm(right) / np.linalg.norm(wrong) < 0.99
+    assert scores.sfda(0.1 * features, labels).value == pytest.approx(reference.sfda(0.1 * features, labels), rel=1e-6)
+
+
+@cases
+@given(st.integers(0, 1000), st.integers(60, 200))
+def test_n_leep(seed: int, n: int) -> None:
+    """scikit-learn's mixture from the same start, and the LEEP of its responsibilities."""
+    features, labels = made(seed, n, 12, 3)
+    score = scores.n_leep(features, labels)
+    x = PCA(0.8, svd_solver="full").fit_transform(features)
+    assert score.diagnostics["n_dimensions"] == x.shape[1]
+    order = np.argsort((x**2).sum(axis=1), kind="stable")
+    centres = x[order][n_leep._spread_out(x[order], 15, np.random.default_rng(0))]
+    nearest = ((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    start = n_leep._maximised(x, np.eye(15)[nearest], n_leep.FLOOR * x.var(axis=0).mean())
+    mixture = GaussianMixture(
+        15, covariance_type="diag", tol=n_leep.TOLERANCE, reg_covar=n_leep.FLOOR * x.var(axis=0).mean(),
+        weights_init=np.exp(start.logs) / np.exp(start.logs).sum(), means_init=start.means,
+        precisions_init=1 / start.variances,
+    ).fit(x)  # fmt: skip
+    assert score.diagnostics["converged"] == mixture.converged_
+    assert score.value == pytest.approx(scores.leep(mixture.predict_proba(x), labels).value, abs=2e-3)
+    assert score.value <= 0  # a mean of logarithms; published code forgets them and is positive
+
+
+def test_n_leep_wants_many_images_a_component() -> None:
+    """Labels that mean nothing: -log 3 is the truth, and the surplus falls with the images."""
+    rng = np.random.default_rng(0)
+    found = []
+    for n in (60, 600, 6000):
+        found.append(scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3))
+    assert found[0] > 5 * found[1] > 25 * found[2] > 0
+
+
+@pytest.mark.parametrize("n", [80, 300])
+def test_linear_probe(n: int) -> None:
+    """scikit-learn's logistic regression on the same folds."""
+    features, labels = digits(n)
+    score = scores.linear_probe(features, labels)
+    x = features - features.mean(axis=0)
+    x /= np.sqrt((x**2).mean())
+    fold, hits, logs = fold_of(labels, 5, 0), np.zeros(n), np.zeros(n)
+    for k in range(5):
+        held = fold == k
+        head = LogisticRegression(C=1 / PENALTY, tol=1e-8, max_iter=10_000).fit(x[~held], labels[~held])
+        hits[held] = head.predict(x[held]) == labels[held]
+        logs[held] = head.predict_log_proba(x[held])[np.arange(held.sum()), labels[held]]
+    assert score.value == pytest.approx(hits.mean(), abs=1.5 / n)
+    assert score.diagnostics["log_likelihood"] == pytest.approx(logs.mean(), abs=2e-3)
+    with pytest.raises(ArrayError, match="folds must be at least 2"):
+        scores.linear_probe(features, labels, folds=1)
+
+
+def test_folds_share_out_every_class() -> None:
+    labels = np.random.default_rng(0).integers(0, 4, 103)
+    counts = np.array([np.bincount(labels[fold_of(labels, 5, 1) == k], minlength=4) for k in range(5)])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_softmax_regression_starts_anywhere_and_ends_in_one_place() -> None:
+    features, labels = digits(120)
+    x = features - features.mean(axis=0)
+    ends = [
+        fit_softmax(x, labels, np.full(120, 1 / 120), 10, 0.5, 1e-9, start).logits(x)
+        for start in (None, np.random.default_rng(0).normal(0, 0.1, (65, 10)))
+    ]
+    ends = [end - end.mean(axis=1, keepdims=True) for end in ends]
+    np.testing.assert_allclose(*ends, atol=1e-6)
+
+
+@cases
+@given(st.integers(0, 1000))
+def test_leep_temperature(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(90) % 3
+    logits = 2 * np.eye(3)[labels] @ rng.standard_normal((3, 12)) + rng.standard_normal((90, 12))
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+    def loo(temperature: float) -> float:
+        powers = np.exp(logs / temperature)
+        return scores.leep_loo(powers / powers.sum(axis=1, keepdims=True), labels).value
+
+    score = scores.leep_loo_t(np.exp(logs), labels)
+    best = minimize_scalar(lambda t: -loo(np.exp(t)), bounds=np.log([1 / 8, 8]), method="bounded")
+    assert score.value == pytest.approx(-best.fun, abs=2e-3)
+    assert score.value == pytest.approx(loo(score.diagnostics["temperature"]), abs=1e-9)
+    assert score.value >= scores.leep_loo(np.exp(logs), labels).value
+    # Who is under-confident by a factor gets it back.
+    tempered = np.exp(logs / 2) / np.exp(logs / 2).sum(axis=1, keepdims=True)
+    assert scores.leep_loo_t(tempered, labels).value == pytest.approx(score.value, abs=2e-3)
+
+
+def test_shared_sums_are_those_of_each_score_alone() -> None:
+    features, labels = digits(100)
+    sample = Sample.of(labels, features=features)
+    from leepfrog.scoring.registry import SCORES
+
+    for definition in SCORES.values():
+        if definition.reads == "features":
+            assert definition.of(sample).value == getattr(scores, definition.name)(features, labels).value
