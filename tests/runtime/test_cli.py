@@ -98,7 +98,7 @@ def test_rank_in_every_format(zoo_home: Path, tmp_path: Path) -> None:
     assert [m["rank"] for m in result["models"]] == [1, 2]
     assert {m["n_inferred"] for m in result["models"]} == {0}
     best = result["models"][0]
-    assert best["scores"]["leep_loo"]["value"] >= result["models"][1]["scores"]["leep_loo"]["value"]
+    assert best["scores"]["combined"]["value"] >= result["models"][1]["scores"]["combined"]["value"]
     assert best["n_source"] == 1000
     rows = list(csv.DictReader(io.StringIO(run("rank", folder, "-m", FAST, "--format", "csv").stdout)))
     assert [row["model"] for row in rows] == [m["name"] for m in result["models"]]

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from leepfrog import scores
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.gbc import FLOOR
+from leepfrog.scoring.names import SCORE_NAMES
+from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.ridge import STRENGTHS
 from numpy.typing import NDArray
 from reference import scores as reference
@@ -282,6 +284,7 @@ def test_thin_and_degenerate_data_give_finite_scores(name: str) -> None:
 
 def test_every_public_score_is_tested_here() -> None:
     assert {*scores.__all__} == {"Score", *FEATURE_SCORES, *PROB_SCORES}
+    assert tuple(SCORES) == SCORE_NAMES
 
 
 def test_the_command_line(tmp_path: Path) -> None:

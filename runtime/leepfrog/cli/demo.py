@@ -40,10 +40,13 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
 def _next_steps(best: list[str]) -> str:
     choice = f"{best[0]} is the one" if len(best) == 1 else f"{' or '.join(best)}, which tie, are the ones"
     return f"""
-{choice} to start from on these digits, as far as their ImageNet predictions tell.
+{choice} to start from on these digits, as far as heads on their features tell.
 
 What next:
   leepfrog rank PHOTOS            your own images, one folder a class
+  leepfrog explain PHOTOS -m MODEL
+                                  which of a model's own classes tell yours, and what it mixes up
+  leepfrog validate PHOTOS        how far to trust the scores, on your images and models
   leepfrog zoo list               more models by name; leepfrog zoo pull NAME adds one
   leepfrog export onnx:MY.onnx --preprocess imagenet
                                   adds any ONNX classifier of yours

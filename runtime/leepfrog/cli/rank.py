@@ -12,6 +12,7 @@ import typer
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chosen_format, emit, remark
+from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
     from leepfrog.ranking.result import RankedModel, Ranking
@@ -30,12 +31,14 @@ def rank(
             help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
         ),
     ] = None,
-    by: Annotated[str, typer.Option("--by", help="Score that decides the order.")] = "leep_loo",
+    by: Annotated[
+        str, typer.Option("--by", help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.")
+    ] = "combined",
     scores: Annotated[
         list[str] | None,
         typer.Option(
             "--score", "-s",
-            help="Further columns, commas between them: nce, ridge, knn, logme, h_score, gbc, transrate, parc, or all.",
+            help="Further columns, any of these scores with commas between them, or all.",
         ),
     ] = None,
     format_: FormatOption = None,
@@ -47,9 +50,11 @@ def rank(
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
-    LEEP is the average log-likelihood of your labels given each model's predictions over its own classes: 0 is perfect,
-    minus the label entropy is no better than knowing the class sizes. LOO-LEEP leaves each image out of what predicts
-    it, so it does not flatter models with many source classes when images are few.
+    The order is that of how far each model stands above the average one, in standard errors: the mean of a held-out
+    linear head's likelihood (ridge), the evidence of such a head (logme) and the nearest other image (knn). "head %" is
+    how often that held-out head is right. LEEP is the average log-likelihood of your labels given each model's
+    predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
+    LOO-LEEP leaves each image out of what predicts it.
     """
     from leepfrog.ranking.rank import rank as rank_models
 
@@ -86,10 +91,8 @@ def render(ranking: Ranking, written_as: Format) -> str:
     counts = [n for n in ranking.classes.values() if n]
     entropy = -sum(n / ranking.n_images * math.log(n / ranking.n_images) for n in counts)
     head = (
-        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; "
-        f"best {TITLES.get(ranking.ranked_by, ranking.ranked_by)} first "
-        f"({'' if ranking.ranked_by in TITLES else 'LEEP: '}0 is perfect, {-entropy:.3f} is no better than knowing the "
-        "class sizes)"
+        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {ranking.ranked_by} first "
+        f"(LEEP: 0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
     )
     return "\n\n".join([head, as_table(header, rows, numbers), *certainty_in_words(ranking)])
 
@@ -130,11 +133,13 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
     several = sum(model.tied_with_best for model in ranking.models) > 1
 
     def value(name: str) -> tuple[str, Callable[[RankedModel], str]]:
-        return TITLES.get(name, name), lambda model: f"{model.scores[name].value:.4f}"
+        digits = 2 if name == "combined" else 4
+        return TITLES.get(name, name), lambda model: f"{model.scores[name].value:.{digits}f}"
 
     def interval(model: RankedModel) -> str:
         low, high = model.scores[by].interval or (math.nan, math.nan)
-        return f"{low:.3f} to {high:.3f}"
+        digits = 1 if by == "combined" else 3
+        return f"{low:.{digits}f} to {high:.{digits}f}"
 
     return [
         ("rank", lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"),
@@ -142,13 +147,18 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         value(by),
         ("90 % interval", interval),
         ("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *(value(name) for name in dict.fromkeys((*TITLES, *ranking.models[0].scores)) if name != by),
+        *([("head %", _held_out_head)] if "ridge" in ranking.models[0].scores else []),
+        *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
         ("source classes", lambda model: str(model.n_source)),
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
         ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
         ("ms/image", lambda model: f"{model.seconds_per_image * 1e3:.1f}"),
     ]
+
+
+def _held_out_head(model: RankedModel) -> str:
+    return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}"
 
 
 def _rounded(n: int) -> str:

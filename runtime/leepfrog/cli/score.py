@@ -13,8 +13,8 @@ from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADER = ("score", "value", "standard error", "images", "inputs", "target classes", "diagnostics")
-NUMBERS = (False, True, True, True, True, True, False)
+HEADER = ("score", "value", "standard error", "90 % interval", "images", "inputs", "target classes", "diagnostics")
+NUMBERS = (False, True, True, True, True, True, True, False)
 
 
 def score(
@@ -34,12 +34,14 @@ def score(
 ) -> None:
     """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
 
-    leep_loo, leep and nce read --probs; ridge, knn, logme, h_score, gbc, transrate and parc read --features.
+    leep_loo, leep, leep_loo_t and nce read --probs, all others --features. The intervals are those that other images of
+    the same classes would fall into.
     """
     from leepfrog.errors import UsageError
     from leepfrog.ranking.result import SCHEMA_VERSION
     from leepfrog.scoring.registry import chosen_scores
     from leepfrog.scoring.sample import Sample
+    from leepfrog.scoring.score import with_intervals
 
     written_as = chosen_format(format_, output)
     given = {"probs": probs, "features": features}
@@ -51,7 +53,7 @@ def score(
         raise UsageError(f"{absent.name} reads --{absent.reads}, which is not given")
     arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
     sample = Sample.of(load_array(labels), **arrays)
-    scores = [each.of(sample) for each in chosen if given[each.reads] is not None]
+    scores = with_intervals([each.of(sample) for each in chosen if given[each.reads] is not None], sample.labels)
     if written_as is Format.json:
         found = {"schema_version": SCHEMA_VERSION, "scores": {s.name: s.as_dict() for s in scores}}
         emit(as_json(found), output)
@@ -61,7 +63,9 @@ def score(
         diagnostics = ", ".join(f"{name} {count:.6g}" for name, count in s.diagnostics.items())
         error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
         value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
-        rows.append((s.name, value, error, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
+        low, high = s.interval or (s.value, s.value)
+        interval = f"{low:.6g} to {high:.6g}"
+        rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
     emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
 
 

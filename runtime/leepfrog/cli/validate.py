@@ -169,7 +169,9 @@ def verdict(found: Validation) -> list[str]:
         name, rival_name = found.best(truth, ours), found.best(truth, found.baselines)
         best, rival = found.agreements[truth][name], found.agreements[truth][rival_name]
         if best.weighted_tau is None:
-            lines.append(f"for {what}: no score tells these models apart")
+            alike = len({model.accuracy[truth] for model in found.models}) == 1
+            why = "these models do equally well" if alike else "no score tells these models apart"
+            lines.append(f"for {what}: {why}")
             continue
         higher = rival.weighted_tau is None or best.weighted_tau > rival.weighted_tau
         cheaper = best.regret <= rival.regret + 0.05

@@ -23,21 +23,28 @@ from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.certainty import certainty_of
+from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
+from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
 from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
 from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.together import scored
 from leepfrog.scoring.uncertainty import resampled_means
 
 ALWAYS = ("leep_loo", "leep")
+
+# Scores that need a model's outputs as a whole take this many images at most: their errors are small by then, and
+# features of more are gigabytes.
+MOST_IMAGES = 20_000
 
 
 def rank(
     data: ImageSet | str | Path,
     models: Sequence[str | Path] = (),
     *,
-    by: str = "leep_loo",
+    by: str = COMBINED,
     scores: Sequence[str] = (),
     device: str = "cpu",
     threads: int | None = None,
@@ -49,8 +56,9 @@ def rank(
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
         models: names, wildcards, sources or files (see `find_models`); empty for all exported models.
-        by: the score that decides the order, see `leepfrog.scoring.registry`.
-        scores: further scores by name, or "all"; LEEP and leave-one-out LEEP are always there.
+        by: the score that decides the order: "combined" (see `leepfrog.ranking.combined`) or one of
+            `leepfrog.scoring.registry`.
+        scores: further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are always there.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
@@ -62,9 +70,10 @@ def rank(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if by not in SCORES:
-        raise UsageError(f"score {by!r} is unknown; one of {', '.join(SCORES)}")
-    further = [each for each in chosen_scores([*scores, by]) if each.name not in ALWAYS]
+    if by != COMBINED and by not in SCORES:
+        raise UsageError(f"score {by!r} is unknown; one of {COMBINED}, {', '.join(SCORES)}")
+    wanted = [*scores, *(PARTS if by == COMBINED else (by,))]
+    further = [each for each in chosen_scores(wanted) if each.name not in ALWAYS]
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)  # fail before any work where the device is absent
@@ -85,17 +94,22 @@ def rank(
         if seconds is None:
             seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
             cache.keep_timing(threads, seconds)
-        rows.append(_row(model, outputs, i, further, seconds))
+        rows.append(_row(model, outputs, i, further, seconds, threads))
         progress.advance(1)
+    labels = images.labels[kept]
+    if by == COMBINED:
+        for row, score in zip(rows, combined([row.scores for row in rows], labels), strict=True):
+            row.scores[COMBINED] = score
     rows.sort(key=lambda row: -row.scores[by].value)
-    sure = certainty_of([row.name for row in rows], [row.scores for row in rows], images.labels[kept], by)
+    sure = certainty_of([row.name for row in rows], [row.scores for row in rows], labels, by)
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=int(kept.sum()),
         skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
-        notes=(*images.notes, *outputs.notes(), *_notes(images, counts)),
+        notes=(*images.notes, *outputs.notes(), *_notes(images, counts, further)),
         ranked_by=by,
+        shown=tuple(each.name for each in chosen_scores(scores)),
         separation=sure.separation,
         models=tuple(
             dataclasses.replace(row, rank=n, group=group, probability_best=chance, scores=scores)
@@ -107,16 +121,23 @@ def rank(
     )
 
 
-def _row(model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], seconds: float) -> RankedModel:
+def _row(
+    model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], seconds: float, threads: int
+) -> RankedModel:
     """A model's row, its place not yet known."""
     found = _leep(outputs, i)
-    kept, reads = outputs.kept, {each.reads for each in further}
+    kept = outputs.kept
     if further:  # these read a model's outputs as a whole
+        labels = outputs.images.labels[kept]
+        drawn = drawn_in_proportion(labels, MOST_IMAGES)
+        reads = {each.reads for each in further}
         sample = Sample.of(
-            outputs.images.labels[kept],
-            probs=outputs.probs(i)[kept] if "probs" in reads else None,
-            features=outputs.features(i)[kept] if "features" in reads else None,
+            labels[drawn],
+            probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
+            features=outputs.features(i)[kept][drawn] if "features" in reads else None,
         )
+        scores = scored(sample, further, threads)
+        found |= {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
     n_source, n_features = outputs.widths(i)
     return RankedModel(
         rank=0,
@@ -127,7 +148,7 @@ def _row(model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definitio
         licence=printable(model.metadata.licence),
         path=printable(model.path),
         sha256=model.sha256,
-        scores={**found, **{each.name: each.of(sample) for each in further}},
+        scores=found,
         n_source=n_source,
         n_features=n_features,
         n_parameters=model.metadata.n_parameters,
@@ -165,10 +186,13 @@ def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, posi
     return seconds_per_image(Session(model, device, threads), normalise(resize_and_crop(image, spec)[None], spec))
 
 
-def _notes(images: ImageSet, counts: NDArray[np.int64]) -> Iterator[str]:
+def _notes(images: ImageSet, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:
     once = [name for name, n in zip(images.classes, counts, strict=True) if n == 1]
     if once:
         yield f"{len(once)} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+    if further and counts.sum() > MOST_IMAGES:
+        names = ", ".join(each.name for each in further)
+        yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"
 
 
 def _warm_up() -> None:

@@ -78,6 +78,7 @@ class Ranking:
         skipped: images left out.
         notes: what was odd and what was done about it.
         ranked_by: the score that decides the order.
+        shown: scores that were asked for by name, in that order.
         separation: what would tell the first two apart, where they are tied.
         models: the rows.
         environment: versions, provider and threads.
@@ -89,6 +90,7 @@ class Ranking:
     skipped: tuple[SkippedImage, ...]
     notes: tuple[str, ...]
     ranked_by: str
+    shown: tuple[str, ...]
     separation: Separation | None
     models: tuple[RankedModel, ...]
     environment: dict[str, Any]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
+from leepfrog.scoring.sample import Floats, Sample
 from leepfrog.scoring.score import Score, mean_of
 
 # Rows of the distance matrix held at a time.
 BLOCK = 1024
+# Of more images so many are drawn, class by class in proportion: all pairs would take minutes.
+MAX_IMAGES = 5000
 
 
 def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
@@ -25,7 +30,7 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
         k: neighbours, from 1 to N - 1.
 
     Returns:
-        Score, the mean of N zeros and ones, with diagnostics `k`.
+        Score, the mean of zeros and ones, with diagnostics `k` and `n_used`.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or no k neighbours.
@@ -38,13 +43,16 @@ def score_knn(sample: Sample, k: int = 1) -> Score:
     assert sample.features is not None
     if not 1 <= k < len(sample):
         raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")
-    hits = sample.labels == predictions(sample, k)
-    return mean_of("knn", hits.astype(np.float64), sample.labels, sample.features.shape[1], {"k": k})
+    drawn = drawn_in_proportion(sample.labels, max(MAX_IMAGES, k + 1))
+    labels = sample.labels[drawn]
+    hits = labels == predictions(sample.coordinates[drawn], labels, k)
+    diagnostics = {"k": k, "n_used": len(drawn)}
+    found = mean_of("knn", hits.astype(np.float64), labels, sample.features.shape[1], diagnostics)
+    return dataclasses.replace(spread_terms(found, drawn, len(sample)), n_samples=len(sample))
 
 
-def predictions(sample: Sample, k: int) -> NDArray[np.int64]:
-    """The class predicted for each image by the others, [N]."""
-    x = sample.coordinates
+def predictions(x: Floats, labels: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The class predicted for each point of x [N, r] by the others, [N]."""
     squares = (x * x).sum(axis=1)
     found = np.empty(len(x), np.int64)
     for start in range(0, len(x), BLOCK):
@@ -53,10 +61,10 @@ def predictions(sample: Sample, k: int) -> NDArray[np.int64]:
         n = len(distances)
         distances[np.arange(n), np.arange(start, start + n)] = np.inf
         if k == 1:
-            found[rows] = sample.labels[distances.argmin(axis=1)]
+            found[rows] = labels[distances.argmin(axis=1)]
             continue
         nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        votes = np.zeros((n, sample.n_target), np.int64)
-        np.add.at(votes, (np.arange(n)[:, None], sample.labels[nearest]), 1)
+        votes = np.zeros((n, int(labels.max()) + 1), np.int64)
+        np.add.at(votes, (np.arange(n)[:, None], labels[nearest]), 1)
         found[rows] = votes.argmax(axis=1)
     return found

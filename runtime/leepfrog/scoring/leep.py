@@ -223,6 +223,12 @@ def score_leep_loo(sample: Sample) -> Score:
     return _leep_loo(mass, loo_log_likelihood(mass)(shard), influence, sample.labels)
 
 
+def loo_terms(sample: Sample) -> Floats:
+    """Leave-one-out LEEP's terms alone, floored, [N]: what a search needs of it."""
+    mass, shard = _mass_of(sample)
+    return _floored(mass, loo_log_likelihood(mass)(shard))
+
+
 def _sample_of(probs: ArrayLike, labels: ArrayLike) -> Sample:
     """A sample that may hold a single class, of which LEEP is 0."""
     array = checked_probs(probs)

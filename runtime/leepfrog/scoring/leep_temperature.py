@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.scoring.leep import score_leep_loo
+from leepfrog.scoring.leep import loo_terms, score_leep_loo
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 
@@ -37,13 +37,15 @@ def score_leep_loo_t(sample: Sample) -> Score:
     with np.errstate(divide="ignore"):
         logs = np.log(sample.probs)
     logs -= logs.max(axis=1, keepdims=True)
-    found: dict[float, Score] = {}
+    found: dict[float, float] = {}
 
     def at(temperature: float) -> float:
         if temperature not in found:
-            tempered = dataclasses.replace(sample, probs=_tempered(logs, temperature))
-            found[temperature] = score_leep_loo(tempered)
-        return found[temperature].value
+            found[temperature] = float(loo_terms(tempered(temperature)).mean())
+        return found[temperature]
+
+    def tempered(temperature: float) -> Sample:
+        return dataclasses.replace(sample, probs=_tempered(logs, temperature))
 
     best = max(map(float, TEMPERATURES), key=at)
     factor = float(TEMPERATURES[1] / TEMPERATURES[0])
@@ -51,7 +53,7 @@ def score_leep_loo_t(sample: Sample) -> Score:
         factor **= 0.5
         candidates = (best, best / factor, best * factor)
         best = max((t for t in candidates if TEMPERATURES[0] <= t <= TEMPERATURES[-1]), key=at)
-    score = found[best]
+    score = score_leep_loo(tempered(best))
     return dataclasses.replace(score, name="leep_loo_t", diagnostics={**score.diagnostics, "temperature": best})
 
 

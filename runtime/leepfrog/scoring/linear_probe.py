@@ -17,7 +17,7 @@ FOLDS = 5
 # best, see leepfrog.task2vec.head.
 PENALTY = 10.0
 # Predictions settle long before the weights do.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 
 
 def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, seed: int = 0) -> Score:
@@ -48,7 +48,8 @@ def score_linear_probe(sample: Sample, folds: int = FOLDS, seed: int = 0) -> Sco
     n = len(sample)
     if not folds >= 2:
         raise ArrayError(f"folds must be at least 2, not {folds}")
-    x = sample.coordinates / (np.sqrt(sample.variances.sum() / (n * sample.features.shape[1])) or 1.0)
+    scale = np.sqrt(sample.variances.sum() / (n * sample.features.shape[1])) or 1.0
+    x = (sample.coordinates / scale).astype(np.float32)
     fold = fold_of(sample.labels, min(folds, n), seed)
     hits, logs = np.zeros(n), np.full(n, -np.log(n * sample.n_target))
     for k in range(fold.max() + 1):
@@ -59,7 +60,7 @@ def score_linear_probe(sample: Sample, folds: int = FOLDS, seed: int = 0) -> Sco
             hits[held] = sample.labels[held] == known[0]
             continue
         fit = fit_softmax(x[rest], labels, weights, len(known), PENALTY / len(rest), TOLERANCE)
-        predicted = log_softmax(fit.logits(x[held]))
+        predicted = log_softmax(fit.logits(x[held]).astype(np.float64))
         hits[held] = known[predicted.argmax(axis=1)] == sample.labels[held]
         at = np.searchsorted(known, sample.labels[held])
         seen = np.isin(sample.labels[held], known)

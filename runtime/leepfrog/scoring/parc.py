@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from leepfrog.scoring.drawn import drawn_in_proportion
 from leepfrog.scoring.sample import Floats, Sample
 from leepfrog.scoring.score import Score, with_influence
 
@@ -45,9 +46,7 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
 def score_parc(sample: Sample, n_components: int = COMPONENTS, seed: int = 0) -> Score:
     """`parc` of a checked sample."""
     assert sample.features is not None
-    chosen = np.arange(len(sample))
-    if len(sample) > MAX_IMAGES:
-        chosen = _proportional(sample, np.random.default_rng(seed))
+    chosen = drawn_in_proportion(sample.labels, MAX_IMAGES, seed)
     z = sample.coordinates[:, :n_components]
     weights = z.T @ sample.centred
     heaviest = weights[np.arange(len(weights)), np.abs(weights).argmax(axis=1)]
@@ -85,13 +84,3 @@ def _ranks(values: Floats) -> Floats:
     """Ranks, equal values sharing the mean of theirs; scipy.stats, which has them, takes a second to import."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
-
-
-def _proportional(sample: Sample, rng: np.random.Generator) -> np.ndarray:
-    """Positions of about MAX_IMAGES images, each class its share, none left out."""
-    share = MAX_IMAGES / len(sample)
-    parts = [
-        rng.permutation(np.flatnonzero(sample.labels == label))[: max(1, round(share * count))]
-        for label, count in enumerate(sample.counts)
-    ]
-    return np.sort(np.concatenate(parts))

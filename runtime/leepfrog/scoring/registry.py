@@ -1,4 +1,4 @@
-"""All scores by name: a new one is a file beside this, and a line in SCORES."""
+"""All scores by name: a new one is a file beside this, a line in SCORES, and its name in names.py."""
 
 from __future__ import annotations
 

@@ -104,10 +104,10 @@ def principal(values: Floats) -> tuple[Floats, Floats]:
     """
     n, width = values.shape
     if n <= width:
-        found, vectors = eigh(values @ values.T)
+        found, vectors = eigh(values @ values.T, driver="evd")
         kept = _kept(found)
         return found[kept], vectors[:, kept] * np.sqrt(found[kept])
-    found, vectors = eigh(values.T @ values)
+    found, vectors = eigh(values.T @ values, driver="evd")
     kept = _kept(found)
     return found[kept], values @ vectors[:, kept]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.scoring.uncertainty import standard_error
+from leepfrog.scoring.uncertainty import intervals, resampled_means, standard_error
 
 Floats = NDArray[np.float64]
 
@@ -98,3 +98,12 @@ def with_influence(
     The influence is the derivative by the image's weight (a part of 1), or what N times the score loses without it.
     """
     return mean_of(name, np.full(len(influence), value), labels, n_source, diagnostics, influence)
+
+
+def with_intervals(scores: Sequence[Score], labels: NDArray[np.int64]) -> list[Score]:
+    """Scores of one sample, with labels [N], with their 90 % intervals."""
+    bounds = intervals(resampled_means(np.stack([score.terms for score in scores], axis=1), labels))
+    return [
+        dataclasses.replace(score, interval=(float(low), float(high)))
+        for score, (low, high) in zip(scores, bounds, strict=True)
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 from leepfrog.scoring.sample import Floats, Sample
 from leepfrog.scoring.score import Score, mean_of
@@ -70,8 +70,7 @@ def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None
     within = apart.T @ apart / len(sample)
     mean_variance = float(np.trace(within)) / width
     if shrinkage is None:
-        largest = float(np.linalg.norm(within, 2)) if within.size else 0.0
-        shrinkage = max(float(np.exp(-RATE * largest)), LEAST)
+        shrinkage = max(float(np.exp(-RATE * _largest_eigenvalue(within))), LEAST)
     if not mean_variance:  # every class is one point: without a scale of its own, the means' serves
         mean_variance = float((means**2).sum()) / width / len(means)
     if not mean_variance:
@@ -80,3 +79,11 @@ def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None
     covariance[np.diag_indices_from(covariance)] += max(shrinkage, LEAST) * mean_variance
     directions = cho_solve(cho_factor(covariance, lower=True), means.T)
     return shrinkage, x @ directions - (means.T * directions).sum(axis=0) / 2 + priors
+
+
+def _largest_eigenvalue(matrix: Floats) -> float:
+    """Of a covariance; a lower bound where that is large enough for the least shrinkage."""
+    bound = float(np.diagonal(matrix).max(initial=0.0))
+    if not matrix.size or np.exp(-RATE * bound) <= LEAST:
+        return bound
+    return float(eigh(matrix, eigvals_only=True, subset_by_index=[len(matrix) - 1, len(matrix) - 1])[0])

@@ -1,25 +1,27 @@
-"""Softmax and its kin, without overflow."""
+"""Softmax and its kin, without overflow, in the precision of what they are given."""
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+F = TypeVar("F", bound=np.floating[Any])
 
 
-def log_sum_exp(logits: Floats) -> Floats:
+def log_sum_exp(logits: NDArray[F]) -> NDArray[F]:
     """log sum exp of the rows of [N, C], [N]."""
     top = logits.max(axis=1)
     return np.asarray(top + np.log(np.exp(logits - top[:, None]).sum(axis=1)))
 
 
-def log_softmax(logits: Floats) -> Floats:
+def log_softmax(logits: NDArray[F]) -> NDArray[F]:
     """log(exp(logits) / sum exp(logits)) along the rows of [N, C]."""
     return np.asarray(logits - log_sum_exp(logits)[:, None])
 
 
-def softmax(logits: Floats) -> Floats:
+def softmax(logits: NDArray[F]) -> NDArray[F]:
     """exp(logits) / sum exp(logits) along the rows of [N, C]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

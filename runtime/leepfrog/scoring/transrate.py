@@ -5,6 +5,8 @@ Source: L.-K. Huang et al., "Frustratingly Easy Transferability Estimation", ICM
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve
@@ -61,11 +63,19 @@ def _rate(z: Floats, own: NDArray[np.bool_], epsilon: float) -> tuple[float, Flo
     z_i s') + n b^2 z_i z_i', whose determinant is A's times that of 2 by 2 matrices.
     """
     rows, n, b = z[own], int(own.sum()), 1 / max(len(z) - 1, 1)
-    value, solved = _solve(rows, z, n * epsilon)
-    squares = (solved * z).sum(axis=1)  # z_i' A^-1 z_i
-    total = rows.sum(axis=0)
-    to_total = solved @ total
-    of_total = float(total @ _solve(rows, total[None], n * epsilon)[1][0])
+    ridge = n * epsilon
+    if n <= z.shape[1]:  # A^-1 = (I - rows' (ridge I + rows rows')^-1 rows) / ridge
+        gram, products = rows @ rows.T, z @ rows.T
+        inverse, value = _inverse(gram, ridge)
+        within = products @ inverse
+        squares = ((z**2).sum(axis=1) - (within * products).sum(axis=1)) / ridge  # z_i' A^-1 z_i
+        to_total = within.sum(axis=1)  # z_i' A^-1 s
+        of_total = float((gram @ inverse).sum())
+    else:
+        inverse, value = _inverse(rows.T @ rows, ridge)
+        within, total = z @ inverse, rows.sum(axis=0)
+        squares, to_total = (within * z).sum(axis=1), within @ total
+        of_total = float(total @ inverse @ total)
     left = np.where(own, np.maximum(1 - squares, np.finfo(float).eps), 1.0)
     # The same products with the row taken out of A and of s.
     squares, to_rest = squares / left, np.where(own, to_total - squares, to_total) / left
@@ -77,13 +87,9 @@ def _rate(z: Floats, own: NDArray[np.bool_], epsilon: float) -> tuple[float, Flo
     return value, -np.log(np.maximum(left * moved, np.finfo(float).tiny)) / 2
 
 
-def _solve(rows: Floats, z: Floats, ridge: float) -> tuple[float, Floats]:
-    """R of rows [n, r], and z [N, r] times (ridge I + rows' rows)^-1, through the smaller Gram matrix."""
-    n, width = rows.shape
-    gram = (rows @ rows.T if n <= width else rows.T @ rows) / ridge
-    gram[np.diag_indices_from(gram)] += 1
-    factor = cho_factor(gram, lower=True)
-    value = float(np.log(np.diagonal(factor[0])).sum())
-    if n > width:
-        return value, cho_solve(factor, z.T).T / ridge
-    return value, (z - cho_solve(factor, rows @ z.T / ridge).T @ rows) / ridge
+def _inverse(gram: Floats, ridge: float) -> tuple[Floats, float]:
+    """(gram + ridge I)^-1, and half the logarithm of the determinant of I + gram / ridge."""
+    size = len(gram)
+    factor = cho_factor(gram + ridge * np.eye(size), lower=True)
+    value = float(np.log(np.diagonal(factor[0])).sum()) - size / 2 * math.log(ridge)
+    return cho_solve(factor, np.eye(size)), value

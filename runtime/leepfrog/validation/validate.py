@@ -11,10 +11,14 @@ import numpy as np
 
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.score import Score
+from leepfrog.scoring.together import scored
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
 from leepfrog.validation.material import gather, part, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
@@ -100,7 +104,7 @@ def validate(
     Args:
         data: as of `leepfrog.rank`.
         models: as of `leepfrog.rank`; at least 2.
-        scores: by name, or "all".
+        scores: by name, or "all"; with the parts of the default order among them, that is held too.
         images: the most training images of a split.
         splits: repetitions.
         shots: images of a class that few-shot heads see.
@@ -120,32 +124,38 @@ def validate(
         if value < least:
             raise UsageError(f"{name} must be at least {least}, not {value}")
     progress = progress or Silent()
+    threads = threads or available_threads()
     material = gather(data, models, device, threads, strict, progress)
     files = material.files
     if len(files) < 2:
         raise UsageError("a validation compares models: give at least 2")
     parts = [split(material.labels, images, seed + s) for s in range(splits)]
     progress.start("validating", len(files) * splits)
-    values: dict[str, list[list[float | None]]] = {each.name: [[] for _ in parts] for each in chosen}
+    found: list[list[dict[str, Score]]] = [[] for _ in parts]
     truths = np.zeros((len(files), splits, len(TRUTHS)))
     for m in range(len(files)):
         everything = material.sample(m)
         assert everything.features is not None
         for s, (train, test) in enumerate(parts):
             sample = part(everything, train)
-            for each in chosen:
-                values[each.name][s].append(each.of(sample).value)
+            found[s].append(scored(sample, chosen, threads))
             held = everything.features[test], everything.labels[test]
             truths[m, s, 0] = retrained_head(sample, *held, seed=seed + s).accuracy
             truths[m, s, 1:] = few_shot_accuracy(sample, *held, shots, EPISODES, seed + s)
             progress.advance(1)
+    if set(PARTS) <= {each.name for each in chosen}:
+        for (train, _), models_scores in zip(parts, found, strict=True):
+            for own, score in zip(models_scores, combined(models_scores, material.labels[train]), strict=True):
+                own[COMBINED] = score
+    values = {name: [[own[name].value for own in of_models] for of_models in found] for name in found[0][0]}
     rivals = [_described(file, material.outputs.widths(m)[0]) for m, file in enumerate(files)]
     known = {name: [baseline(rival) for rival in rivals] for name, baseline in BASELINES.items()}
     accuracy = truths.mean(axis=1)
-    repeated = {**values, **{name: [found] * splits for name, found in known.items()}}
+    repeated: dict[str, list[list[float | None]]] = {name: [list(row) for row in rows] for name, rows in values.items()}
+    repeated |= {name: [row] * splits for name, row in known.items()}
     agreements = {
         truth: {
-            name: mean_agreement([agreement(found, accuracy[:, t].tolist()) for found in repetitions])
+            name: mean_agreement([agreement(row, accuracy[:, t].tolist()) for row in repetitions])
             for name, repetitions in repeated.items()
         }
         for t, truth in enumerate(TRUTHS)
@@ -154,7 +164,7 @@ def validate(
         ValidatedModel(
             file.name,
             dict(zip(TRUTHS, accuracy[m].tolist(), strict=True)),
-            {name: _mean([found[m] for found in repetitions]) for name, repetitions in repeated.items()},
+            {name: _mean([row[m] for row in repetitions]) for name, repetitions in repeated.items()},
         )
         for m, file in enumerate(files)
     ]

@@ -1,0 +1,36 @@
+"""Scores of a part of the images, where all would be too many."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.scoring.score import Score
+
+
+def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Positions of about `most` of labels [N], in order; each class its share, none left out; all where N is less."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    share = most / len(labels)
+    parts = [
+        rng.permutation(own)[: max(1, round(share * len(own)))]
+        for own in (np.flatnonzero(labels == label) for label in np.unique(labels))
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def spread_terms(score: Score, drawn: NDArray[np.int64], n: int) -> Score:
+    """A score of the images `drawn` of n, its terms those of all.
+
+    Images that were not drawn get the score itself, and deviations of the others are as much larger as they are fewer,
+    so that means and standard errors are those of the images drawn.
+    """
+    if len(drawn) == n:
+        return score
+    terms = np.full(n, score.value)
+    terms[drawn] += (score.terms - score.value) * (n / len(drawn))
+    return dataclasses.replace(score, terms=terms)

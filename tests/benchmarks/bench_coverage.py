@@ -1,0 +1,55 @@
+"""How often 90 % intervals hold what they promise, on samples of a real set.
+
+    PYTHONPATH=tests python tests/benchmarks/bench_coverage.py FOLDER [SAMPLES]
+
+For each score and size: the spread of the score over samples, the standard error that a sample promises (less what
+drawing from a finite set takes away), and how often a sample's interval holds (a) the mean over samples of that size,
+which is what it is about, and (b) the score of the whole set, which a score that grows with the images is not near.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from leepfrog.inference.device import available_threads
+from leepfrog.progress import Silent
+from leepfrog.scoring.registry import SCORES
+from leepfrog.scoring.uncertainty import intervals, resampled_means
+from leepfrog.validation.material import gather, part, split
+
+SIZES = (100, 300, 1000)
+
+
+def main(folder: Path, n_samples: int) -> None:
+    material = gather(folder, ["mobilenet_v2"], "cpu", available_threads(), False, Silent())
+    everything = material.sample(0)
+    whole = {name: definition.of(everything).value for name, definition in SCORES.items()}
+    print(f"{len(everything)} images from {folder}, {n_samples} samples of each size")
+    for size in (size for size in SIZES if size <= len(everything) / 2):
+        found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in SCORES}
+        finite = np.sqrt(1 - size / len(everything))
+        for seed in range(n_samples):
+            sample = part(everything, split(material.labels, size, seed)[0])
+            scored = [SCORES[name].of(sample) for name in SCORES]
+            bounds = intervals(resampled_means(np.stack([s.terms for s in scored], axis=1), sample.labels, seed=seed))
+            for score, (low, high) in zip(scored, bounds, strict=True):
+                middle = score.value
+                low, high = middle + finite * (low - middle), middle + finite * (high - middle)
+                found[score.name].append((middle, finite * (score.standard_error or 0), low, high))
+        for name, rows in found.items():
+            values, errors, low, high = np.array(rows).T
+            mean, spread = values.mean(), values.std(ddof=1)
+            inside = np.mean((low <= mean) & (mean <= high))
+            of_whole = np.mean((low <= whole[name]) & (whole[name] <= high))
+            ratio = f"{np.sqrt((errors**2).mean()) / spread:5.2f}" if spread > 0 else "    -"
+            print(
+                f"{size:5d} {name:13s} mean {mean:10.4f} spread {spread:8.4f} error/spread {ratio} "
+                f"holds mean {100 * inside:3.0f} %, holds whole {100 * of_whole:3.0f} % (whole {whole[name]:.4f})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 100)

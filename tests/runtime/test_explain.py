@@ -1,0 +1,69 @@
+"""leepfrog explain: its parts add up to leave-one-out LEEP, and name what a person would name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import leepfrog
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leepfrog.cli.explain import render
+from leepfrog.cli.output import Format
+from leepfrog.errors import UsageError
+from leepfrog.ranking.explain import _classes, held_out_predictions
+from leepfrog.scoring.leep import score_leep_loo
+from leepfrog.scoring.sample import Sample
+from photos import folder_of_pieces
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(6, 30))
+def test_predictions_are_held_out(seed: int, n: int) -> None:
+    """Against LEEP's conditional made anew without each image."""
+    rng = np.random.default_rng(seed)
+    labels = np.r_[0, 1, 2, rng.integers(0, 3, n - 3)]
+    probs = rng.dirichlet(np.full(5, 0.3), n)
+    sample = Sample.of(labels, probs=probs)
+    found = held_out_predictions(sample, sample.one_hot.T @ probs)
+    for i in range(n):
+        rest = np.arange(n) != i
+        joint = np.array([probs[rest & (labels == y)].sum(axis=0) for y in range(3)])
+        expected = (joint / joint.sum(axis=0)) @ probs[i]
+        np.testing.assert_allclose(found[i], expected, atol=1e-9)
+
+
+def test_classes_add_up() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % 4
+    probs = rng.dirichlet(np.full(6, 0.2), 60)
+    probs[:, 0] += labels == 0  # source class 0 tells class 0
+    sample = Sample.of(labels, probs=probs / probs.sum(axis=1, keepdims=True))
+    classes = _classes(sample, list("abcd"), ("tench",), top=5)
+    total = sum(each.n_images * each.leep_loo for each in classes) / 60
+    assert total == pytest.approx(score_leep_loo(sample).value, abs=1e-9)
+    first = classes[0]
+    assert first.name == "a"
+    assert first.carriers[0].name == "tench"
+    assert first.carriers[0].share > 0.5
+    assert [way.name for way in first.carriers[1:]] == [f"source class {way.index}" for way in first.carriers[1:]]
+    assert sum(other.probability for other in first.confusions) + first.probability == pytest.approx(1, abs=1e-6)
+
+
+def test_a_real_model(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=6)
+    found = leepfrog.explain(folder, "mobilenet_v2", top=2)
+    ranking = leepfrog.rank(folder, ["mobilenet_v2"])
+    assert found.leep_loo == pytest.approx(ranking.models[0].scores["leep_loo"].value, abs=1e-12)
+    assert {each.name for each in found.classes} == set(ranking.classes)
+    assert [each.leep_loo for each in found.classes] == sorted(each.leep_loo for each in found.classes)
+    cat = next(each for each in found.classes if each.name == "cat")
+    assert any(word in cat.carriers[0].name for word in ("cat", "tabby", "lynx"))
+    text = render(found, Format.table)
+    assert cat.carriers[0].name in text
+    assert render(found, Format.json).startswith("{")
+    with pytest.raises(UsageError, match="names 2: "):
+        leepfrog.explain(folder, "efficientnet_lite[01]")
+    with pytest.raises(UsageError, match="top"):
+        leepfrog.explain(folder, "mobilenet_v2", top=0)

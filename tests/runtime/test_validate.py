@@ -1,0 +1,168 @@
+"""leepfrog validate: its truths against scikit-learn's heads, its agreements against plain formulas, its words."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import leepfrog
+import numpy as np
+import pytest
+from leepfrog.errors import DataSetError, UsageError
+from leepfrog.scoring.sample import Sample
+from leepfrog.validation.agreement import agreement, chance_spread, mean_agreement, within_groups
+from leepfrog.validation.material import split
+from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from photos import folder_of_pieces
+from ranked import FAST
+from scipy.stats import kendalltau
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[Sample, np.ndarray, np.ndarray]:
+    features, labels = load_digits(return_X_y=True)
+    train, test = split(labels, 300, 0)
+    return Sample.of(labels[train], features=features[train]), features[test], labels[test]
+
+
+def test_retrained_head_is_as_good_as_the_best_penalty(halves: tuple[Sample, np.ndarray, np.ndarray]) -> None:
+    train, features, labels = halves
+    found = retrained_head(train, features, labels)
+    mean, scale = train.features.mean(axis=0), np.sqrt(train.features.var(axis=0).mean())
+    x, held = (train.features - mean) / scale, (features - mean) / scale
+    head = LogisticRegression(C=1 / found.penalty, tol=1e-8, max_iter=10_000).fit(x, train.labels)
+    assert found.accuracy == pytest.approx(head.score(held, labels), abs=2 / len(labels))
+    by_penalty = [
+        LogisticRegression(C=c, max_iter=5000).fit(x, train.labels).score(held, labels) for c in (1e-3, 0.1, 10)
+    ]
+    assert found.accuracy > max(by_penalty) - 0.02
+
+
+def test_few_shots_are_nearest_means(halves: tuple[Sample, np.ndarray, np.ndarray]) -> None:
+    """With all images as shots an episode is one classifier by the distance to each class's mean."""
+    train, features, labels = halves
+    prototype, mahalanobis = few_shot_accuracy(train, features, labels, 1000, 2)
+    centred = (
+        train.features - np.array([train.features[train.labels == y].mean(axis=0) for y in range(10)])[train.labels]
+    )
+    covariance = centred.T @ centred / len(train)
+    covariance = 0.5 * covariance + 0.5 * np.trace(covariance) / 64 * np.eye(64)
+    means = np.array([train.features[train.labels == y].mean(axis=0) for y in range(10)])
+    apart = features[:, None] - means
+    assert prototype == pytest.approx(np.mean((apart**2).sum(axis=2).argmin(axis=1) == labels), abs=1.5 / len(labels))
+    nearest = np.einsum("qcd,de,qce->qc", apart, np.linalg.inv(covariance), apart).argmin(axis=1)
+    assert mahalanobis == pytest.approx(np.mean(nearest == labels), abs=1.5 / len(labels))
+    few = few_shot_accuracy(train, features, labels, 2, 20, seed=3)
+    assert few == few_shot_accuracy(train, features, labels, 2, 20, seed=3)
+    assert few[0] < prototype
+    once = few_shot_accuracy(train, features, labels, 1, 20)
+    assert once[0] == pytest.approx(once[1])  # one image says nothing of a covariance
+
+
+def test_splits_are_stratified_and_disjoint() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [4, 10, 40, 300]))
+    train, test = split(labels, 100, 1)
+    assert sorted([*train, *test]) == list(range(354))
+    assert np.bincount(labels[train]).tolist() == [2, 3, 11, 85]
+    assert len(split(labels, 10_000, 1)[0]) == 177
+
+
+def test_agreement_by_hand() -> None:
+    truth = [0.9, 0.8, 0.7, 0.5]
+    perfect = agreement([4.0, 3.0, 2.0, 1.0], truth)
+    assert (perfect.kendall, perfect.weighted_tau, perfect.regret, perfect.rel_at_k) == pytest.approx((1, 1, 0, 1))
+    assert perfect.pearson == pytest.approx(np.corrcoef([4, 3, 2, 1], truth)[0, 1])
+    wrong = agreement([1.0, 2.0, 3.0, 4.0], truth)
+    assert wrong.kendall == pytest.approx(-1)
+    assert wrong.regret == pytest.approx(40)
+    assert wrong.rel_at_k == pytest.approx(0.8 / 0.9)
+    # An error at the top weighs more than one at the bottom.
+    top, bottom = agreement([3.0, 4.0, 2.0, 1.0], truth), agreement([4.0, 3.0, 1.0, 2.0], truth)
+    assert top.weighted_tau < bottom.weighted_tau
+    assert top.kendall == bottom.kendall
+    blind = agreement([1.0] * 4, truth)
+    assert (blind.pearson, blind.kendall, blind.weighted_tau) == (None, None, None)
+    assert blind.regret == pytest.approx(100 * (0.9 - np.mean(truth)))
+    partly = agreement([None, 3.0, 2.0, None], truth)
+    assert partly.n == 2
+    assert partly.regret == pytest.approx(10)
+    assert agreement([None] * 4, truth).n == 0
+    both = mean_agreement([perfect, blind])
+    assert both.kendall == pytest.approx(1)
+    assert both.regret == pytest.approx(blind.regret / 2)
+
+
+def test_what_chance_gives() -> None:
+    rng = np.random.default_rng(0)
+    found = [kendalltau(rng.permutation(9), np.arange(9)).statistic for _ in range(3000)]
+    assert chance_spread(9) == pytest.approx(np.std(found), rel=0.05)
+
+
+def test_within_groups_sees_only_what_the_groups_do_not() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(300) % 5
+    x, y = groups + 0.1 * rng.standard_normal(300), groups + 0.1 * rng.standard_normal(300)
+    assert np.corrcoef(x, y)[0, 1] > 0.95
+    assert abs(within_groups(x, y, groups)) < 0.2
+    assert within_groups(x, 2 * x, groups) == pytest.approx(1)
+    assert within_groups(groups.astype(float), y, groups) is None
+
+
+def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=12)
+    (folder / "cat" / "bad.jpg").write_bytes(b"no image")
+    found = leepfrog.validate(folder, FAST, splits=2, shots=2)
+    assert {model.name for model in found.models} == set(FAST)
+    assert found.n_train + found.n_test == 36
+    assert "could not be used" in " ".join(found.notes)
+    for model in found.models:
+        assert all(0.3 < accuracy <= 1 for accuracy in model.accuracy.values())
+    for agreements in found.agreements.values():
+        assert {"ridge", "leep", "n_leep", "top1", "parameters", "static"} <= set(agreements)
+    known = {"mobilenet_v2": 71.9, "efficientnet_lite0": 75.1}
+    assert {model.name: round(model.scores["top1"], 1) for model in found.models} == known
+    json.dumps(found.as_dict(), allow_nan=False)
+    again = leepfrog.validate(folder, FAST, splits=2, shots=2)
+    assert again == found
+    with pytest.raises(UsageError, match="at least 2"):
+        leepfrog.validate(folder, FAST[:1])
+    for path in sorted(path for path in (folder / "cat").glob("*.jpg") if path.name != "bad.jpg")[3:]:
+        path.unlink()
+    with pytest.raises(DataSetError, match="'cat' has 3 usable"):
+        leepfrog.validate(folder, FAST)
+
+
+def test_the_command_line(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=8)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "leepfrog", "validate", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    both = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1")
+    assert both.returncode == 0, both.stderr
+    assert "for a retrained head" in both.stdout
+    assert "2 models are few" in both.stdout
+    lines = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1", "--format", "csv").stdout.splitlines()
+    assert len(lines) == 1 + 3 * 5
+    tasks = run("-m", FAST[0], "--tasks", "6", "--plot", "tasks.svg", "--format", "json")
+    assert tasks.returncode == 0, tasks.stderr
+    study = json.loads(tasks.stdout)
+    assert len(study["tasks"]) == 6
+    assert set(study["correlations"]) == {"leep", "leep_loo", "-log(classes)"}
+    for task in study["tasks"]:
+        assert task["scores"]["-log(classes)"] == pytest.approx(-math.log(len(task["classes"])))
+    assert "minus log of the number of classes" in (tmp_path / "tasks.svg").read_text()
+    for arguments, message in (
+        (("--plot", "x.svg"), "--plot goes with --tasks"),
+        (("--tasks", "5", "-m", FAST[0], "--plot", "x.gif"), ".html, .png, .svg"),
+        (("--tasks", "5", "-m", ",".join(FAST)), "one model"),
+    ):
+        wrong = run(*arguments)
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
