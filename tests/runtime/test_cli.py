@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,7 +106,12 @@ def test_rank_in_every_format(zoo_home: Path, tmp_path: Path) -> None:
     assert float(rows[0]["leep_loo"]) == best["scores"]["leep_loo"]["value"]
     more = run("rank", folder, "-m", FAST, "--by", "logme", "-s", "ridge,knn").stdout
     assert "best logme first (LEEP: 0 is perfect" in more
-    assert [more.splitlines()[2].split().index(word) for word in ("logme", "LEEP", "ridge", "knn")] == [2, 5, 6, 7]
+    order = ["rank", "model", "logme", "90 % interval", "P(best)", "head %", "LOO-LEEP", "LEEP", "ridge", "knn"]
+    assert re.split(r"  +", more.splitlines()[2])[: len(order)] == order
+    assert 0 <= best["probability_best"] <= 1
+    low, high = best["scores"]["combined"]["interval"]
+    assert low <= best["scores"]["combined"]["value"] <= high
+    assert ("= tied: " in table.stdout) == result["models"][1]["tied_with_best"]
     markdown = run("rank", folder, "-m", FAST, "--format", "md").stdout.splitlines()
     assert markdown[0].startswith("| rank | model |")
     assert len(markdown) == 4

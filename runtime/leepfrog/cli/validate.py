@@ -12,8 +12,12 @@ from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, Quiet
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark
 
 if TYPE_CHECKING:
+    from leepfrog.validation.agreement import Agreement
     from leepfrog.validation.tasks import TaskStudy
     from leepfrog.validation.validate import Validation
+
+# Taus that differ by less are alike.
+CLOSE = 0.02
 
 
 def validate(
@@ -166,24 +170,41 @@ def verdict(found: Validation) -> list[str]:
     lines = []
     ours = [name for name in found.agreements["head"] if name not in found.baselines]
     for truth, what in (("head", "a retrained head"), ("prototype", f"{found.shots}-shot prototypes")):
-        name, rival_name = found.best(truth, ours), found.best(truth, found.baselines)
-        best, rival = found.agreements[truth][name], found.agreements[truth][rival_name]
+        agreements = found.agreements[truth]
+        name = found.best(truth, ours)
+        best = agreements[name]
         if best.weighted_tau is None:
             alike = len({model.accuracy[truth] for model in found.models}) == 1
             why = "these models do equally well" if alike else "no score tells these models apart"
             lines.append(f"for {what}: {why}")
             continue
-        higher = rival.weighted_tau is None or best.weighted_tau > rival.weighted_tau
-        cheaper = best.regret <= rival.regret + 0.05
-        judged = "beats" if higher and cheaper else "is about as good as" if higher or cheaper else "does not beat"
-        lines.append(
-            f"for {what}, trust {name}: weighted tau {_number(best.weighted_tau)}, its first choice loses "
-            f"{best.regret:.1f} points of accuracy; it {judged} the best baseline, {rival_name} "
-            f"({_number(rival.weighted_tau)}, {rival.regret:.1f} points)"
-        )
+        told = f"for {what}, trust {name}: {_told(best)}"
+        # A baseline that knows some models only is no rival on all.
+        knowing = [name for name in found.baselines if agreements[name].n == len(found.models)]
+        if knowing:
+            rival_name = found.best(truth, knowing)
+            rival = agreements[rival_name]
+            higher = best.weighted_tau - (rival.weighted_tau or 0)
+            cheaper = rival.regret - best.regret
+            judged = (
+                "beats" if higher > CLOSE and cheaper > -10 * CLOSE
+                else "does not beat" if higher < -CLOSE and cheaper < 10 * CLOSE
+                else "is about as good as"
+            )  # fmt: skip
+            told += f"; it {judged} the best baseline, {rival_name} ({_told(rival)})"
+        lines.append(told)
+        default = agreements.get("combined")
+        if default is not None and name != "combined":
+            behind = best.weighted_tau - (default.weighted_tau or 0)
+            judged = "within what chance does" if behind <= found.chance else "clearly behind"
+            lines.append(f"  the default order, combined, is {judged} ({_told(default)})")
     n = len(found.models)
     lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {found.chance:.2f}")
     return lines
+
+
+def _told(agreement: Agreement) -> str:
+    return f"weighted tau {_number(agreement.weighted_tau)}, its first choice loses {agreement.regret:.1f} points"
 
 
 def render_tasks(found: TaskStudy, written_as: Format) -> str:

@@ -11,15 +11,17 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.scoring.sample import Floats, Sample, principal
+from leepfrog.scoring.sample import Floats, Sample, principal, spectrum
 from leepfrog.scoring.score import Score, with_influence
 
-# Where a / b is looked for, in units of the largest eigenvalue, and how closely: POINTS on a logarithmic scale, and
-# then again between the neighbours of the best, ZOOMS times.
+# Where a / b is looked for, in units of the largest eigenvalue, and how closely: POINTS on a logarithmic scale, then
+# halvings of what lies between the neighbours of the best.
 LOW, HIGH = 1e-10, 1e6
-POINTS, ZOOMS = 65, 6
+POINTS, BISECTIONS = 65, 40
 # What is no error but rounding, of |y|^2.
 ROUNDING = 1e-13
+# Images whose influence is worked out at a time.
+BLOCK = 4096
 
 
 def logme(features: ArrayLike, labels: ArrayLike) -> Score:
@@ -49,38 +51,56 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
 def score_logme(sample: Sample) -> Score:
     """`logme` of a checked sample; one decomposition for all classes."""
     assert sample.features is not None
-    eigenvalues, coordinates = principal(sample.x)
-    # Coordinates are U sqrt(s): the squares of U'y are what the targets have along each direction.
-    along = (coordinates.T @ sample.one_hot) ** 2 / eigenvalues[:, None]
-    outside = np.maximum(sample.counts - along.sum(axis=0), 0.0)
+    x = sample.x
+    if len(x) <= x.shape[1]:
+        eigenvalues, coordinates = principal(x)
+        directions: NDArray[np.floating] = coordinates / np.sqrt(eigenvalues)
+        along = directions.T @ sample.one_hot
+    else:
+        eigenvalues, vectors = spectrum(x)
+        vectors = vectors / np.sqrt(eigenvalues)
+        along = vectors.T @ (x.T @ sample.one_hot)
+        directions = x.astype(np.float32) @ vectors.astype(np.float32)  # for errors of errors
+    outside = np.maximum(sample.counts - (along**2).sum(axis=0), 0.0)
     outside[outside <= ROUNDING * sample.counts] = 0.0
-    evidence, t, at_limit = _best_evidence(eigenvalues, along, outside, len(sample))
+    evidence, t, at_limit = _best_evidence(eigenvalues, along**2, outside, len(sample))
     diagnostics = {"rank": len(eigenvalues), "n_not_converged": int(at_limit.sum())}
     value = math.fsum(evidence) / len(evidence)
-    influence = _influence(eigenvalues, coordinates, sample.one_hot, t)
-    return with_influence("logme", value, influence, sample.labels, sample.features.shape[1], diagnostics)
+    influence = _influence(eigenvalues, directions, along, sample.labels, t)
+    return with_influence("logme", value, influence, sample.labels, x.shape[1], diagnostics)
 
 
-def _influence(s: Floats, coordinates: Floats, targets: Floats, t: Floats) -> Floats:
+def _influence(
+    s: Floats, directions: NDArray[np.floating], along: Floats, labels: NDArray[np.int64], t: Floats
+) -> Floats:
     """What N times the evidence loses without each image, mean over classes, [N], but for a constant.
 
     At the maximum a and b need not move, and evidence less evidence without image i is the log density that the others
     predict for it: (log(1 - h_i) - b r_i^2 / (1 - h_i)) / 2 with the residual r_i and h_i = b f_i' (a I + b F'F)^-1
     f_i. (The derivative, -(h_i + b r_i^2) / 2, says nothing where D exceeds N, for then all h_i are nearly 1.) A class
     that is fitted without error is left out, for its b has no end.
+
+    Args:
+        s: eigenvalues, [k].
+        directions: left singular vectors of the features, [N, k].
+        along: the targets' parts along them, [k, C].
+        labels: [N].
+        t: a / b of each class, [C].
     """
-    found = np.zeros(len(targets))
-    directions = coordinates / np.sqrt(s)
-    squares = directions**2
-    for label in range(targets.shape[1]):
-        share = s / (t[label] + s)
-        along = directions.T @ targets[:, label]
-        residual = targets[:, label] - directions @ (share * along)
-        q = float(targets[:, label] @ residual)
-        if q > ROUNDING * float(targets[:, label].sum()):
-            left = np.maximum(1 - squares @ share, np.finfo(float).eps)
-            found += 0.5 * (np.log(left) - len(targets) / q * residual**2 / left)
-    return np.asarray(found / targets.shape[1])
+    counts = np.bincount(labels)
+    share = s[:, None] / (t + s[:, None])
+    q = counts - (share * along**2).sum(axis=0)
+    fitted = q > ROUNDING * counts
+    precision = np.where(fitted, len(labels) / np.where(fitted, q, 1.0), 0.0)
+    share, weights = share.astype(directions.dtype), (share * along).astype(directions.dtype)
+    found = np.empty(len(labels))
+    for start in range(0, len(labels), BLOCK):
+        rows = directions[start : start + BLOCK]
+        residual = np.eye(len(counts))[labels[start : start + BLOCK]] - rows @ weights
+        left = np.maximum(1 - rows**2 @ share, np.finfo(directions.dtype).eps)
+        terms = np.log(left) - precision * residual**2 / left
+        found[start : start + BLOCK] = terms[:, fitted].sum(axis=1)
+    return found / (2 * len(counts))
 
 
 def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -101,26 +121,23 @@ def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[F
         n: images.
     """
     unit = s[0] if len(s) else 1.0
+    # The same values of t for all classes first; a class with several maxima gets the highest.
+    points = unit * np.exp(np.linspace(np.log(LOW), np.log(HIGH), POINTS))
+    parts = points[:, None] / (points[:, None] + s)
+    best = _evidence(np.log(parts).sum(axis=1)[:, None], parts @ along + outside, n).argmax(axis=0)
+    # Then the zero of the derivative by log t between its neighbours.
+    low, high = np.log(points[np.maximum(best - 1, 0)]), np.log(points[np.minimum(best + 1, POINTS - 1)])
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        part = np.exp(middle) / (np.exp(middle) + s[:, None])
+        q = np.maximum((along * part).sum(axis=0) + outside, np.finfo(float).tiny)
+        slope = (1 - part).sum(axis=0) - n * (along * part * (1 - part)).sum(axis=0) / q
+        low, high = np.where(slope > 0, middle, low), np.where(slope > 0, high, middle)
+    t = np.exp((low + high) / 2)
+    part = t / (t + s[:, None])
+    return _evidence(np.log(part).sum(axis=0), (along * part).sum(axis=0) + outside, n), t, best == 0
 
-    def evidence(logs: Floats) -> Floats:
-        """Of logarithms of t / unit [C, P], [C, P]."""
-        t = unit * np.exp(logs)
-        found = np.empty_like(t)
-        for label in range(len(t)):
-            parts = t[label] / (t[label] + s[:, None])
-            q = np.maximum(along[:, label] @ parts + outside[label], np.finfo(float).tiny)
-            found[label] = np.log(parts).sum(axis=0) - n * np.log(2 * np.pi * np.e * q / n)
-        return found / (2 * n)
 
-    classes = np.arange(along.shape[1])
-    low, high = np.full(len(classes), np.log(LOW)), np.full(len(classes), np.log(HIGH))
-    at_limit = np.zeros(len(classes), bool)
-    for zoom in range(ZOOMS):
-        points = np.linspace(low, high, POINTS if zoom == 0 else 17, axis=1)
-        values = evidence(points)
-        best = values.argmax(axis=1)
-        if zoom == 0:
-            at_limit = best == 0
-        low = points[classes, np.maximum(best - 1, 0)]
-        high = points[classes, np.minimum(best + 1, points.shape[1] - 1)]
-    return values[classes, best], unit * np.exp(points[classes, best]), at_limit
+def _evidence(logs: Floats, q: Floats, n: int) -> Floats:
+    """Evidence per image from sum_k log(t / (t + s_k)) and q(t)."""
+    return np.asarray((logs - n * np.log(2 * np.pi * np.e * np.maximum(q, np.finfo(float).tiny) / n)) / (2 * n))

@@ -107,9 +107,15 @@ def principal(values: Floats) -> tuple[Floats, Floats]:
         found, vectors = eigh(values @ values.T, driver="evd")
         kept = _kept(found)
         return found[kept], vectors[:, kept] * np.sqrt(found[kept])
+    found, vectors = spectrum(values)
+    return found, values @ vectors
+
+
+def spectrum(values: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues of values' values, descending, without those that are rounding, [r], and eigenvectors [D, r]."""
     found, vectors = eigh(values.T @ values, driver="evd")
     kept = _kept(found)
-    return found[kept], values @ vectors[:, kept]
+    return found[kept], vectors[:, kept]
 
 
 def _kept(eigenvalues: Floats) -> NDArray[np.int64]:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.device import available_threads
 from leepfrog.progress import Progress, Silent
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.validation.agreement import within_groups
-from leepfrog.validation.material import gather, split
+from leepfrog.validation.material import gather, part, split
 from leepfrog.validation.truth import retrained_head
 
 SCHEMA_VERSION = 1
@@ -126,23 +130,33 @@ def study_tasks(
     if len(material.classes) < 3:
         raise DataSetError(f"{material.outputs.images.name}: tasks of other classes need at least 3 classes")
     everything = material.sample(0)
-    assert everything.probs is not None
-    assert everything.features is not None
     rng = np.random.default_rng(seed)
-    tasks = []
-    progress.start("tasks", n_tasks)
-    for number in range(n_tasks):
+    choices = []
+    for _ in range(n_tasks):
         count = int(rng.integers(2, len(material.classes) + 1))
-        drawn = np.sort(rng.permutation(len(material.classes))[:count])
+        choices.append(np.sort(rng.permutation(len(material.classes))[:count]))
+
+    def judged(number: int) -> Task:
+        drawn = choices[number]
         rows = np.flatnonzero(np.isin(material.labels, drawn))
         labels = np.searchsorted(drawn, material.labels[rows])
         train, test = split(labels, images, seed + number)
-        sample = Sample(labels[train], count, everything.probs[rows[train]], everything.features[rows[train]])
-        head = retrained_head(sample, everything.features[rows[test]], labels[test], seed + number)
+        task = Sample(labels, len(drawn), _rows(everything.probs, rows), _rows(everything.features, rows))
+        sample, held = part(task, train), part(task, test)
+        assert held.features is not None
+        head = retrained_head(sample, held.features, held.labels, seed + number)
         found = {each.name: each.of(sample).value for each in chosen}
         names = tuple(material.classes[label] for label in drawn)
-        tasks.append(Task(names, len(train), len(test), head.accuracy, {**found, BY_CLASSES: -float(np.log(count))}))
-        progress.advance(1)
+        alone = {BY_CLASSES: -float(np.log(len(drawn)))}
+        return Task(names, len(train), len(test), head.accuracy, found | alone)
+
+    tasks = []
+    progress.start("tasks", n_tasks)
+    # Many small fits side by side: linear algebra with threads of its own would only be in their way.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or available_threads()) as pool:
+        for task in pool.map(judged, range(n_tasks)):
+            tasks.append(task)
+            progress.advance(1)
     return TaskStudy(
         data=material.outputs.images.name,
         model=material.files[0].name,
@@ -150,6 +164,10 @@ def study_tasks(
         correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
         notes=material.notes,
     )
+
+
+def _rows(values: NDArray[np.floating] | None, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
+    return None if values is None else values[rows]
 
 
 def _over_tasks(tasks: Sequence[Task], name: str) -> OverTasks:

@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 # each fit begins where the one before ended.
 PENALTIES = 10.0 ** np.arange(3.0, -1.5, -1.0)
 FOLDS = 5
-# Predictions settle long before the weights do.
-TOLERANCE = 1e-4
+# Predictions settle long before the weights do. To choose a penalty, single precision and less will do.
+TOLERANCE, ROUGHLY = 1e-4, 1e-3
 # The share of the identity in the covariance of a Mahalanobis head: a few images say little of it.
 SHRINKAGE = 0.5
 
@@ -52,6 +52,7 @@ def retrained_head(
     n, n_classes = len(train), train.n_target
     scale = np.sqrt(train.variances.sum() / (n * train.features.shape[1])) or 1.0
     x = train.coordinates / scale
+    rough = x.astype(np.float32)
     likelihoods = np.zeros(len(PENALTIES))
     fold = fold_of(train.labels, min(FOLDS, n), seed)
     for k in range(int(fold.max()) + 1):
@@ -60,7 +61,7 @@ def retrained_head(
         for i, penalty in enumerate(PENALTIES):
             n_rest = int(rest.sum())
             weights = np.full(n_rest, 1 / n_rest)
-            fit = fit_softmax(x[rest], train.labels[rest], weights, n_classes, penalty / n_rest, TOLERANCE, theta)
+            fit = fit_softmax(rough[rest], train.labels[rest], weights, n_classes, penalty / n_rest, ROUGHLY, theta)
             theta = fit.theta
             own = np.arange(int(held.sum())), train.labels[held]
             likelihoods[i] += log_softmax(fit.logits(x[held]))[own].sum()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
@@ -17,6 +19,7 @@ from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.together import scored
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
@@ -133,16 +136,20 @@ def validate(
     progress.start("validating", len(files) * splits)
     found: list[list[dict[str, Score]]] = [[] for _ in parts]
     truths = np.zeros((len(files), splits, len(TRUTHS)))
-    for m in range(len(files)):
-        everything = material.sample(m)
-        assert everything.features is not None
-        for s, (train, test) in enumerate(parts):
-            sample = part(everything, train)
-            found[s].append(scored(sample, chosen, threads))
-            held = everything.features[test], everything.labels[test]
-            truths[m, s, 0] = retrained_head(sample, *held, seed=seed + s).accuracy
-            truths[m, s, 1:] = few_shot_accuracy(sample, *held, shots, EPISODES, seed + s)
-            progress.advance(1)
+    # Many small fits side by side: linear algebra with threads of its own would only be in their way.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for m in range(len(files)):
+            everything = material.sample(m)
+            samples = [part(everything, train) for train, _ in parts]
+            scores_to_come = [pool.submit(scored, sample, chosen, 1) for sample in samples]
+            truths_to_come = [
+                pool.submit(_truths, sample, part(everything, test), shots, seed + s)
+                for s, (sample, (_, test)) in enumerate(zip(samples, parts, strict=True))
+            ]
+            for s in range(splits):
+                truths[m, s] = truths_to_come[s].result()
+                found[s].append(scores_to_come[s].result())
+                progress.advance(1)
     if set(PARTS) <= {each.name for each in chosen}:
         for (train, _), models_scores in zip(parts, found, strict=True):
             for own, score in zip(models_scores, combined(models_scores, material.labels[train]), strict=True):
@@ -182,6 +189,13 @@ def validate(
         chance=chance_spread(len(files)),
         notes=material.notes,
     )
+
+
+def _truths(train: Sample, held: Sample, shots: int, seed: int) -> tuple[float, ...]:
+    """Accuracies in the order of TRUTHS."""
+    assert held.features is not None
+    head = retrained_head(train, held.features, held.labels, seed)
+    return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
 
 def _described(file: ModelFile, n_source: int) -> Described:
