@@ -17,7 +17,9 @@ import numpy as np
 from leepfrog.inference.device import available_threads
 from leepfrog.progress import Silent
 from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.combined import COMBINED, combined
 from leepfrog.scoring.registry import SCORES
+from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import agreement
 from leepfrog.validation.material import gather, part, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
@@ -25,7 +27,7 @@ from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 SIZES = (100, 300, 1000)
 SPLITS = 5
 EPISODES = 50
-COMBINED = ("ridge", "logme", "parc", "knn", "n_leep", "leep_loo_t", "linear_probe")
+TOGETHER = ("ridge", "logme", "parc", "knn", "n_leep", "leep_loo_t", "linear_probe")
 
 
 def study(folder: Path) -> dict[str, np.ndarray]:
@@ -42,27 +44,32 @@ def study(folder: Path) -> dict[str, np.ndarray]:
     for size in SIZES:
         if size > len(material.labels) / 2 and size != SIZES[0] and size / 3 > len(material.labels) / 2:
             continue
-        scores = np.empty((SPLITS, len(SCORES) + len(known), len(files)))
+        scores = np.empty((SPLITS, len(SCORES) + 1 + len(known), len(files)))
         truths = np.empty((SPLITS, 3, len(files)))
+        scored: list[list[dict[str, Score]]] = [[] for _ in range(SPLITS)]
         for s, (m, everything) in itertools.product(range(SPLITS), enumerate(samples)):
             train, test = split(material.labels, size, s)
             sample = part(everything, train)
-            scores[s, : len(SCORES), m] = [score.of(sample).value for score in SCORES.values()]
+            scored[s].append({name: score.of(sample) for name, score in SCORES.items()})
+            scores[s, : len(SCORES), m] = [score.value for score in scored[s][-1].values()]
             assert everything.features is not None
             held = everything.features[test], everything.labels[test]
             truths[s, 0, m] = retrained_head(sample, *held, seed=s).accuracy
             truths[s, 1:, m] = few_shot_accuracy(sample, *held, 5, EPISODES, s)
-        scores[:, len(SCORES) :] = known
+        for s in range(SPLITS):
+            together = combined(scored[s], material.labels[split(material.labels, size, s)[0]])
+            scores[s, len(SCORES)] = [score.value for score in together]
+        scores[:, len(SCORES) + 1 :] = known
         found[f"{folder.name}/{size}/scores"], found[f"{folder.name}/{size}/truths"] = scores, truths
         print(folder, size, len(train), "training images", flush=True)
     return found
 
 
 def report(found: dict[str, np.ndarray]) -> None:
-    names = [*SCORES, *BASELINES]
+    names = [*SCORES, COMBINED, *BASELINES]
     keys = [key.removesuffix("/scores") for key in found if key.endswith("/scores")]
     ways = [(name,) for name in names]
-    ways += [way for n in (2, 3, 4) for way in itertools.combinations(COMBINED, n)]
+    ways += [way for n in (2, 3, 4) for way in itertools.combinations(TOGETHER, n)]
     rows = []
     for way in ways:
         row = []

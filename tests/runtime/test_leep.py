@@ -169,28 +169,6 @@ def test_a_class_seen_once_is_floored_and_reported() -> None:
     assert math.isfinite(found.value)
 
 
-# Faults of published code (see the project's notes on scores), each once.
-
-
-def test_bug_nan_when_a_source_class_has_no_mass() -> None:
-    probs = np.array([[0.7, 0.3, 0.0], [0.4, 0.6, 0.0]])
-    assert leep(probs, [0, 1]).value == pytest.approx(leep(probs[:, :2], [0, 1]).value, abs=1e-15)
-
-
-def test_bug_the_logarithm_is_left_out_or_the_sign_flipped() -> None:
-    probs = np.array([[0.7, 0.3], [0.4, 0.6]])
-    likelihoods = [0.7 / 1.1 * 0.7 + 0.3 / 0.9 * 0.3, 0.4 / 1.1 * 0.4 + 0.6 / 0.9 * 0.6]
-    assert leep(probs, [0, 1]).value == pytest.approx(np.log(likelihoods).mean(), abs=1e-15)
-
-
-def test_bug_duplicate_labels_are_lost() -> None:
-    """`joint[labels] += probs` counts one image a class."""
-    probs, labels = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]]), np.array([0, 0, 1])
-    mass = JointMass.empty(2, 2)
-    mass.add(probs, labels)
-    np.testing.assert_allclose(mass.joint, [[1.6, 0.4], [0.2, 0.8]], rtol=1e-15)
-
-
 GOOD = np.full((3, 4), 0.25)
 BAD_ARRAYS = {
     "objects": (np.array([[1, None]], dtype=object), [0], "Python objects"),

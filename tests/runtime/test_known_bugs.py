@@ -1,0 +1,192 @@
+"""Faults of published code for these scores, each as a test that the fault would fail, named after it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import models_made as made
+import numpy as np
+import onnxruntime
+import pytest
+from leepfrog import scores
+from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.local import find_models
+from leepfrog.inference.model import ModelFile
+from leepfrog.scoring.leep import JointMass
+from leepfrog.task2vec.embed import embed, find_probe
+from leepfrog_exporter.gradient.probe import export_probe
+from photos import pieces
+from reference import scores as reference
+from scipy.linalg import eigh
+from sklearn.covariance import ledoit_wolf
+
+
+def photo_set(n: int) -> ImageSet:
+    subjects = ("cat", "china")
+    images = [piece for subject in subjects for piece in pieces(subject, n)]
+    return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])
+
+
+@pytest.fixture
+def tiny(home: Path) -> Path:
+    (home / "models").mkdir(parents=True)
+    path = home / "models" / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    export_probe(ModelFile.read(path))
+    return path
+
+
+@pytest.mark.parametrize(("n", "width"), [(100, 2048), (200, 512)])
+def test_bug_logme_drops_the_terms_of_directions_without_features(n: int, width: int) -> None:
+    """(D - k)/2 log a without its counterpart in the determinant: the score grows with the features' number."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 10
+    features = np.abs(rng.standard_normal((n, width)))
+    found = scores.logme(features, labels)
+    rank = found.diagnostics["rank"]
+    assert rank == n
+    # Most of the dropped term is (D - k) / 2N log a, and a is large where features tell little.
+    assert abs(found.value) < 0.5
+    wider = np.column_stack([features, np.zeros((n, width))])
+    assert scores.logme(wider, labels).value == pytest.approx(found.value, abs=1e-9)
+
+
+def test_bug_logme_carries_precisions_from_class_to_class() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % 4
+    features = rng.standard_normal((60, 10)) + rng.standard_normal((4, 10))[labels]
+    orders = np.array([[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]])
+    found = [scores.logme(features, order[labels]).value for order in orders]
+    assert max(found) - min(found) < 1e-12
+
+
+def test_bug_leep_is_nan_when_a_source_class_has_no_mass() -> None:
+    probs = np.array([[0.7, 0.3, 0.0], [0.4, 0.6, 0.0]])
+    for score in (scores.leep, scores.leep_loo):
+        expected = score(probs[:, :2], [0, 1])
+        found = score(probs, [0, 1])
+        assert found.value == pytest.approx(expected.value, abs=1e-15)
+        np.testing.assert_allclose(found.terms, expected.terms, atol=1e-12)
+
+
+def test_bug_leep_without_the_logarithm_or_with_its_sign_flipped() -> None:
+    probs = np.array([[0.7, 0.3], [0.4, 0.6]])
+    likelihoods = [0.7 / 1.1 * 0.7 + 0.3 / 0.9 * 0.3, 0.4 / 1.1 * 0.4 + 0.6 / 0.9 * 0.6]
+    assert scores.leep(probs, [0, 1]).value == pytest.approx(np.log(likelihoods).mean(), abs=1e-15)
+
+
+def test_bug_n_leep_without_the_logarithm() -> None:
+    """A mean of likelihoods would lie between 0 and 1; labels that mean nothing give about -log C."""
+    rng = np.random.default_rng(0)
+    assert scores.n_leep(rng.standard_normal((3000, 4)), np.arange(3000) % 3).value == pytest.approx(
+        -math.log(3), abs=0.03
+    )
+
+
+def test_bug_joint_loses_duplicate_labels() -> None:
+    """`joint[labels] += probs` counts one image a class."""
+    probs, labels = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]]), np.array([0, 0, 1])
+    mass = JointMass.empty(2, 2)
+    mass.add(probs, labels)
+    np.testing.assert_allclose(mass.joint, [[1.6, 0.4], [0.2, 0.8]], rtol=1e-15)
+
+
+def test_bug_nce_from_soft_probabilities() -> None:
+    probs = np.array([[0.6, 0.4, 0], [0.6, 0.4, 0], [0.4, 0.6, 0]])
+    assert scores.nce(probs, [0, 0, 1]).value == 0
+
+
+def test_bug_nce_with_a_constant_in_every_cell() -> None:
+    """1e-5 in each of 2 x 1,000 cells is 2 % of the mass, spread where nothing is."""
+    probs = np.eye(1000)[[0, 1] * 50]
+    assert scores.nce(probs, [0, 1] * 50).value == 0
+
+
+def test_bug_h_score_of_an_elementwise_product() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 200)
+    features = rng.standard_normal((400, 2)) @ np.array([[1, 0.99], [0, 0.1]]) + np.outer(labels, [0.5, -0.5])
+    _, shrinkage = ledoit_wolf(features)
+    found = scores.h_score(features, labels).value
+    assert found == pytest.approx(reference.h_score(features, labels, shrinkage), rel=1e-9)
+    centred = features - features.mean(axis=0)
+    covariance = centred.T @ centred / 400
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 2 * np.eye(2)
+    means = np.array([centred[labels == y].mean(axis=0) for y in labels])
+    assert found > 1.5 * np.trace(np.linalg.inv(shrunk) * (means.T @ means) / 399) * (1 - shrinkage)
+
+
+@pytest.mark.parametrize("width", [2, 60])
+def test_bug_spherical_gbc_without_the_factor_of_the_dimensions(width: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 300)
+    features = rng.standard_normal((600, width)) * np.where(labels, 2.0, 1.0)[:, None]
+    # exp(-D_B) is (sqrt(v0 v1) / ((v0 + v1) / 2))^(D / 2), times two ordered pairs.
+    assert scores.gbc(features, labels).value == pytest.approx(-2 * 0.8 ** (width / 2), rel=0.3)
+
+
+def test_bug_gbc_by_determinants_that_underflow() -> None:
+    """Variances of 1e-12 in 64 dimensions have the determinant 0; their logarithms do no harm."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 300)
+    features = rng.standard_normal((600, 64)) * np.where(labels, 2.0, 1.0)[:, None]
+    for covariance in ("spherical", "diagonal"):
+        expected = scores.gbc(features, labels, covariance).value
+        assert scores.gbc(1e-6 * features, labels, covariance).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_bug_transrate_averages_classes_unweighted() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], [40, 4])
+    features = rng.standard_normal((44, 8)) + 2 * labels[:, None]
+    expected = reference.transrate(features, labels, 1e-4)
+    assert scores.transrate(features, labels).value == pytest.approx(expected, rel=1e-9)
+    centred = features - features.mean(axis=0)
+    rates = [
+        np.linalg.slogdet(np.eye(8) + z.T @ z / (len(z) * 1e-4))[1] / 2
+        for z in (centred, centred[labels == 0], centred[labels == 1])
+    ]
+    assert abs(rates[0] - (rates[1] + rates[2]) / 2 - expected) > 0.5
+
+
+def test_bug_eigh_of_a_matrix_that_is_not_symmetric() -> None:
+    """`eigh(inv(S_w) S_b)` reads one triangle of a product of symmetric matrices, and finds other directions."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % 3
+    features = 0.1 * (rng.standard_normal((60, 4)) + rng.standard_normal((3, 4))[labels]) * [1, 3, 0.3, 2]
+    means = np.array([features[labels == y].mean(axis=0) for y in range(3)])
+    apart = features - means[labels]
+    within, between = apart.T @ apart / 60, np.cov(means.T)
+    right = eigh(between, within)[1][:, -1]
+    wrong = np.linalg.eigh(np.linalg.inv(within) @ between)[1][:, -1]
+    assert abs(right @ wrong) / np.linalg.norm(right) / np.linalg.norm(wrong) < 0.99
+    assert scores.sfda(features, labels).value == pytest.approx(reference.sfda(features, labels), rel=1e-6)
+
+
+def test_bug_task2vec_squares_the_gradient_of_a_batch_s_mean_loss(tiny: Path) -> None:
+    """That is smaller by the batch's size: 16 copies of every image in a batch would give a 16th."""
+    images = photo_set(4)
+    copies = ImageSet(images.name, images.classes, [*images.images] * 16, np.tile(images.labels, 16))
+    once, often = (embed(each, "made", estimator="exact", tolerance=0, l2=0.1) for each in (images, copies))
+    np.testing.assert_allclose(often.vector, once.vector, rtol=1e-4)
+
+
+def test_bug_task2vec_normalises_by_the_batch_s_statistics(zoo_home: Path) -> None:
+    """Batch-norm in training mode: an image's gradients would hang on the other images of the batch."""
+    export_probe(find_models(["mobilenet_v2"])[0], depth=2)
+    session = onnxruntime.InferenceSession(str(find_probe("mobilenet_v2").path), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((2, 3, 224, 224)).astype(np.float32)
+    sent = rng.standard_normal((2, 1280)).astype(np.float32)
+    names = [each.name for each in session.get_inputs()]
+    both = session.run(None, dict(zip(names, (image, sent), strict=True)))
+    alone = session.run(None, dict(zip(names, (image[:1], sent[:1]), strict=True)))
+    for together, single in zip(both, alone, strict=True):
+        np.testing.assert_allclose(together[:1], single, rtol=1e-3, atol=1e-4 * np.abs(single).max())
+
+
+def test_bug_task2vec_of_fewer_images_than_a_batch_is_nothing(tiny: Path) -> None:
+    found = embed(photo_set(3), "made", tolerance=0)
+    assert found.made["n_images"] == 6
+    assert found.vector.max() > 0
