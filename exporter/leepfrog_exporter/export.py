@@ -31,6 +31,7 @@ from leepfrog_exporter import parity, wheel, zoo
 from leepfrog_exporter.graph.edit import free_names, strip_traces
 from leepfrog_exporter.graph.head import LOGITS, attach_outputs, find_head, pick_output
 from leepfrog_exporter.graph.image_input import attach_input
+from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.graph.read import read_onnx
 from leepfrog_exporter.presets import PreprocessChoice, maps_to_bytes
 from leepfrog_exporter.sources import checkpoint
@@ -135,7 +136,8 @@ def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) ->
     if labels and len(labels) != n_source:
         raise ModelError(f"has {n_source} classes, but there are {len(labels)} labels")
     progress.advance(1)
-    return model, dataclasses.replace(draft.metadata, labels=labels, parity=measured.as_dict())
+    macs = count_macs(model, spec.input_size)
+    return model, dataclasses.replace(draft.metadata, labels=labels, parity=measured.as_dict(), macs=macs)
 
 
 def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -28,7 +29,7 @@ def test_the_second_run_takes_no_inference(zoo_home: Path, tmp_path: Path) -> No
     assert [m.n_inferred for m in first.models] == [24, 24]
     assert [m.n_inferred for m in second.models] == [0, 0]
     assert values(first) == values(second)
-    assert [m.seconds_per_image for m in first.models] == [m.seconds_per_image for m in second.models]
+    assert [m.cost for m in first.models] == [m.cost for m in second.models]
 
 
 def test_new_images_and_new_models_alone_are_computed(zoo_home: Path, tmp_path: Path) -> None:
@@ -155,13 +156,16 @@ def test_bad_images_are_not_counted_as_computed(zoo_home: Path, tmp_path: Path) 
     assert [leepfrog.rank(folder, FAST[:1]).models[0].n_inferred for _ in range(2)] == [9, 0]
 
 
-def test_a_timing_that_is_none_is_measured_again(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_cost_that_is_none_is_measured_again(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     leepfrog.rank(folder, FAST[:1])
-    (timing,) = (zoo_home / "inference").glob("*/*.json")
-    for text in ('{"seconds_per_image": NaN}', '{"seconds_per_image": -1}', "[]", "{", ""):
-        timing.write_text(text)
-        assert 0 < leepfrog.rank(folder, FAST[:1]).models[0].seconds_per_image < 10
+    (kept,) = (zoo_home / "inference").glob("*/cost-*.json")
+    good = kept.read_text()
+    latency = json.loads(good)["latency"]
+    for text in (good.replace(str(latency), "NaN"), good.replace(str(latency), "-1"), "{}", "[]", "{", ""):
+        kept.write_text(text)
+        assert 0 < leepfrog.rank(folder, FAST[:1]).models[0].cost.latency < 10
+        assert json.loads(kept.read_text())["latency"] > 0
 
 
 RANK = "import sys, leepfrog; leepfrog.rank(sys.argv[1], sys.argv[2:])"

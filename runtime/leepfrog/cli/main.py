@@ -11,6 +11,7 @@ import typer
 
 import leepfrog
 from leepfrog.cli import (
+    bench,
     demo,
     distance,
     doctor,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command(name="demo")(demo.demo)
 app.command(name="rank")(rank.rank)
+app.command(name="bench")(bench.bench)
 app.command(name="explain")(explain.explain)
 app.command(name="validate")(validate.validate)
 app.command(name="score")(score.score)

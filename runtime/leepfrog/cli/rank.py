@@ -41,6 +41,14 @@ def rank(
             help="Further columns, any of these scores with commas between them, or all.",
         ),
     ] = None,
+    max_latency: Annotated[str | None, typer.Option("--max-latency", help="Budget of a run, such as 20ms.")] = None,
+    max_size: Annotated[str | None, typer.Option("--max-size", help="Budget of the file, such as 10MB.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="Budget of a process with the model, such as 150MB.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.")
+    ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -56,8 +64,18 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
+    from leepfrog.ranking.budget import Budget, amount
     from leepfrog.ranking.rank import rank as rank_models
 
+    if plot is not None:
+        from leepfrog.plots.figure import check_ending
+
+        check_ending(plot)
+    budget = Budget(
+        latency=amount(max_latency, "time", "--max-latency"),
+        size=amount(max_size, "bytes", "--max-size"),
+        memory=amount(max_memory, "bytes", "--max-memory"),
+    )
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
         ranking = rank_models(
@@ -68,8 +86,15 @@ def rank(
             device=device,
             threads=threads,
             strict=strict,
+            budget=budget,
             progress=bars,
         )
+    if plot is not None:
+        from leepfrog.files import write_whole
+        from leepfrog.plots.cost_front import draw_cost_front
+
+        write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
+        remark(f"wrote {plot}")
     emit(render(ranking, written_as), output)
     if not quiet:
         for line in remarks(ranking):
@@ -85,7 +110,7 @@ def render(ranking: Ranking, written_as: Format) -> str:
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
-    numbers = tuple(name != "model" for name in header)
+    numbers = tuple(name not in ("model", "front") for name in header)
     if written_as is Format.md:
         return as_rows(written_as, header, rows, numbers)
     counts = [n for n in ranking.classes.values() if n]
@@ -149,11 +174,13 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         ("P(best)", lambda model: f"{model.probability_best:.2f}"),
         *([("head %", _held_out_head)] if "ridge" in ranking.models[0].scores else []),
         *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
-        ("source classes", lambda model: str(model.n_source)),
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
         ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
-        ("ms/image", lambda model: f"{model.seconds_per_image * 1e3:.1f}"),
+        ("ms/image", lambda model: f"{1e3 * model.cost.latency:.1f}"),
+        ("p95", lambda model: f"{1e3 * model.cost.latency_p95:.1f}"),
+        ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}"),
+        ("front", lambda model: ("over " + ", ".join(model.outside)) if model.outside else "*" * model.on_front),
     ]
 
 
@@ -187,7 +214,10 @@ def _csv(ranking: Ranking) -> str:
             "n_parameters": model.n_parameters,
             "top1": model.top1,
             "size_bytes": model.size_bytes,
-            "seconds_per_image": model.seconds_per_image,
+            "macs": model.macs,
+            **{key: value for key, value in model.cost.as_dict().items() if key != "n_runs"},
+            "outside": " ".join(model.outside),
+            "on_front": model.on_front,
             "sha256": model.sha256,
         }
 

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +28,7 @@ from leepfrog.errors import MachineError
 from leepfrog.files import printable, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
+from leepfrog.inference.cost import Cost
 from leepfrog.inference.device import PROVIDERS
 from leepfrog.inference.model import ModelFile
 
@@ -130,20 +130,19 @@ class OutputCache:
                     np.ascontiguousarray(taken["features"]),
                 )
 
-    def timing(self, threads: int) -> float | None:
-        """Seconds an image at batch 1 as measured earlier with as many threads, None if never."""
+    def cost(self, threads: int) -> Cost | None:
+        """What was measured earlier with as many threads, None if nothing."""
         try:
-            seconds = float(json.loads(self._timing_path(threads).read_text())["seconds_per_image"])
-            return seconds if 0 < seconds < math.inf else None
+            return Cost.from_dict(json.loads(self._cost_path(threads).read_text()))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep_timing(self, threads: int, seconds: float) -> None:
-        """Keep a measured time for later runs."""
-        self._write(self._timing_path(threads), json.dumps({"seconds_per_image": seconds}).encode())
+    def keep_cost(self, cost: Cost) -> None:
+        """Keep what was measured for later runs."""
+        self._write(self._cost_path(cost.threads), json.dumps(cost.as_dict()).encode())
 
-    def _timing_path(self, threads: int) -> Path:
-        return self.folder / f"timing-{threads}-threads.json"
+    def _cost_path(self, threads: int) -> Path:
+        return self.folder / f"cost-{threads}-threads.json"
 
     def _flush(self) -> None:
         if not self._waiting:

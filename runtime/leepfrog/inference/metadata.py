@@ -21,6 +21,7 @@ _KINDS: dict[str, Any] = {
     "licence": str,
     "n_parameters": int,
     "top1": int | float | None,
+    "macs": int | None,
     "weights_sha256": str,
     "parity": Mapping,
 }
@@ -45,6 +46,7 @@ class ModelMetadata:
         labels: names of its source classes in output order; empty when not known.
         licence: licence of the weights; "" when not known.
         n_parameters: numbers in the weights, batch-norm statistics not counted.
+        macs: multiply-adds on one image, None where they could not be counted.
         top1: published ImageNet top-1 accuracy in percent, None where none is known.
         weights_sha256: hash of the weights that it was made from.
         parity: what the export's check measured (see leepfrog_exporter.parity).
@@ -56,6 +58,7 @@ class ModelMetadata:
     labels: tuple[str, ...] = ()
     licence: str = ""
     n_parameters: int = 0
+    macs: int | None = None
     top1: float | None = None
     weights_sha256: str = ""
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -9,7 +9,6 @@ while a decoder holds a core.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -27,7 +26,6 @@ from leepfrog.inference.model import Session
 # On a CPU small batches stay in its caches and waste nothing; a GPU wants more at once.
 BATCH_SIZES = {"cpu": 4, "cuda": 64}
 
-TIMING_SECONDS = 0.15
 
 Crops = dict[tuple[object, ...], Pixels]
 Advance = Callable[[int], None]
@@ -178,14 +176,3 @@ def stream(
             for job in jobs:
                 job.flush()
     return bad
-
-
-def seconds_per_image(session: Session, sample: NDArray[np.float32]) -> float:
-    """Median seconds of a run on one image [1, 3, H, W], after a warm-up run: 5 to 50 runs in about TIMING_SECONDS."""
-    session.run(sample)
-    times: list[float] = []
-    while len(times) < 5 or (len(times) < 50 and sum(times) < TIMING_SECONDS):
-        start = time.perf_counter()
-        session.run(sample)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))

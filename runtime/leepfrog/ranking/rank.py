@@ -15,13 +15,13 @@ from leepfrog.errors import DataSetError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.inference.cost import Cost, measure
 from leepfrog.inference.device import available_threads, environment, providers
 from leepfrog.inference.local import find_models
-from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs, infer
-from leepfrog.inference.stream import seconds_per_image
 from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
@@ -49,6 +49,7 @@ def rank(
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
+    budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank models by how well they are expected to transfer to labelled images, without training anything.
@@ -62,6 +63,7 @@ def rank(
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
+        budget: the most that a model may cost; those that cost more are marked, not left out.
         progress: who is told how far the work is.
 
     Returns:
@@ -77,7 +79,7 @@ def rank(
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)  # fail before any work where the device is absent
-    progress = progress or Silent()
+    progress, budget = progress or Silent(), budget or Budget()
     threads = threads or available_threads()
     chosen = find_models(models)
     images = data if isinstance(data, ImageSet) else find_images(data)
@@ -90,17 +92,20 @@ def rank(
     rows: list[RankedModel] = []
     progress.start("scoring", len(chosen))
     for i, (model, cache) in enumerate(zip(chosen, outputs.caches, strict=True)):
-        seconds = cache.timing(threads)
-        if seconds is None:
-            seconds = _measure(model, device, threads, images, int(np.argmax(kept)))
-            cache.keep_timing(threads, seconds)
-        rows.append(_row(model, outputs, i, further, seconds, threads))
+        cost = cache.cost(threads)
+        if cost is None:
+            cost = measure(model, device, threads)
+            cache.keep_cost(cost)
+        rows.append(_row(model, outputs, i, further, cost, budget))
         progress.advance(1)
     labels = images.labels[kept]
     if by == COMBINED:
         for row, score in zip(rows, combined([row.scores for row in rows], labels), strict=True):
             row.scores[COMBINED] = score
     rows.sort(key=lambda row: -row.scores[by].value)
+    fitting = [row for row in rows if not row.outside]
+    front = pareto_front([row.scores[by].value for row in fitting], [row.cost.latency for row in fitting])
+    best = {row.sha256 for row, on_front in zip(fitting, front, strict=True) if on_front}
     sure = certainty_of([row.name for row in rows], [row.scores for row in rows], labels, by)
     return Ranking(
         data=images.name,
@@ -109,10 +114,13 @@ def rank(
         skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
         notes=(*images.notes, *outputs.notes(), *_notes(images, counts, further)),
         ranked_by=by,
+        budget=budget,
         shown=tuple(each.name for each in chosen_scores(scores)),
         separation=sure.separation,
         models=tuple(
-            dataclasses.replace(row, rank=n, group=group, probability_best=chance, scores=scores)
+            dataclasses.replace(
+                row, rank=n, group=group, probability_best=chance, scores=scores, on_front=row.sha256 in best
+            )
             for n, (row, group, chance, scores) in enumerate(
                 zip(rows, sure.groups, sure.probability_best, sure.scores, strict=True), start=1
             )
@@ -122,7 +130,7 @@ def rank(
 
 
 def _row(
-    model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], seconds: float, threads: int
+    model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], cost: Cost, budget: Budget
 ) -> RankedModel:
     """A model's row, its place not yet known."""
     found = _leep(outputs, i)
@@ -136,7 +144,7 @@ def _row(
             probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
             features=outputs.features(i)[kept][drawn] if "features" in reads else None,
         )
-        scores = scored(sample, further, threads)
+        scores = scored(sample, further, cost.threads)
         found |= {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
     n_source, n_features = outputs.widths(i)
     return RankedModel(
@@ -154,7 +162,10 @@ def _row(
         n_parameters=model.metadata.n_parameters,
         top1=model.metadata.top1,
         size_bytes=model.size,
-        seconds_per_image=seconds,
+        macs=model.metadata.macs,
+        cost=cost,
+        outside=budget.exceeded(cost, model.size),
+        on_front=False,
         n_inferred=outputs.n_inferred[i],
     )
 
@@ -177,13 +188,6 @@ def _leep(outputs: Outputs, i: int) -> dict[str, Score]:
     # The cache's order is not the images'.
     order = np.argsort(np.concatenate([rows.positions for rows in cache.rows(outputs.positions)]))
     return {score.name: dataclasses.replace(score, terms=score.terms[order]) for score in (found.leep, found.leep_loo)}
-
-
-def _measure(model: ModelFile, device: str, threads: int, images: ImageSet, position: int) -> float:
-    """Time a model on one real image, alone on the machine and with all threads, as it would run on the device."""
-    spec = model.metadata.preprocess
-    _, image = images.images[position].load()
-    return seconds_per_image(Session(model, device, threads), normalise(resize_and_crop(image, spec)[None], spec))
 
 
 def _notes(images: ImageSet, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from leepfrog.inference.cost import Cost
+from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
 from leepfrog.scoring.score import Score
 
@@ -25,7 +27,10 @@ class RankedModel:
         n_parameters: numbers in the weights.
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
-        seconds_per_image: median time of a run on one image, all threads, preprocessing not counted.
+        macs: multiply-adds on one image, if they could be counted.
+        cost: measured on this machine.
+        outside: the limits of the budget that it breaks, by name.
+        on_front: whether it is within the budget and no other such model is as good and as quick.
         n_inferred: images that passed the model in this run; the others came from the cache.
     """
 
@@ -43,7 +48,10 @@ class RankedModel:
     n_parameters: int
     top1: float | None
     size_bytes: int
-    seconds_per_image: float
+    macs: int | None
+    cost: Cost
+    outside: tuple[str, ...]
+    on_front: bool
     n_inferred: int
 
     @property
@@ -78,6 +86,7 @@ class Ranking:
         skipped: images left out.
         notes: what was odd and what was done about it.
         ranked_by: the score that decides the order.
+        budget: the most that a model may cost.
         shown: scores that were asked for by name, in that order.
         separation: what would tell the first two apart, where they are tied.
         models: the rows.
@@ -90,6 +99,7 @@ class Ranking:
     skipped: tuple[SkippedImage, ...]
     notes: tuple[str, ...]
     ranked_by: str
+    budget: Budget
     shown: tuple[str, ...]
     separation: Separation | None
     models: tuple[RankedModel, ...]

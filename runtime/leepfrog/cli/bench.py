@@ -1,0 +1,76 @@
+"""leepfrog bench: what models cost on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
+
+HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
+NUMBERS = (False, *[True] * 9)
+
+
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="As of rank --models (default: all exported).")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="How long to time each model.")] = 2.0,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
+
+    Keep the machine quiet meanwhile. Preprocessing is not counted. The memory is that of a whole process with
+    onnxruntime at one image; "of the model" is what came with loading and running it.
+    """
+    from leepfrog.inference.cache import OutputCache
+    from leepfrog.inference.cost import measure
+    from leepfrog.inference.device import available_threads, environment, providers
+    from leepfrog.inference.local import find_models
+    from leepfrog.ranking.result import SCHEMA_VERSION
+
+    written_as = chosen_format(format_, output)
+    providers(device)
+    threads = threads or available_threads()
+    files = find_models(split_commas(models))
+    costs = []
+    with Bars(quiet) as bars:
+        bars.start("measuring", len(files))
+        for file in files:
+            cost = measure(file, device, threads, seconds)
+            OutputCache(file, device, bars.notice).keep_cost(cost)
+            costs.append(cost)
+            bars.advance(1)
+    both = list(zip(files, costs, strict=True))
+    if written_as is Format.json:
+        rows = [
+            {
+                "model": file.name, "sha256": file.sha256, "size_bytes": file.size,
+                "n_parameters": file.metadata.n_parameters, "macs": file.metadata.macs, **cost.as_dict(),
+            }
+            for file, cost in both
+        ]  # fmt: skip
+        found = {"schema_version": SCHEMA_VERSION, "models": rows, "environment": environment(device, threads)}
+        emit(as_json(found), output)
+        return
+    cells = [
+        (
+            file.name, f"{1e3 * cost.latency:.2f}", f"{1e3 * cost.latency_p95:.2f}", f"{cost.throughput:.1f}",
+            f"{cost.memory / 1e6:.0f}", f"{cost.memory_of_model / 1e6:.0f}", f"{file.size / 1e6:.1f}",
+            f"{file.metadata.n_parameters / 1e6:.1f}",
+            "" if file.metadata.macs is None else f"{file.metadata.macs / 1e6:.0f}", str(cost.n_runs),
+        )
+        for file, cost in both
+    ]  # fmt: skip
+    if written_as is not Format.table:
+        emit(as_rows(written_as, HEADER, cells, NUMBERS), output)
+        return
+    title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
+    emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS)}", output)

@@ -1,0 +1,78 @@
+"""What a model costs, measured in a process that does nothing else: `python -m leepfrog.inference.footprint`.
+
+Kept apart from the rest so that the process holds onnxruntime, NumPy and the model, and no scores. Its parent is
+`leepfrog.inference.cost`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from leepfrog.errors import LeepfrogError
+from leepfrog.inference.load import load_file
+
+WARM_UPS = 3
+FEWEST_RUNS, MOST_RUNS = 10, 1000
+BATCH = 16
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held at once.
+
+    Linux's ru_maxrss would count the parent's memory at the time of the fork; the status file does not.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024
+
+
+def main(path: str, sha256: str, device: str, threads: int, seconds: float) -> dict[str, object]:
+    """Load a scoring model, run it alone and in batches.
+
+    Args:
+        path: the file.
+        sha256: its hash.
+        device: "cpu" or "cuda".
+        threads: threads within one run.
+        seconds: how long to time single images, and batches.
+    """
+    before = peak_memory()
+    session = load_file(Path(path), sha256, device, threads)
+    taken = session.get_inputs()[0]
+    image = np.random.default_rng(0).standard_normal((1, *taken.shape[1:])).astype(np.float32)
+    names = [output.name for output in session.get_outputs()]
+    for _ in range(WARM_UPS):
+        session.run(names, {taken.name: image})
+    latencies: list[float] = []
+    while len(latencies) < FEWEST_RUNS or (sum(latencies) < seconds and len(latencies) < MOST_RUNS):
+        start = time.perf_counter()
+        session.run(names, {taken.name: image})
+        latencies.append(time.perf_counter() - start)
+    peak = peak_memory()
+    batch = np.repeat(image, BATCH, axis=0)
+    session.run(names, {taken.name: batch})
+    times: list[float] = []
+    while not times or sum(times) < seconds:
+        start = time.perf_counter()
+        session.run(names, {taken.name: batch})
+        times.append(time.perf_counter() - start)
+    return {"latencies": latencies, "batch_seconds": times, "batch": BATCH, "memory_before": before, "memory": peak}
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))))  # noqa: T201
+    except LeepfrogError as error:
+        print(json.dumps({"error": str(error), "exit_code": error.exit_code}))  # noqa: T201

@@ -1,0 +1,66 @@
+"""What a device allows, and which models are worth a look within it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from leepfrog.errors import UsageError
+from leepfrog.inference.cost import Cost
+
+_UNITS = {
+    "time": {"us": 1e-6, "ms": 1e-3, "s": 1.0},
+    "bytes": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The most that a model may cost; None for no limit.
+
+    Attributes:
+        latency: median seconds of a run on one image.
+        size: bytes of the file.
+        memory: bytes that a process with the model holds at most.
+    """
+
+    latency: float | None = None
+    size: float | None = None
+    memory: float | None = None
+
+    def exceeded(self, cost: Cost, size: int) -> tuple[str, ...]:
+        """Which limits a model breaks, by name."""
+        spent = {"latency": cost.latency, "size": size, "memory": cost.memory}
+        limits = dataclasses.asdict(self)
+        return tuple(name for name, limit in limits.items() if limit is not None and spent[name] > limit)
+
+
+def amount(text: str | None, kind: str, option: str) -> float | None:
+    """A number with its unit, such as "20ms" or "10MB", in seconds or bytes.
+
+    Args:
+        text: what the user wrote, None for no limit.
+        kind: "time" or "bytes".
+        option: whose value it is, for the message.
+
+    Raises:
+        UsageError: no number, no unit of that kind, or nothing left to spend.
+    """
+    if text is None:
+        return None
+    units = _UNITS[kind]
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    if found is None or found[2].lower() not in units or not float(found[1]) > 0:
+        example = "20ms" if kind == "time" else "10MB"
+        raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
+    return float(found[1]) * units[found[2].lower()]
+
+
+def pareto_front(scores: Sequence[float], latencies: Sequence[float]) -> list[bool]:
+    """Which models no other beats: none is at least as good and as quick, and better in one of the two."""
+    points = list(zip(scores, latencies, strict=True))
+    return [
+        not any(s >= score and t <= latency and (s, t) != (score, latency) for s, t in points)
+        for score, latency in points
+    ]

@@ -1,0 +1,159 @@
+"""Measured cost, multiply-adds, budgets and the front: in rank, in bench, in the picture."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import leepfrog
+import models_made as made
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from leepfrog.errors import ModelError, UsageError
+from leepfrog.inference.cost import Cost, measure
+from leepfrog.inference.local import find_models
+from leepfrog.ranking.budget import Budget, amount, pareto_front
+from leepfrog_exporter.export import export
+from leepfrog_exporter.graph.macs import count_macs
+from leepfrog_exporter.sources.network import LIBRARIES
+from leepfrog_exporter.sources.torch_packages import package
+from photos import folder_of_pieces
+from ranked import FAST
+
+
+def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
+    small, large = (measure(find_models([name])[0], "cpu", 1, 0.1) for name in ("mobilenet_v2", "efficientnet_lite2"))
+    for cost in (small, large):
+        assert 1e-4 < cost.latency <= cost.latency_p95 < 5
+        assert cost.n_runs >= 10
+        assert cost.threads == 1
+        assert 0 < cost.memory_of_model < cost.memory < 1e9
+        assert Cost.from_dict(json.loads(json.dumps(cost.as_dict()))) == cost
+    # 0.87 against 0.3 billion multiply-adds, 24 against 14 MB.
+    assert large.latency > 1.3 * small.latency
+    assert large.throughput < small.throughput
+    assert large.memory_of_model > small.memory_of_model
+
+
+def test_the_process_does_not_count_its_parent_s_memory(zoo_home: Path) -> None:
+    held = np.ones(1 << 27)  # 1 GiB in this process
+    assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < held.nbytes / 2
+
+
+def test_a_model_that_cannot_be_run_is_an_error(zoo_home: Path) -> None:
+    (file,) = find_models(FAST[:1])
+    file.path.write_bytes(b"")
+    with pytest.raises(ModelError, match="changed while it was being used"):
+        measure(file, "cpu", 1, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("mobilenet_v2", 300.8), ("resnet18", 1814.1), ("squeezenet1_1", 349.2)]
+)
+def test_multiply_adds(name: str, millions: float, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the published counts of well-known networks, and hooks on torch's layers."""
+    torch = package("torch")
+    file = export(f"torchvision:{name}", made.options(random_weights=True))
+    network = LIBRARIES["torchvision"](name, pretrained=False).module.eval()
+    counted = 0
+
+    def count(layer: object, _: object, output: object) -> None:
+        nonlocal counted
+        weight = layer.weight  # type: ignore[attr-defined]
+        counted += output.numel() * weight[0].numel()  # type: ignore[attr-defined]
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 224, 224))
+    assert file.metadata.macs == counted
+    assert counted / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_multiply_adds_without_shapes_are_not_known() -> None:
+    model = made.scoring()
+    assert count_macs(model, (32, 32)) is not None
+    model.graph.node[0].op_type = "Unheard"
+    model.graph.node[0].domain = "nowhere"
+    for value in list(model.graph.value_info):
+        model.graph.value_info.remove(value)
+    assert count_macs(onnx.ModelProto.FromString(model.SerializeToString()), (32, 32)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("20ms", "time", 0.02),
+        ("1.5 s", "time", 1.5),
+        ("10MB", "bytes", 1e7),
+        ("1GiB", "bytes", 2**30),
+        (".5mb", "bytes", 5e5),
+    ],
+)
+def test_amounts(text: str, kind: str, expected: float) -> None:
+    assert amount(text, kind, "--max") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("20", "time"), ("ms", "time"), ("20MB", "time"), ("-1ms", "time"), ("0MB", "bytes")]
+)
+def test_bad_amounts(text: str, kind: str) -> None:
+    with pytest.raises(UsageError, match="give a number with a unit"):
+        amount(text, kind, "--max-latency")
+
+
+def test_a_budget_names_what_is_exceeded() -> None:
+    cost = Cost(0.02, 0.03, 60.0, 200, 100, 1, 10)
+    assert Budget().exceeded(cost, 10) == ()
+    assert Budget(latency=0.01, size=10, memory=150).exceeded(cost, 10) == ("latency", "memory")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    front = pareto_front([s for s, _ in points], [t for _, t in points])
+    assert any(front)
+    for (s, t), on in zip(points, front, strict=True):
+        beaten = any((a > s and b <= t) or (a >= s and b < t) for a, b in points)
+        assert on == (not beaten)
+
+
+def test_models_outside_the_budget_are_shown(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=3)
+    sizes = {file.name: file.size for file in find_models(FAST)}
+    ranking = leepfrog.rank(folder, FAST, budget=Budget(size=(min(sizes.values()) + max(sizes.values())) / 2))
+    rows = {model.name: model for model in ranking.models}
+    assert rows["efficientnet_lite0"].outside == ("size",)
+    assert not rows["efficientnet_lite0"].on_front
+    assert rows["mobilenet_v2"].outside == ()
+    assert rows["mobilenet_v2"].on_front
+    assert len(rows) == 2
+    assert ranking.as_dict()["budget"]["size"] == ranking.budget.size
+
+
+def test_the_command_line(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=3)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "leepfrog", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    found = json.loads(run("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").stdout)
+    assert [row["model"] for row in found["models"]] == list(FAST)
+    assert all(row["macs"] > 1e8 and row["latency"] > 0 for row in found["models"])
+    table = run("bench", FAST[0], "--seconds", "0.05")
+    assert table.returncode == 0, table.stderr
+    assert "MACs M" in table.stdout
+    ranked = run("rank", folder, "-m", ",".join(FAST), "--max-latency", "1us", "--plot", "front.svg")
+    assert ranked.returncode == 0, ranked.stderr
+    assert ranked.stdout.count("over latency") == 2
+    drawn = (tmp_path / "front.svg").read_text()
+    assert all(name in drawn for name in (*FAST, "budget"))
+    wrong = run("rank", folder, "--max-size", "10")
+    assert wrong.returncode == 2
+    assert "--max-size '10'" in wrong.stderr
