@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 
 import hypothesis
+import models_made as made
 import pytest
+from leepfrog.inference.model import ModelFile
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
+from leepfrog_exporter.gradient.probe import export_probe
 
 # The same examples on every run: a red CI run can be repeated at home.
 hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
@@ -47,3 +50,13 @@ def zoo_home(home: Path, starters: Path) -> Path:
     """A leepfrog home with the four starter models and an empty cache."""
     shutil.copytree(starters, home / "models")
     return home
+
+
+@pytest.fixture
+def tiny(home: Path) -> Path:
+    """A home with one made model and its probe; an embedding takes a fraction of a second."""
+    (home / "models").mkdir(parents=True)
+    path = home / "models" / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    export_probe(ModelFile.read(path))
+    return path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from leepfrog.images.dataset import ImageSet
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -50,3 +51,9 @@ def folder_of_pieces(folder: Path, count: int = 8, names: tuple[str, ...] = ("ca
         for i, piece in enumerate(pieces(name, count)):
             Image.fromarray(piece).save(folder / name / f"{i:02}.jpg", quality=92)
     return folder
+
+
+def photo_set(n: int, subjects: tuple[str, ...] = ("cat", "china", "rocket")) -> ImageSet:
+    """n pieces of each subject's photograph, a class a subject."""
+    images = [piece for subject in subjects for piece in pieces(subject, n)]
+    return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])

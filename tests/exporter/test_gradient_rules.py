@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import ModelError
@@ -20,43 +18,9 @@ from leepfrog_exporter.gradient.tape import Tape, measured_shapes
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
-
-
-class Erf(OpRun):  # type: ignore[misc]
-    """The evaluator's own rounds to float32."""
-
-    def _run(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
-        return (np.asarray(scipy.special.erf(x)),)
-
-
-class Gelu(OpRun):  # type: ignore[misc]
-    """The evaluator's own is made of its Erf."""
-
-    def _run(self, x: NDArray[np.float64], approximate: str = "none") -> tuple[NDArray[np.float64]]:
-        if approximate == "tanh":
-            return (0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),)
-        return (0.5 * x * (1 + np.asarray(scipy.special.erf(x / np.sqrt(2)))),)
-
-
-class MaxPool(OpRun):  # type: ignore[misc]
-    """onnxruntime's, which counts its indices through the whole input, as ONNX says; the evaluator's does not."""
-
-    def _run(self, x: NDArray[np.float64], **given: Any) -> tuple[NDArray[Any], ...]:
-        named = {name: value for name, value in given.items() if value is not None}
-        node = helper.make_node("MaxPool", ["x"], ["y", "i"], **named)
-        shown = [
-            helper.make_tensor_value_info("y", TensorProto.DOUBLE, None),
-            helper.make_tensor_value_info("i", TensorProto.INT64, None),
-        ]
-        graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.DOUBLE, x.shape)], shown)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        return tuple(session.run(None, {"x": x}))[: len(self.onnx_node.output)]
-
+from reference.operators import OPSET, Erf, Gelu, MaxPool
 
 Floats = NDArray[np.float64]
-OPSET = 20
 
 
 @dataclasses.dataclass

@@ -16,7 +16,6 @@ from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.images.subtasks import disjoint_samples
 from leepfrog.inference.local import find_models
-from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Silent
 from leepfrog.task2vec.distances import distances
@@ -28,25 +27,10 @@ from leepfrog_exporter.gradient.probe import export_probe
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources.network import LIBRARIES
 from leepfrog_exporter.sources.torch_packages import package
-from photos import pieces
+from photos import photo_set, pieces
 from PIL import Image
 from ranked import Listener
 from reference.fisher import squared_gradients
-
-
-def photo_set(n: int, subjects: tuple[str, ...] = ("cat", "china", "rocket")) -> ImageSet:
-    images = [piece for subject in subjects for piece in pieces(subject, n)]
-    return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])
-
-
-@pytest.fixture
-def tiny(home: Path) -> Path:
-    """A home with one made model and its probe; an embedding takes a fraction of a second."""
-    (home / "models").mkdir(parents=True)
-    path = home / "models" / "made.onnx"
-    path.write_bytes(made.scoring().SerializeToString())
-    export_probe(ModelFile.read(path))
-    return path
 
 
 def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,36 +5,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import models_made as made
 import numpy as np
 import onnxruntime
 import pytest
 from leepfrog import scores
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_models
-from leepfrog.inference.model import ModelFile
 from leepfrog.scoring.leep import JointMass
 from leepfrog.task2vec.embed import embed, find_probe
 from leepfrog_exporter.gradient.probe import export_probe
-from photos import pieces
+from photos import photo_set
 from reference import scores as reference
 from scipy.linalg import eigh
 from sklearn.covariance import ledoit_wolf
-
-
-def photo_set(n: int) -> ImageSet:
-    subjects = ("cat", "china")
-    images = [piece for subject in subjects for piece in pieces(subject, n)]
-    return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])
-
-
-@pytest.fixture
-def tiny(home: Path) -> Path:
-    (home / "models").mkdir(parents=True)
-    path = home / "models" / "made.onnx"
-    path.write_bytes(made.scoring().SerializeToString())
-    export_probe(ModelFile.read(path))
-    return path
 
 
 @pytest.mark.parametrize(("n", "width"), [(100, 2048), (200, 512)])
@@ -166,7 +149,7 @@ def test_bug_eigh_of_a_matrix_that_is_not_symmetric() -> None:
 
 def test_bug_task2vec_squares_the_gradient_of_a_batch_s_mean_loss(tiny: Path) -> None:
     """That is smaller by the batch's size: 16 copies of every image in a batch would give a 16th."""
-    images = photo_set(4)
+    images = photo_set(4, ("cat", "china"))
     copies = ImageSet(images.name, images.classes, [*images.images] * 16, np.tile(images.labels, 16))
     once, often = (embed(each, "made", estimator="exact", tolerance=0, l2=0.1) for each in (images, copies))
     np.testing.assert_allclose(often.vector, once.vector, rtol=1e-4)
@@ -187,6 +170,6 @@ def test_bug_task2vec_normalises_by_the_batch_s_statistics(zoo_home: Path) -> No
 
 
 def test_bug_task2vec_of_fewer_images_than_a_batch_is_nothing(tiny: Path) -> None:
-    found = embed(photo_set(3), "made", tolerance=0)
+    found = embed(photo_set(3, ("cat", "china")), "made", tolerance=0)
     assert found.made["n_images"] == 6
     assert found.vector.max() > 0

@@ -202,6 +202,20 @@ def test_invariances(data: tuple[Floats, NDArray[np.int64]], seed: int, name: st
         )
 
 
+@cases
+@given(sets, st.integers(0, 1000), st.sampled_from(PROB_SCORES))
+def test_invariances_of_predictions(data: tuple[Floats, NDArray[np.int64]], seed: int, name: str) -> None:
+    """Classes renamed, images and source classes reordered: the same."""
+    features, labels = data
+    probs = np.exp(features) / np.exp(features).sum(axis=1, keepdims=True)
+    rng = np.random.default_rng(seed)
+    near = pytest.approx(value(name, probs, labels), rel=1e-6, abs=1e-9)
+    order, sources = rng.permutation(len(labels)), rng.permutation(probs.shape[1])
+    assert value(name, probs[order], labels[order]) == near
+    assert value(name, probs[:, sources], labels) == near
+    assert value(name, probs, (rng.permutation(labels.max() + 1) + 7)[labels]) == near
+
+
 @pytest.mark.parametrize("name", FEATURE_SCORES)
 def test_arrays_are_left_alone_and_bad_ones_refused(name: str) -> None:
     score = getattr(scores, name)

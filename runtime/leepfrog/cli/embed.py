@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
+from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption
 from leepfrog.cli.output import emit, remark
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    data: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
-    ],
+    data: DataArgument,
     probe: Annotated[
         str,
         typer.Option("--probe", help="A model with a probe (leepfrog export NAME --probe), or its file."),
@@ -41,7 +39,7 @@ def embed(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.

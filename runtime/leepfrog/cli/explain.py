@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
+from leepfrog.cli.options import (
+    DataArgument,
+    DeviceOption,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    StrictOption,
+    ThreadsOption,
+)
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
 
 if TYPE_CHECKING:
@@ -19,16 +26,14 @@ NUMBERS = (False, True, True, True, False, False)
 
 
 def explain(
-    data: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
-    ],
+    data: DataArgument,
     model: Annotated[str, typer.Option("--model", "-m", help="One exported model: a name, a source, or a file.")],
     top: Annotated[int, typer.Option("--top", min=1, help="Source classes and confusions to name.")] = 3,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Say which of a model's own classes tell each of yours, and which of yours it takes for another.

@@ -17,6 +17,18 @@ FormatOption = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the result to this file instead of stdout.")
 ]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--models",
+        "-m",
+        help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+    ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]

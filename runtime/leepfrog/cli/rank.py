@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.options import (
+    DataArgument,
+    DeviceOption,
+    FormatOption,
+    ModelsOption,
+    OutputOption,
+    QuietOption,
+    StrictOption,
+    ThreadsOption,
+    split_commas,
+)
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chosen_format, emit, remark
 from leepfrog.scoring.names import SCORE_NAMES
 
@@ -21,16 +31,8 @@ TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
 
 def rank(
-    data: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
-    ],
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--models", "-m",
-            help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
-        ),
-    ] = None,
+    data: DataArgument,
+    models: ModelsOption = None,
     by: Annotated[
         str, typer.Option("--by", help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.")
     ] = "combined",
@@ -53,7 +55,7 @@ def rank(
     output: OutputOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.options import (
+    DataArgument,
+    DeviceOption,
+    FormatOption,
+    ModelsOption,
+    OutputOption,
+    QuietOption,
+    StrictOption,
+    ThreadsOption,
+    split_commas,
+)
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark
 
 if TYPE_CHECKING:
@@ -21,16 +31,8 @@ CLOSE = 0.02
 
 
 def validate(
-    data: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
-    ],
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--models", "-m",
-            help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
-        ),
-    ] = None,
+    data: DataArgument,
+    models: ModelsOption = None,
     scores: Annotated[
         list[str] | None,
         typer.Option("--score", "-s", help="Scores by name, commas between them (default: all; with --tasks: LEEP)."),
@@ -49,7 +51,7 @@ def validate(
     output: OutputOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")] = False,
+    strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
     """Hold every score against the truth on your images and models, and say which to trust.
@@ -67,6 +69,13 @@ def validate(
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot)
+    shared: dict[str, Any] = {
+        "images": images,
+        "device": device,
+        "threads": threads,
+        "strict": strict,
+        "seed": seed,
+    }
     found: Validation | TaskStudy
     with Bars(quiet) as bars:
         if tasks is None:
@@ -76,14 +85,10 @@ def validate(
                 data,
                 split_commas(models),
                 scores=split_commas(scores) or ["all"],
-                images=images,
                 splits=splits,
                 shots=shots,
-                device=device,
-                threads=threads,
-                strict=strict,
-                seed=seed,
                 progress=bars,
+                **shared,
             )
             text = render(found, written_as)
         else:
@@ -97,12 +102,8 @@ def validate(
                 named[0],
                 tasks,
                 scores=split_commas(scores) or ["leep", "leep_loo"],
-                images=images,
-                device=device,
-                threads=threads,
-                strict=strict,
-                seed=seed,
                 progress=bars,
+                **shared,
             )
             text = render_tasks(found, written_as)
     if plot is not None:

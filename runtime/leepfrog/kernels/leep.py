@@ -46,17 +46,6 @@ def merge(total: Floats, low: Floats, other: Floats, other_low: Floats) -> None:
 
 
 @kernel()
-def log_likelihood(probs: NDArray[np.floating], labels: Labels, conditional: Floats, out: Floats) -> None:
-    """out [N] = log sum_z conditional[labels[i], z] * probs[i, z]."""
-    for i in range(probs.shape[0]):
-        row = conditional[labels[i]]
-        likelihood = 0.0
-        for z in range(probs.shape[1]):
-            likelihood += row[z] * probs[i, z]
-        out[i] = math.log(likelihood)
-
-
-@kernel()
 def loo_likelihood(
     probs: NDArray[np.floating],
     labels: Labels,
@@ -95,10 +84,10 @@ def add_demand(probs: NDArray[np.floating], labels: Labels, terms: Floats, deman
 
 
 @kernel()
-def add_worth(probs: NDArray[np.floating], labels: Labels, worth: Floats, out: Floats) -> None:
-    """out [N] += sum_z worth[labels[i], z] * probs[i, z]."""
+def add_weighted(probs: NDArray[np.floating], labels: Labels, weights: Floats, out: Floats) -> None:
+    """out [N] += sum_z weights[labels[i], z] * probs[i, z]."""
     for i in range(probs.shape[0]):
-        row = worth[labels[i]]
+        row = weights[labels[i]]
         total = 0.0
         for z in range(probs.shape[1]):
             total += row[z] * probs[i, z]

@@ -179,14 +179,16 @@ def _leep(outputs: Outputs, i: int) -> dict[str, Score]:
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
-    for probs, labels in shards():
-        mass = mass or JointMass.empty(len(images.classes), probs.shape[1])
-        mass.add(probs, labels)
+    positions = []
+    for rows in cache.rows(outputs.positions):
+        mass = mass or JointMass.empty(len(images.classes), rows.probs.shape[1])
+        mass.add(rows.probs, images.labels[rows.positions])
+        positions.append(rows.positions)
     if mass is None:
         raise DataSetError(f"{images.name}: no image could be used")
     found = leep_scores(mass, shards)
     # The cache's order is not the images'.
-    order = np.argsort(np.concatenate([rows.positions for rows in cache.rows(outputs.positions)]))
+    order = np.argsort(np.concatenate(positions))
     return {score.name: dataclasses.replace(score, terms=score.terms[order]) for score in (found.leep, found.leep_loo)}
 
 

@@ -85,9 +85,9 @@ def log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]]:
 
     def terms(shard: Shard) -> NDArray[np.float64]:
         probs, labels = shard
-        out = np.empty(len(labels))
-        kernels.log_likelihood(probs, labels, conditional, out)
-        return out
+        likelihood = np.zeros(len(labels))
+        kernels.add_weighted(probs, labels, conditional, likelihood)
+        return np.asarray(np.log(likelihood))
 
     return terms
 
@@ -153,7 +153,7 @@ def _influence(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Sha
     found = np.zeros(len(terms))
     start = 0
     for probs, labels in shards():
-        kernels.add_worth(probs, labels, worth, found[start : start + len(labels)])
+        kernels.add_weighted(probs, labels, worth, found[start : start + len(labels)])
         start += len(labels)
     return found
 
