@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -16,6 +17,21 @@ def describe(node: NodeProto) -> str:
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     name = f" {node.name!r}" if node.name else ""
     return f"{operator}{name} (output {node.output[0]!r})"
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give each node without a name one of its own; passes that leave nodes out know them by name."""
+    taken = {node.name for node in graph.node}
+    for number, node in enumerate(graph.node):
+        if not node.name:
+            node.name = next(name for name in _candidates(f"{OWN_PREFIX}node_{number}") if name not in taken)
+            taken.add(node.name)
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield name
+    for n in itertools.count():
+        yield f"{name}_{n}"
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:

@@ -1,0 +1,146 @@
+"""A scoring model in int8, by onnxruntime's static quantisation: QuantizeLinear and DequantizeLinear around operators."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from leepfrog.errors import ModelError
+from leepfrog.inference.metadata import IMAGE_INPUT
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+from onnxruntime.quantization.registry import QDQRegistry
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from leepfrog_exporter.graph.edit import name_nodes
+from leepfrog_exporter.precision.last_softmax import last_softmax
+
+# All activations of so many images are in memory at once.
+IMAGES_AT_ONCE = 4
+
+# How the range of an activation is read from the calibration images: all of it, or without the widest ten thousandth,
+# where outliers stretch the steps of all the others.
+RANGES = {
+    "minmax": (CalibrationMethod.MinMax, {}),
+    "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One way to quantise.
+
+    Attributes:
+        per_channel: a scale for each output channel of a weight, else one for all.
+        ranges: a key of RANGES.
+    """
+
+    per_channel: bool
+    ranges: str
+
+    def __str__(self) -> str:
+        return f"{'per channel' if self.per_channel else 'per tensor'}, {self.ranges}"
+
+
+RECIPES = tuple(Recipe(per_channel, ranges) for ranges in RANGES for per_channel in (False, True))
+
+
+def to_int8(
+    model: onnx.ModelProto, images: Sequence[NDArray[np.float32]], recipes: Sequence[Recipe] = RECIPES
+) -> Iterator[tuple[Recipe, onnx.ModelProto]]:
+    """The same model with int8 weights and uint8 activations, by each recipe.
+
+    The graph is simplified first (constants folded, batch-norm folded into convolutions). Activations are uint8, for
+    which x86 has the faster kernels; ARM takes either. The softmax that makes `probs` stays float32.
+
+    Args:
+        model: a scoring model in float32.
+        images: what activations' ranges are read from, each [1, 3, H, W] and preprocessed.
+        recipes: which to try.
+
+    Raises:
+        ModelError: onnxruntime cannot quantise it.
+    """
+    if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
+        raise ModelError("is quantised already; quantise its float32 original")
+    with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder, _quiet():
+        simple, ranges, made = (Path(folder) / name for name in ("simple.onnx", "ranges.json", "made.onnx"))
+        with _refusals("cannot be quantised"):
+            quant_pre_process(model, simple, skip_symbolic_shape=True)
+            graph = onnx.load(simple)
+            name_nodes(graph.graph)
+            onnx.save(graph, simple)
+        kept = last_softmax(graph.graph)
+        measured = ""
+        for recipe in sorted(recipes, key=lambda each: each.ranges):
+            method, _ = RANGES[recipe.ranges]
+            with _refusals(f"cannot be quantised {recipe}"):
+                if measured != recipe.ranges:
+                    ranges.unlink(missing_ok=True)
+                    _measure_ranges(simple, recipe.ranges, images, ranges)
+                    measured = recipe.ranges
+                quantize_static(
+                    simple,
+                    made,
+                    None,
+                    quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=list(QDQRegistry),
+                    per_channel=recipe.per_channel,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=kept,
+                    calibrate_method=method,
+                    calibration_cache_path=ranges,
+                )
+            yield recipe, onnx.load(made)
+
+
+def _measure_ranges(model: Path, ranges: str, images: Sequence[NDArray[np.float32]], result: Path) -> None:
+    method, options = RANGES[ranges]
+    calibrator = create_calibrator(
+        model,
+        list(QDQRegistry),
+        augmented_model_path=str(result.with_suffix(".augmented.onnx")),
+        calibrate_method=method,
+        extra_options=options,
+    )
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        calibrator.collect_data(_Reader(images[start : start + IMAGES_AT_ONCE]))
+    save_tensors_data(calibrator.compute_data(), result)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    def __init__(self, images: Sequence[NDArray[np.float32]]) -> None:
+        self._images = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next image, None after the last."""
+        image = next(self._images, None)
+        return None if image is None else {IMAGE_INPUT: image}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the quantiser prints: stdout is for results, and its warnings are answered here already."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the quantiser raises nearly anything
+        raise ModelError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
