@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from leepfrog import __version__, paths
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
-from leepfrog.files import printable, written_whole
+from leepfrog.files import printable, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
@@ -106,15 +106,18 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     except ModelError as error:
         where = rest if scheme == "onnx" else source
         raise type(error)(str(error) if where in str(error) else f"{where}: {error}") from None
-    path = _path(options, metadata.name)
-    _refuse_to_replace_another(path, metadata, options)
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata.to_props())
-    content = model.SerializeToString()
-    with written_whole(path) as stream:
-        stream.write(content)
+    path = path_of(options.output, metadata.name)
+    refuse_to_replace_another(path, metadata, options.force)
+    write_model(model, metadata, path)
     progress.advance(1)
     return ModelFile.read(path)
+
+
+def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
+    """Write a scoring model that says of itself what `metadata` does, whole or not at all."""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata.to_props())
+    write_whole(path, model.SerializeToString())
 
 
 def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) -> tuple[onnx.ModelProto, ModelMetadata]:
@@ -254,7 +257,7 @@ def _already(name: str, options: ExportOptions) -> ModelFile | None:
     if options.random_weights or options.preprocess != PreprocessChoice() or options.labels or entry.weights is None:
         return None
     try:
-        there = ModelFile.read(_path(options, options.name or entry.name))
+        there = ModelFile.read(path_of(options.output, options.name or entry.name))
     except ModelError:
         return None
     made = there.metadata
@@ -264,16 +267,18 @@ def _already(name: str, options: ExportOptions) -> ModelFile | None:
     return there if same else None
 
 
-def _path(options: ExportOptions, name: str) -> Path:
-    if options.output is not None and options.output.suffix == ".onnx":
-        return options.output
+def path_of(output: Path | None, name: str) -> Path:
+    """Where a model of this name is written; UsageError where it cannot be a file's name."""
+    if output is not None and output.suffix == ".onnx":
+        return output
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise UsageError(f"name {name!r} cannot be a file name; letters, digits and . _ + - only (see --name)")
-    return (options.output or paths.models()) / f"{name}.onnx"
+    return (output or paths.models()) / f"{name}.onnx"
 
 
-def _refuse_to_replace_another(path: Path, metadata: ModelMetadata, options: ExportOptions) -> None:
-    if options.force or not path.exists():
+def refuse_to_replace_another(path: Path, metadata: ModelMetadata, force: bool) -> None:
+    """UsageError where a file is there that was made from something else, unless `force`."""
+    if force or not path.exists():
         return
     try:
         there = ModelFile.read(path).metadata

@@ -71,7 +71,7 @@ def check(
         ModelError: onnxruntime cannot run it, its outputs are no probabilities, or it disagrees with its source.
     """
     session = _session(model, compared)
-    images = _images(spec)
+    images = synthetic_images(spec)
     together = _run(session, images)
     apart = [_run(session, image[None]) for image in images]
     alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
@@ -155,7 +155,7 @@ def _same_top(value: NDArray[np.float32], expected: NDArray[np.float32], toleran
     return np.asarray(expected[rows, value.argmax(axis=1)] >= expected.max(axis=1) - tolerance)
 
 
-def _images(spec: PreprocessSpec) -> NDArray[np.float32]:
+def synthetic_images(spec: PreprocessSpec) -> NDArray[np.float32]:
     """Seeded colour clouds with grain, [N_INPUTS, 3, H, W]: contrast at every scale, as photographs have."""
     rng = np.random.default_rng(0)
     height, width = spec.input_size

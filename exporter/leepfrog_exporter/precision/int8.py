@@ -71,9 +71,9 @@ def to_int8(
     """
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
         raise ModelError("is quantised already; quantise its float32 original")
-    with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder:
         simple, ranges, made = (Path(folder) / name for name in ("simple.onnx", "ranges.json", "made.onnx"))
-        with _refusals("cannot be quantised"):
+        with _step("cannot be quantised"):
             quant_pre_process(model, simple, skip_symbolic_shape=True)
             graph = onnx.load(simple)
             name_nodes(graph.graph)
@@ -82,7 +82,7 @@ def to_int8(
         measured = ""
         for recipe in sorted(recipes, key=lambda each: each.ranges):
             method, _ = RANGES[recipe.ranges]
-            with _refusals(f"cannot be quantised {recipe}"):
+            with _step(f"cannot be quantised {recipe}"):
                 if measured != recipe.ranges:
                     ranges.unlink(missing_ok=True)
                     _measure_ranges(simple, recipe.ranges, images, ranges)
@@ -128,19 +128,14 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the quantiser prints: stdout is for results, and its warnings are answered here already."""
+def _step(what: str) -> Iterator[None]:
+    """Run a step of the quantiser without what it prints, stdout being for results; `what` is said where it fails."""
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-@contextlib.contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    try:
-        yield
     except Exception as error:  # the quantiser raises nearly anything
         raise ModelError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+    finally:
+        logging.disable(disabled)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import QuietOption
+from leepfrog.cli.options import QuietOption, split_commas
 from leepfrog.cli.output import emit
 
 if TYPE_CHECKING:
+    from leepfrog_exporter.export import ExportOptions
+
     from leepfrog.inference.model import ModelFile
     from leepfrog.task2vec.probe import ProbeFile
 
@@ -62,20 +64,34 @@ def export(
     depth: Annotated[
         int | None, typer.Option("--depth", min=1, help="With --probe: so many layers, the last ones (default: all).")
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option("--precision", help="fp16, int8 or both: also write these variants, each a model of its own."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", metavar="DIR", help="With int8: images like those that the model will see."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Make scoring models: ONNX files that put out probs and features and carry their own preprocessing.
 
     Each export is checked against its source on the same images and refused where they differ. Needs the export extra;
-    onnx: sources need no torch.
+    onnx: sources need no torch. With --precision, SOURCE may also be a model that is exported already; the variants are
+    compared with it on your images, and named after it: mobilenet_v2-int8.
     """
     from leepfrog.errors import UsageError
 
+    precisions = split_commas(precision)
     if len(sources) > 1 and (name or (output and output.suffix == ".onnx")):
         raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
     if depth is not None and not probe:
         raise UsageError("--depth goes with --probe")
+    if calibrate is not None and "int8" not in precisions:
+        raise UsageError("--calibrate goes with --precision int8")
+    if precisions and (name or (output and output.suffix == ".onnx")) and len(precisions) > 1:
+        raise UsageError("--name and an .onnx file as --output go with a single --precision")
     exporter = load_exporter()
     from leepfrog_exporter.gradient.probe import export_probe
     from leepfrog_exporter.presets import PreprocessChoice
@@ -94,11 +110,60 @@ def export(
         output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
     )
     with Bars(quiet) as bars:
+        if precisions:
+            _export_variants(sources, precisions, calibrate, options, bars)
+            return
         for source in sources:
             model = exporter.export(source, options, bars)
             emit(describe(model), None)
             if probe:
                 emit(describe_probe(export_probe(model, depth, bars)), None)
+
+
+def _export_variants(
+    sources: list[str], precisions: list[str], calibrate: Path | None, options: ExportOptions, bars: Bars
+) -> None:
+    """Parents first, as far as they are not there; what the options say of name, output and force is the variants'."""
+    from dataclasses import replace
+
+    from leepfrog_exporter.export import export as export_source
+    from leepfrog_exporter.precision.variant import VariantOptions, check_precision, export_variant
+
+    from leepfrog.images.find import find_images
+    from leepfrog.inference.local import exported
+    from leepfrog.inference.model import ModelFile
+
+    for precision in precisions:
+        check_precision(precision, calibrate is not None)
+    images = find_images(calibrate) if calibrate else None
+    for source in sources:
+        if (path := exported().get(source)) is not None:
+            parent = ModelFile.read(path)
+        else:
+            parent = export_source(source, replace(options, name=None, output=None, force=False), bars)
+            emit(describe(parent), None)
+        for precision in precisions:
+            own = VariantOptions(options.output, options.name, options.force)
+            emit(describe_variant(export_variant(parent, precision, images, own, bars)), None)
+
+
+def describe_variant(model: ModelFile) -> str:
+    """One line on a variant, and one on each recipe that was tried, where there were several."""
+    from leepfrog.files import printable
+
+    measured, made = model.metadata.parity, model.metadata.variant
+    assert made is not None
+    kind = "synthetic images" if measured.get("synthetic") else "images"
+    lines = [
+        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
+        f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
+        f"{measured['features_cosine']:.4f} ({made.recipe})"
+    ]
+    if len(made.tried) > 1:
+        lines += [
+            f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}" for each in made.tried
+        ]
+    return "\n".join(lines)
 
 
 def describe_probe(probe: ProbeFile) -> str:

@@ -35,6 +35,36 @@ PROBE_SUFFIX = ".fisher.onnx"
 PROBE_PREFIX = f"{PREFIX}probe."
 
 
+PRECISIONS = ("fp16", "int8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What makes a model in fewer bits another model than its float32 parent.
+
+    Attributes:
+        precision: one of PRECISIONS.
+        parent: the parent's name.
+        parent_sha256: the parent file's hash.
+        recipe: how it was made, in words.
+        tried: what each recipe that was tried measured.
+    """
+
+    precision: str
+    parent: str
+    parent_sha256: str
+    recipe: str = ""
+    tried: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Variant:
+        """Read what was written as JSON; TypeError, KeyError or ValueError where it is something else."""
+        texts = {key: values[key] for key in ("precision", "parent", "parent_sha256", "recipe")}
+        if not all(isinstance(text, str) for text in texts.values()) or texts["precision"] not in PRECISIONS:
+            raise ValueError(f"variant is {str(values)[:80]}")
+        return cls(**texts, tried=tuple(dict(each) for each in values["tried"]))
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelMetadata:
     """Everything needed to use a scoring model, carried by the file itself.
@@ -49,7 +79,9 @@ class ModelMetadata:
         macs: multiply-adds on one image, None where they could not be counted.
         top1: published ImageNet top-1 accuracy in percent, None where none is known.
         weights_sha256: hash of the weights that it was made from.
-        parity: what the export's check measured (see leepfrog_exporter.parity).
+        parity: what the export's check measured (see leepfrog_exporter.parity), or, of a variant, what comparing it
+            with its parent did (see leepfrog_exporter.precision).
+        variant: how it differs from its float32 parent, None for a model that has none.
     """
 
     name: str
@@ -62,10 +94,12 @@ class ModelMetadata:
     top1: float | None = None
     weights_sha256: str = ""
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    variant: Variant | None = None
 
     def to_props(self) -> dict[str, str]:
         """Metadata as `metadata_props`: JSON text by key."""
         values = {**vars(self), "preprocess": self.preprocess.as_dict(), "format_version": FORMAT_VERSION}
+        values["variant"] = dataclasses.asdict(self.variant) if self.variant else None
         return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
     @classmethod
@@ -94,8 +128,9 @@ class ModelMetadata:
             fields = {key: value for key, value in values.items() if key in known}
             fields["preprocess"] = PreprocessSpec.from_dict(values["preprocess"])
             fields["labels"] = tuple(str(label) for label in values.get("labels", ()))
+            fields["variant"] = Variant.from_dict(fields["variant"]) if fields.get("variant") else None
             metadata = cls(**fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"metadata is incomplete: {error}") from None
         for key, kind in _KINDS.items():
             if not isinstance(value := getattr(metadata, key), kind) or isinstance(value, bool):
