@@ -1,4 +1,4 @@
-"""A scoring model in int8, by onnxruntime's static quantisation: QuantizeLinear and DequantizeLinear around operators."""
+"""A scoring model in int8, by onnxruntime's static quantisation in the QDQ format."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from leepfrog import __version__
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import PRECISIONS, Variant
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.progress import Progress, Silent
@@ -93,7 +94,7 @@ def export_variant(
     spec = parent.metadata.preprocess
     calibrating, compared = _samples(images, spec, progress) if images else ([], _synthetic(spec))
     progress.advance(1)
-    expected = outputs_of(Session(parent), compared)
+    expected = outputs_of(Session(parent, "cpu", available_threads()), compared)
     progress.advance(1)
     try:
         tried: list[tuple[Agreement, str, onnx.ModelProto]] = []
@@ -138,7 +139,7 @@ def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, imag
         path = Path(folder) / f"{parent.name}.onnx"
         write_model(model, parent.metadata, path)
         try:
-            return agreement(expected, outputs_of(Session(ModelFile.read(path)), images))
+            return agreement(expected, outputs_of(Session(ModelFile.read(path), "cpu", available_threads()), images))
         except ModelError as error:
             raise ModelError(str(error).removeprefix(f"{path}: ")) from None
 
