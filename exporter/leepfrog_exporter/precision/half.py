@@ -19,6 +19,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         ModelError: the graph cannot be converted.
     """
     name_nodes(model.graph)
+    kept = last_softmax(model.graph)
     try:
         half: onnx.ModelProto = convert_float_to_float16(
             model, keep_io_types=True, node_block_list=last_softmax(model.graph)

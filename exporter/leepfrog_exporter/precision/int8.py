@@ -74,7 +74,8 @@ def to_int8(
     with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder:
         simple, ranges, made = (Path(folder) / name for name in ("simple.onnx", "ranges.json", "made.onnx"))
         with _step("cannot be quantised"):
-            quant_pre_process(model, simple, skip_symbolic_shape=True)
+            onnx.save(model, simple)
+            quant_pre_process(str(simple), simple, skip_symbolic_shape=True)
             graph = onnx.load(simple)
             name_nodes(graph.graph)
             onnx.save(graph, simple)
@@ -131,7 +132,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 def _step(what: str) -> Iterator[None]:
     """Run a step of the quantiser without what it prints, stdout being for results; `what` is said where it fails."""
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
