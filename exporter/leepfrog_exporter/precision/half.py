@@ -21,9 +21,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     name_nodes(model.graph)
     kept = last_softmax(model.graph)
     try:
-        half: onnx.ModelProto = convert_float_to_float16(
-            model, keep_io_types=True, node_block_list=last_softmax(model.graph)
-        )
+        half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
         return half
     except Exception as error:  # the converter raises nearly anything
         raise ModelError(f"cannot be made float16: {' '.join(str(error).split())[:300]}") from None

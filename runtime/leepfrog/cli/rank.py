@@ -121,7 +121,31 @@ def render(ranking: Ranking, written_as: Format) -> str:
         f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
     )
-    return "\n\n".join([head, as_table(header, rows, numbers), *certainty_in_words(ranking)])
+    parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking)]
+    return "\n\n".join([*parts, *([drift_table(ranking)] if ranking.drifts else [])])
+
+
+def drift_table(ranking: Ranking) -> str:
+    """Variants in fewer bits against their float32 parents."""
+    digits = 2 if ranking.ranked_by == "combined" else 4
+    header = ("variant", "parent", ranking.ranked_by, "+-", "head %", "same top-1 %", "time", "size", "memory", "here")
+    rows = [
+        (
+            each.model,
+            each.parent,
+            f"{each.score:+.{digits}f}",
+            "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
+            "" if each.head is None else f"{100 * each.head:+.1f}",
+            f"{100 * each.top1_agreement:.1f}",
+            f"x {each.latency:.2f}",
+            f"x {each.size:.2f}",
+            f"x {each.memory:.2f}",
+            ", ".join(each.verdict) or "as good",
+        )
+        for each in ranking.drifts
+    ]
+    right = tuple(name not in ("variant", "parent", "here") for name in header)
+    return f"Variants against their float32 parents:\n\n{as_table(header, rows, right)}"
 
 
 def certainty_in_words(ranking: Ranking) -> list[str]:

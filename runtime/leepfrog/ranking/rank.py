@@ -24,6 +24,7 @@ from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
+from leepfrog.ranking.drift import drifts
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
 from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
@@ -90,18 +91,23 @@ def rank(
     kept, counts = outputs.kept, outputs.counts
     warming.join()
     rows: list[RankedModel] = []
+    first_classes: list[NDArray[np.int64]] = []
     progress.start("scoring", len(chosen))
     for i, (model, cache) in enumerate(zip(chosen, outputs.caches, strict=True)):
         cost = cache.cost(threads)
         if cost is None:
             cost = measure(model, device, threads)
             cache.keep_cost(cost)
-        rows.append(_row(model, outputs, i, further, cost, budget))
+        found, first = _leep(outputs, i)
+        first_classes.append(first)
+        found |= _further(outputs, i, further, threads)
+        rows.append(_row(model, outputs, i, found, cost, budget))
         progress.advance(1)
     labels = images.labels[kept]
     if by == COMBINED:
         for row, score in zip(rows, combined([row.scores for row in rows], labels), strict=True):
             row.scores[COMBINED] = score
+    changed = drifts(rows, first_classes, labels, by)
     rows.sort(key=lambda row: -row.scores[by].value)
     fitting = [row for row in rows if not row.outside]
     front = pareto_front([row.scores[by].value for row in fitting], [row.cost.latency for row in fitting])
@@ -125,27 +131,32 @@ def rank(
                 zip(rows, sure.groups, sure.probability_best, sure.scores, strict=True), start=1
             )
         ),
+        drifts=tuple(changed),
         environment=environment(device, threads),
     )
 
 
+def _further(outputs: Outputs, i: int, further: Sequence[Definition], threads: int) -> dict[str, Score]:
+    """The scores of a model that read its outputs as a whole."""
+    if not further:
+        return {}
+    kept = outputs.kept
+    labels = outputs.images.labels[kept]
+    drawn = drawn_in_proportion(labels, MOST_IMAGES)
+    reads = {each.reads for each in further}
+    sample = Sample.of(
+        labels[drawn],
+        probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
+        features=outputs.features(i)[kept][drawn] if "features" in reads else None,
+    )
+    scores = scored(sample, further, threads)
+    return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
+
+
 def _row(
-    model: ModelFile, outputs: Outputs, i: int, further: Sequence[Definition], cost: Cost, budget: Budget
+    model: ModelFile, outputs: Outputs, i: int, scores: dict[str, Score], cost: Cost, budget: Budget
 ) -> RankedModel:
     """A model's row, its place not yet known."""
-    found = _leep(outputs, i)
-    kept = outputs.kept
-    if further:  # these read a model's outputs as a whole
-        labels = outputs.images.labels[kept]
-        drawn = drawn_in_proportion(labels, MOST_IMAGES)
-        reads = {each.reads for each in further}
-        sample = Sample.of(
-            labels[drawn],
-            probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
-            features=outputs.features(i)[kept][drawn] if "features" in reads else None,
-        )
-        scores = scored(sample, further, cost.threads)
-        found |= {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
     n_source, n_features = outputs.widths(i)
     return RankedModel(
         rank=0,
@@ -156,7 +167,7 @@ def _row(
         licence=printable(model.metadata.licence),
         path=printable(model.path),
         sha256=model.sha256,
-        scores=found,
+        scores=scores,
         n_source=n_source,
         n_features=n_features,
         n_parameters=model.metadata.n_parameters,
@@ -166,12 +177,13 @@ def _row(
         cost=cost,
         outside=budget.exceeded(cost, model.size),
         on_front=False,
+        variant=model.metadata.variant,
         n_inferred=outputs.n_inferred[i],
     )
 
 
-def _leep(outputs: Outputs, i: int) -> dict[str, Score]:
-    """LEEP and leave-one-out LEEP of a model, a shard in memory at a time."""
+def _leep(outputs: Outputs, i: int) -> tuple[dict[str, Score], NDArray[np.int64]]:
+    """LEEP and leave-one-out LEEP of a model, and its first class of each image; a shard in memory at a time."""
     images, cache = outputs.images, outputs.caches[i]
 
     def shards() -> Iterator[Shard]:
@@ -179,17 +191,19 @@ def _leep(outputs: Outputs, i: int) -> dict[str, Score]:
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
-    positions = []
+    positions, first = [], []
     for rows in cache.rows(outputs.positions):
         mass = mass or JointMass.empty(len(images.classes), rows.probs.shape[1])
         mass.add(rows.probs, images.labels[rows.positions])
         positions.append(rows.positions)
+        first.append(rows.probs.argmax(axis=1))
     if mass is None:
         raise DataSetError(f"{images.name}: no image could be used")
     found = leep_scores(mass, shards)
     # The cache's order is not the images'.
     order = np.argsort(np.concatenate(positions))
-    return {score.name: dataclasses.replace(score, terms=score.terms[order]) for score in (found.leep, found.leep_loo)}
+    both = (found.leep, found.leep_loo)
+    return {s.name: dataclasses.replace(s, terms=s.terms[order]) for s in both}, np.concatenate(first)[order]
 
 
 def _notes(images: ImageSet, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:

@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any
 
 from leepfrog.inference.cost import Cost
+from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
+from leepfrog.ranking.drift import Drift
 from leepfrog.scoring.score import Score
 
 SCHEMA_VERSION = 1
@@ -31,6 +33,7 @@ class RankedModel:
         cost: measured on this machine.
         outside: the limits of the budget that it breaks, by name.
         on_front: whether it is within the budget and no other such model is as good and as quick.
+        variant: how it differs from its float32 parent, None for a model that has none.
         n_inferred: images that passed the model in this run; the others came from the cache.
     """
 
@@ -52,6 +55,7 @@ class RankedModel:
     cost: Cost
     outside: tuple[str, ...]
     on_front: bool
+    variant: Variant | None
     n_inferred: int
 
     @property
@@ -90,6 +94,7 @@ class Ranking:
         shown: scores that were asked for by name, in that order.
         separation: what would tell the first two apart, where they are tied.
         models: the rows.
+        drifts: variants in fewer bits against those of their parents that are among the models.
         environment: versions, provider and threads.
     """
 
@@ -103,6 +108,7 @@ class Ranking:
     shown: tuple[str, ...]
     separation: Separation | None
     models: tuple[RankedModel, ...]
+    drifts: tuple[Drift, ...]
     environment: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
