@@ -79,7 +79,7 @@ def to_int8(
             graph = onnx.load(simple)
             name_nodes(graph.graph)
             onnx.save(graph, simple)
-        kept = last_softmax(graph.graph)
+        kept = [node.name for node in last_softmax(graph.graph)]
         measured = ""
         for recipe in sorted(recipes, key=lambda each: each.ranges):
             method, _ = RANGES[recipe.ranges]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from leepfrog.inference.metadata import PROBS_OUTPUT
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto
 
 from leepfrog_exporter.graph.edit import producers
 
-PASSES_ON = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze")
+PASSES_ON = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Exp")
 
 
-def last_softmax(graph: GraphProto) -> list[str]:
-    """Names of the nodes from the softmax to the output `probs`."""
+def last_softmax(graph: GraphProto) -> list[NodeProto]:
+    """The nodes from the softmax that makes `probs`, first, to that output; none where there is no such softmax."""
     made_by = producers(graph)
-    found = []
+    found: list[NodeProto] = []
     value = PROBS_OUTPUT
-    while (node := made_by.get(value)) is not None and node.op_type in (*PASSES_ON, "Softmax", "Exp", "LogSoftmax"):
-        found.append(node.name)
+    while (node := made_by.get(value)) is not None:
+        found.insert(0, node)
         if node.op_type in ("Softmax", "LogSoftmax"):
+            return found
+        if node.op_type not in PASSES_ON:
             break
         value = node.input[0]
-    return found
+    return []
