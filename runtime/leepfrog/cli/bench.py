@@ -30,8 +30,7 @@ def bench(
     Keep the machine quiet meanwhile. Preprocessing is not counted. The memory is that of a whole process with
     onnxruntime at one image; "of the model" is what came with loading and running it.
     """
-    from leepfrog.inference.cache import OutputCache
-    from leepfrog.inference.cost import measure
+    from leepfrog.inference.cost import keep, measure
     from leepfrog.inference.device import available_threads, environment, providers
     from leepfrog.inference.local import find_models
     from leepfrog.ranking.result import SCHEMA_VERSION
@@ -45,7 +44,7 @@ def bench(
         bars.start("measuring", len(files))
         for file in files:
             cost = measure(file, device, threads, seconds)
-            OutputCache(file, device, bars.notice).keep_cost(cost)
+            keep(cost, file, device, bars.notice)
             costs.append(cost)
             bars.advance(1)
     both = list(zip(files, costs, strict=True))

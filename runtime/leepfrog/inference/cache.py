@@ -28,7 +28,6 @@ from leepfrog.errors import MachineError
 from leepfrog.files import printable, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
-from leepfrog.inference.cost import Cost
 from leepfrog.inference.device import PROVIDERS
 from leepfrog.inference.model import ModelFile
 
@@ -129,20 +128,6 @@ class OutputCache:
                     np.ascontiguousarray(taken["probs"]),
                     np.ascontiguousarray(taken["features"]),
                 )
-
-    def cost(self, threads: int) -> Cost | None:
-        """What was measured earlier with as many threads, None if nothing."""
-        try:
-            return Cost.from_dict(json.loads(self._cost_path(threads).read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def keep_cost(self, cost: Cost) -> None:
-        """Keep what was measured for later runs."""
-        self._write(self._cost_path(cost.threads), json.dumps(cost.as_dict()).encode())
-
-    def _cost_path(self, threads: int) -> Path:
-        return self.folder / f"cost-{threads}-threads.json"
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -7,12 +7,16 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from leepfrog import paths
 from leepfrog.errors import MachineError, ModelError
+from leepfrog.files import write_whole
+from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
 # How long single images, and then batches, are timed.
@@ -98,3 +102,25 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         threads=threads,
         n_runs=len(latencies),
     )
+
+
+def cost_of(model: ModelFile, device: str, threads: int, notice: Callable[[str], None]) -> Cost:
+    """What was measured earlier with as many threads, else measured now and kept; errors as of `measure`."""
+    try:
+        return Cost.from_dict(json.loads(_path(model, device, threads).read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        cost = measure(model, device, threads)
+        keep(cost, model, device, notice)
+        return cost
+
+
+def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
+    """Keep what was measured for later runs; where that cannot be, `notice` is told."""
+    try:
+        write_whole(_path(model, device, cost.threads), json.dumps(cost.as_dict()).encode())
+    except MachineError as error:
+        notice(f"the cost of {model.name} is not kept, the next run measures it again: {error}")
+
+
+def _path(model: ModelFile, device: str, threads: int) -> Path:
+    return paths.inference() / cache_key(model, device) / f"cost-{threads}-threads.json"

@@ -43,8 +43,8 @@ class Outputs:
     @property
     def kept(self) -> NDArray[np.bool_]:
         """Which images are used, [N]."""
-        kept = np.ones(len(self.images), bool)
-        kept[list(self.bad)] = False
+        kept = np.zeros(len(self.images), bool)
+        kept[[i for at in self.positions.values() for i in at]] = True
         return kept
 
     @property
@@ -98,13 +98,67 @@ class Outputs:
             yield f"no image of {', '.join(lost[:5])} could be used"
 
 
+@dataclasses.dataclass(frozen=True)
+class Hashed:
+    """A set whose files were all read once.
+
+    Attributes:
+        images: the set.
+        digests: each image's hash; empty where it could not be read.
+        positions: where in the set each readable image stands; copies stand more than once.
+        bad: reasons of those that cannot be read, by position.
+    """
+
+    images: ImageSet
+    digests: list[Digest]
+    positions: dict[Digest, list[int]]
+    bad: dict[int, str]
+
+    def part(self, wanted: NDArray[np.int64]) -> Hashed:
+        """The same set, as if it had the images at these positions only."""
+        chosen = set(wanted.tolist())
+        positions = {digest: [i for i in at if i in chosen] for digest, at in self.positions.items()}
+        bad = {i: reason for i, reason in self.bad.items() if i in chosen}
+        return Hashed(self.images, self.digests, {digest: at for digest, at in positions.items() if at}, bad)
+
+
+def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
+    """Hash every image; ImageError where one cannot be read, and `strict`."""
+
+    def digest(position: int) -> Digest | ImageError:
+        try:
+            return images.images[position].digest()
+        except ImageError as error:
+            return error
+
+    progress.start("hashing", len(images))
+    hashed = Hashed(images, [], {}, {})
+    with ThreadPoolExecutor(threads) as pool:
+        for position, found in enumerate(pool.map(digest, range(len(images)))):
+            if isinstance(found, ImageError):
+                hashed.bad[position] = str(found)
+                hashed.digests.append(b"")
+            else:
+                hashed.digests.append(found)
+                hashed.positions.setdefault(found, []).append(position)
+            progress.advance(1)
+    if strict:
+        _refuse(images, hashed.bad)
+    return hashed
+
+
 def infer(
-    images: ImageSet, models: Sequence[ModelFile], device: str, threads: int, strict: bool, progress: Progress
+    images: ImageSet | Hashed,
+    models: Sequence[ModelFile],
+    device: str,
+    threads: int,
+    strict: bool,
+    progress: Progress,
 ) -> Outputs:
     """Have every model's outputs for every image in its cache.
 
     Args:
-        images: the set.
+        images: the set, or a part of it, hashed.
         models: scoring models.
         device: "cpu" or "cuda".
         threads: cores to use.
@@ -116,10 +170,8 @@ def infer(
         DataSetError: fewer than two classes are left.
         ModelError, MachineError: a model or the device fails.
     """
-    progress.start("hashing", len(images))
-    digests, positions, bad = _hash(images, threads, progress)
-    if strict:
-        _refuse(images, bad)
+    hashed = hash_images(images, threads, strict, progress) if isinstance(images, ImageSet) else images
+    images, digests, positions, bad = hashed.images, hashed.digests, hashed.positions, dict(hashed.bad)
     caches = [OutputCache(model, device, progress.notice) for model in models]
     missing = [{at[0] for digest, at in positions.items() if digest not in cache} for cache in caches]
     if any(missing):
@@ -141,32 +193,6 @@ def infer(
     outputs = Outputs(images, digests, usable, bad, caches, [len(wanted - bad.keys()) for wanted in missing])
     check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
     return outputs
-
-
-def _hash(
-    images: ImageSet, threads: int, progress: Progress
-) -> tuple[list[Digest], dict[Digest, list[int]], dict[int, str]]:
-    """Digests, positions by digest, and reasons of images that cannot be read, by position."""
-
-    def digest(position: int) -> Digest | ImageError:
-        try:
-            return images.images[position].digest()
-        except ImageError as error:
-            return error
-
-    digests: list[Digest] = []
-    positions: dict[Digest, list[int]] = {}
-    unreadable: dict[int, str] = {}
-    with ThreadPoolExecutor(threads) as pool:
-        for position, found in enumerate(pool.map(digest, range(len(images)))):
-            if isinstance(found, ImageError):
-                unreadable[position] = str(found)
-                digests.append(b"")
-            else:
-                digests.append(found)
-                positions.setdefault(found, []).append(position)
-            progress.advance(1)
-    return digests, positions, unreadable
 
 
 def _waves(models: Sequence[ModelFile], missing: Sequence[set[int]]) -> Iterator[list[int]]:

@@ -11,34 +11,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import DataSetError, UsageError
+from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.inference.cost import Cost, measure
+from leepfrog.inference.cost import Cost, cost_of
 from leepfrog.inference.device import available_threads, environment, providers
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import Outputs, infer
+from leepfrog.inference.outputs import Hashed, Outputs, hash_images, infer
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.drift import drifts
+from leepfrog.ranking.model_scores import MOST_IMAGES, model_scores
+from leepfrog.ranking.racing import Race, check_raceable, race
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
-from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
-from leepfrog.scoring.leep import JointMass, Shard, leep, leep_loo, leep_scores
+from leepfrog.scoring.leep import leep, leep_loo
 from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
-from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.together import scored
 from leepfrog.scoring.uncertainty import resampled_means
 
-ALWAYS = ("leep_loo", "leep")
+Floats = NDArray[np.float64]
 
-# Scores that need a model's outputs as a whole take this many images at most: their errors are small by then, and
-# features of more are gigabytes.
-MOST_IMAGES = 20_000
+ALWAYS = ("leep_loo", "leep")
 
 
 def rank(
@@ -51,6 +48,7 @@ def rank(
     threads: int | None = None,
     strict: bool = False,
     budget: Budget | None = None,
+    racing: bool = False,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank models by how well they are expected to transfer to labelled images, without training anything.
@@ -65,6 +63,7 @@ def rank(
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
         budget: the most that a model may cost; those that cost more are marked, not left out.
+        racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
         progress: who is told how far the work is.
 
     Returns:
@@ -80,6 +79,8 @@ def rank(
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)  # fail before any work where the device is absent
+    if racing:
+        check_raceable(by)
     progress, budget = progress or Silent(), budget or Budget()
     threads = threads or available_threads()
     chosen = find_models(models)
@@ -87,21 +88,21 @@ def rank(
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 
-    outputs = infer(images, chosen, device, threads, strict, progress)
+    hashed = hash_images(images, threads, strict, progress)
+    run = _Run(hashed, by, device, threads, strict, progress)
+    raced = None
+    if racing:
+        chosen, raced = run.race(chosen, budget)
+    outputs = run.infer(hashed, chosen)
     kept, counts = outputs.kept, outputs.counts
     warming.join()
     rows: list[RankedModel] = []
     first_classes: list[NDArray[np.int64]] = []
     progress.start("scoring", len(chosen))
-    for i, (model, cache) in enumerate(zip(chosen, outputs.caches, strict=True)):
-        cost = cache.cost(threads)
-        if cost is None:
-            cost = measure(model, device, threads)
-            cache.keep_cost(cost)
-        found, first = _leep(outputs, i)
+    for i, model in enumerate(chosen):
+        found, first = model_scores(outputs, i, further, threads)
         first_classes.append(first)
-        found |= _further(outputs, i, further, threads)
-        rows.append(_row(model, outputs, i, found, cost, budget))
+        rows.append(_row(model, outputs, i, found, run, budget))
         progress.advance(1)
     labels = images.labels[kept]
     if by == COMBINED:
@@ -132,31 +133,63 @@ def rank(
             )
         ),
         drifts=tuple(changed),
+        race=raced,
         environment=environment(device, threads),
     )
 
 
-def _further(outputs: Outputs, i: int, further: Sequence[Definition], threads: int) -> dict[str, Score]:
-    """The scores of a model that read its outputs as a whole."""
-    if not further:
-        return {}
-    kept = outputs.kept
-    labels = outputs.images.labels[kept]
-    drawn = drawn_in_proportion(labels, MOST_IMAGES)
-    reads = {each.reads for each in further}
-    sample = Sample.of(
-        labels[drawn],
-        probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
-        features=outputs.features(i)[kept][drawn] if "features" in reads else None,
-    )
-    scores = scored(sample, further, threads)
-    return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
+@dataclasses.dataclass
+class _Run:
+    """What inference of one ranking needs throughout, and how often each model ran."""
+
+    hashed: Hashed
+    by: str
+    device: str
+    threads: int
+    strict: bool
+    progress: Progress
+    n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def infer(self, hashed: Hashed, models: Sequence[ModelFile]) -> Outputs:
+        outputs = infer(hashed, models, self.device, self.threads, self.strict, self.progress)
+        for model, n in zip(models, outputs.n_inferred, strict=True):
+            self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n
+        return outputs
+
+    def cost(self, model: ModelFile) -> Cost:
+        """What was measured before, or now."""
+        return cost_of(model, self.device, self.threads, self.progress.notice)
+
+    def race(self, models: Sequence[ModelFile], budget: Budget) -> tuple[list[ModelFile], Race]:
+        """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
+        broken: dict[str, tuple[str, ...]] = {}
+        if budget != Budget():
+            broken = {model.sha256: budget.exceeded(self.cost(model), model.size) for model in models}
+        inside = [model for model in models if not broken.get(model.sha256)]
+        if not inside:
+            raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
+        positions = np.sort([i for at in self.hashed.positions.values() for i in at]).astype(np.int64)
+        deciding = chosen_scores(PARTS if self.by == COMBINED else (self.by,))
+        labels = self.hashed.images.labels
+
+        def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
+            outputs = self.infer(self.hashed.part(positions[sample]), [inside[i] for i in alive])
+            found = [model_scores(outputs, i, deciding, self.threads)[0] for i in range(len(alive))]
+            classes = labels[outputs.kept]
+            if self.by == COMBINED:
+                return [score.terms for score in combined(found, classes)], classes
+            return [scores[self.by].terms for scores in found], classes
+
+        left, raced = race([model.name for model in inside], labels[positions], judge)
+        outside = tuple((model.name, broken[model.sha256]) for model in models if model not in inside)
+        return [inside[i] for i in left], dataclasses.replace(raced, outside=outside)
 
 
 def _row(
-    model: ModelFile, outputs: Outputs, i: int, scores: dict[str, Score], cost: Cost, budget: Budget
+    model: ModelFile, outputs: Outputs, i: int, scores: dict[str, Score], run: _Run, budget: Budget
 ) -> RankedModel:
     """A model's row, its place not yet known."""
+    cost = run.cost(model)
     n_source, n_features = outputs.widths(i)
     return RankedModel(
         rank=0,
@@ -178,32 +211,8 @@ def _row(
         outside=budget.exceeded(cost, model.size),
         on_front=False,
         variant=model.metadata.variant,
-        n_inferred=outputs.n_inferred[i],
+        n_inferred=run.n_inferred[model.sha256],
     )
-
-
-def _leep(outputs: Outputs, i: int) -> tuple[dict[str, Score], NDArray[np.int64]]:
-    """LEEP and leave-one-out LEEP of a model, and its first class of each image; a shard in memory at a time."""
-    images, cache = outputs.images, outputs.caches[i]
-
-    def shards() -> Iterator[Shard]:
-        for rows in cache.rows(outputs.positions):
-            yield rows.probs, images.labels[rows.positions]
-
-    mass: JointMass | None = None
-    positions, first = [], []
-    for rows in cache.rows(outputs.positions):
-        mass = mass or JointMass.empty(len(images.classes), rows.probs.shape[1])
-        mass.add(rows.probs, images.labels[rows.positions])
-        positions.append(rows.positions)
-        first.append(rows.probs.argmax(axis=1))
-    if mass is None:
-        raise DataSetError(f"{images.name}: no image could be used")
-    found = leep_scores(mass, shards)
-    # The cache's order is not the images'.
-    order = np.argsort(np.concatenate(positions))
-    both = (found.leep, found.leep_loo)
-    return {s.name: dataclasses.replace(s, terms=s.terms[order]) for s in both}, np.concatenate(first)[order]
 
 
 def _notes(images: ImageSet, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:

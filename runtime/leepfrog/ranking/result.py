@@ -10,6 +10,7 @@ from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
 from leepfrog.ranking.drift import Drift
+from leepfrog.ranking.racing import Race
 from leepfrog.scoring.score import Score
 
 SCHEMA_VERSION = 1
@@ -95,6 +96,7 @@ class Ranking:
         separation: what would tell the first two apart, where they are tied.
         models: the rows.
         drifts: variants in fewer bits against those of their parents that are among the models.
+        race: which models were dropped early, None where all saw all images.
         environment: versions, provider and threads.
     """
 
@@ -109,6 +111,7 @@ class Ranking:
     separation: Separation | None
     models: tuple[RankedModel, ...]
     drifts: tuple[Drift, ...]
+    race: Race | None
     environment: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
