@@ -25,6 +25,7 @@ from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chos
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
+    from leepfrog.ranking.racing import Race
     from leepfrog.ranking.result import RankedModel, Ranking
 
 TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
@@ -48,6 +49,9 @@ def rank(
     max_memory: Annotated[
         str | None, typer.Option("--max-memory", help="Budget of a process with the model, such as 150MB.")
     ] = None,
+    race: Annotated[
+        bool, typer.Option("--race", help="Drop models that are clearly behind on some of the images: less inference.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.")
     ] = None,
@@ -89,6 +93,7 @@ def rank(
             threads=threads,
             strict=strict,
             budget=budget,
+            racing=race,
             progress=bars,
         )
     if plot is not None:
@@ -122,7 +127,40 @@ def render(ranking: Ranking, written_as: Format) -> str:
         f"(LEEP: 0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
     )
     parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking)]
-    return "\n\n".join([*parts, *([drift_table(ranking)] if ranking.drifts else [])])
+    if ranking.drifts:
+        parts.append(drift_table(ranking))
+    if ranking.race is not None:
+        parts.append(race_table(ranking.race))
+    return "\n\n".join(parts)
+
+
+def race_table(race: Race) -> str:
+    """What racing dropped, saved and risked."""
+    saved = race.passes_of_full_run / race.passes
+    lines = [
+        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
+        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+    ]
+    if race.dropped:
+        header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
+        rows = [
+            (
+                each.model,
+                f"{each.n_images:,}",
+                each.leader,
+                f"{each.deficit:.3f}",
+                f"{each.standard_error:.3f}",
+                f"{each.deficit / each.standard_error:.1f}" if each.standard_error else "",
+            )
+            for each in race.dropped
+        ]
+        lines += ["", as_table(header, rows, (False, True, False, True, True, True)), ""]
+        lines.append(
+            f"Each was behind the best on the same images by more than {race.errors:g} standard errors; the chance "
+            f"that noise put out the best of a full run is below {race.risk:.1%}."
+        )
+    lines += [f"Did not start: {name}, over {', '.join(limits)}" for name, limits in race.outside]
+    return "\n".join(lines)
 
 
 def drift_table(ranking: Ranking) -> str:
