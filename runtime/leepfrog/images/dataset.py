@@ -16,7 +16,7 @@ from PIL import Image
 
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.files import printable
-from leepfrog.images.decode import decode
+from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
 
 Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
@@ -34,6 +34,9 @@ class LabelledImage(Protocol):
 
     def load(self) -> tuple[Digest, Image.Image]:
         """The content's hash and the decoded RGB image; raises ImageError."""
+
+    def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
+        """The same, an image for each of `reductions` (see `decode_reduced`)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class FileImage:
         content = self._read()
         return hashlib.sha256(content).digest(), decode(content)
 
+    def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
+        """The same, where less than the whole size will do."""
+        content = self._read()
+        return hashlib.sha256(content).digest(), decode_reduced(content, reductions)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ArrayImage:
@@ -82,6 +90,11 @@ class ArrayImage:
     def load(self) -> tuple[Digest, Image.Image]:
         """The pixels as an image."""
         return self.digest(), Image.fromarray(self.pixels)
+
+    def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
+        """The pixels as they are, for each."""
+        digest, image = self.load()
+        return digest, [Decoded.whole(image)] * len(reductions)
 
 
 @dataclasses.dataclass(frozen=True)

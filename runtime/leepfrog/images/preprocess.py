@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leepfrog.errors import ModelError
+from leepfrog.images.decode import Decoded
 from leepfrog.kernels.pixels import normalise_into
 
 Pixels = NDArray[np.uint8]
@@ -26,6 +27,9 @@ INTERPOLATIONS = {
 }
 
 WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or source pixels when enlarging
+
+# Pixels across for each one that is asked for, below which a JPEG file is not reduced while it is decoded.
+ENOUGH_PIXELS = 2.0
 
 # No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
 MAX_SIDE = 4096
@@ -102,8 +106,27 @@ class PreprocessSpec:
         """What decides the pixels; models that agree on it share one resize."""
         return self.input_size, self.resize_size, self.resize_mode, self.interpolation
 
+    def reduction(self, width: int, height: int) -> int:
+        """How many times as small an image of this size may be decoded: 1, 2, 4 or 8.
+
+        What is left is ENOUGH_PIXELS times as wide and high as what it is resized to, or more, so that the resize still
+        averages over pixels of a finer grid than its own. On photographs the pixels that come out then differ from
+        those of a whole decode by less than a grey level on average (see tests/runtime/test_reduced.py). "nearest"
+        takes single pixels instead of averages, so it gets the whole image.
+        """
+        if self.interpolation == "nearest":
+            return 1
+        to_height, to_width = _resized_size(width, height, self)
+        spare = min(width / to_width, height / to_height) / ENOUGH_PIXELS
+        return next((times for times in (8, 4, 2) if times <= spare), 1)
+
 
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
+    """The centre of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
+    return resize_and_crop_reduced(Decoded.whole(image), spec)
+
+
+def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     """The centre of the resized image, [H, W, 3] uint8 in RGB order.
 
     Only the part that survives the crop is resized: sampling positions and filter are those of a full resize
@@ -111,18 +134,20 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
     "nearest" and "box", which have edges, the neighbour where a sample falls right between two pixels. On images of a
     few pixels Pillow may run its two passes in another order, which shows where they overshoot.
     """
-    width, height = image.size
-    to_height, to_width = _resized_size(width, height, spec)
+    image, (whole_width, whole_height), times = decoded
+    # In pixels of the image at hand, of which the whole may be no whole number.
+    width, height = whole_width / times, whole_height / times
+    to_height, to_width = _resized_size(whole_width, whole_height, spec)
     crop_height, crop_width = spec.input_size
     top, left = round((to_height - crop_height) / 2), round((to_width - crop_width) / 2)
     across, down = width / to_width, height / to_height
     upper, lower = top * down, min((top + crop_height) * down, height)
-    if spec.resize_mode == "cover" and crop_height * width < crop_width * height:
+    if spec.resize_mode == "cover" and crop_height * whole_width < crop_width * whole_height:
         # Since version 13, Pillow runs the vertical pass first where the height shrinks much more than the width. It
         # would take the crop of a tall image for such a case, unlike the full resize: up to 9 levels apart at edges.
         reach = WIDEST_FILTER * max(down, 1.0) + 1
-        first, last = max(0, math.floor(upper - reach)), min(height, math.ceil(lower + reach))
-        image = image.crop((0, first, width, last))
+        first, last = max(0, math.floor(upper - reach)), min(image.height, math.ceil(lower + reach))
+        image = image.crop((0, first, image.width, last))
         upper, lower = upper - first, min(lower, last) - first
     box = (left * across, upper, min((left + crop_width) * across, width), lower)
     resized = image.resize((crop_width, crop_height), INTERPOLATIONS[spec.interpolation], box=box)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import ImageError
 from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
-from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import Session
 
@@ -125,10 +125,11 @@ def stream(
     ready: list[tuple[int, Crops]] = []
 
     def prepare(position: int) -> Crops:
-        digest, image = images[position].load()
+        digest, decoded = images[position].load_reduced([spec.reduction for spec in geometries.values()])
         if digest != digests[position]:
             raise ImageError("changed while it was being read")
-        return {key: resize_and_crop(image, spec) for key, spec in geometries.items()}
+        both = zip(geometries.items(), decoded, strict=True)
+        return {key: resize_and_crop_reduced(each, spec) for (key, spec), each in both}
 
     def infer(job: Job, batch: list[tuple[int, Pixels]]) -> None:
         crops = np.stack([pixels for _, pixels in batch])

@@ -125,7 +125,7 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
             else:
                 left.append(model)
         alive = left
-        n *= GROWTH
+        n = round(n * GROWTH)
     samples.append(len(labels))
     passes += len(alive) * (len(labels) - seen)
     tail = math.erfc(ERRORS / math.sqrt(2)) / 2
@@ -157,5 +157,5 @@ def first_sample(labels: NDArray[np.int64], order: NDArray[np.int64]) -> int:
     """How many images a race starts with: enough for standard errors, and two classes of two images at least."""
     n = max(FIRST_IMAGES, FIRST_PER_CLASS * len(np.unique(labels)))
     while n < len(labels) and np.count_nonzero(np.bincount(labels[order[:n]]) >= 2) < 2:
-        n *= GROWTH
+        n = round(n * GROWTH)
     return n

@@ -1,0 +1,104 @@
+"""JPEG files decoded at a part of their size: how little the pixels change, and when it is not done."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from leepfrog.images.dataset import ArrayImage, FileImage
+from leepfrog.images.decode import decode, decode_reduced
+from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, resize_and_crop, resize_and_crop_reduced
+from photos import SUBJECTS, photo
+from PIL import Image
+
+SPEC = PreprocessSpec((224, 224), (256, 256))
+
+
+def large(name: str, times: float, **saved: object) -> bytes:
+    """A photograph enlarged, with the grain of a sensor, as a JPEG file."""
+    image = Image.fromarray(photo(name))
+    image = image.resize((round(image.width * times), round(image.height * times)), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, 6, (image.height, image.width, 3))
+    noisy = Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+    stream = io.BytesIO()
+    noisy.save(stream, "JPEG", **{"quality": 90, **saved})
+    return stream.getvalue()
+
+
+def both(content: bytes, spec: PreprocessSpec = SPEC) -> tuple[np.ndarray, np.ndarray, int]:
+    (decoded,) = decode_reduced(content, [spec.reduction])
+    whole = resize_and_crop(decode(content), spec).astype(int)
+    return whole, resize_and_crop_reduced(decoded, spec).astype(int), decoded.times
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("times", [2.7, 5, 8])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_stated_tolerance(name: str, times: float, interpolation: str) -> None:
+    """Below a grey level on average, 99 in 100 values within 4."""
+    spec = PreprocessSpec((224, 224), (256, 256), interpolation=interpolation)
+    whole, reduced, _ = both(large(name, times), spec)
+    apart = np.abs(whole - reduced)
+    assert apart.mean() < 1
+    assert np.quantile(apart, 0.99) <= 4
+
+
+@pytest.mark.parametrize(("times", "expected"), [(1, 1), (2.9, 2), (5.8, 4), (9.7, 8)])
+def test_how_much(times: float, expected: int) -> None:
+    content = large("rocket", times)  # 640 x 427 pixels, resized to 256 at the shorter side
+    assert both(content)[2] == expected
+    # Never below twice what is asked for.
+    (decoded,) = decode_reduced(content, [SPEC.reduction])
+    assert min(decoded.image.size) >= 2 * 256 or expected == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("odd", [False, True])
+def test_turned_files(orientation: int, odd: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = large("china", 3.03 if odd else 3, exif=exif)
+    whole, reduced, times = both(content, PreprocessSpec((200, 160), (200, 160)))
+    assert times == (1 if odd and orientation > 1 else 4)
+    assert np.abs(whole - reduced).mean() < 1
+    assert np.quantile(np.abs(whole - reduced), 0.99) <= 4
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_nearest_is_never_reduced(interpolation: str) -> None:
+    spec = PreprocessSpec((32, 32), (32, 32), interpolation=interpolation)
+    assert (spec.reduction(4000, 3000) == 1) == (interpolation == "nearest")
+
+
+def test_other_formats_come_whole() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(stream, "PNG")
+    (decoded,) = decode_reduced(stream.getvalue(), [SPEC.reduction])
+    assert (decoded.image.size, decoded.times) == ((2000, 2000), 1)
+    image = ArrayImage("held", np.zeros((2000, 2000, 3), np.uint8))
+    digest, (held,) = image.load_reduced([SPEC.reduction])
+    assert digest == image.digest()
+    assert held.times == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_colours(mode: str) -> None:
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(large("coffee", 5))).convert(mode).save(stream, "JPEG", quality=90)
+    whole, reduced, times = both(stream.getvalue())
+    assert times == 2
+    assert np.abs(whole - reduced).mean() < 1
+
+
+def test_each_size_is_decoded_once_and_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    small = PreprocessSpec((96, 96), (96, 96))
+    path = tmp_path / "x.jpg"
+    path.write_bytes(large("rocket", 5.8))
+    _, together = FileImage(str(path)).load_reduced([SPEC.reduction, small.reduction, SPEC.reduction])
+    assert [each.times for each in together] == [4, 8, 4]
+    assert together[0] is together[2]
+    for spec, decoded in zip((SPEC, small), together, strict=False):
+        alone = decode_reduced(path.read_bytes(), [spec.reduction])[0]
+        assert np.array_equal(resize_and_crop_reduced(alone, spec), resize_and_crop_reduced(decoded, spec))
