@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from leepfrog.errors import MachineError
+
+PART_SECONDS = 3600
 
 
 @contextlib.contextmanager
@@ -33,6 +36,14 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_old_parts(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > PART_SECONDS:
+                part.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import leepfrog
 import numpy as np
 import pytest
 from leepfrog.errors import ImageError, MachineError
-from leepfrog.images.decode import decode
+from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
 from leepfrog.inference.local import find_models
 from photos import folder_of_pieces
@@ -135,12 +136,12 @@ def test_an_image_that_one_model_has_cached_and_another_cannot_read(
     leepfrog.rank(folder, FAST[:1])
     lost = (folder / "cat" / "00.jpg").read_bytes()
 
-    def decode_all_but_one(content: bytes) -> object:
+    def decode_all_but_one(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
         if content == lost:
             raise ImageError("not an image any more")
-        return decode(content)
+        return decode_reduced(content, reductions)
 
-    monkeypatch.setattr("leepfrog.images.dataset.decode", decode_all_but_one)
+    monkeypatch.setattr("leepfrog.images.dataset.decode_reduced", decode_all_but_one)
     both = leepfrog.rank(folder, FAST)
     assert [Path(skipped.name).name for skipped in both.skipped] == ["00.jpg"]
     assert both.n_images == 8
@@ -188,6 +189,43 @@ def test_killed_runs_lose_nothing_that_was_finished(zoo_home: Path, tmp_path: Pa
     assert not listener.notices
     shutil.rmtree(zoo_home / "inference")
     assert close(resumed, leepfrog.rank(folder, FAST))
+
+
+def test_ten_kills_at_random_moments(zoo_home: Path, tmp_path: Path) -> None:
+    """Each run goes on from what the one before had finished; none leaves anything damaged."""
+    folder = folder_of_pieces(tmp_path / "photos", count=60)
+    command = [sys.executable, "-c", RANK, str(folder), *FAST]
+    moments = np.random.default_rng(0).uniform(0.3, 3.5, 10)
+    finished = [0]
+    for moment in moments:
+        run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+        time.sleep(moment)
+        os.killpg(run.pid, signal.SIGKILL)
+        assert run.communicate()[1] == b""
+        found: list[str] = []
+        caches = [OutputCache(model, "cpu", found.append) for model in find_models(FAST)]
+        assert not found
+        finished.append(sum(len(cache._where) for cache in caches))
+    assert finished == sorted(finished)
+    listener = Listener()
+    resumed = leepfrog.rank(folder, FAST, progress=listener)
+    assert not listener.notices
+    assert sum(m.n_inferred for m in resumed.models) == 360 - finished[-1]
+    shutil.rmtree(zoo_home / "inference")
+    assert close(resumed, leepfrog.rank(folder, FAST))
+
+
+def test_what_a_killed_write_left_is_removed_when_old(zoo_home: Path, tmp_path: Path) -> None:
+    folder = folder_of_pieces(tmp_path / "photos", count=1)
+    leepfrog.rank(folder, FAST[:1])
+    (entry,) = (zoo_home / "inference").iterdir()
+    young, old = (entry / f".{name}.npy.1-ab.part" for name in ("young", "old"))
+    young.write_bytes(b"being written by another process")
+    old.write_bytes(b"left")
+    os.utime(old, (0, 0))
+    leepfrog.rank(folder, FAST[:1])
+    assert young.exists()
+    assert not old.exists()
 
 
 def test_two_processes_fill_one_cache(zoo_home: Path, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_equals_all_stay_and_few_images_are_no_race() -> None:
     assert left == [0, 1, 2, 3]
     assert found.passes == found.passes_of_full_run
     seen: list[tuple[list[int], np.ndarray]] = []
-    left, found = race(list("ab"), labels[:80], judged(np.array([[0.0] * 80, [-9.0] * 80]), labels[:80], seen))
-    assert (left, seen, found.samples) == ([0, 1], [], (80,))
+    left, found = race(list("ab"), labels[:40], judged(np.array([[0.0] * 40, [-9.0] * 40]), labels[:40], seen))
+    assert (left, seen, found.samples) == ([0, 1], [], (40,))
     # One model alone does not race either.
     assert race(["a"], labels, judged(terms, labels, seen))[1].samples == (1000,)
 

@@ -110,9 +110,9 @@ class PreprocessSpec:
         """How many times as small an image of this size may be decoded: 1, 2, 4 or 8.
 
         What is left is ENOUGH_PIXELS times as wide and high as what it is resized to, or more, so that the resize still
-        averages over pixels of a finer grid than its own. On photographs the pixels that come out then differ from
-        those of a whole decode by less than a grey level on average, 99 in 100 by 6 at most (see tests/runtime/test_reduced.py). "nearest"
-        takes single pixels instead of averages, so it gets the whole image.
+        averages over a finer grid than its own. On photographs the pixels that come out then differ from those of a
+        whole decode by less than a grey level on average, and 99 in 100 values by 6 at most (tests/runtime/
+        test_reduced.py). "nearest" takes single pixels instead of averages, so it gets the whole image.
         """
         if self.interpolation == "nearest":
             return 1

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import printable, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import PROVIDERS
@@ -81,6 +81,7 @@ class OutputCache:
         self._waiting_since = 0.0
         self._lock = threading.Lock()
         self._writable = True
+        remove_old_parts(self.folder)
         for path in sorted(self.folder.glob("*.npy")):
             records = self._read_shard(path)
             if records is not None:

@@ -28,7 +28,7 @@ RACEABLE = (COMBINED, "ridge", "knn", "linear_probe", "leep_loo", "leep_loo_t")
 
 ERRORS = 3.0
 # The first sample, as far as there are so many images: standard errors of fewer are guesses.
-FIRST_IMAGES, FIRST_PER_CLASS = 100, 5
+FIRST_IMAGES, FIRST_PER_CLASS = 50, 5
 GROWTH = 2
 
 
