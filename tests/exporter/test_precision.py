@@ -185,6 +185,17 @@ def test_refusals(parent: ModelFile, tmp_path: Path) -> None:
     assert (tmp_path / "x.onnx").exists()
 
 
+def test_a_parent_s_name_is_no_path(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "parent.onnx"
+    path.write_bytes(made.scoring(name="../../outside").SerializeToString())
+    parent = ModelFile.read(path)
+    with pytest.raises(UsageError, match="cannot be a file name"):
+        export_variant(parent, "fp16")
+    export_variant(parent, "fp16", options=VariantOptions(name="inside", output=tmp_path))
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".onnx") == ["inside.onnx", "parent.onnx"]
+    assert not list(tmp_path.parent.glob("outside*"))
+
+
 def test_a_quantised_model_is_not_quantised_again(parent: ModelFile) -> None:
     images = batches(12)
     ((_, once),) = to_int8(made.scoring(), images, RECIPES[:1])

@@ -85,6 +85,15 @@ def test_other_formats_come_whole() -> None:
     assert held.times == 1
 
 
+def test_other_formats_are_decoded_once_for_all() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(photo("cat")).save(stream, "PNG")
+    specs = [PreprocessSpec((side, side), (side, side)) for side in (32, 64, 96)]
+    found = decode_reduced(stream.getvalue(), [spec.reduction for spec in specs])
+    assert len({id(each.image) for each in found}) == 1
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colours(mode: str) -> None:
     stream = io.BytesIO()

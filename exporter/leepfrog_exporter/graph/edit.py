@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -24,14 +23,10 @@ def name_nodes(graph: GraphProto) -> None:
     taken = {node.name for node in graph.node}
     for number, node in enumerate(graph.node):
         if not node.name:
-            node.name = next(name for name in _candidates(f"{OWN_PREFIX}node_{number}") if name not in taken)
+            node.name = f"{OWN_PREFIX}node_{number}"
+            while node.name in taken:
+                node.name += "_"
             taken.add(node.name)
-
-
-def _candidates(name: str) -> Iterator[str]:
-    yield name
-    for n in itertools.count():
-        yield f"{name}_{n}"
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:

@@ -12,7 +12,7 @@ import onnx
 from leepfrog import __version__
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import PRECISIONS, Variant
 from leepfrog.inference.model import ModelFile, Session
@@ -136,7 +136,7 @@ def _candidates(precision: str, model: onnx.ModelProto, calibrating: Images) -> 
 def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, images: Images) -> Agreement:
     """Run a candidate as `rank` will: from a file, its outputs checked."""
     with tempfile.TemporaryDirectory(prefix="leepfrog-variant-") as folder:
-        path = Path(folder) / f"{parent.name}.onnx"
+        path = Path(folder) / "candidate.onnx"  # the parent's name may be a stranger's, "../../x"
         write_model(model, parent.metadata, path)
         try:
             return agreement(expected, outputs_of(Session(ModelFile.read(path), "cpu", available_threads()), images))
@@ -150,11 +150,11 @@ def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tupl
     found = []
     for position in np.random.default_rng(0).permutation(drawn):
         try:
-            crop = resize_and_crop(images.images[position].load()[1], spec)
+            _, (decoded,) = images.images[position].load_reduced([spec.reduction])
         except ImageError as error:
             progress.notice(f"skipped: {images.images[position].name}: {error}")
             continue
-        found.append(normalise(crop[None], spec))
+        found.append(normalise(resize_and_crop_reduced(decoded, spec)[None], spec))
     if len(found) < FEWEST_IMAGES:
         raise DataSetError(f"{images.name}: {len(found)} usable images; calibration takes at least {FEWEST_IMAGES}")
     calibrating = min(MOST_CALIBRATING, len(found) // 2)

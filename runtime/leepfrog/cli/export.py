@@ -88,6 +88,8 @@ def export(
         raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
     if depth is not None and not probe:
         raise UsageError("--depth goes with --probe")
+    if probe and precisions:
+        raise UsageError("--probe goes without --precision: probes are made of float32 models")
     if calibrate is not None and "int8" not in precisions:
         raise UsageError("--calibrate goes with --precision int8")
     if precisions and (name or (output and output.suffix == ".onnx")) and len(precisions) > 1:

@@ -83,9 +83,8 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
         raise ImageError("empty file (0 bytes)")
     if content.startswith(b"version https://git-lfs"):
         raise ImageError("a Git LFS pointer, not the image (run git lfs pull)")
-    done: dict[int, Decoded] = {}
     try:
-        return [_decoded(content, reduction, done) for reduction in reductions]
+        return _decoded(content, reductions)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -98,24 +97,38 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
         raise ImageError(f"broken image: {reason}") from None
 
 
-def _decoded(content: bytes, reduction: Reduction, done: dict[int, Decoded]) -> Decoded:
-    with Image.open(io.BytesIO(content), formats=_formats()) as image:
+def _decoded(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
+    with _opened(content) as image:
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and image.width * image.height > limit:
             raise ImageError(f"{image.width} x {image.height} pixels, above the limit of {limit:,}")
+        if image.format not in ("JPEG", "MPO"):
+            image.load()
+            return [Decoded.whole(_to_rgb(_upright(image)))] * len(reductions)
         turned = _orientation(image)
         size = (image.height, image.width) if turned in SIDEWAYS else (image.width, image.height)
-        times = reduction(*size) if image.format in ("JPEG", "MPO") else 1
-        # A last column that holds less than the others must not become the first by turning.
-        while turned != 1 and (image.width % times or image.height % times):
-            times //= 2
-        if times not in done:
-            if times > 1:
-                image.draft(image.mode, (image.width // times, image.height // times))
-            image.load()
-            upright = _to_rgb(_upright(image))
-            done[times] = Decoded(upright, size, times) if times > 1 else Decoded.whole(upright)
-        return done[times]
+        wanted = [_possible(reduction(*size), image, turned) for reduction in reductions]
+    done = {times: Decoded(_decoded_jpeg(content, times), size, times) for times in set(wanted)}
+    return [done[times] for times in wanted]
+
+
+def _decoded_jpeg(content: bytes, times: int) -> Image.Image:
+    with _opened(content) as image:
+        if times > 1:
+            image.draft(image.mode, (image.width // times, image.height // times))
+        image.load()
+        return _to_rgb(_upright(image))
+
+
+def _opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+def _possible(times: int, image: Image.Image, turned: int) -> int:
+    """A last column that holds less than the others must not become the first by turning."""
+    while turned != 1 and (image.width % times or image.height % times):
+        times //= 2
+    return times
 
 
 def _whole(width: int, height: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +49,6 @@ class Drift:
     size: float
     memory: float
     verdict: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return dataclasses.asdict(self)
 
 
 def drifts(

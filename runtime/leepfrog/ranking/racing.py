@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +75,6 @@ class Race:
     passes_of_full_run: int
     errors: float
     risk: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return dataclasses.asdict(self)
 
 
 def check_raceable(by: str) -> None:
