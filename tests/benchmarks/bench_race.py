@@ -66,7 +66,7 @@ def main(folder: str, n_images: int = 500, trials: int = 100, by: str = COMBINED
     outputs = infer(images, models, "cpu", available_threads(), False, Silent())
     reads = {each.reads for each in chosen_scores(PARTS if by == COMBINED else (by,))}
     for field in reads:
-        HELD[field] = [getattr(outputs, field)(i)[outputs.kept] for i in range(len(models))]
+        HELD[field] = [getattr(outputs, field)(i) for i in range(len(models))]
     labels, names = images.labels[outputs.kept], [model.name for model in models]
     arguments = ([names] * trials, [labels] * trials, [n_images] * trials, [by] * trials, range(trials))
     with ProcessPoolExecutor(available_threads()) as pool:

@@ -114,8 +114,7 @@ def arrays() -> None:
 def against_inference(folder: Path) -> None:
     images, models = find_images(folder), find_models(["mobilenet_v2"])
     outputs = infer(images, models, "cpu", 2, False, Silent())
-    kept = outputs.kept
-    labels, probs, features = images.labels[kept], outputs.probs(0)[kept], outputs.features(0)[kept]
+    labels, probs, features = images.labels[outputs.kept], outputs.probs(0), outputs.features(0)
     spec, session = models[0].metadata.preprocess, Session(models[0], "cpu", 2)
     batch = np.stack([resize_and_crop(each.load()[1], spec) for each in images.images])
     pixels = [normalise(part, spec) for part in np.array_split(batch, len(batch) // 16)]

@@ -282,6 +282,8 @@ def _csv(ranking: Ranking) -> str:
             **{key: value for key, value in model.cost.as_dict().items() if key != "n_runs"},
             "outside": " ".join(model.outside),
             "on_front": model.on_front,
+            "precision": model.variant.precision if model.variant else "",
+            "parent": model.variant.parent if model.variant else "",
             "sha256": model.sha256,
         }
 

@@ -52,18 +52,22 @@ class Outputs:
         """Used images of each class of the set."""
         return np.bincount(self.images.labels[self.kept], minlength=len(self.images.classes))
 
-    def features(self, model: int) -> NDArray[np.float32]:
-        """A model's features of every image, [N, D]; zeros where an image is left out.
+    def features(self, model: int, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """A model's features of the images used, [N, D], in the set's order; no row is held twice.
+
+        Args:
+            model: its place among the models.
+            at: positions in the set of the images that are wanted, all of them used; None for all that are.
 
         Raises:
             DataSetError: no image is left.
             MachineError: the cache changed while it was being used.
         """
-        return self._whole(model, "features")
+        return self._rows(model, "features", at)
 
-    def probs(self, model: int) -> NDArray[np.float32]:
+    def probs(self, model: int, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """A model's probabilities over its source classes, [N, Z], as of `features`."""
-        return self._whole(model, "probs")
+        return self._rows(model, "probs", at)
 
     def widths(self, model: int) -> tuple[int, int]:
         """A model's numbers of source classes and features; DataSetError where no image is left."""
@@ -71,13 +75,16 @@ class Outputs:
             return rows.probs.shape[1], rows.features.shape[1]
         raise DataSetError(f"{self.images.name}: no image could be used")
 
-    def _whole(self, model: int, field: str) -> NDArray[np.float32]:
+    def _rows(self, model: int, field: str, at: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        at = np.flatnonzero(self.kept) if at is None else at
+        place = np.full(len(self.images), -1)
+        place[at] = np.arange(len(at))
         found: NDArray[np.float32] | None = None
         for rows in self.caches[model].rows(self.positions):
-            values = getattr(rows, field)
+            values, places = getattr(rows, field), place[rows.positions]
             if found is None:
-                found = np.zeros((len(self.images), values.shape[1]), np.float32)
-            found[rows.positions] = values
+                found = np.empty((len(at), values.shape[1]), np.float32)
+            found[places[places >= 0]] = values[places >= 0]
         if found is None:
             raise DataSetError(f"{self.images.name}: no image could be used")
         return found
@@ -154,6 +161,7 @@ def infer(
     threads: int,
     strict: bool,
     progress: Progress,
+    opened: dict[str, OutputCache] | None = None,
 ) -> Outputs:
     """Have every model's outputs for every image in its cache.
 
@@ -164,6 +172,8 @@ def infer(
         threads: cores to use.
         strict: make a bad image an error rather than leave it out.
         progress: who is told how far the work is.
+        opened: caches by the models' hashes, for callers that come again: opening one reads it through. Those that
+            are not there are put there.
 
     Raises:
         ImageError: an image is bad, and `strict`.
@@ -172,7 +182,11 @@ def infer(
     """
     hashed = hash_images(images, threads, strict, progress) if isinstance(images, ImageSet) else images
     images, digests, positions, bad = hashed.images, hashed.digests, hashed.positions, dict(hashed.bad)
-    caches = [OutputCache(model, device, progress.notice) for model in models]
+    opened = {} if opened is None else opened
+    for model in models:
+        if model.sha256 not in opened:
+            opened[model.sha256] = OutputCache(model, device, progress.notice)
+    caches = [opened[model.sha256] for model in models]
     missing = [{at[0] for digest, at in positions.items() if digest not in cache} for cache in caches]
     if any(missing):
         what = f"{len(models)} models" if len(models) > 1 else models[0].name

@@ -142,7 +142,7 @@ def explain(
     outputs = infer(images, files, device, threads or available_threads(), strict, progress or Silent())
     kept = outputs.kept
     present, labels = np.unique(images.labels[kept], return_inverse=True)
-    sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(0)[kept])
+    sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(0))
     classes = [images.classes[label] for label in present]
     return Explanation(
         data=images.name,

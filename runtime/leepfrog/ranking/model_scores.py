@@ -17,9 +17,9 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.together import scored
 
-# Scores that need a model's outputs as a whole take this many images at most: their errors are small by then, and
-# features of more are gigabytes.
-MOST_IMAGES = 20_000
+# Scores that need a model's outputs as a whole take this many images at most: their errors are small by then, and what
+# is held (5 kB an image for 1,280 features) stops growing.
+MOST_IMAGES = 5_000
 
 
 def model_scores(
@@ -41,14 +41,14 @@ def _further(outputs: Outputs, i: int, further: Sequence[Definition], threads: i
     """The scores of a model that read its outputs as a whole."""
     if not further:
         return {}
-    kept = outputs.kept
-    labels = outputs.images.labels[kept]
+    used = np.flatnonzero(outputs.kept)
+    labels = outputs.images.labels[used]
     drawn = drawn_in_proportion(labels, MOST_IMAGES)
     reads = {each.reads for each in further}
     sample = Sample.of(
         labels[drawn],
-        probs=outputs.probs(i)[kept][drawn] if "probs" in reads else None,
-        features=outputs.features(i)[kept][drawn] if "features" in reads else None,
+        probs=outputs.probs(i, used[drawn]) if "probs" in reads else None,
+        features=outputs.features(i, used[drawn]) if "features" in reads else None,
     )
     scores = scored(sample, further, threads)
     return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}

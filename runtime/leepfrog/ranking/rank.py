@@ -15,6 +15,7 @@ from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
+from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.cost import Cost, cost_of
 from leepfrog.inference.device import available_threads, environment, providers
 from leepfrog.inference.local import find_models
@@ -140,7 +141,7 @@ def rank(
 
 @dataclasses.dataclass
 class _Run:
-    """What inference of one ranking needs throughout, and how often each model ran."""
+    """What inference of one ranking needs throughout, how often each model ran, and the caches it filled."""
 
     hashed: Hashed
     by: str
@@ -149,9 +150,10 @@ class _Run:
     strict: bool
     progress: Progress
     n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
+    opened: dict[str, OutputCache] = dataclasses.field(default_factory=dict)
 
     def infer(self, hashed: Hashed, models: Sequence[ModelFile]) -> Outputs:
-        outputs = infer(hashed, models, self.device, self.threads, self.strict, self.progress)
+        outputs = infer(hashed, models, self.device, self.threads, self.strict, self.progress, self.opened)
         for model, n in zip(models, outputs.n_inferred, strict=True):
             self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n
         return outputs

@@ -9,11 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score, mean_of
 
-# Rows of the distance matrix held at a time.
-BLOCK = 1024
 # Of more images so many are drawn, class by class in proportion: all pairs would take minutes.
 MAX_IMAGES = 5000
 
@@ -44,27 +42,33 @@ def score_knn(sample: Sample, k: int = 1) -> Score:
     if not 1 <= k < len(sample):
         raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")
     drawn = drawn_in_proportion(sample.labels, max(MAX_IMAGES, k + 1))
-    labels = sample.labels[drawn]
-    hits = labels == predictions(sample.coordinates[drawn], labels, k)
+    part = sample if len(drawn) == len(sample) else Sample.of(sample.labels[drawn], features=sample.features[drawn])
+    labels = part.labels
+    hits = labels == predictions(part, k)
     diagnostics = {"k": k, "n_used": len(drawn)}
     found = mean_of("knn", hits.astype(np.float64), labels, sample.features.shape[1], diagnostics)
     return dataclasses.replace(spread_terms(found, drawn, len(sample)), n_samples=len(sample))
 
 
-def predictions(x: Floats, labels: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The class predicted for each point of x [N, r] by the others, [N]."""
-    squares = (x * x).sum(axis=1)
-    found = np.empty(len(x), np.int64)
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        distances = squares - 2 * (x[rows] @ x.T)  # but for a constant of the row
-        n = len(distances)
-        distances[np.arange(n), np.arange(start, start + n)] = np.inf
+def predictions(sample: Sample, k: int) -> NDArray[np.int64]:
+    """The class predicted for each image by the others, [N]."""
+    n, labels = len(sample), sample.labels
+    squares = np.empty(n)
+    for at, rows in sample.blocks():
+        squares[at] = ((rows - sample.mean) ** 2).sum(axis=1)
+    found = np.empty(n, np.int64)
+    for at, rows in sample.blocks():
+        # Of centred features, whose squares are smaller, so that less of a small distance is lost in the difference.
+        twice = 2 * (rows - sample.mean)
+        distances = np.empty((len(rows), n))
+        for others, columns in sample.blocks():  # but for a constant of the row
+            distances[:, others] = squares[others] - twice @ (columns - sample.mean).T
+        distances[np.arange(len(rows)), np.arange(n)[at]] = np.inf
         if k == 1:
-            found[rows] = labels[distances.argmin(axis=1)]
+            found[at] = labels[distances.argmin(axis=1)]
             continue
         nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        votes = np.zeros((n, int(labels.max()) + 1), np.int64)
-        np.add.at(votes, (np.arange(n)[:, None], labels[nearest]), 1)
-        found[rows] = votes.argmax(axis=1)
+        votes = np.zeros((len(rows), int(labels.max()) + 1), np.int64)
+        np.add.at(votes, (np.arange(len(rows))[:, None], labels[nearest]), 1)
+        found[at] = votes.argmax(axis=1)
     return found

@@ -7,6 +7,7 @@ ICML 2021. In closed form but for one number a class.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +21,6 @@ LOW, HIGH = 1e-10, 1e6
 POINTS, BISECTIONS = 65, 40
 # What is no error but rounding, of |y|^2.
 ROUNDING = 1e-13
-# Images whose influence is worked out at a time.
-BLOCK = 4096
 
 
 def logme(features: ArrayLike, labels: ArrayLike) -> Score:
@@ -51,27 +50,34 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
 def score_logme(sample: Sample) -> Score:
     """`logme` of a checked sample; one decomposition for all classes."""
     assert sample.features is not None
-    x = sample.x
-    if len(x) <= x.shape[1]:
-        eigenvalues, coordinates = principal(x)
-        directions: NDArray[np.floating] = coordinates / np.sqrt(eigenvalues)
+    n, width = sample.features.shape
+    if n <= width:
+        eigenvalues, coordinates = principal(sample.x)
+        directions = coordinates / np.sqrt(eigenvalues)
         along = directions.T @ sample.one_hot
+        blocks: Iterable[tuple[slice, NDArray[np.floating]]] = [(slice(0, n), directions)]
     else:
-        eigenvalues, vectors = spectrum(x)
+        scatter, by_class = sample.moments
+        eigenvalues, vectors = spectrum(scatter + n * np.outer(sample.mean, sample.mean))
         vectors = vectors / np.sqrt(eigenvalues)
-        along = vectors.T @ (x.T @ sample.one_hot)
-        directions = x.astype(np.float32) @ vectors.astype(np.float32)  # for errors of errors
+        along = vectors.T @ (by_class + np.outer(sample.mean, sample.counts))
+        single = vectors.astype(np.float32)  # is enough for errors of errors
+        blocks = ((at, rows.astype(np.float32) @ single) for at, rows in sample.blocks())
     outside = np.maximum(sample.counts - (along**2).sum(axis=0), 0.0)
     outside[outside <= ROUNDING * sample.counts] = 0.0
     evidence, t, at_limit = _best_evidence(eigenvalues, along**2, outside, len(sample))
     diagnostics = {"rank": len(eigenvalues), "n_not_converged": int(at_limit.sum())}
     value = math.fsum(evidence) / len(evidence)
-    influence = _influence(eigenvalues, directions, along, sample.labels, t)
-    return with_influence("logme", value, influence, sample.labels, x.shape[1], diagnostics)
+    influence = _influence(eigenvalues, blocks, along, sample.labels, t)
+    return with_influence("logme", value, influence, sample.labels, width, diagnostics)
 
 
 def _influence(
-    s: Floats, directions: NDArray[np.floating], along: Floats, labels: NDArray[np.int64], t: Floats
+    s: Floats,
+    blocks: Iterable[tuple[slice, NDArray[np.floating]]],
+    along: Floats,
+    labels: NDArray[np.int64],
+    t: Floats,
 ) -> Floats:
     """What N times the evidence loses without each image, mean over classes, [N], but for a constant.
 
@@ -82,7 +88,7 @@ def _influence(
 
     Args:
         s: eigenvalues, [k].
-        directions: left singular vectors of the features, [N, k].
+        blocks: rows of the features' left singular vectors, [n, k], and which they are.
         along: the targets' parts along them, [k, C].
         labels: [N].
         t: a / b of each class, [C].
@@ -92,14 +98,13 @@ def _influence(
     q = counts - (share * along**2).sum(axis=0)
     fitted = q > ROUNDING * counts
     precision = np.where(fitted, len(labels) / np.where(fitted, q, 1.0), 0.0)
-    share, weights = share.astype(directions.dtype), (share * along).astype(directions.dtype)
     found = np.empty(len(labels))
-    for start in range(0, len(labels), BLOCK):
-        rows = directions[start : start + BLOCK]
-        residual = np.eye(len(counts))[labels[start : start + BLOCK]] - rows @ weights
-        left = np.maximum(1 - rows**2 @ share, np.finfo(directions.dtype).eps)
+    for at, rows in blocks:
+        kind = rows.dtype
+        residual = np.eye(len(counts))[labels[at]] - rows @ (share * along).astype(kind)
+        left = np.maximum(1 - rows**2 @ share.astype(kind), np.finfo(kind).eps)
         terms = np.log(left) - precision * residual**2 / left
-        found[start : start + BLOCK] = terms[:, fitted].sum(axis=1)
+        found[at] = terms[:, fitted].sum(axis=1)
     return found / (2 * len(counts))
 
 

@@ -6,10 +6,12 @@ image is predicted by a head that never saw it, at the cost of one eigendecompos
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.sample import Floats, Sample, principal
+from leepfrog.scoring.sample import Floats, Sample, principal, spectrum
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax, softmax
 
@@ -18,6 +20,8 @@ STRENGTHS = 10.0 ** np.arange(-3, 3.5, 0.5)
 MAX_STEPS = 50
 # The most that an image may weigh in its own prediction.
 MOST_LEVERAGE = 1 - 1e-9
+# Predictions of several strengths that are in memory at a time; each group of strengths reads the features again.
+FITTED_BYTES = 16 << 20
 
 
 def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
@@ -46,27 +50,22 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
 def score_ridge(sample: Sample) -> Score:
     """`ridge` of a checked sample."""
     assert sample.features is not None
-    spread = sample.centred.std(axis=0)
-    varied = spread > 1e-7 * float(np.abs(sample.x).max())
+    smoother = _Smoother.of(sample)
     targets = 2 * sample.one_hot - 1
-    best: tuple[float, Floats, Floats, float, float] | None = None
-    eigenvalues, coordinates = (
-        principal(sample.centred[:, varied] / spread[varied]) if varied.any() else _nothing(sample)
-    )
-    # Left singular vectors: orthonormal, and orthogonal to the constant.
-    u = coordinates / np.sqrt(eigenvalues)
     mean = targets.mean(axis=0)
-    along = u.T @ targets
-    squares = u**2
+    eigenvalues = smoother.eigenvalues
     unit = float(eigenvalues.mean()) if len(eigenvalues) else 1.0
-    for strength in STRENGTHS:
-        share = eigenvalues / (eigenvalues + strength * unit)
-        fitted = mean + u @ (share[:, None] * along)
-        leverage = np.minimum(1 / len(sample) + squares @ share, MOST_LEVERAGE)
-        held_out = targets - (targets - fitted) / (1 - leverage)[:, None]
-        temperature, terms = _best_temperature(held_out, sample.labels)
-        if best is None or terms.mean() > best[0]:
-            best = (float(terms.mean()), terms, held_out, temperature, float(strength))
+    shares = eigenvalues / (eigenvalues + STRENGTHS[:, None] * unit)
+    leverage = np.minimum(1 / len(sample) + smoother.weighted_squares(shares), MOST_LEVERAGE)
+    best: tuple[float, Floats, Floats, float, float] | None = None
+    together = max(1, FITTED_BYTES // targets.nbytes)
+    for first in range(0, len(STRENGTHS), together):
+        fits = smoother.fitted(2 * smoother.along * shares[first : first + together, :, None])
+        for i, fitted in enumerate(fits, first):
+            held_out = targets - (targets - (mean + fitted)) / (1 - leverage[:, i, None])
+            temperature, terms = _best_temperature(held_out, sample.labels)
+            if best is None or terms.mean() > best[0]:
+                best = (float(terms.mean()), terms, held_out, temperature, float(STRENGTHS[i]))
     assert best is not None
     _, terms, held_out, temperature, strength = best
     diagnostics = {
@@ -74,13 +73,76 @@ def score_ridge(sample: Sample) -> Score:
         "temperature": temperature,
         "accuracy": float((held_out.argmax(axis=1) == sample.labels).mean()),
         "squared_error": float(((held_out - targets) ** 2).mean()),
-        "n_constant": int((~varied).sum()),
+        "n_constant": smoother.n_constant,
     }
     return mean_of("ridge", terms, sample.labels, sample.features.shape[1], diagnostics)
 
 
-def _nothing(sample: Sample) -> tuple[Floats, Floats]:
-    return np.empty(0), np.empty((len(sample), 0))
+@dataclasses.dataclass(frozen=True)
+class _Smoother:
+    """Standardised features X by their left singular vectors U, [N, k], which are made a block of rows at a time.
+
+    Attributes:
+        sample: that the features are of.
+        eigenvalues: of X'X, [k].
+        along: U' one_hot, [k, C].
+        u: U, where images are no more than features; None where it is (x - mean) basis.
+        basis: [D, k].
+        n_constant: features that do not vary, which are left out.
+    """
+
+    sample: Sample
+    eigenvalues: Floats
+    along: Floats
+    u: Floats | None
+    basis: Floats
+    n_constant: int
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Smoother:
+        many = len(sample) > sample.mean.size
+        spread = np.sqrt(np.diag(sample.moments[0]) / len(sample)) if many else sample.centred.std(axis=0)
+        varied = spread > 1e-7 * _largest(sample)
+        n_constant, basis = int((~varied).sum()), np.zeros((len(spread), 0))
+        if not varied.any():
+            return cls(sample, np.empty(0), np.empty((0, sample.n_target)), None, basis, n_constant)
+        spread = spread[varied]
+        if not many:
+            eigenvalues, coordinates = principal(sample.centred[:, varied] / spread)
+            u = coordinates / np.sqrt(eigenvalues)
+            return cls(sample, eigenvalues, u.T @ sample.one_hot, u, basis, n_constant)
+        scatter, by_class = sample.moments
+        eigenvalues, vectors = spectrum(scatter[np.ix_(varied, varied)] / np.outer(spread, spread))
+        basis = np.zeros((len(varied), len(eigenvalues)))
+        basis[varied] = vectors / spread[:, None] / np.sqrt(eigenvalues)
+        return cls(sample, eigenvalues, basis.T @ by_class, None, basis, n_constant)
+
+    def weighted_squares(self, weights: Floats) -> Floats:
+        """sum_k weights_sk U_ik^2 for each image and row of weights [S, k], [N, S]."""
+        if self.u is not None:
+            return np.asarray(self.u**2 @ weights.T)
+        found = np.empty((len(self.sample), len(weights)))
+        for at, rows in self.sample.blocks():
+            found[at] = ((rows - self.sample.mean) @ self.basis) ** 2 @ weights.T
+        return found
+
+    def fitted(self, coefficients: Floats) -> Floats:
+        """U coefficients for each of coefficients [S, k, C], [S, N, C]."""
+        if self.u is not None:
+            return np.asarray(self.u @ coefficients)
+        n_strengths, _, n_target = coefficients.shape
+        weights = np.concatenate(self.basis @ coefficients, axis=1)
+        found = np.empty((n_strengths, len(self.sample), n_target))
+        for at, rows in self.sample.blocks():
+            own = (rows - self.sample.mean) @ weights
+            found[:, at] = own.reshape(len(own), n_strengths, n_target).transpose(1, 0, 2)
+        return found
+
+
+def _largest(sample: Sample) -> float:
+    """The largest entry of `x` in size: 1, but where all are 0."""
+    assert sample.features is not None
+    return float(max(sample.features.max(), -sample.features.min())) / sample.unit
 
 
 def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,8 @@ Floats = NDArray[np.float64]
 # Directions in which features vary by less than this part of the widest are rounding: sqrt(eps) of float32, since
 # features are the outputs of float32 networks and variances are their squares.
 RANK_TOLERANCE = 1e-10
+# Rows that are in memory in float64 at a time, where a score needs no more of them.
+BLOCK = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +69,35 @@ class Sample:
     def unit(self) -> float:
         """What `x` was divided by."""
         assert self.features is not None
-        return float(np.abs(self.features).max()) or 1.0
+        return float(max(self.features.max(), -self.features.min())) or 1.0
 
     @cached_property
     def centred(self) -> Floats:
         """`x` less its mean over images, [N, D]."""
-        return np.asarray(self.x - self.x.mean(axis=0))
+        return np.asarray(self.x - self.mean)
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """`x`, some rows at a time, so that no copy of all features is made: which rows, and they."""
+        assert self.features is not None
+        for start in range(0, len(self), BLOCK):
+            rows = slice(start, start + BLOCK)
+            yield rows, self.features[rows].astype(np.float64) / self.unit
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Of `x` over images, [D]."""
+        return np.asarray(sum(rows.sum(axis=0) for _, rows in self.blocks()) / len(self))
+
+    @cached_property
+    def moments(self) -> tuple[Floats, Floats]:
+        """The scatter matrix of `x`, [D, D], and the sums of `centred` by class, [D, C]; both block by block."""
+        width = self.mean.size
+        scatter, by_class = np.zeros((width, width)), np.zeros((width, self.n_target))
+        for at, rows in self.blocks():
+            rows -= self.mean
+            scatter += rows.T @ rows
+            by_class += rows.T @ self.one_hot[at]
+        return scatter, by_class
 
     @cached_property
     def _principal(self) -> tuple[Floats, Floats]:
@@ -104,16 +130,19 @@ def principal(values: Floats) -> tuple[Floats, Floats]:
     """
     n, width = values.shape
     if n <= width:
-        found, vectors = eigh(values @ values.T, driver="evd")
+        found, vectors = eigh(values @ values.T, driver="evd", overwrite_a=True)
         kept = _kept(found)
         return found[kept], vectors[:, kept] * np.sqrt(found[kept])
-    found, vectors = spectrum(values)
+    found, vectors = spectrum(values.T @ values)
     return found, values @ vectors
 
 
-def spectrum(values: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues of values' values, descending, without those that are rounding, [r], and eigenvectors [D, r]."""
-    found, vectors = eigh(values.T @ values, driver="evd")
+def spectrum(gram: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues of a Gram matrix [D, D], descending, without those that are rounding, [r], and vectors [D, r].
+
+    The matrix is overwritten.
+    """
+    found, vectors = eigh(gram, driver="evd", overwrite_a=True)
     kept = _kept(found)
     return found[kept], vectors[:, kept]
 

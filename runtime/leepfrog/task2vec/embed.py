@@ -84,11 +84,11 @@ def embed(
     outputs = infer(images, [model], device, threads, strict, progress)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
-    head = fit_head(features[kept], images.labels[kept], l2)
+    head = fit_head(features, images.labels[kept], l2)
     progress.advance(1)
     bad: dict[int, str] = {}
     if found is None:
-        moments = _of_the_head(head, features[kept])
+        moments = _of_the_head(head, features)
         layers: tuple[EmbeddedLayer, ...] = (EmbeddedLayer("head", "head", features.shape[1]),)
     else:
         moments, bad = fisher(
@@ -96,7 +96,7 @@ def embed(
             max_images=max_images, device=device, threads=threads, progress=progress,
         )  # fmt: skip
         layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
-    correct = head.probs(features[kept]).argmax(axis=1) == np.unique(images.labels[kept], return_inverse=True)[1]
+    correct = head.probs(features).argmax(axis=1) == np.unique(images.labels[kept], return_inverse=True)[1]
     made: dict[str, Any] = {
         "probe": model.name,
         "probe_sha256": None if found is None else found.sha256,

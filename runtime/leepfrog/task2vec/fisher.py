@@ -70,7 +70,7 @@ def self_distance(mean: Floats, standard_errors: Floats) -> float:
 
 @dataclasses.dataclass
 class _Backward:
-    """A job of one chunk: every image's squared gradients into a row of `values`."""
+    """A job of one chunk: every image's squared gradients into a row of `values`, from its row of `features`."""
 
     session: ProbeSession
     head: Head
@@ -92,10 +92,8 @@ class _Backward:
         at = [self.rows[position] for position in positions]
         # One generator an image: its signs depend neither on the batch nor on which thread is first.
         passes = [
-            cotangents(
-                self.head, self.features[[position]], self.estimator, np.random.default_rng([self.seed, position])
-            )
-            for position in positions
+            cotangents(self.head, self.features[[row]], self.estimator, np.random.default_rng([self.seed, position]))
+            for position, row in zip(positions, at, strict=True)
         ]
         for of_images in zip(*passes, strict=True):
             weights, sent = (np.concatenate(parts) for parts in zip(*of_images, strict=True))
@@ -127,7 +125,7 @@ def fisher(
         probe: the network.
         outputs: the images, and which of them can be used.
         head: of the task, on the probe's features.
-        features: of all images, [N, D].
+        features: of the images used, [N, D], in the set's order.
         estimator: of the inner expectation, see `cotangents`.
         seed: of the order and of the estimator.
         tolerance: the `self_distance` that is small enough; 0 for all images.
@@ -145,7 +143,7 @@ def fisher(
     """
     if estimator not in ESTIMATORS:
         raise UsageError(f"estimator {estimator!r} is unknown; one of {', '.join(ESTIMATORS)}")
-    usable = np.flatnonzero(outputs.kept)
+    usable, place = np.flatnonzero(outputs.kept), np.cumsum(outputs.kept) - 1
     order = np.random.default_rng(seed).permutation(usable)[:max_images]
     lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=BATCH_SIZES[device])
     session = ProbeSession(probe, device, lanes.threads)
@@ -153,9 +151,8 @@ def fisher(
     progress.start(f"backward passes, {probe.metadata.name}", len(order))
     for chunk in _chunks(order):
         rows = {int(position): row for row, position in enumerate(chunk)}
-        job = _Backward(
-            session, head, features, estimator, seed, rows, np.zeros((len(chunk), probe.metadata.n_filters))
-        )
+        values = np.zeros((len(chunk), probe.metadata.n_filters))
+        job = _Backward(session, head, features[place[chunk]], estimator, seed, rows, values)
         lost = stream([job], outputs.images.images, outputs.digests, lanes, threads, progress.advance)
         bad.update(lost)
         moments.add(job.values[[row for position, row in rows.items() if position not in lost]])

@@ -41,10 +41,7 @@ class Material:
 
     def sample(self, model: int) -> Sample:
         """A model's outputs for all usable images."""
-        kept = self.outputs.kept
-        return Sample(
-            self.labels, len(self.classes), self.outputs.probs(model)[kept], self.outputs.features(model)[kept]
-        )
+        return Sample(self.labels, len(self.classes), self.outputs.probs(model), self.outputs.features(model))
 
     @property
     def notes(self) -> tuple[str, ...]:
