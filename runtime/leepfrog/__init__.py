@@ -2,7 +2,7 @@
 
 >>> import leepfrog
 >>> sorted(leepfrog.__all__)[:3]
-['Embedding', 'ImageSet', 'LeepfrogError']
+['Check', 'Embedding', 'ImageSet']
 
 Names load what they need on first use: `import leepfrog` itself costs next to nothing, and nothing here imports torch.
 """
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from leepfrog.errors import LeepfrogError
+    from leepfrog.gate.check import Check, check
     from leepfrog.images.dataset import ImageSet
     from leepfrog.images.find import find_images
     from leepfrog.ranking.explain import explain
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from leepfrog.validation.validate import validate
 
 _HOMES = {
+    "Check": "leepfrog.gate.check",
     "Embedding": "leepfrog.task2vec.embedding",
     "ImageSet": "leepfrog.images.dataset",
     "LeepfrogError": "leepfrog.errors",
     "Ranking": "leepfrog.ranking.result",
     "Score": "leepfrog.scoring.score",
+    "check": "leepfrog.gate.check",
     "distances": "leepfrog.task2vec.distances",
     "embed": "leepfrog.task2vec.embed",
     "explain": "leepfrog.ranking.explain",
@@ -47,12 +50,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Check",
     "Embedding",
     "ImageSet",
     "LeepfrogError",
     "Ranking",
     "Score",
     "__version__",
+    "check",
     "distances",
     "embed",
     "explain",

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from leepfrog.errors import MachineError
+
+DAY = 86_400
 
 
 def home() -> Path:
@@ -33,6 +41,30 @@ def downloads() -> Path:
 def inference() -> Path:
     """Cached model outputs (see leepfrog.inference.cache)."""
     return home() / "inference"
+
+
+_ELSEWHERE: contextvars.ContextVar[Path | None] = contextvars.ContextVar("outputs", default=None)
+
+
+def outputs() -> Path:
+    """Where model outputs are looked up and kept: `inference()`, or within `fresh_outputs` a folder of its own."""
+    return _ELSEWHERE.get() or inference()
+
+
+@contextlib.contextmanager
+def fresh_outputs() -> Iterator[None]:
+    """Look up no outputs of earlier runs, nor leave any: for a second run that is to prove something."""
+    for left in inference().glob(".fresh-*"):  # by a run that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left, ignore_errors=True)
+    folder = inference() / f".fresh-{os.getpid()}-{secrets.token_hex(4)}"
+    token = _ELSEWHERE.set(folder)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def data() -> Path:

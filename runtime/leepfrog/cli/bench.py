@@ -31,13 +31,12 @@ def bench(
     onnxruntime at one image; "of the model" is what came with loading and running it.
     """
     from leepfrog.inference.cost import keep, measure
-    from leepfrog.inference.device import available_threads, environment, providers
+    from leepfrog.inference.device import environment, threads_for
     from leepfrog.inference.local import find_models
     from leepfrog.ranking.result import SCHEMA_VERSION
 
     written_as = chosen_format(format_, output)
-    providers(device)
-    threads = threads or available_threads()
+    threads = threads_for(device, threads)
     files = find_models(split_commas(models))
     costs = []
     with Bars(quiet) as bars:

@@ -80,8 +80,8 @@ def describe(embedding: Embedding, path: Path) -> str:
 def remarks(embedding: Embedding) -> list[str]:
     """What is odd about the images."""
     lines = [f"note: {note}" for note in embedding.made["notes"]]
-    skipped = list(embedding.made["skipped"].items())
-    lines += [f"skipped: {name}: {reason}" for name, reason in skipped[:5]]
+    skipped = embedding.made["receipt"]["data"]["skipped"]
+    lines += [f"skipped: {image['name']}: {image['reason']}" for image in skipped[:5]]
     if len(skipped) > 5:
         lines.append(f"skipped: {len(skipped) - 5} more, listed in the file")
     return lines

@@ -12,6 +12,7 @@ import typer
 import leepfrog
 from leepfrog.cli import (
     bench,
+    check,
     demo,
     distance,
     doctor,
@@ -22,8 +23,10 @@ from leepfrog.cli import (
     library,
     map,
     rank,
+    schema,
     score,
     validate,
+    verify,
     zoo,
 )
 from leepfrog.errors import LeepfrogError
@@ -42,6 +45,8 @@ app = typer.Typer(
 app.command(name="demo")(demo.demo)
 app.command(name="rank")(rank.rank)
 app.command(name="bench")(bench.bench)
+app.command(name="check")(check.check)
+app.command(name="verify")(verify.verify)
 app.command(name="explain")(explain.explain)
 app.command(name="validate")(validate.validate)
 app.command(name="score")(score.score)
@@ -52,6 +57,7 @@ app.command(name="experts")(experts.experts)
 app.command(name="map")(map.map_)
 app.add_typer(library.app, name="library")
 app.add_typer(zoo.app, name="zoo")
+app.command(name="schema")(schema.schema)
 app.command(name="doctor")(doctor.doctor)
 
 

@@ -31,6 +31,13 @@ ModelsOption = Annotated[
 StrictOption = Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="Images in one run of a model (default: by device)."),
+]
+CachedOption = Annotated[
+    bool, typer.Option("--cached", help="Take outputs from the cache, where they are, rather than run models again.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 
 

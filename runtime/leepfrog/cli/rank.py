@@ -11,6 +11,7 @@ import typer
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import (
+    BatchSizeOption,
     DataArgument,
     DeviceOption,
     FormatOption,
@@ -59,6 +60,7 @@ def rank(
     output: OutputOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
+    batch_size: BatchSizeOption = None,
     strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
@@ -91,6 +93,7 @@ def rank(
             scores=split_commas(scores),
             device=device,
             threads=threads,
+            batch_size=batch_size,
             strict=strict,
             budget=budget,
             racing=race,

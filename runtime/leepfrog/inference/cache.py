@@ -28,7 +28,7 @@ from leepfrog.errors import MachineError
 from leepfrog.files import printable, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
-from leepfrog.inference.device import PROVIDERS
+from leepfrog.inference.device import PROVIDERS, ort_options
 from leepfrog.inference.model import ModelFile
 
 CACHE_FORMAT = 1
@@ -50,6 +50,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         PIL.__version__,
         onnxruntime.__version__,
         PROVIDERS[device],
+        *ort_options().items(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -71,7 +72,7 @@ class OutputCache:
 
     def __init__(self, model: ModelFile, device: str, notice: Notice) -> None:
         """Open the cache and index what is there; damaged shards are deleted and told of."""
-        self.folder = paths.inference() / cache_key(model, device)
+        self.folder = paths.outputs() / cache_key(model, device)
         self._name = model.name
         self._notice = notice
         # Files by path, read again when needed: maps of them would each hold a file descriptor.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -30,6 +31,8 @@ class Cost:
     Attributes:
         latency: median seconds of a run on one image, after warm-up.
         latency_p95: the 95th percentile.
+        relative_latency: a run's time divided by that of a fixed graph, run in turns: what compares between moments
+            and, roughly, machines.
         throughput: images a second in batches of 16.
         memory: the most bytes that the process held while it ran single images.
         memory_of_model: the part of these that came with loading and running the model.
@@ -39,6 +42,7 @@ class Cost:
 
     latency: float
     latency_p95: float
+    relative_latency: float
     throughput: float
     memory: int
     memory_of_model: int
@@ -96,6 +100,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     return Cost(
         latency=float(np.median(latencies)),
         latency_p95=float(np.quantile(latencies, 0.95)),
+        relative_latency=found["relative"],
         throughput=found["batch"] / float(np.median(found["batch_seconds"])),
         memory=found["memory"],
         memory_of_model=found["memory"] - found["memory_before"],
@@ -104,14 +109,16 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     )
 
 
-def cost_of(model: ModelFile, device: str, threads: int, notice: Callable[[str], None]) -> Cost:
+def cost_of(
+    model: ModelFile, device: str, threads: int, notice: Callable[[str], None], measure_again: bool = False
+) -> Cost:
     """What was measured earlier with as many threads, else measured now and kept; errors as of `measure`."""
-    try:
-        return Cost.from_dict(json.loads(_path(model, device, threads).read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        cost = measure(model, device, threads)
-        keep(cost, model, device, notice)
-        return cost
+    if not measure_again:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return Cost.from_dict(json.loads(_path(model, device, threads).read_text()))
+    cost = measure(model, device, threads)
+    keep(cost, model, device, notice)
+    return cost
 
 
 def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +47,65 @@ def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
     return chosen if device == "cpu" else [*chosen, (PROVIDERS["cpu"], {})]
 
 
+# Settings of onnxruntime's sessions that are no entries of its configuration.
+_LEVELS = {
+    "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+OPTIONS_VARIABLE = "LEEPFROG_ORT_OPTIONS"
+
+
+def ort_options() -> dict[str, str]:
+    """What `$LEEPFROG_ORT_OPTIONS` sets for every session, as "key=value key=value", in the order of keys.
+
+    Keys are those of onnxruntime's session configuration (such as session.disable_quant_qdq), and
+    graph_optimization_level (disable, basic, extended or all). They may move a model's outputs, so they are part of
+    what the cache knows these by, and of every receipt.
+
+    Raises:
+        UsageError: not understood.
+    """
+    found: dict[str, str] = {}
+    for entry in os.environ.get(OPTIONS_VARIABLE, "").split():
+        key, equals, value = entry.partition("=")
+        if not key or not equals or (key == "graph_optimization_level" and value not in _LEVELS):
+            raise UsageError(
+                f"{OPTIONS_VARIABLE}: {entry!r} is not understood; key=value with blanks between, such as "
+                "session.disable_quant_qdq=1 graph_optimization_level=basic"
+            )
+        found[key] = value
+    return dict(sorted(found.items()))
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Options of a session with so many threads within one run, and what `ort_options` adds."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    for key, value in ort_options().items():
+        if key == "graph_optimization_level":
+            options.graph_optimization_level = _LEVELS[value]
+        else:
+            options.add_session_config_entry(key, value)
+    return options
+
+
+def threads_for(device: str, threads: int | None) -> int:
+    """How many threads to use on a device: as many as asked for, or all that this process may use.
+
+    Raises:
+        UsageError: fewer than 1, or an unknown device or option.
+        MachineError: the device is absent. Both are told here, before any work.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
+    providers(device)
+    ort_options()
+    return threads or available_threads()
+
+
 def available_threads() -> int:
     """Cores that this process may use: its CPU affinity, and a container's quota where one is set."""
     try:
@@ -55,18 +116,37 @@ def available_threads() -> int:
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """What besides data and models may move a result: versions, provider, threads and machine."""
+    """What besides data and models may move a result: versions, provider, options, threads and machine.
+
+    The provider is the one really used: a session that falls back to another is an error (see `load_file`).
+    """
     return {
         "leepfrog": __version__,
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
+        # Not imported here: a process that measures a model's memory must not hold them.
+        "numba": metadata.version("numba"),
+        "scipy": metadata.version("scipy"),
         "pillow": PIL.__version__,
         "provider": PROVIDERS[device],
+        "ort_options": ort_options(),
         "threads": threads,
         "machine": platform.machine(),
+        "processor": _processor(),
         "system": platform.system(),
     }
+
+
+@functools.cache
+def _processor(known: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, "" where the system does not say it."""
+    try:
+        lines = known.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):  # not on macOS and Windows
+        return ""
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(named, "")
 
 
 def _quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

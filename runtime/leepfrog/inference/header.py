@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from leepfrog.errors import ModelError
+from leepfrog.files import sha256_of
 
 # Field numbers of ModelProto, OperatorSetIdProto and StringStringEntryProto in onnx.proto.
 _IR_VERSION, _OPSET_IMPORT, _GRAPH, _METADATA = 1, 8, 7, 14
@@ -61,6 +62,12 @@ def read_header(content: memoryview) -> Header:
     if not has_graph or not ir_version:
         raise ModelError("not an ONNX model, or cut short")
     return Header(ir_version, opsets, metadata)
+
+
+def graph_sha256(content: memoryview) -> str:
+    """Hash of the network alone in a file that `read_header` reads: the same where files differ in their metadata."""
+    graphs = [value for field, value in _fields(content) if field == _GRAPH and isinstance(value, memoryview)]
+    return sha256_of(graphs[-1] if graphs else b"")
 
 
 def _fields(message: memoryview) -> list[tuple[int, int | memoryview]]:

@@ -12,7 +12,7 @@ import onnxruntime
 
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable, sha256_of
-from leepfrog.inference.device import PROVIDERS, providers
+from leepfrog.inference.device import PROVIDERS, providers, session_options
 from leepfrog.inference.header import Header, read_header
 
 
@@ -33,9 +33,7 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> onnxruntime
     content = read_bytes(path)
     if sha256_of(content) != sha256:
         raise ModelError(f"{where}: the file changed while it was being used; run again")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+    options = session_options(threads)
     # The hash covers this file alone, so weights in other files must not be loaded: no such folder can exist.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"

@@ -161,6 +161,8 @@ def infer(
     threads: int,
     strict: bool,
     progress: Progress,
+    *,
+    batch_size: int | None = None,
     opened: dict[str, OutputCache] | None = None,
 ) -> Outputs:
     """Have every model's outputs for every image in its cache.
@@ -172,6 +174,7 @@ def infer(
         threads: cores to use.
         strict: make a bad image an error rather than leave it out.
         progress: who is told how far the work is.
+        batch_size: images in one run of a model; None for what suits the device.
         opened: caches by the models' hashes, for callers that come again: opening one reads it through. Those that
             are not there are put there.
 
@@ -192,7 +195,7 @@ def infer(
         what = f"{len(models)} models" if len(models) > 1 else models[0].name
         progress.start(f"inference, {what}", sum(map(len, missing)))
         for wave in _waves(models, missing):
-            lanes = Lanes.plan(device, threads)
+            lanes = Lanes.plan(device, threads, batch_size)
             jobs = [
                 Scoring(Session(models[i], device, lanes.threads), caches[i], missing[i], images, digests) for i in wave
             ]

@@ -86,11 +86,10 @@ class Lanes:
     batch_size: int
 
     @classmethod
-    def plan(cls, device: str, threads: int) -> Lanes:
+    def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
         """On a CPU a lane a core, each a thread that computes by itself; a GPU takes one batch at a time."""
-        if device == "cpu":
-            return cls(threads, 1, BATCH_SIZES[device])
-        return cls(1, threads, BATCH_SIZES[device])
+        batch_size = batch_size or BATCH_SIZES[device]
+        return cls(threads, 1, batch_size) if device == "cpu" else cls(1, threads, batch_size)
 
 
 def stream(

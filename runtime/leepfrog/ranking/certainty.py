@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -49,12 +50,14 @@ class Certainty:
         scores: the models' scores by name, with intervals, in the models' order.
         probability_best: one a model: the share of resampled image sets in which it is the first.
         groups: one a model, from 1: models of a group are not told from its first.
+        tied_with: one a model: places of all models that it is not told from.
         separation: of the first two, where they are tied.
     """
 
     scores: list[dict[str, Score]]
     probability_best: list[float]
     groups: list[int]
+    tied_with: list[list[int]]
     separation: Separation | None
 
 
@@ -84,6 +87,7 @@ def certainty_of(
         [{kind: dataclasses.replace(found[kind], interval=tuple(next(bounds))) for kind in kinds} for found in scores],
         chances.tolist(),
         _groups(decisive, labels),
+        _ties(decisive, labels),
         _separation(names, decisive, labels),
     )
 
@@ -107,6 +111,15 @@ def _groups(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[int]:
             if not groups[i] and (i == leader or tied(terms[leader], own, labels)):
                 groups[i] = group
     return groups
+
+
+def _ties(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[list[int]]:
+    found: list[list[int]] = [[] for _ in terms]
+    for i, j in itertools.combinations(range(len(terms)), 2):
+        if tied(terms[i], terms[j], labels):
+            found[i].append(j)
+            found[j].append(i)
+    return found
 
 
 def _separation(names: Sequence[str], terms: Sequence[Floats], labels: NDArray[np.int64]) -> Separation | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.inference.device import available_threads, providers
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
@@ -133,13 +133,13 @@ def explain(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    providers(device)
+    threads = threads_for(device, threads)
     files = find_models([model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {str(model)!r} names {len(files)}: {names}")
     images = data if isinstance(data, ImageSet) else find_images(data)
-    outputs = infer(images, files, device, threads or available_threads(), strict, progress or Silent())
+    outputs = infer(images, files, device, threads, strict, progress or Silent())
     kept = outputs.kept
     present, labels = np.unique(images.labels[kept], return_inverse=True)
     sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(0))

@@ -17,7 +17,7 @@ from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.cost import Cost, cost_of
-from leepfrog.inference.device import available_threads, environment, providers
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Hashed, Outputs, hash_images, infer
@@ -28,7 +28,8 @@ from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.drift import drifts
 from leepfrog.ranking.model_scores import MOST_IMAGES, model_scores
 from leepfrog.ranking.racing import Race, check_raceable, race
-from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.leep import leep, leep_loo
 from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
 from leepfrog.scoring.score import Score
@@ -47,9 +48,11 @@ def rank(
     scores: Sequence[str] = (),
     device: str = "cpu",
     threads: int | None = None,
+    batch_size: int | None = None,
     strict: bool = False,
     budget: Budget | None = None,
     racing: bool = False,
+    measure_again: bool = False,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank models by how well they are expected to transfer to labelled images, without training anything.
@@ -62,9 +65,11 @@ def rank(
         scores: further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are always there.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
+        batch_size: images in one run of a model; None for what suits the device.
         strict: make a bad image an error rather than skip it.
         budget: the most that a model may cost; those that cost more are marked, not left out.
         racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
+        measure_again: measure costs anew rather than take those of an earlier run.
         progress: who is told how far the work is.
 
     Returns:
@@ -77,21 +82,20 @@ def rank(
         raise UsageError(f"score {by!r} is unknown; one of {COMBINED}, {', '.join(SCORES)}")
     wanted = [*scores, *(PARTS if by == COMBINED else (by,))]
     further = [each for each in chosen_scores(wanted) if each.name not in ALWAYS]
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
-    providers(device)  # fail before any work where the device is absent
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    threads = threads_for(device, threads)
     if racing:
         check_raceable(by)
-    progress, budget = progress or Silent(), budget or Budget()
-    threads = threads or available_threads()
+    progress, budget = Stopwatch(progress or Silent()), budget or Budget()
     chosen = find_models(models)
     images = data if isinstance(data, ImageSet) else find_images(data)
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 
     hashed = hash_images(images, threads, strict, progress)
-    run = _Run(hashed, by, device, threads, strict, progress)
-    raced = None
+    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress)
+    raced, everyone = None, chosen
     if racing:
         chosen, raced = run.race(chosen, budget)
     outputs = run.infer(hashed, chosen)
@@ -119,7 +123,6 @@ def rank(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=int(kept.sum()),
-        skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(outputs.bad.items())),
         notes=(*images.notes, *outputs.notes(), *_notes(images, counts, further)),
         ranked_by=by,
         budget=budget,
@@ -127,15 +130,36 @@ def rank(
         separation=sure.separation,
         models=tuple(
             dataclasses.replace(
-                row, rank=n, group=group, probability_best=chance, scores=scores, on_front=row.sha256 in best
+                row,
+                rank=n,
+                group=group,
+                tied_with=tuple(rows[i].name for i in ties),
+                probability_best=chance,
+                scores=scores,
+                on_front=row.sha256 in best,
             )
-            for n, (row, group, chance, scores) in enumerate(
-                zip(rows, sure.groups, sure.probability_best, sure.scores, strict=True), start=1
+            for n, (row, group, ties, chance, scores) in enumerate(
+                zip(rows, sure.groups, sure.tied_with, sure.probability_best, sure.scores, strict=True), start=1
             )
         ),
         drifts=tuple(changed),
         race=raced,
-        environment=environment(device, threads),
+        receipt=progress.receipt(
+            "rank",
+            {
+                "by": by,
+                "scores": list(scores),
+                "strict": strict,
+                "budget": dataclasses.asdict(budget),
+                "racing": racing,
+                "device": device,
+                "batch_size": batch_size,
+            },
+            outputs=outputs,
+            models=everyone,
+            device=device,
+            threads=threads,
+        ),
     )
 
 
@@ -147,20 +171,29 @@ class _Run:
     by: str
     device: str
     threads: int
+    batch_size: int | None
     strict: bool
+    measure_again: bool
     progress: Progress
     n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
     opened: dict[str, OutputCache] = dataclasses.field(default_factory=dict)
+    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
 
     def infer(self, hashed: Hashed, models: Sequence[ModelFile]) -> Outputs:
-        outputs = infer(hashed, models, self.device, self.threads, self.strict, self.progress, self.opened)
+        outputs = infer(
+            hashed, models, self.device, self.threads, self.strict, self.progress,
+            batch_size=self.batch_size, opened=self.opened,
+        )  # fmt: skip
         for model, n in zip(models, outputs.n_inferred, strict=True):
             self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n
         return outputs
 
     def cost(self, model: ModelFile) -> Cost:
-        """What was measured before, or now."""
-        return cost_of(model, self.device, self.threads, self.progress.notice)
+        """What was measured before, or now; once in a run."""
+        if model.sha256 not in self.costs:
+            again = self.measure_again
+            self.costs[model.sha256] = cost_of(model, self.device, self.threads, self.progress.notice, again)
+        return self.costs[model.sha256]
 
     def race(self, models: Sequence[ModelFile], budget: Budget) -> tuple[list[ModelFile], Race]:
         """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
@@ -196,6 +229,7 @@ def _row(
     return RankedModel(
         rank=0,
         group=0,
+        tied_with=(),
         probability_best=0.0,
         name=model.name,
         source=printable(model.metadata.source),

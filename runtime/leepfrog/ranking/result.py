@@ -11,9 +11,10 @@ from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
 from leepfrog.ranking.drift import Drift
 from leepfrog.ranking.racing import Race
+from leepfrog.receipts.receipt import Receipt, SkippedImage
 from leepfrog.scoring.score import Score
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class RankedModel:
     Attributes:
         rank: 1 is best.
         group: from 1; the images leave open that a model is as good as the first of its group.
+        tied_with: names of all models that the images do not tell it from.
         probability_best: how often it is the first when the images are drawn again, class by class.
         name, source, licence, path, sha256: which model.
         scores: score by name, with 90 % intervals.
@@ -40,6 +42,7 @@ class RankedModel:
 
     rank: int
     group: int
+    tied_with: tuple[str, ...]
     probability_best: float
     name: str
     source: str
@@ -73,14 +76,6 @@ class RankedModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class SkippedImage:
-    """An image that was left out, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Ranking:
     """Models by how well they are expected to transfer, best first.
 
@@ -88,7 +83,6 @@ class Ranking:
         data: where the images came from.
         classes: images used, by class.
         n_images: images used.
-        skipped: images left out.
         notes: what was odd and what was done about it.
         ranked_by: the score that decides the order.
         budget: the most that a model may cost.
@@ -97,13 +91,12 @@ class Ranking:
         models: the rows.
         drifts: variants in fewer bits against those of their parents that are among the models.
         race: which models were dropped early, None where all saw all images.
-        environment: versions, provider and threads.
+        receipt: what made it.
     """
 
     data: str
     classes: dict[str, int]
     n_images: int
-    skipped: tuple[SkippedImage, ...]
     notes: tuple[str, ...]
     ranked_by: str
     budget: Budget
@@ -112,10 +105,17 @@ class Ranking:
     models: tuple[RankedModel, ...]
     drifts: tuple[Drift, ...]
     race: Race | None
-    environment: dict[str, Any]
+    receipt: Receipt
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """Images left out."""
+        return self.receipt.data.skipped if self.receipt.data else ()
 
     def as_dict(self) -> dict[str, Any]:
         """The ranking as JSON-ready values, with its schema's version."""
-        found = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(dataclasses.replace(self, models=()))}
+        head = {"schema_version": SCHEMA_VERSION, "kind": "ranking"}
+        found = head | dataclasses.asdict(dataclasses.replace(self, models=()))
+        found["receipt"] = self.receipt.as_dict()
         found["models"] = [model.as_dict() for model in self.models]
         return found

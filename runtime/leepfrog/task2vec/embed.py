@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.inference.device import available_threads, environment, providers
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import Outputs, infer
+from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
 from leepfrog.task2vec.head import Head, fit_head
@@ -70,14 +69,11 @@ def embed(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
     if not tolerance >= 0:
         raise UsageError(f"tolerance must be 0 or more, not {tolerance}")
     if max_images is not None and max_images < 2:
         raise UsageError(f"max_images must be at least 2, not {max_images}")
-    providers(device)  # fail before any work where the device is absent
-    progress, threads = progress or Silent(), threads or available_threads()
+    progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
     images = data if isinstance(data, ImageSet) else find_images(data)
@@ -101,18 +97,30 @@ def embed(
         "probe": model.name,
         "probe_sha256": None if found is None else found.sha256,
         "estimator": "closed form" if found is None else estimator,
-        "tolerance": tolerance,
-        "seed": seed,
         "l2": head.l2,
         "accuracy_on_own_images": float(correct.mean()),
-        "data": images.name,
-        "data_sha256": _data_hash(outputs),
         "classes": {name: int(n) for name, n in zip(images.classes, outputs.counts, strict=True)},
         "n_images": moments.n,
         "n_available": int(kept.sum()),
-        "skipped": {images.images[i].name: reason for i, reason in sorted({**outputs.bad, **bad}.items())},
         "notes": [*images.notes, *outputs.notes()],
-        "environment": environment(device, threads),
+        "receipt": progress.receipt(
+            "embed",
+            {
+                "estimator": estimator,
+                "tolerance": tolerance,
+                "max_images": max_images,
+                "head_only": head_only,
+                "l2": l2,
+                "strict": strict,
+                "device": device,
+            },
+            outputs=outputs,
+            bad=bad,
+            models=[model],
+            device=device,
+            threads=threads,
+            seed=seed,
+        ).as_dict(),
     }
     return Embedding(name or default_name(images), model.sha256, layers, moments.mean, moments.standard_errors, made)
 
@@ -194,14 +202,3 @@ def _of_the_head(head: Head, features: NDArray[np.float32]) -> Moments:
     moments = Moments(features.shape[1])
     moments.add((probs * (1 - probs)).mean(axis=1)[:, None] * features.astype(np.float64) ** 2)
     return moments
-
-
-def _data_hash(outputs: Outputs) -> str:
-    """Of the usable images' contents and classes, whatever their order and file names."""
-    classes, labels = outputs.images.classes, outputs.images.labels
-    lines: Sequence[bytes] = sorted(
-        digest + classes[labels[i]].encode("utf-8", "surrogateescape")
-        for digest, at in outputs.positions.items()
-        for i in at
-    )
-    return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import DataSetError, UsageError
+from leepfrog.errors import DataSetError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.inference.device import available_threads, providers
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs, infer
@@ -64,12 +64,10 @@ def gather(
     Raises:
         DataSetError: a class with fewer than FEWEST images.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
-    providers(device)  # fail before any work where the device is absent
+    threads = threads_for(device, threads)
     files = find_models(models)
     images = data if isinstance(data, ImageSet) else find_images(data)
-    outputs = infer(images, files, device, threads or available_threads(), strict, progress)
+    outputs = infer(images, files, device, threads, strict, progress)
     present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)

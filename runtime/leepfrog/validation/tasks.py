@@ -17,15 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import available_threads
+from leepfrog.inference.device import threads_for
 from leepfrog.progress import Progress, Silent
+from leepfrog.receipts.receipt import Receipt
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.validation.agreement import within_groups
 from leepfrog.validation.material import gather, part, split
 from leepfrog.validation.truth import retrained_head
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # What the number of classes alone says: a guess is right once in so many times.
 BY_CLASSES = "-log(classes)"
@@ -72,6 +74,7 @@ class TaskStudy:
         tasks: in the order they were drawn.
         correlations: by score; BY_CLASSES among them.
         notes: what was odd.
+        receipt: what made it.
     """
 
     data: str
@@ -79,10 +82,12 @@ class TaskStudy:
     tasks: tuple[Task, ...]
     correlations: dict[str, OverTasks]
     notes: tuple[str, ...]
+    receipt: Receipt
 
     def as_dict(self) -> dict[str, Any]:
         """The study as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        found = {"schema_version": SCHEMA_VERSION, "kind": "tasks", **dataclasses.asdict(self)}
+        return {**found, "receipt": self.receipt.as_dict()}
 
 
 def study_tasks(
@@ -123,7 +128,7 @@ def study_tasks(
     if n_tasks < 3:
         raise UsageError(f"a correlation over tasks needs at least 3, not {n_tasks}")
     chosen = chosen_scores(scores)
-    progress = progress or Silent()
+    progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
     material = gather(data, [model], device, threads, strict, progress)
     if len(material.files) != 1:
         raise UsageError(f"a study of tasks is of one model; {str(model)!r} names {len(material.files)}")
@@ -153,7 +158,7 @@ def study_tasks(
     tasks = []
     progress.start("tasks", n_tasks)
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or available_threads()) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         for task in pool.map(judged, range(n_tasks)):
             tasks.append(task)
             progress.advance(1)
@@ -163,6 +168,15 @@ def study_tasks(
         tasks=tuple(tasks),
         correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
         notes=material.notes,
+        receipt=progress.receipt(
+            "tasks",
+            {"n_tasks": n_tasks, "scores": list(scores), "images": images, "strict": strict, "device": device},
+            outputs=material.outputs,
+            models=material.files,
+            device=device,
+            threads=threads,
+            seed=seed,
+        ),
     )
 
 

@@ -13,11 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import available_threads
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
+from leepfrog.receipts.receipt import Receipt
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
@@ -26,7 +28,7 @@ from leepfrog.validation.agreement import Agreement, agreement, chance_spread, m
 from leepfrog.validation.material import gather, part, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TRUTHS = ("head", "prototype", "mahalanobis")
 EPISODES = 50
 
@@ -60,6 +62,7 @@ class Validation:
         baselines: which of these names are baselines.
         chance: standard deviation of Kendall's tau by chance, for so many models.
         notes: what was odd.
+        receipt: what made it.
     """
 
     data: str
@@ -74,10 +77,12 @@ class Validation:
     baselines: tuple[str, ...]
     chance: float
     notes: tuple[str, ...]
+    receipt: Receipt
 
     def as_dict(self) -> dict[str, Any]:
         """The validation as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        found = {"schema_version": SCHEMA_VERSION, "kind": "validation", **dataclasses.asdict(self)}
+        return {**found, "receipt": self.receipt.as_dict()}
 
     def best(self, truth: str, names: Sequence[str]) -> str:
         """Of these scores the one to trust: the highest weighted tau, then the least regret."""
@@ -126,8 +131,8 @@ def validate(
     for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, not {value}")
-    progress = progress or Silent()
-    threads = threads or available_threads()
+    progress = Stopwatch(progress or Silent())
+    threads = threads_for(device, threads)
     material = gather(data, models, device, threads, strict, progress)
     files = material.files
     if len(files) < 2:
@@ -188,6 +193,22 @@ def validate(
         baselines=tuple(known),
         chance=chance_spread(len(files)),
         notes=material.notes,
+        receipt=progress.receipt(
+            "validate",
+            {
+                "scores": list(scores),
+                "images": images,
+                "splits": splits,
+                "shots": shots,
+                "strict": strict,
+                "device": device,
+            },
+            outputs=material.outputs,
+            models=files,
+            device=device,
+            threads=threads,
+            seed=seed,
+        ),
     )
 
 

@@ -1,0 +1,67 @@
+"""The graph that latencies are held against: a few layers of a MobileNet, of no use but to take time.
+
+    python -m leepfrog_exporter.calibration
+
+writes it into the runtime's package. Another graph makes relative latencies another unit, so baselines of before would
+have to be made again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from leepfrog.files import write_whole
+from leepfrog.inference.footprint import CALIBRATION
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET, IR_VERSION = 13, 8
+SIZE = 112
+# Channels out, kernel, stride, groups.
+LAYERS = (
+    (32, 3, 2, 1),
+    (32, 3, 1, 32),
+    (64, 1, 1, 1),
+    (64, 3, 2, 64),
+    (128, 1, 1, 1),
+    (128, 3, 1, 128),
+    (128, 1, 1, 1),
+)
+
+
+def calibration_graph() -> onnx.ModelProto:
+    """Image [1, 3, 112, 112] through convolutions whose weights are all one number, so that the file is small."""
+    nodes, constants = [], []
+    value, channels = "image", 3
+    for i, (out, kernel, stride, groups) in enumerate(LAYERS):
+        shape = np.array([out, channels // groups, kernel, kernel], np.int64)
+        constants.append(numpy_helper.from_array(shape, f"shape_{i}"))
+        # A mean of what comes in: neither overflow nor denormal numbers, whose arithmetic is slow.
+        weight = numpy_helper.from_array(np.array([1 / np.prod(shape[1:])], np.float32))
+        nodes.append(helper.make_node("ConstantOfShape", [f"shape_{i}"], [f"weights_{i}"], value=weight))
+        pads = [kernel // 2] * 4
+        nodes.append(
+            helper.make_node(
+                "Conv", [value, f"weights_{i}"], [f"conv_{i}"],
+                kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, group=groups,
+            )
+        )  # fmt: skip
+        nodes.append(helper.make_node("Relu", [f"conv_{i}"], [f"relu_{i}"]))
+        value, channels = f"relu_{i}", out
+    nodes.append(helper.make_node("GlobalAveragePool", [value], ["mean"]))
+    graph = helper.make_graph(
+        nodes,
+        "calibration",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, [1, channels, 1, 1])],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="leepfrog")
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+if __name__ == "__main__":
+    write_whole(Path(CALIBRATION), calibration_graph().SerializeToString())

@@ -1,0 +1,95 @@
+"""leepfrog check: a ranking as a regression check."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import (
+    BatchSizeOption,
+    CachedOption,
+    DataArgument,
+    OutputOption,
+    QuietOption,
+    ThreadsOption,
+    split_commas,
+)
+from leepfrog.cli.output import as_json, emit
+
+
+class CheckFormat(StrEnum):
+    """How a check is written."""
+
+    table = "table"
+    github = "github"
+    junit = "junit"
+    json = "json"
+
+
+def check(
+    baseline: Annotated[
+        Path, typer.Argument(metavar="BASELINE.json", help="Written by leepfrog rank DIR -o BASELINE.json.")
+    ],
+    data: DataArgument,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-on", help="What is judged: score, rank, latency, size, with commas (default: score,rank,size)."
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", min=0, help="How far a score may move, in its standard errors."),
+    ] = 0.25,
+    latency_tolerance: Annotated[
+        float, typer.Option("--latency-tolerance", min=0, help="By what part a relative latency may grow.")
+    ] = 0.25,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models", "-m", help="Files or folders to find the baseline's models in (default: the models folder)."
+        ),
+    ] = None,
+    format_: Annotated[CheckFormat, typer.Option("--format", help="How to write what was found.")] = CheckFormat.table,
+    output: OutputOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: the baseline's).")] = None,
+    threads: ThreadsOption = None,
+    batch_size: BatchSizeOption = None,
+    cached: CachedOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Rank again, compare with a baseline, and exit with 1 if something got worse; says why, as far as receipts tell.
+
+    A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
+    stand the other way round, a latency, taken relative to a fixed graph timed in turns, when it grows, a size when the
+    file grows by more than 1 %. A baseline that is missing or of other images or models exits with 2.
+    """
+    from leepfrog.gate.check import DEFAULT_CRITERIA
+    from leepfrog.gate.check import check as check_again
+    from leepfrog.gate.formats import as_github, as_junit, as_text
+
+    with Bars(quiet) as bars:
+        found = check_again(
+            baseline,
+            data,
+            models=split_commas(models),
+            fail_on=split_commas(fail_on) or DEFAULT_CRITERIA,
+            tolerance=tolerance,
+            latency_tolerance=latency_tolerance,
+            device=device,
+            threads=threads,
+            batch_size=batch_size,
+            cached=cached,
+            progress=bars,
+        )
+    if format_ is CheckFormat.json:
+        emit(as_json(found.as_dict()), output)
+    else:
+        write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[format_]
+        emit(write(found), output)
+    if not found.passed:
+        raise typer.Exit(1)

@@ -1,0 +1,13 @@
+"""leepfrog schema: what results in JSON hold."""
+
+from __future__ import annotations
+
+from leepfrog.cli.options import OutputOption
+from leepfrog.cli.output import emit
+
+
+def schema(output: OutputOption = None) -> None:
+    """Print the JSON Schema of results: rank, score, validate, verify and check with --format json."""
+    from importlib import resources
+
+    emit(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text(encoding="utf-8"), output)

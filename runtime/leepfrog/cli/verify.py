@@ -1,0 +1,87 @@
+"""leepfrog verify: a result run again from its receipt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.options import (
+    BatchSizeOption,
+    CachedOption,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    ThreadsOption,
+    split_commas,
+)
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+
+if TYPE_CHECKING:
+    from leepfrog.gate.compare import Verification
+
+SHOWN = 20
+
+
+def verify(
+    result: Annotated[
+        Path, typer.Argument(metavar="RESULT", help="A .json of rank, score or validate, or a .npz of embed.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The images; for a result of score, its arrays' folder."),
+    ],
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", min=0, help="How far numbers may differ, absolutely or relatively."),
+    ] = 1e-3,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", "-m", help="Files or folders to find the models in (default: the models folder)."),
+    ] = None,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: the result's).")] = None,
+    threads: ThreadsOption = None,
+    batch_size: BatchSizeOption = None,
+    cached: CachedOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run again what a result's receipt tells of, and compare number by number. Exits with 1 where they differ.
+
+    Times and costs are not compared, nor the order of models that the images do not tell apart.
+    """
+    from leepfrog.gate.baseline import Baseline
+    from leepfrog.gate.compare import compare
+    from leepfrog.gate.rerun import How, rerun
+
+    written_as = chosen_format(format_, output)
+    first = Baseline.read(result)
+    with Bars(quiet) as bars:
+        how = How(split_commas(models), device, threads, batch_size, cached=cached)
+        found = compare(first, rerun(first, data, how, bars), tolerance)
+    emit(as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as), output)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def render(found: Verification, where: str, written_as: Format) -> str:
+    """A verification as text."""
+    rows = [(each.where, _shown(each.was), _shown(each.now)) for each in found.differences]
+    if written_as is not Format.table:
+        return as_rows(written_as, ("value", "was", "is"), rows, (False, True, True))
+    if found.same:
+        lines = [f"the same: {found.n_compared:,} values of {where}, numbers within {found.worst:.1e}"]
+    else:
+        lines = [f"not the same: {len(rows):,} of {found.n_compared:,} values of {where} differ", ""]
+        lines += [as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True))]
+        lines += [f"{len(rows) - SHOWN:,} more, listed with --format json"] * (len(rows) > SHOWN) + [""]
+    lines += [f"changed: {cause}" for cause in found.causes] or ["changed: nothing that the receipts tell of"]
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    text = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,1 @@
+"""Results run again and held against what they were."""

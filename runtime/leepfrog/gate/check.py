@@ -1,0 +1,288 @@
+"""A ranking as a regression check: run it again, and say what got worse and why, as far as the receipts tell.
+
+What is judged, one or more of CRITERIA:
+
+score    each model's scores by themselves. The default order's own score is left out: it is in units that depend on the
+         other models, so that one changed model would move all.
+rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
+latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
+         moments. What fails is measured again, and the best of the measurements counts.
+size     bytes of the model's file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from leepfrog.errors import UsageError
+from leepfrog.gate.baseline import Baseline
+from leepfrog.gate.rerun import How, find_again, rerun
+from leepfrog.inference.cost import measure
+from leepfrog.inference.device import threads_for
+from leepfrog.inference.model import ModelFile
+from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.combined import COMBINED
+from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
+from leepfrog.receipts.receipt import Receipt
+
+CRITERIA = ("score", "rank", "latency", "size")
+DEFAULT_CRITERIA = ("score", "rank", "size")
+
+# In standard errors of the baseline's score: a quarter of what other images would change.
+TOLERANCE = 0.25
+# Scores without a standard error, and those whose error is 0.
+LEAST = 1e-6
+LATENCY_TOLERANCE, SIZE_TOLERANCE = 0.25, 0.01
+MEASUREMENTS = 3
+
+UNKNOWN = "unknown: nothing that the receipts tell of has changed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was judged.
+
+    Attributes:
+        criterion: one of CRITERIA.
+        model: whose; two names for a pair.
+        what: the score's name, or "order", "latency" (relative to the fixed graph), "size" (bytes).
+        was, now: the values; for an order, the scores' differences.
+        allowed: how far `now` may be from `was`, or above it.
+        failed: whether it is further.
+        causes: of a failure, the likeliest first.
+    """
+
+    criterion: str
+    model: str
+    what: str
+    was: float
+    now: float
+    allowed: float
+    failed: bool
+    causes: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """What happened, in a few words."""
+        if self.criterion == "rank":
+            return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
+        if self.criterion == "latency":
+            most = 1 + self.allowed / self.was
+            return f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the fixed graph"
+        if self.criterion == "size":
+            return f"{self.was:,.0f} -> {self.now:,.0f} bytes"
+        return f"{self.what} {self.was:.5g} -> {self.now:.5g} (allowed +- {self.allowed:.2g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A baseline against a second run.
+
+    Attributes:
+        baseline: the file.
+        criteria: what was judged.
+        findings: each thing that was, failures first.
+        changes: all that the receipts tell to be otherwise, whether or not it made anything fail.
+        receipt: of the second run.
+    """
+
+    baseline: str
+    criteria: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    changes: tuple[str, ...]
+    receipt: Receipt
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings that failed."""
+        return tuple(found for found in self.findings if found.failed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether none did."""
+        return not self.failures
+
+    def as_dict(self) -> dict[str, Any]:
+        """The check as JSON-ready values."""
+        findings = [dataclasses.asdict(found) | {"message": found.message} for found in self.findings]
+        return {
+            "schema_version": 1,
+            "kind": "check",
+            "passed": self.passed,
+            "baseline": self.baseline,
+            "criteria": list(self.criteria),
+            "findings": findings,
+            "changes": list(self.changes),
+            "receipt": self.receipt.as_dict(),
+        }
+
+
+def check(
+    baseline: str | Path,
+    data: str | Path,
+    *,
+    models: Sequence[str | Path] = (),
+    fail_on: Sequence[str] = DEFAULT_CRITERIA,
+    tolerance: float = TOLERANCE,
+    latency_tolerance: float = LATENCY_TOLERANCE,
+    device: str | None = None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    cached: bool = False,
+    progress: Progress | None = None,
+) -> Check:
+    """Rank again and hold the result against a baseline.
+
+    Args:
+        baseline: what `leepfrog rank DIR -o baseline.json` wrote.
+        data: the images, as of `leepfrog.rank`.
+        models: where the baseline's models are, found by name; empty for the models folder.
+        fail_on: of CRITERIA, those that are judged.
+        tolerance: how far a score may move, in its baseline's standard errors.
+        latency_tolerance: by what part a relative latency may grow.
+        device: "cpu" or "cuda"; None for the baseline's.
+        threads: cores to use; None for all.
+        batch_size: images in one run of a model; None for what suits the device.
+        cached: take outputs that are in the cache, rather than run the models on all images again.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
+        LeepfrogError: as of `leepfrog.rank`.
+    """
+    unknown = [each for each in fail_on if each not in CRITERIA]
+    if unknown or not fail_on:
+        raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
+    if not tolerance >= 0 or not latency_tolerance >= 0:
+        raise UsageError("tolerances must be 0 or more")
+    progress = progress or Silent()
+    first = Baseline.read(Path(baseline))
+    if first.kind != "ranking":
+        raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
+    rows = _rows(first)
+    how = How(models, device, threads, batch_size, measure_again="latency" in fail_on, cached=cached)
+    second = rerun(first, Path(data), how, progress)
+    receipt = Receipt.from_dict(second["receipt"])
+    if first.receipt.data is None or receipt.data is None or not (
+        first.receipt.data.classes.keys() & receipt.data.classes.keys()
+        or first.receipt.data.images_sha256 == receipt.data.images_sha256
+    ):  # fmt: skip
+        raise UsageError(f"{first.where}: is of other images: none of its classes is among those of {data}")
+    if second["models"] and not {row["name"] for row in second["models"]} & rows.keys():
+        raise UsageError(f"{first.where}: none of its models was ranked again")
+    judge = _Judge(first, rows, second, receipt, tolerance, latency_tolerance)
+    findings = [found for criterion in CRITERIA if criterion in fail_on for found in judge.by(criterion)]
+    if "latency" in fail_on:
+        findings = _measured_again(findings, first, how, progress)
+    findings.sort(key=lambda found: not found.failed)
+    return Check(first.where, tuple(fail_on), tuple(findings), tuple(judge.changes()), receipt)
+
+
+def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
+    """The baseline's models by name, with what is judged; UsageError where they have not got it."""
+    try:
+        rows = {row["name"]: row for row in baseline.values["models"]}
+        for row in rows.values():
+            float(row["cost"]["relative_latency"]), int(row["size_bytes"]), list(row["tied_with"])
+            for score in row["scores"].values():
+                float(score["value"]), float(score["standard_error"] or 0)
+            row["scores"][baseline.values["ranked_by"]]["value"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
+    if not rows:
+        raise UsageError(f"{baseline.where}: holds no models")
+    return rows
+
+
+@dataclasses.dataclass
+class _Judge:
+    """Two rankings, and what is allowed between them."""
+
+    first: Baseline
+    rows: Mapping[str, Mapping[str, Any]]
+    second: Mapping[str, Any]
+    receipt: Receipt
+    tolerance: float
+    latency_tolerance: float
+
+    def __post_init__(self) -> None:
+        self.now = {row["name"]: row for row in self.second["models"]}
+        was = {model.name: model for model in self.first.receipt.models}
+        self.of_models = {model.name: model_causes(was[model.name], model) for model in self.receipt.models}
+        self.of_data = data_causes(self.first.receipt, self.receipt)
+        self.of_environment = environment_causes(self.first.receipt, self.receipt)
+
+    def by(self, criterion: str) -> Iterator[Finding]:
+        return {"score": self.scores, "rank": self.order, "latency": self.latencies, "size": self.sizes}[criterion]()
+
+    def changes(self) -> list[str]:
+        told = [f"{cause} ({name})" for name, causes in self.of_models.items() for cause in causes]
+        return self.of_data + told + self.of_environment
+
+    def causes(self, *models: str, of_data: bool = True) -> tuple[str, ...]:
+        """Of a failure that has to do with these models."""
+        own = [cause for model in models for cause in self.of_models.get(model, [])]
+        return tuple((self.of_data if of_data else []) + own + self.of_environment) or (UNKNOWN,)
+
+    def scores(self) -> Iterator[Finding]:
+        for name, row in self._both():
+            for score, before in row["scores"].items():
+                if score == COMBINED or score not in self.now[name]["scores"]:
+                    continue
+                was, now = before["value"], self.now[name]["scores"][score]["value"]
+                allowed = max(self.tolerance * (before["standard_error"] or 0), LEAST)
+                failed = not abs(now - was) <= allowed
+                yield Finding("score", name, score, was, now, allowed, failed, self.causes(name) if failed else ())
+
+    def order(self) -> Iterator[Finding]:
+        by = self.first.values["ranked_by"]
+        for (better, was), (other, of_other) in itertools.combinations(self._both(), 2):
+            apart = was["scores"][by]["value"] - of_other["scores"][by]["value"]
+            rows = self.now[better], self.now[other]
+            now = rows[0]["scores"][by]["value"] - rows[1]["scores"][by]["value"]
+            sure = other not in was["tied_with"] and other not in rows[0]["tied_with"]
+            failed = sure and apart * now < 0
+            pair = f"{better} and {other}"
+            causes = self.causes(better, other) if failed else ()
+            yield Finding("rank", pair, "order", apart, now, 0.0, failed, causes)
+
+    def latencies(self) -> Iterator[Finding]:
+        for name, row in self._both():
+            was, now = (each["cost"]["relative_latency"] for each in (row, self.now[name]))
+            allowed = self.latency_tolerance * was
+            failed = not now <= was + allowed
+            causes = self.causes(name, of_data=False) if failed else ()
+            yield Finding("latency", name, "latency", was, now, allowed, failed, causes)
+
+    def sizes(self) -> Iterator[Finding]:
+        for name, row in self._both():
+            was, now = row["size_bytes"], self.now[name]["size_bytes"]
+            allowed = SIZE_TOLERANCE * was
+            failed = now > was + allowed
+            causes = (self.of_models[name] or [UNKNOWN]) if failed else []
+            yield Finding("size", name, "size", was, now, allowed, failed, tuple(causes))
+
+    def _both(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Models of both runs; a race may have dropped one in the second."""
+        return [(name, row) for name, row in self.rows.items() if name in self.now]
+
+
+def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
+    """Latencies that failed get further measurements, of which the best counts: other processes only ever add time."""
+    device = how.device or str(first.receipt.arguments["device"])
+    files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
+    found = []
+    for each in findings:
+        for _ in range(MEASUREMENTS - 1):
+            if each.criterion == "latency" and each.failed:
+                progress.notice(f"{each.model}: {each.now / each.was:.2f} times as slow; measured again")
+                now = measure(ModelFile.read(files[each.model]), device, threads_for(device, how.threads))
+                best = min(each.now, now.relative_latency)
+                failed = not best <= each.was + each.allowed
+                each = dataclasses.replace(each, now=best, failed=failed, causes=each.causes if failed else ())
+        found.append(each)
+    return found

@@ -1,0 +1,94 @@
+"""A check in the languages of those who read it: people, GitHub's annotations, JUnit's XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from leepfrog.gate.check import Check, Finding
+
+
+def as_text(check: Check) -> str:
+    """What failed and why, and what was judged, for people."""
+    lines = []
+    for criterion, model, told, causes in _failures(check):
+        lines.append(f"FAILED {criterion}: {model}: {told}")
+        lines += [f"    why: {cause}" for cause in causes]
+    if check.passed:
+        lines += [f"changed, within what is allowed: {change}" for change in check.changes]
+    return "\n".join([*lines, _verdict(check)])
+
+
+def as_github(check: Check) -> str:
+    """GitHub's workflow commands: an annotation a model that failed, and a notice."""
+    lines = [
+        f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([told, *causes]))}"
+        for criterion, model, told, causes in _failures(check)
+    ]
+    return "\n".join([*lines, f"::notice title=leepfrog check::{_data(_verdict(check))}"])
+
+
+def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Criterion, model, what happened and why, once for all scores of a model."""
+    groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for found in check.failures:
+        groups.setdefault((found.criterion, found.model, found.causes), []).append(found.message)
+    for (criterion, model, causes), messages in groups.items():
+        yield criterion, model, ", ".join(messages), causes
+
+
+def _verdict(check: Check) -> str:
+    counts = [
+        f"{sum(found.criterion == criterion for found in check.findings)} {_PLURALS[criterion]}"
+        for criterion in check.criteria
+    ]
+    verdict = "passed" if check.passed else f"failed: {len(check.failures)} of {len(check.findings)}"
+    return f"{verdict}; judged against {check.baseline}: {', '.join(counts)}"
+
+
+_PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies", "size": "sizes"}
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def as_junit(check: Check) -> str:
+    """JUnit's XML: a test case for each thing that was judged."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name="leepfrog check",
+        tests=str(len(check.findings)),
+        failures=str(len(check.failures)),
+        errors="0",
+        skipped="0",
+        timestamp=check.receipt.started,
+        time=str(check.receipt.seconds),
+    )
+    for found in check.findings:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"leepfrog.{found.criterion}", name=_title(found))
+        if found.failed:
+            message = _printable(f"{found.model}: {found.message}")
+            failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
+            failure.text = _printable("\n".join(found.causes))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
+
+
+def _title(found: Finding) -> str:
+    return _printable(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
+
+
+def _printable(text: str) -> str:
+    """Without what XML 1.0 cannot hold."""
+    return "".join(c if c in "\t\n" or (c >= " " and not _is_none(c)) else "?" for c in text)
+
+
+def _is_none(character: str) -> bool:
+    return "\ud800" <= character < "\ue000" or character in "\ufffe\uffff"

@@ -1,0 +1,159 @@
+"""Run again what a receipt tells of."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from leepfrog import paths
+from leepfrog.errors import UsageError
+from leepfrog.files import printable
+from leepfrog.gate.baseline import Baseline
+from leepfrog.inference.local import exported, find_models
+from leepfrog.progress import Progress
+from leepfrog.ranking.budget import Budget
+from leepfrog.ranking.rank import rank
+from leepfrog.receipts.receipt import Receipt
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What of a second run may differ from the first without changing what is asked.
+
+    Attributes:
+        models: where the models are: files or folders; empty for the models folder.
+        device: "cpu" or "cuda"; None for the first run's.
+        threads, batch_size: None for what suits the machine.
+        measure_again: measure costs anew.
+        cached: take outputs that are in the cache, rather than run the models on all images again.
+    """
+
+    models: Sequence[str | Path] = ()
+    device: str | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    measure_again: bool = False
+    cached: bool = False
+
+
+def rerun(baseline: Baseline, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    """The result that the same call gives now, JSON values, its receipt among them.
+
+    Args:
+        baseline: of the first run.
+        data: the images; for scores of arrays, the folder that the arrays lie in.
+        how: what may differ.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: the receipt asks for what this leepfrog does not know, or a model is not here.
+        LeepfrogError: as of the command that is run again.
+    """
+    run = _COMMANDS.get(baseline.receipt.command)
+    if run is None:
+        raise UsageError(
+            f"{baseline.where}: made by {printable(baseline.receipt.command)!r}, which cannot be run again"
+        )
+    try:
+        with contextlib.nullcontext() if how.cached else paths.fresh_outputs():
+            again = run(baseline.receipt, data, how, progress)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{baseline.where}: its arguments are not understood: {error}") from None
+    found: dict[str, Any] = json.loads(json.dumps(again))  # as it would be read from its file
+    return found
+
+
+def find_again(receipt: Receipt, how: How) -> list[Path]:
+    """The files of a receipt's models, by name: in `how.models`, or else in the models folder.
+
+    Raises:
+        UsageError: one is not there, or two go by one name.
+    """
+    names = [model.name for model in receipt.models]
+    if len(set(names)) < len(names):
+        raise UsageError("two models of the baseline go by one name; export one of them under another --name")
+    known = exported() if not how.models else {}
+    if not set(names) <= known.keys():  # given elsewhere, or called otherwise than their files
+        known = known | _named(how.models)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(
+            f"the baseline's model {missing[0]!r} is not here (there are: {', '.join(known) or 'none'}); export it, or "
+            "say with --models where it is"
+        )
+    return [known[name] for name in names]
+
+
+def _named(wanted: Sequence[str | Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for model in find_models(wanted):
+        if model.name in found:
+            both = f"{printable(found[model.name])} and {printable(model.path)}"
+            raise UsageError(f"two models are called {model.name!r}: {both}")
+        found[model.name] = model.path
+    return found
+
+
+def _rank(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    asked = receipt.arguments
+    return rank(
+        data,
+        find_again(receipt, how),
+        by=asked["by"],
+        scores=asked["scores"],
+        device=how.device or asked["device"],
+        threads=how.threads,
+        batch_size=how.batch_size,
+        strict=asked["strict"],
+        budget=Budget(**asked["budget"]),
+        racing=asked["racing"],
+        measure_again=how.measure_again,
+        progress=progress,
+    ).as_dict()
+
+
+def _validate(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    from leepfrog.validation.validate import validate
+
+    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
+    models = find_again(receipt, how)
+    return validate(data, models, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
+
+
+def _tasks(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    from leepfrog.validation.tasks import study_tasks
+
+    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
+    (model,) = find_again(receipt, how)
+    return study_tasks(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
+
+
+def _embed(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    from leepfrog.task2vec.embed import embed
+
+    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
+    (model,) = find_again(receipt, how)
+    found = embed(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress)
+    return {"vector": found.vector.tolist(), "network": found.network, "receipt": found.made["receipt"]}
+
+
+def _score(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
+    from leepfrog.ranking.from_files import score_files
+
+    paths = {name: data / array.file for name, array in receipt.arrays.items()}
+    return score_files(
+        paths["labels"], paths.get("probs"), paths.get("features"), receipt.arguments["scores"], progress
+    ).as_dict()
+
+
+_COMMANDS: dict[str, Callable[[Receipt, Path, How, Progress], dict[str, Any]]] = {
+    "rank": _rank,
+    "validate": _validate,
+    "tasks": _tasks,
+    "embed": _embed,
+    "score": _score,
+}

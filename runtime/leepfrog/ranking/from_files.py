@@ -1,0 +1,107 @@
+"""Scores of one model from arrays in files, whatever it saw."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import ArrayError, UsageError
+from leepfrog.files import printable
+from leepfrog.inference.device import available_threads
+from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.result import SCHEMA_VERSION
+from leepfrog.receipts.receipt import Receipt
+from leepfrog.receipts.take import Stopwatch, array_receipt
+from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.score import Score, with_intervals
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """A model's scores.
+
+    Attributes:
+        scores: with 90 % intervals, in the order asked for.
+        receipt: what made them.
+    """
+
+    scores: tuple[Score, ...]
+    receipt: Receipt
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scores as JSON-ready values, with their schema's version."""
+        found = {score.name: score.as_dict() for score in self.scores}
+        head = {"schema_version": SCHEMA_VERSION, "kind": "scores"}
+        return {**head, "scores": found, "receipt": self.receipt.as_dict()}
+
+
+def score_files(
+    labels: Path,
+    probs: Path | None,
+    features: Path | None,
+    names: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Scores:
+    """Score a model from its predictions, its features or both.
+
+    Args:
+        labels: a `.npy` file, [N] integers.
+        probs: a `.npy` file, [N, Z], or None.
+        features: a `.npy` file, [N, D], or None.
+        names: scores; empty for all that the arrays allow.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: nothing to score, or a score whose array is not given.
+        ArrayError: a file or an array is not what it has to be.
+    """
+    watch = Stopwatch(progress or Silent())
+    given = {"probs": probs, "features": features}
+    if probs is None and features is None:
+        raise UsageError("nothing to score: give --probs, --features or both")
+    chosen = chosen_scores(names or ["all"])
+    absent = next((each for each in chosen if given[each.reads] is None), None)
+    if names and absent is not None and "all" not in names:
+        raise UsageError(f"{absent.name} reads --{absent.reads}, which is not given")
+    chosen = [each for each in chosen if given[each.reads] is not None]
+    arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
+    sample = Sample.of(load_array(labels), **arrays)
+    watch.start("scoring", len(chosen))
+    found = []
+    for each in chosen:
+        found.append(each.of(sample))
+        watch.advance(1)
+    scores = with_intervals(found, sample.labels)
+    files = {"labels": labels, **{name: path for name, path in given.items() if path is not None}}
+    receipt = watch.receipt(
+        "score",
+        {"scores": [each.name for each in chosen]},
+        arrays={name: array_receipt(path) for name, path in files.items()},
+        threads=available_threads(),
+    )
+    return Scores(tuple(scores), receipt)
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """An array from a `.npy` file; pickled objects are refused.
+
+    Raises:
+        ArrayError: missing, no `.npy` file, cut short, or pickled.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(6) != b"\x93NUMPY":
+                raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        reason = "holds pickled Python objects, which are not loaded" if "pickle" in str(error) else f"broken: {error}"
+        raise ArrayError(f"{printable(path)}: {reason}") from None
+    return array

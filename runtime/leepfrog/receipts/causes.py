@@ -1,0 +1,85 @@
+"""What differs between two receipts: why a second run may give other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leepfrog.receipts.receipt import DataReceipt, ModelReceipt, Receipt
+
+# What of the environment moves numbers, and what of it only time.
+RUNTIME = ("onnxruntime", "provider", "ort_options", "leepfrog", "numpy", "scipy", "numba", "python")
+PICTURES = ("pillow", "image_pipeline")
+MACHINE = ("threads", "machine", "processor", "system")
+
+
+def data_causes(was: Receipt, now: Receipt) -> list[str]:
+    """How the images or arrays differ."""
+    found = [
+        f"data: the array {name} is another"
+        for name in {**was.arrays, **now.arrays}
+        if name not in was.arrays or name not in now.arrays or was.arrays[name].sha256 != now.arrays[name].sha256
+    ]
+    if was.data is not None and now.data is not None and was.data.sha256 != now.data.sha256:
+        found += _images(was.data, now.data)
+    return found
+
+
+def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
+    gone, new = (sorted(a.classes.keys() - b.classes.keys()) for a, b in ((was, now), (now, was)))
+    renamed = [
+        (old, name)
+        for old in gone
+        for name in new
+        if was.classes[old].n and was.classes[old].sha256 == now.classes[name].sha256
+    ]
+    for old, name in renamed:
+        yield f"labels: class {old!r} is called {name!r} now"
+    gone = [name for name in gone if name not in {old for old, _ in renamed}]
+    new = [name for name in new if name not in {name for _, name in renamed}]
+    changed = [
+        f"{name!r} {was.classes[name].n} -> {now.classes[name].n} images"
+        for name in was.classes
+        if name in now.classes and was.classes[name].sha256 != now.classes[name].sha256
+    ]
+    changed += [f"{name!r} is gone" for name in gone] + [f"{name!r} is new" for name in new]
+    same = was.images_sha256 == now.images_sha256
+    if changed:
+        shown = ", ".join(changed[:5]) + (f", {len(changed) - 5} more" if len(changed) > 5 else "")
+        what = "labels: the same images in other classes" if same else "data: other images"
+        yield f"{what}: {shown}"
+    if len(was.skipped) != len(now.skipped):
+        yield f"data: {len(was.skipped)} -> {len(now.skipped)} images skipped"
+
+
+def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
+    """How a model's file differs."""
+    found = []
+    if was.graph_sha256 != now.graph_sha256:
+        found.append(f"model: the network is another ({was.graph_sha256[:8]} -> {now.graph_sha256[:8]})")
+    if was.preprocess != now.preprocess:
+        keys = [
+            key for key in {**was.preprocess, **now.preprocess} if was.preprocess.get(key) != now.preprocess.get(key)
+        ]
+        told = ", ".join(f"{key} {was.preprocess.get(key)} -> {now.preprocess.get(key)}" for key in keys)
+        found.append(f"preprocessing: {told}")
+    return found
+
+
+def environment_causes(was: Receipt, now: Receipt) -> list[str]:
+    """How what runs the models differs: image preparation, runtime, machine."""
+    found = []
+    for what, keys in (("preprocessing", PICTURES), ("runtime", RUNTIME), ("machine", MACHINE)):
+        changed = [
+            f"{key} {_shown(was.environment.get(key))} -> {_shown(now.environment.get(key))}"
+            for key in keys
+            if was.environment.get(key) != now.environment.get(key)
+        ]
+        if changed:
+            found.append(f"{what}: {', '.join(changed)}")
+    return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={each}" for key, each in value.items()) or "none"
+    return "unknown" if value in (None, "") else str(value)
