@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,7 +85,7 @@ def compare(baseline: Baseline, now: Mapping[str, Any], tolerance: float = TOLER
     ordered = _order_matters(baseline.values, now)
     scale = max(map(abs, baseline.values["vector"]), default=1.0) if baseline.kind == "embedding" else 1.0
     for where, a, b in _pairs(baseline.values, now, ""):
-        if not ordered and where.rpartition(".")[2].partition("[")[0] in OF_ORDER:
+        if not ordered and re.split(r"[\[ ]", where.rpartition(".")[2])[0] in OF_ORDER:
             continue
         n += 1
         if _number(a) and _number(b):

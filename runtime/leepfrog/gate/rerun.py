@@ -74,6 +74,8 @@ def find_again(receipt: Receipt, how: How) -> list[Path]:
         UsageError: one is not there, or two go by one name.
     """
     names = [model.name for model in receipt.models]
+    if not names:
+        raise UsageError("the receipt tells of no models")
     if len(set(names)) < len(names):
         raise UsageError("two models of the baseline go by one name; export one of them under another --name")
     known = exported() if not how.models else {}

@@ -1,0 +1,1 @@
+"""JSON Schemas of results: `leepfrog schema` prints them."""

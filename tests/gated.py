@@ -1,0 +1,60 @@
+"""What tests of receipts, verify and check share: two quick made models, photographs, a baseline of them."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import leepfrog
+import models_made as made
+import numpy as np
+from onnx import ModelProto, numpy_helper
+from photos import folder_of_pieces
+
+NAMES = ("plain", "coarse")
+SCHEMA = json.loads(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text())
+
+
+def conforms(result: dict[str, Any]) -> None:
+    """Hold a result, as it is written, against the published schema."""
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(json.dumps(result)))
+
+
+def model(name: str, noise: float = 0.0, alike: bool = False, **changes: object) -> ModelProto:
+    """A made scoring model; `noise` moves its filters, which are all the first one if `alike`; `changes` metadata."""
+    proto = made.scoring(name=name, source=f"onnx:{name}.onnx", **changes)
+    filters = next(tensor for tensor in proto.graph.initializer if tensor.name == "filters")
+    values = numpy_helper.to_array(filters)
+    values = np.repeat(values[:1], len(values), axis=0) if alike else values
+    moved = values + noise * np.random.default_rng(1).normal(0, 1, values.shape)
+    filters.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), "filters"))
+    return proto
+
+
+def put(home: Path, name: str, noise: float = 0.0, alike: bool = False, **changes: object) -> Path:
+    """The model in the models folder."""
+    path = home / "models" / f"{name}.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model(name, noise, alike, **changes).SerializeToString())
+    return path
+
+
+def two_models(home: Path) -> None:
+    """One with six features, one with six times the same."""
+    put(home, NAMES[0])
+    put(home, NAMES[1], alike=True)
+
+
+def photographs(folder: Path) -> Path:
+    """60 pieces of three photographs."""
+    return folder_of_pieces(folder, count=20)
+
+
+def baseline(home: Path, folder: Path, path: Path, **asked: Any) -> dict[str, Any]:
+    """Rank both models on a folder and write the result to `path`."""
+    found = leepfrog.rank(folder, NAMES, **asked).as_dict()
+    path.write_text(json.dumps(found))
+    return found

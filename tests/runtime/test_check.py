@@ -1,0 +1,276 @@
+"""The gate: what it catches, what it lets pass, why, and in which words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import leepfrog
+import models_made as made
+import numpy as np
+import onnx
+import pytest
+from gated import NAMES, baseline, conforms, photographs, put, two_models
+from leepfrog.cli.main import main
+from leepfrog.errors import UsageError
+from leepfrog.gate import check as gate
+from leepfrog.gate.check import Check, Finding, check
+from leepfrog.gate.formats import as_github, as_junit, as_text
+from leepfrog.inference.footprint import CALIBRATION
+from leepfrog.inference.local import find_models
+from leepfrog.receipts.receipt import Receipt
+from leepfrog_exporter.calibration import calibration_graph
+from leepfrog_exporter.precision.variant import VariantOptions, export_variant
+from photos import folder_of_pieces
+from ranked import FAST
+
+
+@pytest.fixture
+def ranked(home: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A baseline of two made models, and its photographs."""
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
+    baseline(home, folder, path)
+    return path, folder
+
+
+def causes(found: Check) -> set[str]:
+    return {cause for failure in found.failures for cause in failure.causes}
+
+
+def test_an_honest_second_run_passes(ranked: tuple[Path, Path]) -> None:
+    found = check(*ranked, threads=1, batch_size=11)
+    assert found.passed
+    assert found.changes == ("machine: threads 2 -> 1",) or found.changes == ()
+    kinds = [each.criterion for each in found.findings]
+    assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (10, 1, 2)
+    conforms(found.as_dict())
+
+
+def test_a_changed_model_fails(ranked: tuple[Path, Path], home: Path) -> None:
+    put(home, "plain", noise=1.0)
+    found = check(*ranked)
+    assert not found.passed
+    assert {failure.model for failure in found.failures if failure.criterion == "score"} == {"plain"}
+    (cause,) = causes(found)
+    assert cause.startswith("model: the network is another")
+    conforms(found.as_dict())
+
+
+def test_changed_preprocessing_fails_as_such(ranked: tuple[Path, Path], home: Path) -> None:
+    put(home, "plain", preprocess=dataclasses.replace(made.SPEC, mean=(0.9, 0.1, 0.5)))
+    found = check(*ranked)
+    assert not found.passed
+    assert causes(found) == {"preprocessing: mean [0.0, 0.0, 0.0] -> [0.9, 0.1, 0.5]"}
+
+
+def test_a_relabelled_class_fails(ranked: tuple[Path, Path]) -> None:
+    _, folder = ranked
+    for path in sorted((folder / "cat").iterdir())[:12]:
+        path.rename(folder / "coffee" / f"cat-{path.name}")
+    found = check(*ranked)
+    assert not found.passed
+    told = "labels: the same images in other classes: 'cat' 20 -> 8 images, 'coffee' 20 -> 32 images"
+    assert causes(found) == {told}
+
+
+def test_a_renamed_class_passes_and_is_told(ranked: tuple[Path, Path]) -> None:
+    _, folder = ranked
+    (folder / "cat").rename(folder / "aardvark")
+    found = check(*ranked)
+    assert found.passed
+    assert found.changes == ("labels: class 'cat' is called 'aardvark' now",)
+    assert "changed, within what is allowed: labels: class 'cat'" in as_text(found)
+
+
+def test_an_option_of_onnxruntime_that_moves_int8_fails(
+    zoo_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its fused integer kernels onnxruntime computes a quantised model in floats."""
+    folder = folder_of_pieces(tmp_path / "photos", count=12)
+    images = leepfrog.find_images(folder)
+    file = export_variant(find_models(FAST[:1])[0], "int8", images, VariantOptions())
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(leepfrog.rank(folder, [file.name], by="leep_loo", scores=["logme"]).as_dict()))
+    assert check(path, folder, tolerance=0.01, threads=1, batch_size=5).passed
+    monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", "graph_optimization_level=disable")
+    found = check(path, folder, tolerance=0.01)
+    assert not found.passed
+    assert causes(found) == {"runtime: ort_options none -> graph_optimization_level=disable"}
+
+
+def test_a_larger_file_fails(ranked: tuple[Path, Path], home: Path) -> None:
+    put(home, "plain", labels=tuple(f"class {i}" for i in range(made.CLASSES)), licence="x" * 5000)
+    found = check(*ranked, fail_on=["size"])
+    assert [(failure.criterion, failure.model) for failure in found.failures] == [("size", "plain")]
+    assert check(*ranked, fail_on=["score", "rank"]).passed
+
+
+def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path], home: Path) -> None:
+    """The same outputs by twenty times the work: the image passes idle convolutions first."""
+    path, folder = ranked
+    assert check(path, folder, fail_on=["latency"], latency_tolerance=5.0).passed
+    proto = onnx.load(home / "models" / "plain.onnx")
+    idle = np.zeros((64, 64, 15, 15), np.float32)
+    widen = np.zeros((64, 3, 1, 1), np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["image", "widen"], ["wide"]),
+        onnx.helper.make_node("Conv", ["wide", "idle"], ["idle_0"], pads=[7] * 4),
+        *(onnx.helper.make_node("Conv", [f"idle_{i}", "idle"], [f"idle_{i + 1}"], pads=[7] * 4) for i in range(19)),
+        onnx.helper.make_node("ReduceSum", ["idle_19"], ["nothing"], keepdims=1),
+        onnx.helper.make_node("Add", ["image", "nothing"], ["same"]),
+    ]
+    proto.graph.node[0].input[0] = "same"
+    kept = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*nodes, *kept])
+    proto.graph.initializer.extend(
+        [onnx.numpy_helper.from_array(idle, "idle"), onnx.numpy_helper.from_array(widen, "widen")]
+    )
+    (home / "models" / "plain.onnx").write_bytes(proto.SerializeToString())
+    found = check(path, folder, fail_on=["score", "latency"], latency_tolerance=5.0)
+    assert [(failure.criterion, failure.model) for failure in found.failures] == [("latency", "plain")]
+    assert found.failures[0].causes[0].startswith("model: the network is another")
+
+
+def test_the_calibration_graph_is_what_the_exporter_makes() -> None:
+    assert CALIBRATION.read_bytes() == calibration_graph().SerializeToString()
+
+
+def rows(found: dict[str, Any]) -> dict[str, Any]:
+    return {row["name"]: row for row in found["models"]}
+
+
+def test_places_that_changed_fail_outside_of_ties_only(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
+    good = baseline(home, folder, path)
+    assert not good["models"][0]["tied_with"]
+    for tied, failing in ((False, 1), (True, 0)):
+        turned = json.loads(json.dumps(good))
+        ours, theirs = (rows(turned)[name] for name in NAMES)
+        for row, score in ((ours, theirs["scores"]["combined"]), (theirs, ours["scores"]["combined"])):
+            row["scores"] = {**row["scores"], "combined": score}
+        for row, other in ((ours, NAMES[1]), (theirs, NAMES[0])):
+            row["tied_with"] = [other] if tied else []
+        path.write_text(json.dumps(turned))
+        assert len(check(path, folder, fail_on=["rank"]).failures) == failing
+
+
+def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Path, tmp_path: Path) -> None:
+    path, folder = ranked
+    good = json.loads(path.read_text())
+    other = folder_of_pieces(tmp_path / "others", count=4, names=("china", "cat"))
+    (other / "cat").rename(other / "feline")
+    with pytest.raises(UsageError, match="is of other images: none of its classes"):
+        check(path, other)
+    for values, message in (
+        ({**good, "models": []}, "holds no models"),
+        ({**good, "models": [{"name": "plain"}]}, "its models are not understood"),
+        ({**good, "kind": "validation"}, "is validation, not a ranking"),
+        ({**good, "receipt": {**good["receipt"], "models": []}}, "tells of no models"),
+    ):
+        path.write_text(json.dumps(values))
+        with pytest.raises(UsageError, match=message):
+            check(path, folder)
+    for call, message in (
+        ({"fail_on": ["taste"]}, "fail on 'taste'"),
+        ({"fail_on": []}, "fail on 'nothing'"),
+        ({"tolerance": -1.0}, "tolerances must be 0 or more"),
+        ({"tolerance": float("nan")}, "tolerances must be 0 or more"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check(tmp_path / "baseline.json", folder, **call)  # type: ignore[arg-type]
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["leepfrog", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        told = capsys.readouterr()
+        return int(stop.value.code or 0), told.out, told.err
+
+    return run
+
+
+def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, tmp_path: Path, call: Call) -> None:
+    code, out, _ = call("check", *ranked, "-q")
+    assert (code, out) == (0, f"passed; judged against {ranked[0]}: 10 scores, 1 pairs of models, 2 sizes\n")
+    put(home, "plain", noise=1.0)
+    code, out, _ = call("check", *ranked, "-q")
+    assert code == 1
+    assert out.startswith("FAILED score: plain: leep")
+    assert "    why: model: the network is another" in out
+    code, out, _ = call("check", *ranked, "--format", "github", "-q")
+    assert code == 1
+    assert out.startswith("::error title=leepfrog score%3A plain::")
+    code, out, _ = call("check", *ranked, "--format", "junit", "-q")
+    suite = ElementTree.fromstring(out)[0]  # noqa: S314 - our own
+    assert code == 1
+    assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure")) > 0
+    assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
+    code, out, _ = call("check", *ranked, "--format", "json", "-q")
+    assert code == 1
+    conforms(json.loads(out))
+    code, out, err = call("check", tmp_path / "absent.json", ranked[1])
+    assert (code, out) == (2, "")
+    assert err.startswith("leepfrog: error: ")
+    assert "leepfrog rank DIR -o baseline.json makes one" in err
+
+
+def test_what_others_read_is_escaped() -> None:
+    failure = Finding("score", "a:b,\n%<&\x00\ufffe", "leep", -1.0, -2.0, 0.1, True, ("model: another",))
+    receipt = Receipt("rank", {}, None, {}, (), {}, 0, "now", 1.0, {})
+    found = Check("x", ("score",), (failure,), (), receipt)
+    first, *_ = as_github(found).split("\n")
+    assert first.startswith("::error title=leepfrog score%3A a%3Ab%2C%0A%25<&")
+    case = ElementTree.fromstring(as_junit(found))[0][0]  # noqa: S314 - our own
+    assert case.get("name") == "a:b,\n%<&?? leep"
+
+
+def test_defaults_are_those_of_the_command_line() -> None:
+    from inspect import signature
+
+    from leepfrog.cli.check import check as command
+
+    told = signature(command).parameters
+    assert told["tolerance"].default == gate.TOLERANCE
+    assert told["latency_tolerance"].default == gate.LATENCY_TOLERANCE
+
+
+SUITE = """
+def test_models(leepfrog_check):
+    leepfrog_check("baseline.json", "photos", threads=1)
+"""
+
+
+def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home: Path) -> None:
+    path, _ = ranked
+    (path.parent / "test_models.py").write_text(SUITE)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]
+        return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stdout
+    put(home, "plain", noise=1.0)
+    done = run()
+    assert done.returncode == 1
+    assert "FAILED score: plain: leep" in done.stdout
+    assert "why: model: the network is another" in done.stdout
+    path.unlink()
+    assert "No such file" in run().stdout

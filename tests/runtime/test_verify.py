@@ -1,0 +1,150 @@
+"""leepfrog verify: results run again from their receipts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import leepfrog
+import numpy as np
+import pytest
+from gated import NAMES, baseline, conforms, model, photographs, put, two_models
+from leepfrog.errors import UsageError
+from leepfrog.gate.baseline import Baseline
+from leepfrog.gate.compare import Verification, compare
+from leepfrog.gate.rerun import How, rerun
+from leepfrog.inference.local import find_models
+from leepfrog.progress import Silent
+from leepfrog.ranking.from_files import score_files
+from leepfrog.validation.tasks import study_tasks
+from leepfrog_exporter.gradient.probe import export_probe
+from ranked import Listener
+
+
+def verified(path: Path, data: Path, how: How | None = None) -> Verification:
+    first = Baseline.read(path)
+    return compare(first, rerun(first, data, how or How(), Silent()))
+
+
+def test_every_kind_of_result_verifies(home: Path, tmp_path: Path) -> None:
+    """Run again, with another number of threads, from nothing: the same."""
+    two_models(home)
+    export_probe(find_models(NAMES[:1])[0])
+    folder, result = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    results = [
+        leepfrog.rank(folder, NAMES).as_dict(),
+        leepfrog.rank(folder, NAMES, by="leep_loo", scores=["all"], racing=True).as_dict(),
+        leepfrog.validate(folder, NAMES, splits=2, scores=["ridge", "leep"]).as_dict(),
+        study_tasks(folder, NAMES[0], 4).as_dict(),
+    ]
+    for each in results:
+        result.write_text(json.dumps(each))
+        found = verified(result, folder, How(threads=1, batch_size=5))
+        assert found.same, found.differences
+        assert found.n_compared > 10
+        conforms(found.as_dict())
+    embedding = leepfrog.embed(folder, NAMES[0])
+    embedding.save(tmp_path / "task.npz")
+    found = verified(tmp_path / "task.npz", folder, How(threads=1))
+    assert found.same
+    assert found.n_compared > len(embedding.vector)
+
+
+def test_scores_of_arrays_verify(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "arrays" / f"{name}.npy" for name in ("labels", "probs", "features")]
+    paths[0].parent.mkdir()
+    for path, array in zip(
+        paths, (np.arange(40) % 4, rng.dirichlet(np.ones(5), 40), rng.normal(size=(40, 6))), strict=True
+    ):
+        np.save(path, array)
+    result = tmp_path / "scores.json"
+    result.write_text(json.dumps(score_files(*paths, ["leep", "ridge"]).as_dict()))
+    assert verified(result, tmp_path / "arrays").same
+    np.save(paths[2], rng.normal(size=(40, 6)))
+    found = verified(result, tmp_path / "arrays")
+    assert {each.where.split(".")[1] for each in found.differences} == {"ridge"}
+    assert found.causes == ("data: the array features is another",)
+
+
+def test_nothing_comes_from_the_cache_unless_asked(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    baseline(home, folder, path)
+    kept = sorted((home / "inference").rglob("*"))
+    for how, passes in ((How(), 60), (How(cached=True), 0)):
+        again = rerun(Baseline.read(path), folder, how, Silent())
+        assert [row["n_inferred"] for row in again["models"]] == [passes, passes]
+    assert sorted((home / "inference").rglob("*")) == kept
+
+
+def test_what_changed_is_told(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    baseline(home, folder, path)
+    put(home, "plain", noise=0.5)
+    found = verified(path, folder)
+    assert not found.same
+    wheres = [each.where for each in found.differences]
+    assert "models.plain.scores.leep.value" in wheres
+    assert not [where for where in wheres if where.startswith("models.coarse.scores.leep")]
+    assert found.causes[0].startswith("model: the network is another")
+    assert found.causes[0].endswith("(plain)")
+
+
+def test_order_among_ties_is_no_difference(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    good = baseline(home, folder, path)
+    now = json.loads(json.dumps(good))
+    now["models"].reverse()
+    for place, row in enumerate(now["models"], start=1):
+        row["rank"] = place
+    first = Baseline.read(path)
+    assert compare(first, now).same == bool(good["models"][0]["tied_with"])
+    tied = json.loads(json.dumps(good))
+    for row in tied["models"]:
+        row["tied_with"] = [name for name in NAMES if name != row["name"]]
+    assert compare(dataclasses.replace(first, values=tied), now).same
+    for row in tied["models"]:
+        row["tied_with"] = []
+    assert not compare(dataclasses.replace(first, values=tied), now).same
+
+
+def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    baseline(home, folder, path)
+    shutil.move(home / "models", tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="no models are exported yet"):
+        verified(path, folder)
+    put(home, "other")
+    with pytest.raises(UsageError, match=r"the baseline's model '.*' is not here"):
+        verified(path, folder)
+    assert verified(path, folder, How(models=[tmp_path / "elsewhere"])).same
+    (tmp_path / "elsewhere" / "copy.onnx").write_bytes(model("plain", noise=1.0).SerializeToString())
+    with pytest.raises(UsageError, match="two models are called 'plain'"):
+        verified(path, folder, How(models=[tmp_path / "elsewhere"]))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"by": 3, "scores": None}, {"by": "leep", "scores": [], "device": "cpu"}])
+def test_arguments_that_are_none(home: Path, tmp_path: Path, arguments: dict[str, object]) -> None:
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    good = baseline(home, folder, path)
+    good["receipt"]["arguments"] = arguments
+    path.write_text(json.dumps(good))
+    with pytest.raises(UsageError):
+        verified(path, folder)
+    good["receipt"]["command"] = "bake"
+    path.write_text(json.dumps(good))
+    with pytest.raises(UsageError, match="made by 'bake', which cannot be run again"):
+        rerun(Baseline.read(path), folder, How(), Listener())
+
+
+def test_the_schema_of_a_verification_is_checked() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        conforms({"kind": "verification", "schema_version": 1})
