@@ -49,7 +49,7 @@ def experts(
         with Bars(quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = embed(data, probe, device=device, threads=threads, progress=bars)
-    emit(render(advise(task, tasks), written_as), output)
+    emit(render(advise(task, tasks), written_as), output, quiet)
 
 
 def render(advice: Advice, written_as: Format) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from leepfrog.cli.completion import complete_device, complete_models
 from leepfrog.cli.output import Format
 from leepfrog.errors import UsageError
 
@@ -26,10 +27,11 @@ ModelsOption = Annotated[
         "--models",
         "-m",
         help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+        autocompletion=complete_models,
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.", autocompletion=complete_device)]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
     DataArgument,
     DeviceOption,
@@ -35,13 +36,19 @@ def rank(
     data: DataArgument,
     models: ModelsOption = None,
     by: Annotated[
-        str, typer.Option("--by", help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.")
+        str,
+        typer.Option(
+            "--by",
+            help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.",
+            autocompletion=complete_order,
+        ),
     ] = "combined",
     scores: Annotated[
         list[str] | None,
         typer.Option(
             "--score", "-s",
             help="Further columns, any of these scores with commas between them, or all.",
+            autocompletion=complete_scores,
         ),
     ] = None,
     max_latency: Annotated[str | None, typer.Option("--max-latency", help="Budget of a run, such as 20ms.")] = None,
@@ -101,11 +108,10 @@ def rank(
         from leepfrog.plots.cost_front import draw_cost_front
 
         write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
-        remark(f"wrote {plot}")
-    emit(render(ranking, written_as), output)
-    if not quiet:
-        for line in remarks(ranking):
-            remark(line)
+        remark(f"wrote {plot}", quiet)
+    emit(render(ranking, written_as), output, quiet)
+    for line in remarks(ranking):
+        remark(line, quiet)
 
 
 def render(ranking: Ranking, written_as: Format) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption, split_commas
+from leepfrog.cli.completion import complete_scores
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 if TYPE_CHECKING:
@@ -27,10 +28,16 @@ def score(
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--score", "-s", help="Scores by name, commas between them (default: all that the arrays allow)."),
+        typer.Option(
+            "--score",
+            "-s",
+            help="Scores by name, commas between them (default: all that the arrays allow).",
+            autocompletion=complete_scores,
+        ),
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
 
@@ -56,7 +63,7 @@ def score(
     scores = with_intervals([each.of(sample) for each in chosen if given[each.reads] is not None], sample.labels)
     if written_as is Format.json:
         found = {"schema_version": SCHEMA_VERSION, "scores": {s.name: s.as_dict() for s in scores}}
-        emit(as_json(found), output)
+        emit(as_json(found), output, quiet)
         return
     rows = []
     for s in scores:
@@ -66,7 +73,7 @@ def score(
         low, high = s.interval or (s.value, s.value)
         interval = f"{low:.6g} to {high:.6g}"
         rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
 
 
 def load_array(path: Path) -> NDArray[Any]:
