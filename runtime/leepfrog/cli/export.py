@@ -225,7 +225,7 @@ def describe(model: ModelFile) -> str:
 
 
 def load_exporter() -> ModuleType:
-    """The exporter, or one line on what it lacks."""
+    """The exporter, or MachineError: one line on what it lacks."""
     from leepfrog.errors import MachineError
 
     try:

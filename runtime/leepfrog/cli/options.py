@@ -37,7 +37,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress an
 
 
 def split_commas(values: list[str] | None) -> list[str]:
-    """`-m a,b -m c` as a list of three; a path that exists is never split."""
+    """`-m a,b -m c` as a list of three; a path that exists is never split. UsageError where one is empty."""
     chosen: list[str] = []
     for value in values or []:
         # os.path.exists, unlike Path.exists, takes a list too long to be a file name for what it is.

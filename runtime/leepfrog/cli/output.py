@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 def chosen_format(wanted: Format | None, output: Path | None) -> Format:
-    """The format asked for, else what the output file's ending says, else a table."""
+    """The format asked for, else what the output file's ending says, else a table; UsageError of an unknown ending."""
     if wanted is not None:
         return wanted
     if output is None or output.suffix in ("", ".txt"):

@@ -27,6 +27,7 @@ class ModelFile:
         path: the file.
         sha256: hash of the file's bytes, 64 hexadecimal digits.
         size: bytes.
+        header: its versions and metadata as text.
         metadata: what the file says of itself.
     """
 
@@ -64,9 +65,10 @@ class Session:
     """A scoring model loaded into onnxruntime.
 
     Attributes:
+        model: its file.
+        provider: the execution provider really in use.
         n_source: Z, its source classes.
         n_features: D, what its last linear layer sees.
-        provider: the execution provider really in use.
     """
 
     def __init__(self, model: ModelFile, device: str, threads: int) -> None:
