@@ -246,9 +246,8 @@ def _parse(source: str) -> tuple[str, str]:
         return "zoo", source
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
-    raise UsageError(
-        f"source {source!r} is not understood; timm:NAME, torchvision:NAME, onnx:FILE or a name from leepfrog zoo list"
-    )
+    libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+    raise UsageError(f"source {source!r} is not understood; {libraries}, onnx:FILE or a name from leepfrog zoo list")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:
