@@ -42,6 +42,8 @@ from leepfrog_exporter.torch_to_onnx import trace
 # A file may say any batch size; its images are made in memory.
 MAX_FIXED_BATCH = 1024
 
+__all__ = ["ExportOptions", "export"]
+
 STEPS = ("weights", "graph", "outputs", "parity check", "write")
 
 
