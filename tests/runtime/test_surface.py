@@ -83,9 +83,12 @@ def test_the_wheel_holds_both_packages_and_their_types(installed: Path) -> None:
         assert files <= packed
 
 
+# Modules that other programs start, and that need them.
+ENTRIES = ("leepfrog.__main__",)
+
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
-extras = json.loads(sys.argv[1])
+extras, entries = json.loads(sys.argv[1])
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -96,7 +99,7 @@ sys.meta_path.insert(0, Missing())
 import leepfrog
 names = [found.name for found in pkgutil.walk_packages(leepfrog.__path__, "leepfrog.")]
 for name in names:
-    if name != "leepfrog.__main__":  # which runs the command line
+    if name not in entries:
         importlib.import_module(name)
 for name in leepfrog.__all__:
     getattr(leepfrog, name)
@@ -107,7 +110,7 @@ print(json.dumps([leepfrog.__file__, len(leepfrog_exporter.zoo.load()), sorted(n
 
 def without_extras(code: str, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-W", "error", "-c", code, json.dumps(EXTRAS), *arguments]
+    command = [sys.executable, "-W", "error", "-c", code, json.dumps([EXTRAS, ENTRIES]), *arguments]
     return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, check=False)
 
 

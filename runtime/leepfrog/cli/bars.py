@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from leepfrog.cli.output import remark
 from leepfrog.files import printable
@@ -33,7 +34,7 @@ class Bars:
         self._began = self._drawn = 0.0
         self._width = 0
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

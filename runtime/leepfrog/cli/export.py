@@ -190,9 +190,11 @@ def describe_variant(model: ModelFile) -> str:
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
     lines = [
-        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
-        f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
-        f"{measured['features_cosine']:.4f} ({made.recipe})"
+        (
+            f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
+            f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
+            f"{measured['features_cosine']:.4f} ({made.recipe})"
+        )
     ]
     if len(made.tried) > 1:
         lines += [

@@ -144,8 +144,10 @@ def race_table(race: Race) -> str:
     """What racing dropped, saved and risked."""
     saved = race.passes_of_full_run / race.passes
     lines = [
-        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
-        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+        (
+            f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times "
+            f"fewer; samples of {', '.join(f'{n:,}' for n in race.samples)}."
+        )
     ]
     if race.dropped:
         header = ("dropped", "after images", "behind", "by", "+-", "standard errors")

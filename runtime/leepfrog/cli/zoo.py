@@ -69,8 +69,6 @@ def pull_models(names: list[str], force: bool, quiet: bool) -> list[str]:
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:
         zoo.find(name)  # a misspelt name fails before anything is fetched
-    lines = []
+    options = exporter.ExportOptions(force=force)
     with Bars(quiet) as bars:
-        for name in wanted:
-            lines.append(describe(exporter.export(f"zoo:{name}", exporter.ExportOptions(force=force), bars)))
-    return lines
+        return [describe(exporter.export(f"zoo:{name}", options, bars)) for name in wanted]
