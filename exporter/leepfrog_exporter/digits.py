@@ -57,7 +57,11 @@ def unpack(per_class: int = 100) -> Path:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [5000, 28, 28] uint8 and labels [5000] from the package's table, a digit a line, the label last."""
+    """Pixels [5000, 28, 28] uint8 and labels [5000] from the package's table, a digit a line, the label last.
+
+    Raises:
+        BadInputError: it is no such table.
+    """
     try:
         with gzip.open(path, "rt", encoding="ascii") as lines:
             table = np.array([line.split(",") for line in lines], dtype=np.int64)

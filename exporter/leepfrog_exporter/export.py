@@ -42,6 +42,8 @@ from leepfrog_exporter.torch_to_onnx import trace
 # A file may say any batch size; its images are made in memory.
 MAX_FIXED_BATCH = 1024
 
+__all__ = ["ExportOptions", "export"]
+
 STEPS = ("weights", "graph", "outputs", "parity check", "write")
 
 
@@ -246,9 +248,8 @@ def _parse(source: str) -> tuple[str, str]:
         return "zoo", source
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
-    raise UsageError(
-        f"source {source!r} is not understood; timm:NAME, torchvision:NAME, onnx:FILE or a name from leepfrog zoo list"
-    )
+    libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+    raise UsageError(f"source {source!r} is not understood; {libraries}, onnx:FILE or a name from leepfrog zoo list")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:

@@ -1,4 +1,4 @@
-"""leepfrog: which pre-trained model should I start from, for my images, on my device?
+"""Which pre-trained model should I start from, for my images, on my device? leepfrog answers without training.
 
 >>> import leepfrog
 >>> sorted(leepfrog.__all__)[:3]

@@ -36,8 +36,8 @@ def main(folder: Path, n_samples: int) -> None:
             bounds = intervals(resampled_means(np.stack([s.terms for s in scored], axis=1), sample.labels, seed=seed))
             for score, (low, high) in zip(scored, bounds, strict=True):
                 middle = score.value
-                low, high = middle + finite * (low - middle), middle + finite * (high - middle)
-                found[score.name].append((middle, finite * (score.standard_error or 0), low, high))
+                ends = middle + finite * (low - middle), middle + finite * (high - middle)
+                found[score.name].append((middle, finite * (score.standard_error or 0), *ends))
         for name, rows in found.items():
             values, errors, low, high = np.array(rows).T
             mean, spread = values.mean(), values.std(ddof=1)

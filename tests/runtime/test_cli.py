@@ -188,7 +188,9 @@ def test_ctrl_c(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=200)
     command = [sys.executable, "-m", "leepfrog", "rank", folder]
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed  # noqa: PLW1509
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list((zoo_home / "inference").glob("*/*.npy")) and time.monotonic() < deadline:
         assert running.poll() is None, "the run ended before it could be interrupted"

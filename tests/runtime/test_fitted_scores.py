@@ -69,9 +69,7 @@ def test_n_leep(seed: int, n: int) -> None:
 def test_n_leep_wants_many_images_a_component() -> None:
     """Labels that mean nothing: -log 3 is the truth, and the surplus falls with the images."""
     rng = np.random.default_rng(0)
-    found = []
-    for n in (60, 600, 6000):
-        found.append(scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3))
+    found = [scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3) for n in (60, 600, 6000)]
     assert found[0] > 5 * found[1] > 25 * found[2] > 0
 
 

@@ -1,5 +1,6 @@
-"""Per sample and filter, the mean over the filter's weights of the squared gradient, without a gradient's backward pass
-over the batch: it is formed from what the layer saw and the gradient of what it gave.
+"""Per sample and filter, the mean over the filter's weights of the squared gradient.
+
+No backward pass over single images is needed: it is formed from what the layer saw and the gradient of what it gave.
 
 A filter o of a layer, at position p of sample n, gives the sum over m of w[o, m] u[n, m, p], where u holds what the
 layer sees (M numbers a position). With g the gradient of what it gives, the gradient of its weights is

@@ -70,7 +70,7 @@ class Tape:
         return self.arrays.get(name)
 
     def required(self, node: NodeProto, index: int, what: str) -> NDArray[Any]:
-        """An input that a rule can only deal with as a constant."""
+        """An input that a rule can only deal with as a constant; ModelError where it is none."""
         array = self.arrays.get(node.input[index])
         if array is None:
             raise ModelError(f"cannot differentiate {describe(node)}: its {what} is not a constant")
@@ -96,7 +96,7 @@ class Tape:
         return self.constant(list(values), np.int64)
 
     def reshape(self, value: str, shape: Shape) -> str:
-        """Reshape to axes of which at most one depends on the batch size."""
+        """Reshape to axes of which at most one depends on the batch size; ModelError where two do."""
         if sum(axis < 0 for axis in shape) > 1:
             raise ModelError(f"cannot reshape to {shape}: two axes depend on the batch size")
         # No axis given as 0, which would mean "as before".

@@ -113,7 +113,10 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(weights.meta["categories"])
 
 
-LIBRARIES: dict[str, Callable[..., Network]] = {"timm": from_timm, "torchvision": from_torchvision}
+LIBRARIES: dict[str, Callable[..., Network]] = {
+    "timm": from_timm,
+    "torchvision": from_torchvision,
+}
 
 
 def _built(source: str, build: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
 
@@ -16,7 +17,10 @@ NUMBERS = (False, *[True] * 9)
 
 def bench(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="As of rank --models (default: all exported).")
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL", help="As of rank --models (default: all exported).", autocompletion=complete_models
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="How long to time each model.")] = 2.0,
     format_: FormatOption = None,
@@ -56,7 +60,7 @@ def bench(
             for file, cost in both
         ]  # fmt: skip
         found = {"schema_version": SCHEMA_VERSION, "models": rows, "environment": environment(device, threads)}
-        emit(as_json(found), output)
+        emit(as_json(found), output, quiet)
         return
     cells = [
         (
@@ -68,7 +72,7 @@ def bench(
         for file, cost in both
     ]  # fmt: skip
     if written_as is not Format.table:
-        emit(as_rows(written_as, HEADER, cells, NUMBERS), output)
+        emit(as_rows(written_as, HEADER, cells, NUMBERS), output, quiet)
         return
     title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
-    emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS)}", output)
+    emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS)}", output, quiet)

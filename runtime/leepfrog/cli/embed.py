@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_estimator, complete_probe
 from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption
 from leepfrog.cli.output import emit, remark
 
@@ -19,12 +20,19 @@ def embed(
     data: DataArgument,
     probe: Annotated[
         str,
-        typer.Option("--probe", help="A model with a probe (leepfrog export NAME --probe), or its file."),
+        typer.Option(
+            "--probe",
+            help="A model with a probe (leepfrog export NAME --probe), or its file.",
+            autocompletion=complete_probe,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.")],
     name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
     estimator: Annotated[
-        str, typer.Option("--estimator", help="signs (least noise for its time), sampled or exact.")
+        str,
+        typer.Option(
+            "--estimator", help="signs (least noise for its time), sampled or exact.", autocompletion=complete_estimator
+        ),
     ] = "signs",
     tolerance: Annotated[
         float,
@@ -60,9 +68,8 @@ def embed(
         )  # fmt: skip
     embedding.save(output)
     emit(describe(embedding, output), None)
-    if not quiet:
-        for line in remarks(embedding):
-            remark(line)
+    for line in remarks(embedding):
+        remark(line, quiet)
 
 
 def describe(embedding: Embedding, path: Path) -> str:

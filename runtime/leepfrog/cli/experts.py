@@ -49,7 +49,7 @@ def experts(
         with Bars(quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = embed(data, probe, device=device, threads=threads, progress=bars)
-    emit(render(advise(task, tasks), written_as), output)
+    emit(render(advise(task, tasks), written_as), output, quiet)
 
 
 def render(advice: Advice, written_as: Format) -> str:
@@ -72,8 +72,10 @@ def render(advice: Advice, written_as: Format) -> str:
         for each in advice.neighbours[:SHOWN]
     ]
     parts = [
-        f"{printable(advice.task)}: nearest of {len(advice.neighbours)} tasks "
-        f"(another sample of it would lie about {advice.noise:.3f} away)",
+        (
+            f"{printable(advice.task)}: nearest of {len(advice.neighbours)} tasks "
+            f"(another sample of it would lie about {advice.noise:.3f} away)"
+        ),
         as_table(("task", "distance", "best model"), near, (False, True, False)),
     ]
     if not rows:

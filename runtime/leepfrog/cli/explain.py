@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_model
 from leepfrog.cli.options import (
     DataArgument,
     DeviceOption,
@@ -27,7 +28,12 @@ NUMBERS = (False, True, True, True, False, False)
 
 def explain(
     data: DataArgument,
-    model: Annotated[str, typer.Option("--model", "-m", help="One exported model: a name, a source, or a file.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="One exported model: a name, a source, or a file.", autocompletion=complete_model
+        ),
+    ],
     top: Annotated[int, typer.Option("--top", min=1, help="Source classes and confusions to name.")] = 3,
     format_: FormatOption = None,
     output: OutputOption = None,
@@ -46,10 +52,9 @@ def explain(
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
         found = explain_model(data, model, top=top, device=device, threads=threads, strict=strict, progress=bars)
-    emit(render(found, written_as), output)
-    if not quiet:
-        for note in found.notes:
-            remark(f"note: {note}")
+    emit(render(found, written_as), output, quiet)
+    for note in found.notes:
+        remark(f"note: {note}", quiet)
 
 
 def render(found: Explanation, written_as: Format) -> str:

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import (
+    complete_channel_order,
+    complete_interpolation,
+    complete_precisions,
+    complete_preset,
+    complete_resize_mode,
+    complete_source,
+)
 from leepfrog.cli.options import QuietOption, split_commas
 from leepfrog.cli.output import emit
 
@@ -23,7 +31,11 @@ if TYPE_CHECKING:
 def export(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="timm:NAME, torchvision:NAME, onnx:FILE, or a name from zoo list."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="timm:NAME, torchvision:NAME, onnx:FILE, or a name from zoo list.",
+            autocompletion=complete_source,
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
@@ -33,21 +45,33 @@ def export(
     ] = None,
     preprocess: Annotated[
         str | None,
-        typer.Option("--preprocess", help="For onnx: files: imagenet, inception, unit, raw or caffe (see the README)."),
+        typer.Option(
+            "--preprocess",
+            help="For onnx: files: imagenet, inception, unit, raw or caffe (see the README).",
+            autocompletion=complete_preset,
+        ),
     ] = None,
     input_size: Annotated[str | None, typer.Option("--input-size", help="224 or 224,320: height, width.")] = None,
     resize_size: Annotated[str | None, typer.Option("--resize-size", help="Size before the centre crop.")] = None,
     resize_mode: Annotated[
-        str | None, typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.")
+        str | None,
+        typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.", autocompletion=complete_resize_mode),
     ] = None,
     interpolation: Annotated[
-        str | None, typer.Option("--interpolation", help="nearest, box, bilinear, hamming, bicubic or lanczos.")
+        str | None,
+        typer.Option(
+            "--interpolation",
+            help="nearest, box, bilinear, hamming, bicubic or lanczos.",
+            autocompletion=complete_interpolation,
+        ),
     ] = None,
     mean: Annotated[
         str | None, typer.Option("--mean", help="A number for each channel, of pixels 0..1: 0.5,0.5,0.5")
     ] = None,
     std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
-    channel_order: Annotated[str | None, typer.Option("--channel-order", help="rgb or bgr.")] = None,
+    channel_order: Annotated[
+        str | None, typer.Option("--channel-order", help="rgb or bgr.", autocompletion=complete_channel_order)
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")
     ] = None,
@@ -66,7 +90,11 @@ def export(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option("--precision", help="fp16, int8 or both: also write these variants, each a model of its own."),
+        typer.Option(
+            "--precision",
+            help="fp16, int8 or both: also write these variants, each a model of its own.",
+            autocompletion=complete_precisions,
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None,
@@ -111,19 +139,21 @@ def export(
     options = exporter.ExportOptions(
         output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
     )
-    with Bars(quiet) as bars:
-        if precisions:
-            _export_variants(sources, precisions, calibrate, options, bars)
-            return
-        for source in sources:
+    if precisions:
+        _export_variants(sources, precisions, calibrate, options, quiet)
+        return
+    for source in sources:
+        with Bars(quiet) as bars:
             model = exporter.export(source, options, bars)
-            emit(describe(model), None)
-            if probe:
-                emit(describe_probe(export_probe(model, depth, bars)), None)
+        emit(describe(model), None)
+        if probe:
+            with Bars(quiet) as bars:
+                made = export_probe(model, depth, bars)
+            emit(describe_probe(made), None)
 
 
 def _export_variants(
-    sources: list[str], precisions: list[str], calibrate: Path | None, options: ExportOptions, bars: Bars
+    sources: list[str], precisions: list[str], calibrate: Path | None, options: ExportOptions, quiet: bool
 ) -> None:
     """Parents first, as far as they are not there; what the options say of name, output and force is the variants'."""
     from dataclasses import replace
@@ -142,11 +172,14 @@ def _export_variants(
         if (path := exported().get(source)) is not None:
             parent = ModelFile.read(path)
         else:
-            parent = export_source(source, replace(options, name=None, output=None, force=False), bars)
+            with Bars(quiet) as bars:
+                parent = export_source(source, replace(options, name=None, output=None, force=False), bars)
             emit(describe(parent), None)
         for precision in precisions:
             own = VariantOptions(options.output, options.name, options.force)
-            emit(describe_variant(export_variant(parent, precision, images, own, bars)), None)
+            with Bars(quiet) as bars:
+                variant = export_variant(parent, precision, images, own, bars)
+            emit(describe_variant(variant), None)
 
 
 def describe_variant(model: ModelFile) -> str:
@@ -157,9 +190,11 @@ def describe_variant(model: ModelFile) -> str:
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
     lines = [
-        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
-        f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
-        f"{measured['features_cosine']:.4f} ({made.recipe})"
+        (
+            f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
+            f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
+            f"{measured['features_cosine']:.4f} ({made.recipe})"
+        )
     ]
     if len(made.tried) > 1:
         lines += [
@@ -192,7 +227,7 @@ def describe(model: ModelFile) -> str:
 
 
 def load_exporter() -> ModuleType:
-    """The exporter, or one line on what it lacks."""
+    """The exporter, or MachineError: one line on what it lacks."""
     from leepfrog.errors import MachineError
 
     try:

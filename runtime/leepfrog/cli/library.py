@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
@@ -21,7 +21,7 @@ LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="A fold
 @app.command("add")
 def add(
     library: LibraryArgument,
-    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz...", help="By leepfrog embed, all by one probe.")],
+    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="By leepfrog embed, all by one probe.")],
     errors: Annotated[
         Path | None,
         typer.Option("--errors", help="CSV of models' errors on these tasks: task,model,error (a fraction)."),
@@ -53,7 +53,9 @@ def add(
 
 
 @app.command("list")
-def list_(library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None) -> None:
+def list_(
+    library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False
+) -> None:
     """List a library's tasks, and the best of the models whose errors on them are known."""
     from leepfrog.files import printable
     from leepfrog.task2vec.library import Library
@@ -77,7 +79,7 @@ def list_(library: LibraryArgument, format_: FormatOption = None, output: Output
             }
         )
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "tasks": found}), output)
+        emit(as_json({"schema_version": 1, "tasks": found}), output, quiet)
         return
     rows = [
         (
@@ -87,7 +89,7 @@ def list_(library: LibraryArgument, format_: FormatOption = None, output: Output
         )
         for row in found
     ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
 
 
 def _text(value: object) -> str:

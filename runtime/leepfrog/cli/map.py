@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from leepfrog.cli.options import QuietOption
 from leepfrog.cli.output import remark
 
 
 def map_(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.")],
+    quiet: QuietOption = False,
 ) -> None:
     """Draw a library's tasks: the clustered matrix of symmetric distances, and the tasks on a plane.
 
@@ -37,4 +39,4 @@ def map_(
     title = printable(library.resolve().name)
     drawn = draw_task_map(title, names, distances, tasks.noise, lay_out(distances), output.suffix.lower())
     write_whole(output, drawn)
-    remark(f"wrote {printable(output)}: {len(names)} tasks")
+    remark(f"wrote {printable(output)}: {len(names)} tasks", quiet)

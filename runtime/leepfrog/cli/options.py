@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from leepfrog.cli.completion import complete_device, complete_models
 from leepfrog.cli.output import Format
 from leepfrog.errors import UsageError
 
@@ -26,11 +27,20 @@ ModelsOption = Annotated[
         "--models",
         "-m",
         help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+        autocompletion=complete_models,
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.", autocompletion=complete_device)]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
+SameDeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu or cuda (default: that of the first run).", autocompletion=complete_device),
+]
+ModelFilesOption = Annotated[
+    list[str] | None,
+    typer.Option("--models", "-m", help="Files or folders to find its models in (default: the models folder)."),
+]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, help="Images in one run of a model (default: by device)."),
@@ -42,7 +52,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress an
 
 
 def split_commas(values: list[str] | None) -> list[str]:
-    """`-m a,b -m c` as a list of three; a path that exists is never split."""
+    """`-m a,b -m c` as a list of three; a path that exists is never split. UsageError where one is empty."""
     chosen: list[str] = []
     for value in values or []:
         # os.path.exists, unlike Path.exists, takes a list too long to be a file name for what it is.

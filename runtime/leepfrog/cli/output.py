@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 def chosen_format(wanted: Format | None, output: Path | None) -> Format:
-    """The format asked for, else what the output file's ending says, else a table."""
+    """The format asked for, else what the output file's ending says, else a table; UsageError of an unknown ending."""
     if wanted is not None:
         return wanted
     if output is None or output.suffix in ("", ".txt"):
@@ -34,8 +34,8 @@ def chosen_format(wanted: Format | None, output: Path | None) -> Format:
         raise UsageError(f"-o {output}: no format goes with that ending ({known}); say one with --format") from None
 
 
-def emit(text: str, output: Path | None) -> None:
-    """Write a result to a file, whole or not at all, or to stdout."""
+def emit(text: str, output: Path | None, quiet: bool = False) -> None:
+    """Write a result to a file, whole or not at all, or to stdout. `quiet`: without saying where it went."""
     text = text.rstrip("\n") + "\n"
     if output is not None:
         from leepfrog.files import write_whole
@@ -45,7 +45,7 @@ def emit(text: str, output: Path | None) -> None:
             target.write_text(text, encoding="utf-8")  # a pipe or device is written to, not replaced
         else:
             write_whole(target, text.encode())
-        remark(f"wrote {output}")
+        remark(f"wrote {output}", quiet)
         return
     try:
         sys.stdout.write(text)
@@ -55,9 +55,10 @@ def emit(text: str, output: Path | None) -> None:
         sys.exit(0)
 
 
-def remark(text: str) -> None:
-    """A line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+def remark(text: str, quiet: bool = False) -> None:
+    """A line for people, on stderr, unless they asked for quiet."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def as_json(value: Any) -> str:

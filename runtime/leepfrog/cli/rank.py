@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
     BatchSizeOption,
     DataArgument,
@@ -36,13 +37,19 @@ def rank(
     data: DataArgument,
     models: ModelsOption = None,
     by: Annotated[
-        str, typer.Option("--by", help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.")
+        str,
+        typer.Option(
+            "--by",
+            help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.",
+            autocompletion=complete_order,
+        ),
     ] = "combined",
     scores: Annotated[
         list[str] | None,
         typer.Option(
             "--score", "-s",
             help="Further columns, any of these scores with commas between them, or all.",
+            autocompletion=complete_scores,
         ),
     ] = None,
     max_latency: Annotated[str | None, typer.Option("--max-latency", help="Budget of a run, such as 20ms.")] = None,
@@ -104,11 +111,10 @@ def rank(
         from leepfrog.plots.cost_front import draw_cost_front
 
         write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
-        remark(f"wrote {plot}")
-    emit(render(ranking, written_as), output)
-    if not quiet:
-        for line in remarks(ranking):
-            remark(line)
+        remark(f"wrote {plot}", quiet)
+    emit(render(ranking, written_as), output, quiet)
+    for line in remarks(ranking):
+        remark(line, quiet)
 
 
 def render(ranking: Ranking, written_as: Format) -> str:
@@ -141,8 +147,10 @@ def race_table(race: Race) -> str:
     """What racing dropped, saved and risked."""
     saved = race.passes_of_full_run / race.passes
     lines = [
-        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
-        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+        (
+            f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times "
+            f"fewer; samples of {', '.join(f'{n:,}' for n in race.samples)}."
+        )
     ]
     if race.dropped:
         header = ("dropped", "after images", "behind", "by", "+-", "standard errors")

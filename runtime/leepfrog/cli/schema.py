@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from leepfrog.cli.options import OutputOption
+from leepfrog.cli.options import OutputOption, QuietOption
 from leepfrog.cli.output import emit
 
 
-def schema(output: OutputOption = None) -> None:
+def schema(output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Print the JSON Schema of results: rank, score, validate, verify and check with --format json."""
     from importlib import resources
 
-    emit(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text(encoding="utf-8"), output)
+    emit(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text(encoding="utf-8"), output, quiet)

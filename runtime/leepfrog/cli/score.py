@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.options import FormatOption, OutputOption, split_commas
+from leepfrog.cli.completion import complete_scores
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
 
 HEADER = ("score", "value", "standard error", "90 % interval", "images", "inputs", "target classes", "diagnostics")
@@ -24,10 +25,16 @@ def score(
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--score", "-s", help="Scores by name, commas between them (default: all that the arrays allow)."),
+        typer.Option(
+            "--score",
+            "-s",
+            help="Scores by name, commas between them (default: all that the arrays allow).",
+            autocompletion=complete_scores,
+        ),
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
 
@@ -39,7 +46,7 @@ def score(
     written_as = chosen_format(format_, output)
     found = score_files(labels, probs, features, split_commas(names))
     if written_as is Format.json:
-        emit(as_json(found.as_dict()), output)
+        emit(as_json(found.as_dict()), output, quiet)
         return
     rows = []
     for s in found.scores:
@@ -49,4 +56,4 @@ def score(
         low, high = s.interval or (s.value, s.value)
         interval = f"{low:.6g} to {high:.6g}"
         rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import (
     DataArgument,
     DeviceOption,
@@ -35,7 +36,12 @@ def validate(
     models: ModelsOption = None,
     scores: Annotated[
         list[str] | None,
-        typer.Option("--score", "-s", help="Scores by name, commas between them (default: all; with --tasks: LEEP)."),
+        typer.Option(
+            "--score",
+            "-s",
+            help="Scores by name, commas between them (default: all; with --tasks: LEEP).",
+            autocompletion=complete_scores,
+        ),
     ] = None,
     images: Annotated[int, typer.Option("--images", min=4, help="Most training images of a split.")] = 1000,
     splits: Annotated[int, typer.Option("--splits", min=1, help="Random splits.")] = 3,
@@ -112,11 +118,10 @@ def validate(
 
         assert not hasattr(found, "agreements")
         write_whole(plot, draw_task_scatter(found, plot.suffix.lower()))
-        remark(f"wrote {plot}")
-    emit(text, output)
-    if not quiet:
-        for note in found.notes:
-            remark(f"note: {note}")
+        remark(f"wrote {plot}", quiet)
+    emit(text, output, quiet)
+    for note in found.notes:
+        remark(f"note: {note}", quiet)
 
 
 def render(found: Validation, written_as: Format) -> str:

@@ -37,13 +37,10 @@ def verify(
         float,
         typer.Option("--tolerance", min=0, help="How far numbers may differ, absolutely or relatively."),
     ] = 1e-3,
-    models: Annotated[
-        list[str] | None,
-        typer.Option("--models", "-m", help="Files or folders to find the models in (default: the models folder)."),
-    ] = None,
+    models: ModelFilesOption = None,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: the result's).")] = None,
+    device: SameDeviceOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = None,
     cached: CachedOption = False,
@@ -62,7 +59,8 @@ def verify(
     with Bars(quiet) as bars:
         how = How(split_commas(models), device, threads, batch_size, cached=cached)
         found = compare(first, rerun(first, data, how, bars), tolerance)
-    emit(as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as), output)
+    text = as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as)
+    emit(text, output, quiet)
     if not found.same:
         raise typer.Exit(1)
 

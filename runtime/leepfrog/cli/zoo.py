@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
@@ -18,7 +19,7 @@ NUMBERS = (False, False, False, False, True, False)
 
 
 @app.command("list")
-def list_(format_: FormatOption = None, output: OutputOption = None) -> None:
+def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """List the zoo, and models of your own that are exported already."""
     from leepfrog_exporter import zoo
 
@@ -39,15 +40,18 @@ def list_(format_: FormatOption = None, output: OutputOption = None) -> None:
             | {"exported": row[0] in local, "top1": entries[row[0]].top1 if row[0] in entries else None}
             for row in rows
         ]
-        emit(as_json({"schema_version": 1, "models": found}), output)
+        emit(as_json({"schema_version": 1, "models": found}), output, quiet)
     else:
-        emit(as_rows(written_as, HEADER, rows, NUMBERS), output)
+        emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
 
 
 @app.command("pull")
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Zoo entries (default: all that need no model hub).")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help="Zoo entries (default: all that need no model hub).", autocompletion=complete_zoo
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again what is there already.")] = False,
     quiet: QuietOption = False,
@@ -65,8 +69,6 @@ def pull_models(names: list[str], force: bool, quiet: bool) -> list[str]:
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:
         zoo.find(name)  # a misspelt name fails before anything is fetched
-    lines = []
+    options = exporter.ExportOptions(force=force)
     with Bars(quiet) as bars:
-        for name in wanted:
-            lines.append(describe(exporter.export(f"zoo:{name}", exporter.ExportOptions(force=force), bars)))
-    return lines
+        return [describe(exporter.export(f"zoo:{name}", options, bars)) for name in wanted]

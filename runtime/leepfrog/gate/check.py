@@ -275,14 +275,14 @@ def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, prog
     """Latencies that failed get further measurements, of which the best counts: other processes only ever add time."""
     device = how.device or str(first.receipt.arguments["device"])
     files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
-    found = []
-    for each in findings:
+
+    def again(slow: Finding) -> Finding:
         for _ in range(MEASUREMENTS - 1):
-            if each.criterion == "latency" and each.failed:
-                progress.notice(f"{each.model}: {each.now / each.was:.2f} times as slow; measured again")
-                now = measure(ModelFile.read(files[each.model]), device, threads_for(device, how.threads))
-                best = min(each.now, now.relative_latency)
-                failed = not best <= each.was + each.allowed
-                each = dataclasses.replace(each, now=best, failed=failed, causes=each.causes if failed else ())
-        found.append(each)
-    return found
+            progress.notice(f"{slow.model}: {slow.now / slow.was:.2f} times as slow; measured again")
+            now = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads))
+            slow = dataclasses.replace(slow, now=min(slow.now, now.relative_latency))
+            if slow.now <= slow.was + slow.allowed:
+                return dataclasses.replace(slow, failed=False, causes=())
+        return slow
+
+    return [again(each) if each.criterion == "latency" and each.failed else each for each in findings]

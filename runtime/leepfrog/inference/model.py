@@ -67,9 +67,10 @@ class Session:
     """A scoring model loaded into onnxruntime.
 
     Attributes:
+        model: its file.
+        provider: the execution provider really in use.
         n_source: Z, its source classes.
         n_features: D, what its last linear layer sees.
-        provider: the execution provider really in use.
     """
 
     def __init__(self, model: ModelFile, device: str, threads: int) -> None:

@@ -44,7 +44,7 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
 
 
 def score_gbc(sample: Sample, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
-    """`gbc` of a checked sample."""
+    """`gbc` of a checked sample; ArrayError where the other arguments are wrong."""
     assert sample.features is not None
     if covariance not in ("spherical", "diagonal"):
         raise ArrayError(f"covariance must be spherical or diagonal, not {covariance!r}")

@@ -37,7 +37,7 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
 
 
 def score_knn(sample: Sample, k: int = 1) -> Score:
-    """`knn` of a checked sample."""
+    """`knn` of a checked sample; ArrayError where the other arguments are wrong."""
     assert sample.features is not None
     if not 1 <= k < len(sample):
         raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")

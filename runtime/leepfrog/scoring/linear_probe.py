@@ -43,7 +43,7 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
 
 
 def score_linear_probe(sample: Sample, folds: int = FOLDS, seed: int = 0) -> Score:
-    """`linear_probe` of a checked sample."""
+    """`linear_probe` of a checked sample; ArrayError where the other arguments are wrong."""
     assert sample.features is not None
     n = len(sample)
     if not folds >= 2:

@@ -94,9 +94,9 @@ class Sample:
         width = self.mean.size
         scatter, by_class = np.zeros((width, width)), np.zeros((width, self.n_target))
         for at, rows in self.blocks():
-            rows -= self.mean
-            scatter += rows.T @ rows
-            by_class += rows.T @ self.one_hot[at]
+            centred = rows - self.mean
+            scatter += centred.T @ centred
+            by_class += centred.T @ self.one_hot[at]
         return scatter, by_class
 
     @cached_property

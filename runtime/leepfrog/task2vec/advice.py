@@ -86,9 +86,7 @@ def advise(task: Embedding, library: Library) -> Advice:
     wanted = (task.vector / whole.unit)[None]
     distances = symmetric(wanted, whole.vectors)[0]
     models, errors = table_of(library.errors(), whole.names)
-    best: list[str | None] = []
-    for row in errors:
-        best.append(None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))])
+    best = [None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))] for row in errors]
     order = np.argsort(distances, kind="stable")
     neighbours = tuple(Neighbour(whole.names[i], float(distances[i]), best[i]) for i in order)
     known = order[~np.isnan(errors[order]).all(axis=1)][:MAX_TASKS] if models else order[:0]

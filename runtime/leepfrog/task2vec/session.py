@@ -84,7 +84,7 @@ def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
 def filters(
     session: onnxruntime.InferenceSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats
 ) -> Floats:
-    """`ProbeSession.run` on a session of any probe model with these layers."""
+    """`ProbeSession.run` on a session of any probe model with these layers; ModelError if it fails."""
     names = output_names(layers)
     try:
         outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})

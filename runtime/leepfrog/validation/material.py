@@ -62,6 +62,7 @@ def gather(
     """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
 
     Raises:
+        UsageError: no thread to work with.
         DataSetError: a class with fewer than FEWEST images.
     """
     threads = threads_for(device, threads)

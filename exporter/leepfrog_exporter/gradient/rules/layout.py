@@ -71,8 +71,8 @@ def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
     }
     starts = given["starts"]
     axes, steps = given.get("axes", range(len(starts))), given.get("steps", [1] * len(starts))
-    for start, axis, step in zip(starts, axes, steps, strict=True):
-        axis = axis % len(shape)
+    for start, counted, step in zip(starts, axes, steps, strict=True):
+        axis = counted % len(shape)
         length, n = shape[axis], taken[axis]
         if step < 0:
             raise ModelError(f"cannot differentiate {describe(node)}: it runs backwards")

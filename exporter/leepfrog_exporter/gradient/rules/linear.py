@@ -1,4 +1,4 @@
-"""Convolutions and matrix products: gradients of their inputs. (Those of their weights: see filters.py.)"""
+"""Convolutions and matrix products: gradients of their inputs. Those of their weights are in filters.py."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from leepfrog_exporter.graph.edit import describe
 
 # From the gradients of a node's outputs (None where nothing depends on one) to those of its inputs, in the same order;
 # None, or a list cut short, for inputs that get none. A rule need not look at `tape.needed` unless it saves work.
+# What it cannot differentiate is a ModelError.
 Rule = Callable[[Tape, NodeProto, Sequence[str | None]], Sequence[str | None]]
 # The same for operators with one output that counts.
 SimpleRule = Callable[[Tape, NodeProto, str], Sequence[str | None]]

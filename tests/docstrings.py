@@ -1,0 +1,35 @@
+"""Docstrings as data: the sections of Google's style, as far as this repository writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises")
+
+
+def sections(docstring: str) -> Mapping[str, list[str]]:
+    """The names that each section explains, in order; of Returns and Yields the text in one piece.
+
+    Args:
+        docstring: cleaned of its indentation, as by `inspect.cleandoc`.
+    """
+    found: dict[str, list[str]] = {}
+    current = None
+    for line in docstring.splitlines():
+        if (head := re.fullmatch(r"(\w+):", line)) and head[1] in SECTIONS:
+            current = found.setdefault(head[1], [])
+        elif line and not line.startswith(" "):
+            current = None
+        elif current is not None and (entry := re.match(r"    (\S.*)", line)):
+            current.append(entry[1])
+    return {
+        name: lines if name in ("Returns", "Yields") else [each for line in lines for each in names(line)]
+        for name, lines in found.items()
+    }
+
+
+def names(entry: str) -> list[str]:
+    """`a, b: what they are` explains a and b."""
+    before, colon, _ = entry.partition(":")
+    return [name.strip(" *") for name in before.split(",")] if colon else [f"no colon in {entry!r}"]

@@ -1,0 +1,159 @@
+"""Completion as a shell asks for it: bash's own words for an installed `leepfrog`, and what it takes to answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from help_text import commands
+from leepfrog.cli import completion
+from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec
+from leepfrog.inference.device import PROVIDERS
+from leepfrog.inference.metadata import PRECISIONS, PROBE_SUFFIX
+from leepfrog.scoring.names import SCORE_NAMES
+from leepfrog.scoring.registry import SCORES
+from leepfrog.task2vec.cotangents import ESTIMATORS
+from leepfrog.task2vec.distances import DISTANCES
+from leepfrog_exporter import zoo
+from leepfrog_exporter.presets import PRESETS
+
+START = "from leepfrog.cli.main import main\nmain()\n"
+
+# Load the completion as `leepfrog --show-completion` gives it, then press Tab after the words given.
+PRESS_TAB = """
+source <(leepfrog --show-completion)
+COMP_WORDS=(leepfrog "$@")
+COMP_CWORD=$#
+$(complete -p leepfrog | grep -o '_[a-z_]*completion[a-z_]*') leepfrog
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PATH on which the command is called `leepfrog`, as it is once installed."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "leepfrog"
+    script.write_text(f"#!{sys.executable}\n{START}")
+    script.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def models(home: Path) -> Path:
+    """A models folder in which nothing is a model but by name."""
+    folder = home / "models"
+    folder.mkdir(parents=True)
+    for name in ("mobilenet_v2", "mobilenet_v2-int8", "efficientnet_lite0", "mobilenet_v2.fisher"):
+        (folder / f"{name}.onnx").write_bytes(b"")
+    return folder
+
+
+def tab(path: str, *words: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    shell = shutil.which("bash")
+    assert shell
+    done = subprocess.run(
+        [shell, "--norc", "-c", PRESS_TAB, "bash", *words],
+        env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def asked(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The answer to a shell's question, and on its last line the modules that it took."""
+    code = (
+        "import atexit, json, sys\nsys.argv = ['leepfrog']\n"
+        "atexit.register(lambda: print(json.dumps(sorted({n.partition('.')[0] for n in sys.modules}))))\n" + START
+    )
+    question = {
+        "_LEEPFROG_COMPLETE": "complete_bash",
+        "COMP_WORDS": "\n".join(["leepfrog", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **question, **environment}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def offered(*words: str, **environment: str) -> list[str]:
+    return asked(*words, **environment).stdout.split("\n[")[0].split()
+
+
+def test_bash(path: str, models: Path) -> None:
+    assert tab(path, "ra") == ["rank"]
+    assert tab(path, "zoo", "pull", "mobilenet_v3_s") == [n for n in zoo.load() if n.startswith("mobilenet_v3_s")]
+    assert sorted(tab(path, "rank", "PHOTOS", "--models", "m")) == ["mobilenet_v2", "mobilenet_v2-int8"]
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (("rank", "--mod"), ["--models"]),
+        (("rank", "D", "-m", "mobilenet_v2,"), ["mobilenet_v2,efficientnet_lite0", "mobilenet_v2,mobilenet_v2-int8"]),
+        (("bench", "eff"), ["efficientnet_lite0"]),
+        (("explain", "D", "--model", "eff"), ["efficientnet_lite0"]),
+        (("embed", "D", "--probe", ""), ["mobilenet_v2"]),
+        (("rank", "D", "--by", ""), ["combined", *SCORE_NAMES]),
+        (("rank", "D", "--score", "knn,n"), ["knn,nce", "knn,n_leep"]),
+        (("score", "-s", "log"), ["logme"]),
+        (("validate", "D", "-s", "a"), ["all"]),
+        (("rank", "D", "--format", ""), ["table", "json", "csv", "md"]),
+        (("rank", "D", "--device", ""), ["cpu", "cuda"]),
+        (("distance", "--kind", "asym"), ["asymmetric", "asymmetric_kl"]),
+        (("export", "x", "--precision", "fp16,"), ["fp16,int8"]),
+        (("export", "--preprocess", "i"), ["imagenet", "inception"]),
+        (("library", ""), ["add", "list"]),
+        (("rank", "D", "-m", "no-such"), []),
+    ],
+)  # fmt: skip
+def test_what_is_offered(words: tuple[str, ...], values: list[str], models: Path) -> None:
+    assert sorted(offered(*words)) == sorted(values)
+
+
+@pytest.mark.parametrize("words", [("rank", "D", "-m", ""), ("zoo", "pull", ""), ("export", "")], ids=" ".join)
+def test_nothing_heavy_is_imported(words: tuple[str, ...], models: Path) -> None:
+    done = asked(*words)
+    assert done.stderr == ""
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "leepfrog" in loaded
+    assert not {"numpy", "numba", "onnxruntime", "PIL", "torch", "onnx", "rich"} & loaded
+
+
+def test_trouble_is_kept_silent(tmp_path: Path) -> None:
+    """No models folder, or one that cannot be known."""
+    for environment in ({"LEEPFROG_HOME": str(tmp_path / "none")}, {"LEEPFROG_HOME": "~nobody-of-that-name/x"}):
+        done = asked("rank", "D", "-m", "", **environment)
+        assert done.stderr == ""
+        assert done.stdout.startswith(("[", "\n["))
+
+
+def test_what_is_written_down_twice_is_the_same() -> None:
+    assert completion.PROBE_SUFFIX == PROBE_SUFFIX
+    assert tuple(PROVIDERS) == completion.DEVICES
+    assert completion.DISTANCES == DISTANCES
+    assert completion.ESTIMATORS == ESTIMATORS
+    assert completion.PRECISIONS == PRECISIONS
+    assert tuple(PRESETS) == completion.PRESETS
+    assert tuple(INTERPOLATIONS) == completion.INTERPOLATIONS
+    assert tuple(SCORES) == SCORE_NAMES
+    for name, values in (("resize_mode", completion.RESIZE_MODES), ("channel_order", completion.CHANNEL_ORDERS)):
+        for value in values:
+            PreprocessSpec(input_size=(8, 8), resize_size=(8, 8), **{name: value})  # type: ignore[arg-type]
+
+
+def test_options_that_take_names_complete_them() -> None:
+    """What an option's help calls names, or lists, Tab offers."""
+    named = {"--models", "--model", "--probe", "--by", "--score", "--device", "--kind", "--estimator", "--precision"}
+    for name, command in commands():
+        for option in command.params:
+            if named & set(option.opts) and not option.is_flag:
+                assert option._custom_shell_complete is not None, (name, option.opts)

@@ -1,0 +1,165 @@
+"""Docstrings against signatures, of everything public in both packages.
+
+A short docstring may name its parameters and errors in a sentence. Once it has a section, that is complete and true.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from pathlib import Path
+
+import leepfrog
+import leepfrog_exporter
+import pytest
+from docstrings import sections
+from leepfrog import errors
+
+Definition = ast.FunctionDef | ast.ClassDef
+
+PACKAGES = [Path(str(package.__file__)).parent for package in (leepfrog, leepfrog_exporter)]
+FILES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+OURS = {name for name, value in vars(errors).items() if isinstance(value, type)}
+ERRORS = OURS | set(vars(builtins))
+
+
+def public(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[tuple[str, Definition]]:
+    """Public functions and classes, their public methods, and `__init__` where it says something of its own."""
+    for node in tree.body:
+        if not isinstance(node, Definition):
+            continue
+        if not node.name.startswith("_") or (node.name == "__init__" and ast.get_docstring(node)):
+            yield f"{above}{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node, f"{node.name}.")
+
+
+def parameters(function: ast.FunctionDef, is_method: bool) -> list[str]:
+    """The names of what is passed, `self` and `cls` left out."""
+    taken = function.args
+    static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
+    names = [argument.arg for argument in (*taken.posonlyargs, *taken.args)][is_method and not static :]
+    names += [taken.vararg.arg] if taken.vararg else []
+    names += [argument.arg for argument in taken.kwonlyargs]
+    return names + ([taken.kwarg.arg] if taken.kwarg else [])
+
+
+def attributes(node: ast.ClassDef) -> list[str]:
+    """The public fields of a class: declared in its body, or set by `__init__`."""
+    named = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+    for each in ast.walk(initialiser(node) or ast.Module()):
+        if isinstance(each, ast.Assign | ast.AnnAssign):
+            for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
+                named += target.elts if isinstance(target, ast.Tuple) else [target]
+    names = [
+        each.id if isinstance(each, ast.Name) else each.attr
+        for each in named
+        if isinstance(each, ast.Name) or (isinstance(each, ast.Attribute) and ast.unparse(each.value) == "self")
+    ]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
+
+
+def initialiser(node: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
+
+
+def raised(function: ast.FunctionDef) -> set[str]:
+    """Errors of leepfrog's that stand in the function itself.
+
+    Not those of functions inside it, nor of commands, whose docstring is their help, nor of gradient rules, which all
+    raise ModelError (see `Rule`).
+    """
+    if any(ast.unparse(each).startswith("rule(") for each in function.decorator_list):
+        return set()
+    if "typer." in ast.unparse(function.args) or "Option" in ast.unparse(function.args):
+        return set()
+    inside: list[ast.AST] = [*function.body]
+    found: set[str] = set()
+    while inside:
+        node = inside.pop()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            found.add(ast.unparse(node.exc.func))
+        if not isinstance(node, ast.FunctionDef):
+            inside += ast.iter_child_nodes(node)
+    return found & OURS
+
+
+def faults(source: str) -> Iterator[str]:
+    """What is missing or untrue in a module."""
+    for name, node in public(ast.parse(source)):
+        docstring = ast.get_docstring(node)
+        if docstring is None:
+            yield f"{name} has no docstring"
+            continue
+        told = sections(docstring)
+        if isinstance(node, ast.ClassDef):
+            own = initialiser(node)
+            wanted = {"Attributes": attributes(node), "Args": parameters(own, True) if own else []}
+        else:
+            wanted = {"Attributes": [], "Args": parameters(node, "." in name)}
+            if {"Returns", "Yields"} & set(told) and ast.unparse(node.returns or ast.Constant(None)) == "None":
+                yield f"{name} returns nothing, but says what"
+            yield from (f"{name} raises {each}, unsaid" for each in sorted(raised(node)) if each not in docstring)
+        for section, names in wanted.items():
+            if section in told and told[section] != names:
+                yield f"{name}: {section} has {told[section]}, there is {names}"
+        yield from (f"{name} raises {each}, which is unknown" for each in told.get("Raises", []) if each not in ERRORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_docstrings_are_true(path: Path) -> None:
+    assert list(faults(path.read_text())) == []
+
+
+UNTRUE = '''
+def bare(): pass
+
+def swapped(a, b, *, c=1):
+    """Swap.
+
+    Args:
+        b: one.
+        a, c: the others.
+
+    Raises:
+        NoSuchError: never.
+    """
+
+def empty(a) -> None:
+    """Nothing.
+
+    Returns:
+        Something.
+    """
+    raise UsageError("a")
+
+class Fields:
+    """A class.
+
+    Attributes:
+        x: one.
+    """
+    x: int
+    y: int
+
+    def method(self, a):
+        """Do.
+
+        Args:
+            self: itself.
+            a: one.
+        """
+'''
+
+
+def test_what_is_untrue_is_found() -> None:
+    assert list(faults(UNTRUE)) == [
+        "bare has no docstring",
+        "swapped: Args has ['b', 'a', 'c'], there is ['a', 'b', 'c']",
+        "swapped raises NoSuchError, which is unknown",
+        "empty returns nothing, but says what",
+        "empty raises UsageError, unsaid",
+        "Fields: Attributes has ['x'], there is ['x', 'y']",
+        "Fields.method: Args has ['self', 'a'], there is ['a']",
+    ]

@@ -1,0 +1,140 @@
+"""What others may rely on: the names that are exported, the types that come with them, what an installation needs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import leepfrog
+import leepfrog_exporter
+import pytest
+from leepfrog import scores
+
+ROOT = Path(__file__).parents[2]
+
+# A name that goes, comes or changes its place is a decision: it is made here and in CHANGELOG.md.
+EXPORTED = {
+    "leepfrog": [
+        "Embedding", "ImageSet", "LeepfrogError", "Ranking", "Score", "__version__", "distances", "embed", "explain",
+        "find_images", "leep", "leep_loo", "rank", "study_tasks", "validate",
+    ],
+    "leepfrog.scores": [
+        "Score", "gbc", "h_score", "knn", "leep", "leep_loo", "leep_loo_t", "linear_probe", "logme", "n_leep", "nce",
+        "parc", "ridge", "sfda", "transrate",
+    ],
+    "leepfrog_exporter.export": ["ExportOptions", "export"],
+}  # fmt: skip
+
+# What the base installation does not bring.
+EXTRAS = (
+    "torch", "torchvision", "timm", "onnx", "onnxscript", "google", "matplotlib", "jinja2", "pytest", "hypothesis",
+    "sklearn", "skimage",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", EXPORTED)
+def test_exported_names(module: str) -> None:
+    found = importlib.import_module(module)
+    assert sorted(found.__all__) == EXPORTED[module]
+    for name in EXPORTED[module]:
+        value = getattr(found, name)
+        assert name == "__version__" or inspect.getdoc(value), name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = leepfrog.nothing
+    assert dir(leepfrog) == leepfrog.__all__
+
+
+def test_the_readme_shows_every_exported_name() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in leepfrog.__all__ if not re.search(rf"\b{name}\b", text) and name != "__version__"] == []
+    assert [name for name in scores.__all__ if f"`{name}`" not in text and name != "Score"] == []
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The distribution as a user gets it: the wheel, built and unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT], check=True
+    )
+    (wheel,) = folder.glob("leepfrog-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_both_packages_and_their_types(installed: Path) -> None:
+    for package in (leepfrog, leepfrog_exporter):
+        source = Path(str(package.__file__)).parent
+        files = {str(path.relative_to(source.parent)) for path in source.rglob("*") if path.suffix in (".py", ".typed")}
+        packed = {str(path.relative_to(installed)) for path in (installed / source.name).rglob("*") if path.is_file()}
+        assert f"{source.name}/py.typed" in packed
+        assert packed - files <= {"leepfrog_exporter/zoo.toml"}
+        assert files <= packed
+
+
+# Modules that other programs start, and that need them.
+# What is run, and what pytest imports.
+ENTRIES = ("leepfrog.__main__", "leepfrog.pytest_plugin")
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+extras, entries = json.loads(sys.argv[1])
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in extras:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import leepfrog
+names = [found.name for found in pkgutil.walk_packages(leepfrog.__path__, "leepfrog.")]
+for name in names:
+    if name not in entries:
+        importlib.import_module(name)
+for name in leepfrog.__all__:
+    getattr(leepfrog, name)
+import leepfrog_exporter.digits, leepfrog_exporter.zoo
+print(json.dumps([leepfrog.__file__, len(leepfrog_exporter.zoo.load()), sorted(names)]))
+"""
+
+
+def without_extras(code: str, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-W", "error", "-c", code, json.dumps([EXTRAS, ENTRIES]), *arguments]
+    return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, check=False)
+
+
+def test_every_module_imports_in_the_base_installation(installed: Path) -> None:
+    done = without_extras(IMPORT_ALL, installed)
+    assert done.returncode == 0, done.stderr
+    file, n_entries, names = json.loads(done.stdout)
+    assert Path(file).is_relative_to(installed)
+    assert n_entries > 4
+    assert {"leepfrog.plots.figure", "leepfrog.ranking.rank", "leepfrog.task2vec.embed"} <= set(names)
+
+
+def test_what_needs_an_extra_says_which(installed: Path, tmp_path: Path) -> None:
+    start = IMPORT_ALL.partition("import leepfrog\n")[0] + "del sys.argv[1]\nfrom leepfrog.cli.main import main\nmain()"
+    for words, extra in {
+        ("rank", "D", "--plot", "front.svg"): "leepfrog[plot]",
+        ("map", "L", "-o", "map.png"): "leepfrog[plot]",
+        ("export", "onnx:model.onnx"): "leepfrog[export]",
+        ("zoo", "pull"): "leepfrog[export]",
+        ("demo", "--quiet"): "leepfrog[export]",
+    }.items():
+        done = without_extras(start, installed, *words)
+        assert done.returncode == 4, (words, done)
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert f"pip install '{extra}'" in done.stderr

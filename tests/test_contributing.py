@@ -1,0 +1,115 @@
+"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, whose own tests are run there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photos import folder_of_pieces
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(
+    r"^```python\n# ([^\s,]+)(?:, (at the end|before|after)(?: ([^\n]+))?)?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+BLOCKS = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree with every block of CONTRIBUTING in its place. What is compiled already goes with it."""
+    copy = tmp_path_factory.mktemp("tree")
+    for name in ("runtime", "exporter", "models", "tests", "pyproject.toml"):
+        source = ROOT / name
+        shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(source, copy / name)
+    for name, place, line, code in BLOCKS:
+        file = copy / name
+        if not place:
+            assert not file.exists(), f"{name} is there already"
+            file.write_text(code)
+        elif not line:
+            file.write_text(f"{file.read_text()}\n\n{code}")
+        else:
+            lines = file.read_text().splitlines(keepends=True)
+            at = [i for i, text in enumerate(lines) if text.strip() == line]
+            assert len(at) == 1, f"{name} has {len(at)} lines {line!r}"
+            lines.insert(at[0] + (place == "after"), code)
+            file.write_text("".join(lines))
+    return copy
+
+
+@pytest.fixture
+def run(tree: Path, home: Path) -> Run:
+    """Runs Python's modules in the copy."""
+    paths = os.pathsep.join(str(tree / name) for name in ("runtime", "exporter"))
+
+    def run_(*command: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *map(str, command)],
+            cwd=tree, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run_
+
+
+def test_every_block_has_a_place() -> None:
+    blocks = (ROOT / "CONTRIBUTING.md").read_text().count("```python\n")
+    assert len(BLOCKS) == blocks > 0
+
+
+def test_the_examples_own_tests_pass(run: Run) -> None:
+    """Those they add, those that demand a line of them, and those that every module and command has to pass."""
+    added = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
+    passed = run("pytest", "-q", "-p", "no:cacheprovider", *added)
+    assert re.search(r"^2 passed", passed, re.MULTILINE), passed
+    rules = ("tests/exporter/test_gradient_rules.py", "-k", "Softsign or every_rule")
+    assert "2 passed" in run("pytest", "-q", "-p", "no:cacheprovider", *rules)
+    run(
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/runtime/test_docstrings.py",
+        "-k",
+        "ncm or network or elementwise",
+    )
+
+
+def test_the_examples_are_in_the_house_style(tree: Path, run: Run) -> None:
+    files = {tree / name for name, *_ in BLOCKS}
+    run("ruff", "check", "--no-cache", *files)
+    run("ruff", "format", "--no-cache", "--check", *files)
+
+
+def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((20, 3)))
+    np.save(tmp_path / "y.npy", rng.integers(0, 2, 20))
+    arrays = ("--features", tmp_path / "x.npy", "--labels", tmp_path / "y.npy")
+    assert "ncm," in run("leepfrog", "score", *arrays, "--score", "ncm", "--format", "csv")
+    run("leepfrog", "export", "small:any", "--random-weights", "--quiet")
+    photographs = folder_of_pieces(tmp_path / "photographs", count=6)
+    table = run("leepfrog", "rank", photographs, "--by", "ncm", "--quiet")
+    assert "best ncm first" in table
+    assert "small-random" in table
+
+
+def test_this_tree_is_as_it_was() -> None:
+    """The examples are examples: nothing of them is here."""
+    from leepfrog.scoring.registry import SCORES
+    from leepfrog_exporter.gradient.rules import RULES
+    from leepfrog_exporter.sources.network import LIBRARIES
+
+    assert not {"ncm"} & set(SCORES)
+    assert not {"Softsign"} & set(RULES)
+    assert sorted(LIBRARIES) == ["timm", "torchvision"]
