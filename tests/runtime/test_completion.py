@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from help_text import commands
 from leepfrog.cli import completion
+from leepfrog.gate.check import CRITERIA
 from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec
 from leepfrog.inference.device import PROVIDERS
 from leepfrog.inference.metadata import PRECISIONS, PROBE_SUFFIX
@@ -141,6 +142,7 @@ def test_what_is_written_down_twice_is_the_same() -> None:
     assert tuple(PROVIDERS) == completion.DEVICES
     assert completion.DISTANCES == DISTANCES
     assert completion.ESTIMATORS == ESTIMATORS
+    assert completion.CRITERIA == CRITERIA
     assert completion.PRECISIONS == PRECISIONS
     assert tuple(PRESETS) == completion.PRESETS
     assert tuple(INTERPOLATIONS) == completion.INTERPOLATIONS

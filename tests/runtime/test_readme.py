@@ -15,7 +15,8 @@ from photos import folder_of_pieces
 
 
 def test_what_it_does_from_python(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    of_pytest, code = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert "leepfrog_check" in of_pytest  # tests/runtime/test_check.py runs one like it
     (home / "models").mkdir(parents=True)
     for name in ("mobilenet_v2", "efficientnet_lite0"):  # small ones by these names
         path = home / "models" / f"{name}.onnx"

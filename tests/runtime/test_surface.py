@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 # A name that goes, comes or changes its place is a decision: it is made here and in CHANGELOG.md.
 EXPORTED = {
     "leepfrog": [
-        "Embedding", "ImageSet", "LeepfrogError", "Ranking", "Score", "__version__", "distances", "embed", "explain",
-        "find_images", "leep", "leep_loo", "rank", "study_tasks", "validate",
+        "Check", "Embedding", "ImageSet", "LeepfrogError", "Ranking", "Score", "__version__", "check", "distances",
+        "embed", "explain", "find_images", "leep", "leep_loo", "rank", "study_tasks", "validate",
     ],
     "leepfrog.scores": [
         "Score", "gbc", "h_score", "knn", "leep", "leep_loo", "leep_loo_t", "linear_probe", "logme", "n_leep", "nce",
@@ -60,6 +60,9 @@ def test_the_readme_shows_every_exported_name() -> None:
     assert [name for name in scores.__all__ if f"`{name}`" not in text and name != "Score"] == []
 
 
+DATA = {"leepfrog_exporter/zoo.toml", "leepfrog/schemas/results.schema.json", "leepfrog/inference/calibration.onnx"}
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution as a user gets it: the wheel, built and unpacked."""
@@ -79,8 +82,9 @@ def test_the_wheel_holds_both_packages_and_their_types(installed: Path) -> None:
         files = {str(path.relative_to(source.parent)) for path in source.rglob("*") if path.suffix in (".py", ".typed")}
         packed = {str(path.relative_to(installed)) for path in (installed / source.name).rglob("*") if path.is_file()}
         assert f"{source.name}/py.typed" in packed
-        assert packed - files <= {"leepfrog_exporter/zoo.toml"}
+        assert packed - files <= DATA
         assert files <= packed
+    assert all((installed / name).is_file() for name in DATA)
 
 
 # Modules that other programs start, and that need them.

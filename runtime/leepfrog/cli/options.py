@@ -39,7 +39,12 @@ SameDeviceOption = Annotated[
 ]
 ModelFilesOption = Annotated[
     list[str] | None,
-    typer.Option("--models", "-m", help="Files or folders to find its models in (default: the models folder)."),
+    typer.Option(
+        "--models",
+        "-m",
+        help="Names, files or folders to find its models among (default: the models folder).",
+        autocompletion=complete_models,
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,

@@ -12,8 +12,10 @@ from leepfrog.cli.options import (
     BatchSizeOption,
     CachedOption,
     FormatOption,
+    ModelFilesOption,
     OutputOption,
     QuietOption,
+    SameDeviceOption,
     ThreadsOption,
     split_commas,
 )
