@@ -59,7 +59,7 @@ def test_a_changed_model_fails(ranked: tuple[Path, Path], home: Path) -> None:
     assert not found.passed
     assert {failure.model for failure in found.failures if failure.criterion == "score"} == {"plain"}
     (cause,) = causes(found)
-    assert cause.startswith("model: the network is another")
+    assert cause.startswith("model: other weights")
     conforms(found.as_dict())
 
 
@@ -136,7 +136,7 @@ def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path]
     (home / "models" / "plain.onnx").write_bytes(proto.SerializeToString())
     found = check(path, folder, fail_on=["score", "latency"], latency_tolerance=5.0)
     assert [(failure.criterion, failure.model) for failure in found.failures] == [("latency", "plain")]
-    assert found.failures[0].causes[0].startswith("model: the network is another")
+    assert found.failures[0].causes[0].startswith("model: other weights")
 
 
 def test_the_calibration_graph_is_what_the_exporter_makes() -> None:
@@ -213,7 +213,7 @@ def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, tmp_path:
     code, out, _ = call("check", *ranked, "-q")
     assert code == 1
     assert out.startswith("FAILED score: plain: leep")
-    assert "    why: model: the network is another" in out
+    assert "    why: model: other weights" in out
     code, out, _ = call("check", *ranked, "--format", "github", "-q")
     assert code == 1
     assert out.startswith("::error title=leepfrog score%3A plain::")
@@ -271,6 +271,6 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
     done = run()
     assert done.returncode == 1
     assert "FAILED score: plain: leep" in done.stdout
-    assert "why: model: the network is another" in done.stdout
+    assert "why: model: other weights" in done.stdout
     path.unlink()
     assert "No such file" in run().stdout

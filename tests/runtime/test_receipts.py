@@ -135,6 +135,7 @@ GOOD = json.dumps(
                 "source": "s",
                 "sha256": "e",
                 "graph_sha256": "f",
+                "weights_sha256": "g",
                 "size_bytes": 1,
                 "preprocess": {"mean": [0]},
             }
@@ -185,7 +186,7 @@ def test_causes_of_a_changed_model(home: Path, tmp_path: Path) -> None:
     assert model_causes(first, receipt()) == ["preprocessing: mean [0.0, 0.0, 0.0] -> [0.5, 0.5, 0.5]"]
     put(home, NAMES[0], noise=0.1)
     (told,) = model_causes(first, receipt())
-    assert told.startswith("model: the network is another (")
+    assert told.startswith("model: other weights (")
 
 
 def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_what_changed_is_told(home: Path, tmp_path: Path) -> None:
     wheres = [each.where for each in found.differences]
     assert "models.plain.scores.leep.value" in wheres
     assert not [where for where in wheres if where.startswith("models.coarse.scores.leep")]
-    assert found.causes[0].startswith("model: the network is another")
+    assert found.causes[0].startswith("model: other weights")
     assert found.causes[0].endswith("(plain)")
 
 

@@ -23,6 +23,7 @@ CALIBRATION = Path(__file__).with_name("calibration.onnx")
 
 WARM_UPS = 3
 FEWEST_RUNS, MOST_RUNS = 10, 1000
+TURNS = 11
 BATCH = 16
 
 
@@ -86,8 +87,8 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float) -> d
 def _relative(run: Callable[[], object], device: str, threads: int, seconds: float) -> float:
     """A run's time by that of the calibration graph, in turns, so that what slows one slows the other.
 
-    Other processes only ever add time, so the quicker quarter of each is compared; and the graph is run as often as a
-    model's run is long, or the shorter of the two would more often slip through between them.
+    Each is repeated for as long as the other, some milliseconds at a time: of a single short run, other processes would
+    stop few and those for long, of a long one nearly all for a part.
     """
     session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
     taken = session.get_inputs()[0]
@@ -98,12 +99,11 @@ def _relative(run: Callable[[], object], device: str, threads: int, seconds: flo
 
     for _ in range(WARM_UPS):
         calibrate()
-    often = max(1, round(min(_times(run, FEWEST_RUNS)) / min(_times(calibrate, FEWEST_RUNS))))
-    spent: list[tuple[float, float]] = []
-    while len(spent) < FEWEST_RUNS or (sum(map(sum, spent)) < seconds and len(spent) < MOST_RUNS):
-        spent.append((sum(_times(run, 1)), sum(_times(calibrate, often))))
-    own, fixed = np.quantile(spent, 0.25, axis=0)
-    return float(own / fixed * often)
+    quickest = min(_times(run, FEWEST_RUNS)), min(_times(calibrate, FEWEST_RUNS))
+    block = max(seconds / (2 * TURNS), *quickest)
+    often = [max(1, round(block / each)) for each in quickest]
+    turns = [(sum(_times(run, often[0])), sum(_times(calibrate, often[1]))) for _ in range(TURNS)]
+    return float(np.median([own / fixed for own, fixed in turns])) * often[1] / often[0]
 
 
 def _times(run: Callable[[], object], times: int) -> list[float]:

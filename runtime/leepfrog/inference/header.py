@@ -8,6 +8,8 @@ versions and metadata in microseconds, and lets a broken file be told from an un
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from typing import NamedTuple
 
 from leepfrog.errors import ModelError
 from leepfrog.files import sha256_of
@@ -16,6 +18,8 @@ from leepfrog.files import sha256_of
 _IR_VERSION, _OPSET_IMPORT, _GRAPH, _METADATA = 1, 8, 7, 14
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _KEY, _VALUE = 1, 2
+# And of GraphProto's weights, and a TensorProto's name and description.
+_INITIALIZER, _TENSOR_NAMES = 5, (8, 12)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -64,10 +68,37 @@ def read_header(content: memoryview) -> Header:
     return Header(ir_version, opsets, metadata)
 
 
-def graph_sha256(content: memoryview) -> str:
-    """Hash of the network alone in a file that `read_header` reads: the same where files differ in their metadata."""
+class Fingerprint(NamedTuple):
+    """Hashes of what a file computes, without what it says of itself.
+
+    Attributes:
+        graph: of the network as it is written.
+        weights: of the numbers in it, whatever their names and order; the same where a network was written anew.
+    """
+
+    graph: str
+    weights: str
+
+
+def fingerprint(content: memoryview) -> Fingerprint:
+    """Hashes of the network in a file that `read_header` reads."""
     graphs = [value for field, value in _fields(content) if field == _GRAPH and isinstance(value, memoryview)]
-    return sha256_of(graphs[-1] if graphs else b"")
+    graph = graphs[-1] if graphs else content[:0]
+    try:
+        tensors = [value for field, value in _fields(graph) if field == _INITIALIZER and isinstance(value, memoryview)]
+        weights = sorted(map(_tensor_hash, tensors))
+    except (ValueError, IndexError):  # onnxruntime will refuse it as well
+        weights = []
+    return Fingerprint(sha256_of(graph), sha256_of("".join(weights).encode()))
+
+
+def _tensor_hash(tensor: memoryview) -> str:
+    found = hashlib.sha256()
+    for field, value in _fields(tensor):
+        if field not in _TENSOR_NAMES:
+            found.update(f"{field}:{value if isinstance(value, int) else len(value)};".encode())
+            found.update(b"" if isinstance(value, int) else value)
+    return found.hexdigest()
 
 
 def _fields(message: memoryview) -> list[tuple[int, int | memoryview]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
-from leepfrog.inference.header import Header, graph_sha256, read_header
+from leepfrog.inference.header import Fingerprint, Header, fingerprint, read_header
 from leepfrog.inference.load import load_file, one_line, read_bytes
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
@@ -26,7 +26,7 @@ class ModelFile:
     Attributes:
         path: the file.
         sha256: hash of the file's bytes, 64 hexadecimal digits.
-        graph_sha256: hash of the network in it alone, without what the file says of itself.
+        fingerprint: hashes of the network in it, without what the file says of itself.
         size: bytes.
         header: versions and metadata as they stand in the file.
         metadata: what the file says of itself.
@@ -34,7 +34,7 @@ class ModelFile:
 
     path: Path
     sha256: str
-    graph_sha256: str
+    fingerprint: Fingerprint
     size: int
     header: Header
     metadata: ModelMetadata
@@ -60,7 +60,7 @@ class ModelFile:
             if reason == "not a scoring model yet":
                 reason += f"; make it one: leepfrog export onnx:{printable(path)} --preprocess PRESET"
             raise ModelError(f"{printable(path)}: {reason}") from None
-        return cls(path, sha256_of(content), graph_sha256(memoryview(content)), len(content), header, metadata)
+        return cls(path, sha256_of(content), fingerprint(memoryview(content)), len(content), header, metadata)
 
 
 class Session:

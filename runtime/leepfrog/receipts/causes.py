@@ -54,14 +54,16 @@ def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
 def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
     """How a model's file differs."""
     found = []
-    if was.graph_sha256 != now.graph_sha256:
-        found.append(f"model: the network is another ({was.graph_sha256[:8]} -> {now.graph_sha256[:8]})")
+    if was.weights_sha256 != now.weights_sha256:
+        found.append(f"model: other weights ({was.weights_sha256[:8]} -> {now.weights_sha256[:8]})")
     if was.preprocess != now.preprocess:
         keys = [
             key for key in {**was.preprocess, **now.preprocess} if was.preprocess.get(key) != now.preprocess.get(key)
         ]
         told = ", ".join(f"{key} {was.preprocess.get(key)} -> {now.preprocess.get(key)}" for key in keys)
         found.append(f"preprocessing: {told}")
+    if was.weights_sha256 == now.weights_sha256 and was.graph_sha256 != now.graph_sha256:
+        found.append("model: the same weights in a graph that was written anew")
     return found
 
 

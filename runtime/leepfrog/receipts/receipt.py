@@ -56,6 +56,7 @@ class ModelReceipt:
         source: where it was exported from.
         sha256: of the file.
         graph_sha256: of the network in it alone, without what the file says of itself.
+        weights_sha256: of the numbers in that, whatever their names; the same where a network was written anew.
         size_bytes: of the file.
         preprocess: what its images went through.
     """
@@ -64,6 +65,7 @@ class ModelReceipt:
     source: str
     sha256: str
     graph_sha256: str
+    weights_sha256: str
     size_bytes: int
     preprocess: dict[str, Any]
 

@@ -95,7 +95,8 @@ def model_receipt(model: ModelFile) -> ModelReceipt:
         name=model.name,
         source=printable(model.metadata.source),
         sha256=model.sha256,
-        graph_sha256=model.graph_sha256,
+        graph_sha256=model.fingerprint.graph,
+        weights_sha256=model.fingerprint.weights,
         size_bytes=model.size,
         preprocess=model.metadata.preprocess.as_dict(),
     )
