@@ -191,30 +191,6 @@ def test_killed_runs_lose_nothing_that_was_finished(zoo_home: Path, tmp_path: Pa
     assert close(resumed, leepfrog.rank(folder, FAST))
 
 
-def test_ten_kills_at_random_moments(zoo_home: Path, tmp_path: Path) -> None:
-    """Each run goes on from what the one before had finished; none leaves anything damaged."""
-    folder = folder_of_pieces(tmp_path / "photos", count=60)
-    command = [sys.executable, "-c", RANK, str(folder), *FAST]
-    moments = np.random.default_rng(0).uniform(0.3, 3.5, 10)
-    finished = [0]
-    for moment in moments:
-        run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
-        time.sleep(moment)
-        os.killpg(run.pid, signal.SIGKILL)
-        assert run.communicate()[1] == b""
-        found: list[str] = []
-        caches = [OutputCache(model, "cpu", found.append) for model in find_models(FAST)]
-        assert not found
-        finished.append(sum(len(cache._where) for cache in caches))
-    assert finished == sorted(finished)
-    listener = Listener()
-    resumed = leepfrog.rank(folder, FAST, progress=listener)
-    assert not listener.notices
-    assert sum(m.n_inferred for m in resumed.models) == 360 - finished[-1]
-    shutil.rmtree(zoo_home / "inference")
-    assert close(resumed, leepfrog.rank(folder, FAST))
-
-
 def test_what_a_killed_write_left_is_removed_when_old(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     leepfrog.rank(folder, FAST[:1])

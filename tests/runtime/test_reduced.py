@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections import Counter
 from pathlib import Path
 
+import leepfrog.images.decode as decode_module
+import models_made as made
 import numpy as np
 import pytest
 from leepfrog.images.dataset import ArrayImage, FileImage
 from leepfrog.images.decode import decode, decode_reduced
+from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, resize_and_crop, resize_and_crop_reduced
-from photos import SUBJECTS, photo
+from leepfrog.inference.local import find_models
+from leepfrog.inference.outputs import infer
+from leepfrog.progress import Silent
+from photos import SUBJECTS, photo, pieces
 from PIL import Image
 
 SPEC = PreprocessSpec((224, 224), (256, 256))
@@ -113,3 +121,35 @@ def test_each_size_is_decoded_once_and_does_not_depend_on_the_others(tmp_path: P
     for spec, decoded in zip((SPEC, small), together, strict=False):
         alone = decode_reduced(path.read_bytes(), [spec.reduction])[0]
         assert np.array_equal(resize_and_crop_reduced(alone, spec), resize_and_crop_reduced(decoded, spec))
+
+
+def test_each_file_is_decoded_once_a_needed_size(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a model: two of three models need an eighth of a JPEG file, one needs half; other formats come whole."""
+    (home / "models").mkdir(parents=True)
+    for name, side, mean in (("small", 9, 0.0), ("shifted", 9, 0.5), ("large", 64, 0.0)):
+        spec = dataclasses.replace(made.SPEC, resize_size=(side, side), mean=(mean, mean, mean))
+        model = made.scoring(name=name, preprocess=spec)
+        (home / "models" / f"{name}.onnx").write_bytes(model.SerializeToString())
+    for subject in ("cat", "rocket"):
+        (tmp_path / "photos" / subject).mkdir(parents=True)
+        for i, piece in enumerate(pieces(subject, 4)):
+            ending = "jpg" if i < 3 else "png"
+            Image.fromarray(piece).resize((256, 256)).save(tmp_path / "photos" / subject / f"{i}.{ending}")
+    sizes: list[tuple[int, int]] = []
+
+    def counted(image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return to_rgb(image)
+
+    to_rgb = decode_module._to_rgb
+    monkeypatch.setattr(decode_module, "_to_rgb", counted)
+
+    def inferred() -> list[int]:
+        models = find_models(["small", "shifted", "large"])
+        return infer(find_images(tmp_path / "photos"), models, "cpu", 1, False, Silent()).n_inferred
+
+    assert inferred() == [8, 8, 8]
+    assert Counter(sizes) == {(32, 32): 6, (128, 128): 6, (256, 256): 2}
+    sizes.clear()
+    assert inferred() == [0, 0, 0]
+    assert not sizes

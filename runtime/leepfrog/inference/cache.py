@@ -107,7 +107,9 @@ class OutputCache:
             self._flush()
 
     def rows(self, positions: Mapping[Digest, list[int]]) -> Iterator[Rows]:
-        """The outputs for images of a set, shard by shard; an image that occurs more than once comes more than once.
+        """The outputs for images of a set, at most a shard's rows at a time.
+
+        An image that occurs more than once comes more than once.
 
         Args:
             positions: where in the set each image stands.
@@ -123,10 +125,15 @@ class OutputCache:
                 rows.extend([found[1]] * len(occurrences))
                 places.extend(occurrences)
         for shard, (rows, places) in zip(self._shards, chosen, strict=True):
-            if rows:
-                taken = self._records(shard)[rows]
+            if not rows:
+                continue
+            records = self._records(shard)
+            # A few copied over and over are many rows.
+            for start in range(0, len(rows), ROWS_PER_SHARD):
+                part = slice(start, start + ROWS_PER_SHARD)
+                taken = records[rows[part]]
                 yield Rows(
-                    np.array(places, np.int64),
+                    np.array(places[part], np.int64),
                     np.ascontiguousarray(taken["probs"]),
                     np.ascontiguousarray(taken["features"]),
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,8 @@ from leepfrog.progress import Progress
 
 # Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
 WAVE_BYTES = 1 << 30
+# Images that a thread hashes at a time; what the pool holds for one task is 2 kB.
+HASHED_TOGETHER = 64
 
 
 @dataclasses.dataclass
@@ -138,10 +141,14 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
         except ImageError as error:
             return error
 
+    def digests(start: int) -> list[Digest | ImageError]:
+        return [digest(position) for position in range(start, min(start + HASHED_TOGETHER, len(images)))]
+
     progress.start("hashing", len(images))
     hashed = Hashed(images, [], {}, {})
     with ThreadPoolExecutor(threads) as pool:
-        for position, found in enumerate(pool.map(digest, range(len(images)))):
+        parts = pool.map(digests, range(0, len(images), HASHED_TOGETHER))
+        for position, found in enumerate(itertools.chain.from_iterable(parts)):
             if isinstance(found, ImageError):
                 hashed.bad[position] = str(found)
                 hashed.digests.append(b"")

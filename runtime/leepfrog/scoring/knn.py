@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import BLOCK, Sample
 from leepfrog.scoring.score import Score, mean_of
 
 # Of more images so many are drawn, class by class in proportion: all pairs would take minutes.
@@ -57,10 +57,11 @@ def predictions(sample: Sample, k: int) -> NDArray[np.int64]:
     for at, rows in sample.blocks():
         squares[at] = ((rows - sample.mean) ** 2).sum(axis=1)
     found = np.empty(n, np.int64)
+    room = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be made before the last one goes
     for at, rows in sample.blocks():
         # Of centred features, whose squares are smaller, so that less of a small distance is lost in the difference.
         twice = 2 * (rows - sample.mean)
-        distances = np.empty((len(rows), n))
+        distances = room[: len(rows)]
         for others, columns in sample.blocks():  # but for a constant of the row
             distances[:, others] = squares[others] - twice @ (columns - sample.mean).T
         distances[np.arange(len(rows)), np.arange(n)[at]] = np.inf

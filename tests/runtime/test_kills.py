@@ -1,0 +1,178 @@
+"""Runs killed at random moments: the next one gives the result of an undisturbed run and redoes no finished work."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import leepfrog
+import models_made as made
+import numpy as np
+import pytest
+from leepfrog.inference import cost
+from leepfrog.inference.cache import OutputCache
+from leepfrog.inference.local import find_models
+from leepfrog.ranking import racing
+from leepfrog.ranking.result import Ranking
+from PIL import Image
+from ranked import Listener
+
+PER_CLASS, CLASSES = 200, 3
+TOTAL = PER_CLASS * CLASSES
+SHARD = 16
+
+# A line for each thing that happens, then a wait for the kill; small shards, so that much is written.
+RUN = f"""
+import functools, sys, leepfrog
+from leepfrog.inference import cache, cost
+from leepfrog.ranking import racing
+
+cache.ROWS_PER_SHARD = {SHARD}
+cost.measure = functools.partial(cost.measure, seconds=0.01)
+racing.FIRST_IMAGES = 24
+
+class Told:
+    def start(self, what, total):
+        print("start", what, flush=True)
+    def advance(self, steps):
+        print("advance", flush=True)
+    def notice(self, text):
+        print("notice", text, flush=True)
+
+leepfrog.rank(sys.argv[1], scores=["all"], threads=2, racing=sys.argv[2] == "race", progress=Told())
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """So many events after a stage's first start ("" is the process's), and so many seconds."""
+
+    stage: str
+    events: int
+    seconds: float
+
+
+@pytest.fixture
+def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small images of three colours, noisy; two made models, one of which sees the middle alone."""
+    (home / "models").mkdir(parents=True)
+    near = dataclasses.replace(made.SPEC, resize_size=(8 * made.SIDE, 8 * made.SIDE))
+    for name, spec in (("made", made.SPEC), ("near", near)):
+        model = made.scoring(name=name, preprocess=spec)
+        (home / "models" / f"{name}.onnx").write_bytes(model.SerializeToString())
+    rng = np.random.default_rng(0)
+    for kind in range(CLASSES):
+        folder = home / "images" / f"class {kind}"
+        folder.mkdir(parents=True)
+        colours = rng.normal((90, 120, 140), 25, (PER_CLASS, 3)) + 25 * np.eye(CLASSES)[kind]
+        for i, colour in enumerate(colours):
+            pixels = np.clip(rng.normal(colour, 60, (made.SIDE, made.SIDE, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i:03}.png")
+    monkeypatch.setattr(cost, "measure", functools.partial(cost.measure, seconds=0.01))
+    monkeypatch.setattr(racing, "FIRST_IMAGES", 24)
+    return home / "images"
+
+
+def killed_at(moment: Moment, images: Path, race: bool) -> None:
+    command = [sys.executable, "-c", RUN, str(images), "race" if race else "full"]
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert run.stdout is not None
+    lines: list[str] = []
+    seen = -1
+    while moment.stage and seen < moment.events:
+        lines.append(run.stdout.readline())
+        if seen >= 0 or lines[-1].startswith(f"start {moment.stage}"):
+            seen += 1
+        if lines[-1] in ("done\n", ""):
+            break
+    time.sleep(moment.seconds)
+    os.killpg(run.pid, signal.SIGKILL)
+    told, errors = run.communicate()
+    assert errors == ""
+    assert run.returncode == -signal.SIGKILL
+    assert "notice" not in "".join([*lines, told])
+
+
+def cached() -> dict[str, int]:
+    """How many images' outputs each model's cache holds, nothing of it damaged."""
+    return {model.name: len(OutputCache(model, "cpu", pytest.fail)._where) for model in find_models([])}
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What JSON-ready data hold, with where it stands."""
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(item, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def essence(ranking: Ranking) -> dict[str, Any]:
+    """All that a ranking says but what was measured anew, and what follows from that."""
+    found = ranking.as_dict()
+    for row in found["models"]:
+        for measured in ("cost", "on_front", "n_inferred"):
+            del row[measured]
+    return dict(leaves(found))
+
+
+def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
+    """Run again after a kill; how many outputs the killed run had kept."""
+    held = cached()
+    listener = Listener()
+    resumed = leepfrog.rank(images, scores=["all"], threads=2, racing=race, progress=listener)
+    assert not listener.notices
+    again = essence(resumed)
+    assert again.keys() == undisturbed.keys()
+    for where, value in undisturbed.items():
+        number = isinstance(value, float)
+        assert again[where] == (pytest.approx(value, rel=0, abs=1e-9) if number else value), where
+    for row in resumed.models:
+        assert row.n_inferred == TOTAL - held[row.name]
+    # Nothing was computed twice, and what a killed write left is no part of the cache and goes when it is old.
+    inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
+    rows = sum(len(np.load(shard)) for shard in inference.glob("*/*.npy"))
+    assert rows == sum(cached().values()) == (resumed.race.passes if resumed.race else len(held) * TOTAL)
+    for part in inference.rglob("*.part"):
+        os.utime(part, (0, 0))
+    cached()
+    assert not list(inference.rglob("*.part"))
+    return sum(held.values())
+
+
+@pytest.mark.parametrize("race", [False, True])
+def test_killed_at_random_moments(images: Path, race: bool) -> None:
+    """Each from an empty cache, in every stage from starting to measuring costs: ten runs, and four races."""
+    rng = np.random.default_rng(int(race))
+    moments = [
+        *(Moment("", 0, rng.uniform(0, 0.6)) for _ in range(1 if race else 2)),
+        *(Moment("hashing", int(rng.integers(TOTAL)), 0) for _ in range(0 if race else 1)),
+        # Batches are of 4 images at most, so that there are more events than these.
+        *(Moment("inference", int(rng.integers(10, TOTAL // 4)), 0) for _ in range(2 if race else 4)),
+        *(Moment("scoring", 0, rng.uniform(0, 1)) for _ in range(1 if race else 3)),
+    ]
+    inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
+    first = leepfrog.rank(images, scores=["all"], threads=2, racing=race)
+    assert (first.race is not None) == race
+    assert first.race is None or (first.race.dropped and len(first.race.samples) > 2)
+    total = first.race.passes if first.race else 2 * TOTAL
+    kept = []
+    for moment in moments:
+        shutil.rmtree(inference)
+        killed_at(moment, images, race)
+        kept.append(check_resumed(images, race, essence(first)))
+    # Some were killed in the midst of it, some had all outputs.
+    assert any(0 < n < total for n in kept)
+    assert kept[-1] == total

@@ -1,0 +1,81 @@
+"""The most memory that a ranking holds, and how little it grows with the images; each in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import models_made as made
+import numpy as np
+from photos import pieces
+from PIL import Image
+from ranked import FAST
+
+FEW, MANY = 1_000, 10_000
+
+RUN = """
+import functools, sys, leepfrog
+from leepfrog.inference import cost
+from leepfrog.inference.footprint import peak_memory
+
+cost.measure = functools.partial(cost.measure, seconds=0.01)
+ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], threads=2)
+print(ranking.n_images, ranking.models[0].n_inferred, peak_memory())
+"""
+
+
+def table(path: Path, names: Sequence[str], n: int) -> Path:
+    """n rows of images, over and over; an image's class is what its name begins with."""
+    with open(path, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("file_name", "label"))
+        writer.writerows((name, name.partition("-")[0]) for name in itertools.islice(itertools.cycle(names), n))
+    return path
+
+
+def peak(data: Path, model: str) -> tuple[int, int, int]:
+    """Images ranked, images that passed the model, and bytes held at most."""
+    done = subprocess.run([sys.executable, "-c", RUN, str(data), model], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    n_images, n_inferred, held = map(int, done.stdout.split())
+    return n_images, n_inferred, held
+
+
+def test_ten_times_the_rows(zoo_home: Path, tmp_path: Path) -> None:
+    """Of a real model's 1,000 probabilities and 1,280 features an image; scores of features read 5,000 at most."""
+    names = []
+    for subject in ("cat", "coffee", "rocket"):
+        for i, piece in enumerate(pieces(subject, 17)):
+            names.append(f"{subject}-{i}.jpg")
+            Image.fromarray(piece).resize((64, 64)).save(tmp_path / names[-1])
+    # Once to fill the cache: a loaded model is no part of the comparison.
+    assert peak(table(tmp_path / "each.csv", names, len(names)), FAST[0])[:2] == (len(names), len(names))
+    n_few, inferred, few = peak(table(tmp_path / "few.csv", names, FEW), FAST[0])
+    assert (n_few, inferred) == (FEW, 0)
+    n_many, inferred, many = peak(table(tmp_path / "many.csv", names, MANY), FAST[0])
+    assert (n_many, inferred) == (MANY, 0)
+    # 300 and 355 MB: 1.18 times. All outputs at once would be 82 MB more, in float64 164 MB.
+    assert many < 1.3 * few
+
+
+def test_ten_times_the_files(home: Path, tmp_path: Path) -> None:
+    """All distinct, all decoded: what is read, decoded and waiting is bounded."""
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "made.onnx").write_bytes(made.scoring().SerializeToString())
+    rng = np.random.default_rng(0)
+    names = []
+    for i in range(MANY):
+        kind = i % 3
+        names.append(f"{kind}-{i}.png")
+        pixels = rng.normal(100 + 20 * np.eye(3)[kind], 40, (made.SIDE, made.SIDE, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(tmp_path / names[-1], compress_level=0)
+    n_few, inferred, few = peak(table(tmp_path / "few.csv", names, FEW), "made")
+    assert (n_few, inferred) == (FEW, FEW)
+    n_many, inferred, many = peak(table(tmp_path / "many.csv", names, MANY), "made")
+    assert (n_many, inferred) == (MANY, MANY - FEW)
+    # 214 and 241 MB: 1.13 times, of which 16 MB are distances from a block of images to all 5,000 that knn reads.
+    assert many < 1.2 * few
