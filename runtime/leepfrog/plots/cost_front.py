@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leepfrog.plots.figure import COLOURS, SETTINGS, encoded, new_figure
+from leepfrog.plots.labels import leader, place_labels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from leepfrog.ranking.result import Ranking
 
 INSIDE, OUTSIDE = COLOURS[0], COLOURS[6]
+
+# Points of text: a model's name, its mark.
+NAME, MARK = 8.0, 7.0
 
 
 def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
@@ -19,6 +31,12 @@ def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
         ranking: its models' scores, intervals and costs.
         ending: ".png", ".svg" or ".html".
     """
+    titles = {f"model-{i}": model.name for i, model in enumerate(ranking.models)}
+    return encoded(cost_front(ranking), ending, titles)
+
+
+def cost_front(ranking: Ranking) -> Figure:
+    """The picture, each model's point under the gid "model-" and its place among the models, from 0."""
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS):
@@ -32,18 +50,16 @@ def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
             axes.plot([x, x], [low, high], "-", color=colour, lw=1, alpha=0.6)
             face = colour if model.on_front else "white"
             marker = "x" if model.outside else "o"
-            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=7, gid=f"model-{i}")
-            axes.annotate(
-                model.name, (x, score.value), (6, -11 if _crowded(ranking, i) else 4), textcoords="offset points",
-                fontsize=8, color=colour, parse_math=False,
-            )  # fmt: skip
+            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{i}")
         front = sorted((model.cost.latency, model.scores[by].value) for model in ranking.models if model.on_front)
-        axes.step([1e3 * t for t, _ in front], [s for _, s in front], where="post", color=INSIDE, lw=1, ls=":")
+        corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
+        steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
+        axes.plot([1e3 * t for t, _ in steps], [s for _, s in steps], color=INSIDE, lw=1, ls=":")
         if limit is not None:
             axes.axvline(1e3 * limit, color=OUTSIDE, lw=1)
             axes.annotate(
                 "budget", (1e3 * limit, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                va="top", fontsize=8, color=OUTSIDE,
+                va="top", fontsize=NAME, color=OUTSIDE,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -56,16 +72,40 @@ def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
             parse_math=False, fontsize=9,
         )  # fmt: skip
         axes.margins(x=0.12)
-        titles = {f"model-{i}": model.name for i, model in enumerate(ranking.models)}
-        return encoded(figure, ending, titles)
+        _name_points(figure, axes, ranking)
+        return figure
 
 
-def _crowded(ranking: Ranking, i: int) -> bool:
-    """Whether a better model's name would stand where this one's would."""
-    by, models = ranking.ranked_by, ranking.models
-    values = [model.scores[by].value for model in models]
-    height = (max(values) - min(values)) or 1.0
-    return any(
-        0.5 < models[j].cost.latency / models[i].cost.latency < 2 and abs(values[j] - values[i]) < 0.03 * height
-        for j in range(i)
-    )
+def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
+    """Write the models' names beside their points, best first, clear of the points and of all that is drawn already."""
+    figure.draw_without_rendering()  # the layout, which says where in pixels everything is
+    axes.autoscale(False)
+    pixels = figure.dpi / 72  # a point of text
+    radius = MARK / 2 * pixels
+    obstacles = list(_boxes(axes))
+    to_pixels, to_data = axes.transData.transform, axes.transData.inverted().transform
+    names = [
+        axes.annotate(
+            model.name, (1e3 * model.cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
+            textcoords="offset points", ha="center", va="center", fontsize=NAME,
+            color=OUTSIDE if model.outside else INSIDE, parse_math=False, in_layout=False,
+        )
+        for model in ranking.models
+    ]  # fmt: skip
+    points = [to_pixels(name.xy) for name in names]
+    sizes = [name.get_window_extent().size for name in names]
+    offsets = place_labels(points, sizes, axes.bbox.extents, radius=radius, obstacles=obstacles)
+    for name, point, size, offset in zip(names, points, sizes, offsets, strict=True):
+        name.xyann = offset / pixels
+        line = leader(offset, size, radius)
+        if line is not None:
+            axes.plot(*to_data(point + line).T, "-", color=name.get_color(), lw=0.5, alpha=0.7)
+
+
+def _boxes(axes: Axes) -> Iterator[NDArray[np.float64]]:
+    """Around each stretch of each line, and each text: (least x, least y, greatest x, greatest y), in pixels."""
+    for line in axes.lines:
+        for ends in itertools.pairwise(line.get_transform().transform(line.get_xydata())):
+            yield np.concatenate([np.min(ends, axis=0) - 1, np.max(ends, axis=0) + 1])
+    for text in axes.texts:
+        yield np.array(text.get_window_extent().extents)
