@@ -52,6 +52,9 @@ def rank(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write all of it, with reasons and images, as one page: .html.")
+    ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -67,6 +70,7 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
+    from leepfrog.images.find import find_images
     from leepfrog.ranking.budget import Budget, amount
     from leepfrog.ranking.rank import rank as rank_models
 
@@ -74,16 +78,23 @@ def rank(
         from leepfrog.plots.figure import check_ending
 
         check_ending(plot)
+    if report is not None:
+        from leepfrog.report.page import check_ending as check_report
+
+        check_report(report)
     budget = Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
+    chosen = split_commas(models)
+    page = None
     with Bars(quiet) as bars:
+        images = find_images(data)
         ranking = rank_models(
-            data,
-            split_commas(models),
+            images,
+            chosen,
             by=by,
             scores=split_commas(scores),
             device=device,
@@ -93,12 +104,23 @@ def rank(
             racing=race,
             progress=bars,
         )
+        if report is not None:
+            from leepfrog.report.page import report as report_of
+
+            page = report_of(
+                ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars
+            )  # fmt: skip
     if plot is not None:
         from leepfrog.files import write_whole
         from leepfrog.plots.cost_front import draw_cost_front
 
         write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
         remark(f"wrote {plot}")
+    if report is not None and page is not None:
+        from leepfrog.files import write_whole
+
+        write_whole(report, page.encode())
+        remark(f"wrote {report}")
     emit(render(ranking, written_as), output)
     if not quiet:
         for line in remarks(ranking):
