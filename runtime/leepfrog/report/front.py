@@ -35,7 +35,7 @@ class Canvas:
         width, height: of all.
         left, top, right, bottom: margins around the axes.
         font: size of text.
-        most_names, most_labels: so many models are called by name, and so many by their place at least.
+        most_names, most_labels: so many models are called by name, and so many of the best at least by their place.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60)
-NARROW = Canvas("narrow", 340, 420, 40, 66, 10, 50, 13, 5, 30)
+NARROW = Canvas("narrow", 340, 420, 40, 66, 10, 50, 13, 6, 30)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,13 +248,14 @@ def _description(ranking: Ranking) -> str:
 
 
 def _texts(models: tuple[RankedModel, ...], canvas: Canvas) -> list[str]:
-    """What stands beside the points: names of the front's and of the best, places in the ranking of the others."""
-    named = {model.rank for model in models if model.on_front}
-    for model in models:
-        if len(named) < canvas.most_names:
-            named.add(model.rank)
-    shown = models[: canvas.most_labels]
-    return [_cut(model.name) if model.rank in named else str(model.rank) if model in shown else "" for model in models]
+    """What stands beside the points: names of the front's models and the best, of others their places."""
+    front_first = sorted(models, key=lambda model: not model.on_front)
+    named = {model.rank for model in front_first[: canvas.most_names]}
+    numbered = {model.rank for model in models[: canvas.most_labels]}
+    return [
+        _cut(model.name) if model.rank in named else str(model.rank) if model.rank in numbered else ""
+        for model in models
+    ]
 
 
 def _beside(edge: float, canvas: Canvas) -> tuple[Label, _Box]:
@@ -271,16 +272,16 @@ def _size(text: str, canvas: Canvas) -> tuple[float, float]:
 
 
 def _labels(texts: list[str], places: list[_Place], obstacles: list[_Box], canvas: Canvas) -> list[Label | None]:
-    """Labels beside their points, the best models' first."""
-    sizes = [_size(text, canvas) if text else (0.0, 0.0) for text in texts]
+    """Labels beside their points, the best models' first; None where there is no text."""
+    shown = [i for i, text in enumerate(texts) if text]
+    sizes = [_size(texts[i], canvas) for i in shown]
     area = (canvas.left + 2.0, canvas.top, canvas.width - 2.0, canvas.height - canvas.bottom)
-    offsets = place_labels(places, sizes, area, radius=RADIUS, obstacles=obstacles)
-    found: list[Label | None] = []
-    for text, size, (x, y), offset in zip(texts, sizes, places, offsets, strict=True):
-        if not text:
-            found.append(None)
-            continue
-        line = leader(offset, size, RADIUS)
+    others = [places[i] for i, text in enumerate(texts) if not text]
+    marks = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in others]
+    offsets = place_labels([places[i] for i in shown], sizes, area, radius=RADIUS, obstacles=[*obstacles, *marks])
+    found: list[Label | None] = [None] * len(texts)
+    for i, size, offset in zip(shown, sizes, offsets, strict=True):
+        (x, y), line = places[i], leader(offset, size, RADIUS)
         ends = None if line is None else (np.array([x, y]) + line).round(1).ravel().tolist()
-        found.append(Label(text, round(x + offset[0], 1), round(y + offset[1] + 0.35 * canvas.font, 1), ends))
+        found[i] = Label(texts[i], round(x + offset[0], 1), round(y + offset[1] + 0.35 * canvas.font, 1), ends)
     return found
