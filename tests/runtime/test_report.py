@@ -23,39 +23,24 @@ from leepfrog.ranking.racing import Dropped, Race
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.report import thumbnails as thumbs
 from leepfrog.report.front import NARROW, WIDE, front
-from leepfrog.report.page import check_ending, render, report
+from leepfrog.report.page import check_ending, render
 from leepfrog.report.reasons import MOST_BEST, MOST_WORST, reasons
 from leepfrog.report.tables import ranking_rows
 from PIL import Image
-from reported import CLASSES, NAMES, SOURCES, Page, Reported, rank_hostile, shown
+from reported import CLASSES, NAMES, SOURCES, Page, Reported, shown
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Reported:
-    folder = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEEPFROG_HOME", str(folder / "home"))
-        return rank_hostile(folder)
-
-
-@pytest.fixture(scope="module")
-def text(made: Reported, tmp_path_factory: pytest.TempPathFactory) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
-        return report(made.ranking, made.images, [made.models])
-
-
-def test_it_says_what_the_ranking_says(made: Reported, text: str) -> None:
-    page = Page(text)
+def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> None:
+    page = Page(report_text)
     assert "24 images of 3 classes" in page.text
-    for row in ranking_rows(made.ranking):
+    for row in ranking_rows(reported.ranking):
         model = row.model
         for part in (row.score, row.interval, f"{model.probability_best:.2f}", row.latency, row.head, model.sha256):
             assert part in page.text
         assert f"{1e3 * model.cost.latency_p95:.1f}" in page.text
         assert f"{model.scores['leep_loo'].value:.4f}" in page.text
-    assert made.ranking.environment["onnxruntime"] in page.text
-    (explained,) = explain_best(made)
+    assert reported.ranking.environment["onnxruntime"] in page.text
+    (explained,) = explain_best(reported)
     for each in explained.classes:
         assert f"{each.leep_loo:.3f}" in page.text
         assert f"{100 * each.carriers[0].share:.0f} %" in page.text
@@ -63,27 +48,27 @@ def test_it_says_what_the_ranking_says(made: Reported, text: str) -> None:
             assert any(image["alt"] == shown(Path(example.name).name) for image in page.all("img"))
 
 
-def explain_best(made: Reported) -> list[leepfrog.ranking.explain.Explanation]:
+def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanation]:
     from leepfrog.inference.local import find_models
 
-    files = {file.sha256: file for file in find_models([made.models])}
-    return explain_files(made.images, [files[made.ranking.models[0].sha256]])
+    files = {file.sha256: file for file in find_models([reported.models])}
+    return explain_files(reported.images, [files[reported.ranking.models[0].sha256]])
 
 
-def test_names_of_strangers_are_text(made: Reported, text: str) -> None:
-    page = Page(text)
+def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
+    page = Page(report_text)
     assert not page.all("script", "iframe", "object", "embed", "link", "base", "form", "b id")
     assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
     for name in (*NAMES, *CLASSES):
         assert shown(name) in page.text
     assert sum(shown(source) in page.text for source in SOURCES) >= 3
     for hidden in ("\u202e", "\u2066", "\x1b"):
-        assert hidden not in text
+        assert hidden not in report_text
     assert "{{ 7*7 }}" in page.text  # a name is no template either
 
 
-def test_it_needs_nothing_else(text: str) -> None:
-    page = Page(text)
+def test_it_needs_nothing_else(report_text: str) -> None:
+    page = Page(report_text)
     for tag, attributes in page.elements:
         for key in ("src", "href", "srcset", "xlink:href", "action", "data", "poster", "background"):
             if key in attributes:
@@ -94,11 +79,11 @@ def test_it_needs_nothing_else(text: str) -> None:
     assert "@import" not in page.style
     (policy,) = (each["content"] for each in page.all("meta") if "http-equiv" in each)
     assert {"default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"} <= set(policy.split("; "))
-    assert len(text) < 400_000
+    assert len(report_text) < 400_000
 
 
-def test_it_can_be_read_by_machines_that_read_aloud(text: str) -> None:
-    page = Page(text)
+def test_it_can_be_read_by_machines_that_read_aloud(report_text: str) -> None:
+    page = Page(report_text)
     assert page.all("html") == [{"lang": "en"}]
     assert [len(page.all(tag)) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
     assert any(each.get("name") == "viewport" for each in page.all("meta"))
@@ -111,7 +96,11 @@ def test_it_can_be_read_by_machines_that_read_aloud(text: str) -> None:
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     named = [each["href"][1:] for each in page.all("a")]
-    named += [name for _, each in page.elements for name in each.get("aria-labelledby", "").split()]
+    named += [
+        name
+        for _, each in page.elements
+        for name in (each.get("aria-labelledby", "") + " " + each.get("aria-describedby", "")).split()
+    ]
     assert set(named) <= set(ids)
     assert page.all("a")[0] == {"class": "skip", "href": "#main"}
     plots = [each for each in page.all("svg") if "plot" in each.get("class", "")]
@@ -130,8 +119,8 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
-def test_colours_stand_out(text: str, mode: int) -> None:
-    block = re.findall(r":root \{(.*?)\}", Page(text).style, re.DOTALL)[mode]
+def test_colours_stand_out(report_text: str, mode: int) -> None:
+    block = re.findall(r":root \{(.*?)\}", Page(report_text).style, re.DOTALL)[mode]
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
 
     def contrast(one: str, other: str) -> float:
@@ -143,7 +132,7 @@ def test_colours_stand_out(text: str, mode: int) -> None:
             assert contrast(name, ground) >= 4.5, (name, ground)
     for ground in ("bg", "panel", "rail"):
         assert contrast("mark", ground) >= 3, ground  # no text
-    assert set(re.findall(r"var\(--(\w+)\)", Page(text).style)) == colours.keys()
+    assert set(re.findall(r"var\(--(\w+)\)", Page(report_text).style)) == colours.keys()
 
 
 def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
@@ -159,13 +148,13 @@ def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
     return dataclasses.replace(ranking, models=tuple(map(model, range(n))), **changes)  # type: ignore[arg-type]
 
 
-def test_many_classes_and_models_stay_usable(made: Reported) -> None:
-    (explained,) = explain_best(made)
+def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
+    (explained,) = explain_best(reported)
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
-    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, made.images)
+    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.images)
     assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
     ranking = many(
-        made.ranking,
+        reported.ranking,
         200,
         classes={f"class number {i};": 1 for i in range(1000)},
         skipped=tuple(SkippedImage(f"image {i}", "broken") for i in range(5000)),
@@ -186,13 +175,13 @@ def test_many_classes_and_models_stay_usable(made: Reported) -> None:
         assert sum(not label.isdigit() for label in labels) == canvas.most_names
 
 
-def test_budgets_races_and_variants_are_told(made: Reported) -> None:
-    first, second, third = made.ranking.models
+def test_budgets_races_and_variants_are_told(reported: Reported) -> None:
+    first, second, third = reported.ranking.models
     models = (dataclasses.replace(first, outside=("latency", "size"), on_front=False), second, third)
     race = Race(
         4, 24, (12, 24), (Dropped("slowpoke", 12, "hare", 1.5, 0.25),), (("fat", ("size",)),), 84, 96, 3.0, 0.004
     )
-    ranking = dataclasses.replace(made.ranking, models=models, budget=Budget(latency=0.02, size=5e6), race=race)
+    ranking = dataclasses.replace(reported.ranking, models=models, budget=Budget(latency=0.02, size=5e6), race=race)
     words = " ".join(Page(render(ranking)).text.split())
     assert "Budget: latency 20 ms, size 5 MB." in words
     assert f"The best within it is {shown(second.name)}, rank 2." in words
@@ -204,7 +193,7 @@ def test_budgets_races_and_variants_are_told(made: Reported) -> None:
     assert "No model is within the budget." in " ".join(Page(render(nothing)).text.split())
 
 
-def test_a_receipt_of_any_shape_is_shown(made: Reported) -> None:
+def test_a_receipt_of_any_shape_is_shown(reported: Reported) -> None:
     deep: object = "the bottom"
     for _ in range(500):
         deep = {"deeper": [deep]}
@@ -212,20 +201,20 @@ def test_a_receipt_of_any_shape_is_shown(made: Reported) -> None:
         "schema": 3, "ok": True, "nothing": None, "<b>": ["<i>", 1.5, {"sha256": "ab" * 32}], "empty": {}, "deep": deep,
         "long": "x" * 100_000, "numbers": list(range(1000)), "tuple": ("y", "z"),
     }  # fmt: skip
-    text = render(made.ranking, receipt=receipt)
+    text = render(reported.ranking, receipt=receipt)
     page = Page(text)
     words = page.text.split()
     assert {"<b>", "<i>", "1.5", "ab" * 32, "yes", "y", "z"} <= set(words)
     assert "and 800 more" in " ".join(words)
     assert "the bottom" not in text
     assert "x" * 1001 not in text
-    assert made.ranking.models[0].sha256 not in text  # the receipt takes the place of what the ranking says
+    assert reported.ranking.models[0].sha256 not in text  # the receipt takes the place of what the ranking says
 
 
 @pytest.mark.parametrize("canvas", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_the_picture_is_to_scale(made: Reported, canvas: object) -> None:
+def test_the_picture_is_to_scale(reported: Reported, canvas: object) -> None:
     assert canvas in (WIDE, NARROW)
-    ranking = many(made.ranking, 5, budget=Budget(latency=0.05))
+    ranking = many(reported.ranking, 5, budget=Budget(latency=0.05))
     plot = front(ranking, canvas)  # type: ignore[arg-type]
     xs = [point.x for point in plot.points]
     assert np.allclose(np.diff(xs), np.diff(xs)[0], atol=0.2)  # latencies grow by a factor
@@ -302,12 +291,12 @@ def leepfrog_rank(home: Path, *arguments: str, before: str = "pass") -> subproce
     )  # fmt: skip
 
 
-def test_the_command_writes_it(made: Reported, tmp_path: Path) -> None:
+def test_the_command_writes_it(reported: Reported, tmp_path: Path) -> None:
     target = tmp_path / "page.html"
-    done = leepfrog_rank(tmp_path / "home", made.images.name, "-m", str(made.models), "--report", str(target))
+    done = leepfrog_rank(tmp_path / "home", reported.images.name, "-m", str(reported.models), "--report", str(target))
     assert done.returncode == 0, done.stderr
     assert f"wrote {target}" in done.stderr
-    assert shown(made.ranking.models[0].name) in Page(target.read_text()).text
+    assert shown(reported.ranking.models[0].name) in Page(target.read_text()).text
 
 
 def test_jinja_is_missed_before_any_work(tmp_path: Path) -> None:
