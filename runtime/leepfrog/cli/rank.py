@@ -70,6 +70,7 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
+    from leepfrog.images.dataset import ImageSet
     from leepfrog.images.find import find_images
     from leepfrog.ranking.budget import Budget, amount
     from leepfrog.ranking.rank import rank as rank_models
@@ -91,7 +92,8 @@ def rank(
     chosen = split_commas(models)
     page = None
     with Bars(quiet) as bars:
-        images = find_images(data)
+        # A report shows some of the images, so it has to know them.
+        images = find_images(data) if report is not None else data
         ranking = rank_models(
             images,
             chosen,
@@ -104,12 +106,10 @@ def rank(
             racing=race,
             progress=bars,
         )
-        if report is not None:
+        if isinstance(images, ImageSet):
             from leepfrog.report.page import report as report_of
 
-            page = report_of(
-                ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars
-            )  # fmt: skip
+            page = report_of(ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars)
     if plot is not None:
         from leepfrog.files import write_whole
         from leepfrog.plots.cost_front import draw_cost_front

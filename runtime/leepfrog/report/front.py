@@ -51,7 +51,7 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60)
-NARROW = Canvas("narrow", 340, 420, 40, 66, 10, 50, 13, 6, 30)
+NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,9 +84,7 @@ def report(
     """
     files = {file.sha256: file for file in find_models(models)}
     chosen = [files[model.sha256] for model in to_explain(ranking)]
-    explanations = explain_files(
-        images, chosen, device=device, threads=threads, strict=strict, progress=progress
-    )  # fmt: skip
+    explanations = explain_files(images, chosen, device=device, threads=threads, strict=strict, progress=progress)
     return render(ranking, reasons(explanations, images), receipt)
 
 
@@ -105,29 +103,33 @@ def render(ranking: Ranking, explained: Sequence[Reasons] = (), receipt: Mapping
             the ranking itself says.
     """
     by = ranking.ranked_by
-    return _templates().get_template("page.html.j2").render(
-        ranking=ranking,
-        by=by,
-        best=ranking.models[0],
-        affordable=next((model for model in ranking.models if not model.outside), None),
-        tied=[model for model in ranking.models if model.tied_with_best],
-        n_classes=sum(map(bool, ranking.classes.values())),
-        chance=chance_level(ranking),
-        in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
-        rows=ranking_rows(ranking),
-        scores=score_table(ranking),
-        costs=cost_table(ranking),
-        limits=_limits(ranking),
-        drifts=drift_table(ranking.drifts, by) if ranking.drifts else None,
-        race=_race(ranking),
-        pictures=[front(ranking, WIDE), front(ranking, NARROW)],
-        explained=explained,
-        receipt=_known(ranking) if receipt is None else receipt,
-        thumbnail_side=SIDE,
-        thumbnail_kilobytes=MOST_BYTES // 1000,
-        most_entries=MOST_ENTRIES,
-        version=__version__,
-    )  # fmt: skip
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            ranking=ranking,
+            by=by,
+            best=ranking.models[0],
+            affordable=next((model for model in ranking.models if not model.outside), None),
+            tied=[model for model in ranking.models if model.tied_with_best],
+            n_classes=sum(map(bool, ranking.classes.values())),
+            chance=chance_level(ranking),
+            in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
+            rows=ranking_rows(ranking),
+            scores=score_table(ranking),
+            costs=cost_table(ranking),
+            limits=_limits(ranking),
+            drifts=drift_table(ranking.drifts, by) if ranking.drifts else None,
+            race=_race(ranking),
+            pictures=[front(ranking, WIDE), front(ranking, NARROW)],
+            explained=explained,
+            receipt=_known(ranking) if receipt is None else receipt,
+            thumbnail_side=SIDE,
+            thumbnail_kilobytes=MOST_BYTES // 1000,
+            most_entries=MOST_ENTRIES,
+            version=__version__,
+        )
+    )
 
 
 def _templates() -> Environment:

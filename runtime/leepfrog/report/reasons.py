@@ -77,7 +77,7 @@ def reasons(explanations: Sequence[Explanation], images: ImageSet, most_bytes: i
         for worst, best in chosen
         for each in (*worst, *best)
         for example in (*each.typical, *each.hard)
-    ]  # fmt: skip
+    ]
     uris = iter(thumbnails(images, positions, most_bytes))
     found = []
     for explanation, (worst, best) in zip(explanations, chosen, strict=True):

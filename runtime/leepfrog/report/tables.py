@@ -91,7 +91,7 @@ def score_table(ranking: Ranking) -> Table:
             "" if model.top1 is None else f"{model.top1:.1f}",
         )
         for model in ranking.models
-    ]  # fmt: skip
+    ]
     return Table(header, rows, (False, *[True] * (len(header) - 1)))
 
 
