@@ -10,9 +10,11 @@ import hypothesis
 import models_made as made
 import pytest
 from leepfrog.inference.model import ModelFile
+from leepfrog.report.page import report
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
+from reported import Reported, rank_hostile
 
 # The same examples on every run: a red CI run can be repeated at home.
 hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
@@ -60,3 +62,20 @@ def tiny(home: Path) -> Path:
     path.write_bytes(made.scoring().SerializeToString())
     export_probe(ModelFile.read(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    """A ranking of which every name is hostile."""
+    folder = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEPFROG_HOME", str(folder / "home"))
+        return rank_hostile(folder)
+
+
+@pytest.fixture(scope="session")
+def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Its page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
+        return report(reported.ranking, reported.images, [reported.models])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leepfrog.cli.rank import race_table
+from leepfrog.cli.rank import race_text
 from leepfrog.errors import UsageError
 from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
@@ -130,7 +130,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert row.scores["leep_loo"].value == full[row.name].scores["leep_loo"].value
     assert sum(row.n_inferred for row in full.values()) == 180 - found.passes
     assert json.loads(json.dumps(raced.as_dict()))["race"]["passes"] == found.passes
-    text = race_table(found)
+    text = race_text(found)
     assert all(each.model in text for each in found.dropped)
 
 
@@ -141,7 +141,7 @@ def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
     assert [row.name for row in ranking.models] == ["mobilenet_v2"]
     assert ranking.race is not None
     assert ranking.race.outside == (("efficientnet_lite0", ("size",)),)
-    assert "Did not start: efficientnet_lite0, over size" in race_table(ranking.race)
+    assert "Did not start: efficientnet_lite0, over size" in race_text(ranking.race)
     with pytest.raises(UsageError, match="no model is within the budget"):
         rank(images, FAST, racing=True, budget=Budget(size=1), threads=1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,8 +28,6 @@ from leepfrog.scoring.names import SCORE_NAMES
 if TYPE_CHECKING:
     from leepfrog.ranking.racing import Race
     from leepfrog.ranking.result import RankedModel, Ranking
-
-TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
 
 def rank(
@@ -63,6 +60,9 @@ def rank(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write all of it, with reasons and images, as one page: .html.")
+    ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -79,6 +79,8 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
+    from leepfrog.images.dataset import ImageSet
+    from leepfrog.images.find import find_images
     from leepfrog.ranking.budget import Budget, amount
     from leepfrog.ranking.rank import rank as rank_models
 
@@ -86,16 +88,24 @@ def rank(
         from leepfrog.plots.figure import check_ending
 
         check_ending(plot)
+    if report is not None:
+        from leepfrog.report.page import check_ending as check_report
+
+        check_report(report)
     budget = Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
+    chosen = split_commas(models)
+    page = None
     with Bars(quiet) as bars:
+        # A report shows some of the images, so it has to know them.
+        images = find_images(data) if report is not None else data
         ranking = rank_models(
-            data,
-            split_commas(models),
+            images,
+            chosen,
             by=by,
             scores=split_commas(scores),
             device=device,
@@ -106,12 +116,21 @@ def rank(
             racing=race,
             progress=bars,
         )
+        if isinstance(images, ImageSet):
+            from leepfrog.report.page import report as report_of
+
+            page = report_of(ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars)
     if plot is not None:
         from leepfrog.files import write_whole
         from leepfrog.plots.cost_front import draw_cost_front
 
         write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
         remark(f"wrote {plot}", quiet)
+    if report is not None and page is not None:
+        from leepfrog.files import write_whole
+
+        write_whole(report, page.encode())
+        remark(f"wrote {report}", quiet)
     emit(render(ranking, written_as), output, quiet)
     for line in remarks(ranking):
         remark(line, quiet)
@@ -123,95 +142,36 @@ def render(ranking: Ranking, written_as: Format) -> str:
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
+    from leepfrog.ranking.words import certainty_in_words, chance_level, drift_table
+
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
     if written_as is Format.md:
         return as_rows(written_as, header, rows, numbers)
-    counts = [n for n in ranking.classes.values() if n]
-    entropy = -sum(n / ranking.n_images * math.log(n / ranking.n_images) for n in counts)
     head = (
-        f"{ranking.n_images} images of {len(counts)} classes from {ranking.data}; best {ranking.ranked_by} first "
-        f"(LEEP: 0 is perfect, {-entropy:.3f} is no better than knowing the class sizes)"
+        f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
+        f"best {ranking.ranked_by} first "
+        f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
     parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking)]
     if ranking.drifts:
-        parts.append(drift_table(ranking))
+        table = as_table(*drift_table(ranking.drifts, ranking.ranked_by))
+        parts.append(f"Variants against their float32 parents:\n\n{table}")
     if ranking.race is not None:
-        parts.append(race_table(ranking.race))
+        parts.append(race_text(ranking.race))
     return "\n\n".join(parts)
 
 
-def race_table(race: Race) -> str:
+def race_text(race: Race) -> str:
     """What racing dropped, saved and risked."""
-    saved = race.passes_of_full_run / race.passes
-    lines = [
-        (
-            f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times "
-            f"fewer; samples of {', '.join(f'{n:,}' for n in race.samples)}."
-        )
-    ]
+    from leepfrog.ranking.words import race_outside, race_risked, race_saved, race_table
+
+    lines = [race_saved(race)]
     if race.dropped:
-        header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
-        rows = [
-            (
-                each.model,
-                f"{each.n_images:,}",
-                each.leader,
-                f"{each.deficit:.3f}",
-                f"{each.standard_error:.3f}",
-                f"{each.deficit / each.standard_error:.1f}" if each.standard_error else "",
-            )
-            for each in race.dropped
-        ]
-        lines += ["", as_table(header, rows, (False, True, False, True, True, True)), ""]
-        lines.append(
-            f"Each was behind the best on the same images by more than {race.errors:g} standard errors; the chance "
-            f"that noise put out the best of a full run is below {race.risk:.1%}."
-        )
-    lines += [f"Did not start: {name}, over {', '.join(limits)}" for name, limits in race.outside]
-    return "\n".join(lines)
-
-
-def drift_table(ranking: Ranking) -> str:
-    """Variants in fewer bits against their float32 parents."""
-    digits = 2 if ranking.ranked_by == "combined" else 4
-    header = ("variant", "parent", ranking.ranked_by, "+-", "head %", "same top-1 %", "time", "size", "memory", "here")
-    rows = [
-        (
-            each.model,
-            each.parent,
-            f"{each.score:+.{digits}f}",
-            "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
-            "" if each.head is None else f"{100 * each.head:+.1f}",
-            f"{100 * each.top1_agreement:.1f}",
-            f"x {each.latency:.2f}",
-            f"x {each.size:.2f}",
-            f"x {each.memory:.2f}",
-            ", ".join(each.verdict) or "as good",
-        )
-        for each in ranking.drifts
-    ]
-    right = tuple(name not in ("variant", "parent", "here") for name in header)
-    return f"Variants against their float32 parents:\n\n{as_table(header, rows, right)}"
-
-
-def certainty_in_words(ranking: Ranking) -> list[str]:
-    """What the images leave open, and what would settle it."""
-    from leepfrog.ranking.certainty import MOST_TIMES
-
-    tied = [model.name for model in ranking.models if model.tied_with_best]
-    if len(tied) < 2:
-        return []
-    lines = f"= tied: these images do not tell the {len(tied)} apart"
-    apart = ranking.separation
-    if apart is None:
-        return [lines]
-    pair = f"{apart.first} from {apart.second}"
-    if apart.images_needed is None:
-        return [f"{lines}; not even {MOST_TIMES} times as many would likely tell {pair}"]
-    return [f"{lines}; about {_rounded(apart.images_needed)} more would likely tell {pair}"]
+        lines += ["", as_table(*race_table(race)), "", race_risked(race)]
+    return "\n".join([*lines, *race_outside(race)])
 
 
 def remarks(ranking: Ranking) -> list[str]:
@@ -229,25 +189,21 @@ def remarks(ranking: Ranking) -> list[str]:
 
 def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
+    from leepfrog.ranking.words import TITLES, held_out_head, interval_text, score_text
+
     by = ranking.ranked_by
     several = sum(model.tied_with_best for model in ranking.models) > 1
 
     def value(name: str) -> tuple[str, Callable[[RankedModel], str]]:
-        digits = 2 if name == "combined" else 4
-        return TITLES.get(name, name), lambda model: f"{model.scores[name].value:.{digits}f}"
-
-    def interval(model: RankedModel) -> str:
-        low, high = model.scores[by].interval or (math.nan, math.nan)
-        digits = 1 if by == "combined" else 3
-        return f"{low:.{digits}f} to {high:.{digits}f}"
+        return TITLES.get(name, name), lambda model: score_text(model, name)
 
     return [
         ("rank", lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"),
         ("model", lambda model: model.name),
         value(by),
-        ("90 % interval", interval),
+        ("90 % interval", lambda model: interval_text(model, by)),
         ("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([("head %", _held_out_head)] if "ridge" in ranking.models[0].scores else []),
+        *([("head %", held_out_head)] if "ridge" in ranking.models[0].scores else []),
         *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
@@ -259,17 +215,9 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
     ]
 
 
-def _held_out_head(model: RankedModel) -> str:
-    return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}"
-
-
-def _rounded(n: int) -> str:
-    """To two digits: it is an estimate."""
-    unit = 10 ** max(len(str(n)) - 2, 0)
-    return f"{math.ceil(n / unit) * unit:,}"
-
-
 def _csv(ranking: Ranking) -> str:
+    from leepfrog.ranking.words import TITLES
+
     def cells(model: RankedModel) -> dict[str, object]:
         scored: dict[str, object] = {}
         for name in [*TITLES, *(name for name in model.scores if name not in TITLES)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import UsageError
-from leepfrog.images.dataset import ImageSet
+from leepfrog.images.dataset import Digest, ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
+from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
 from leepfrog.scoring.leep import score_leep_loo
 from leepfrog.scoring.sample import Sample
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 SCHEMA_VERSION = 1
+
+# Images of each class to name as typical, and as hard.
+EXAMPLES = 2
 
 # Images looked at in one matrix.
 BLOCK = 2048
@@ -58,6 +64,23 @@ class Confusion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Example:
+    """An image of a class.
+
+    Attributes:
+        name: what messages call it.
+        position: its place in the image set.
+        term: its term of leave-one-out LEEP, the log of the probability that its class gets.
+        taken_for: the class that is the most probable.
+    """
+
+    name: str
+    position: int
+    term: float
+    taken_for: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassExplanation:
     """One target class. An image's own mass is left out of what predicts it, but for the carriers.
 
@@ -69,6 +92,8 @@ class ClassExplanation:
         accuracy: part of its images for which it is the most probable.
         carriers: source classes, the largest share first.
         confusions: other classes, the most probable first.
+        typical: its images with the highest terms, the highest first.
+        hard: its images with the lowest terms, the lowest first; none is in both, and no copy of another.
     """
 
     name: str
@@ -78,6 +103,8 @@ class ClassExplanation:
     accuracy: float
     carriers: tuple[Carrier, ...]
     confusions: tuple[Confusion, ...]
+    typical: tuple[Example, ...]
+    hard: tuple[Example, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,22 +166,75 @@ def explain(
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {str(model)!r} names {len(files)}: {names}")
     images = data if isinstance(data, ImageSet) else find_images(data)
-    outputs = infer(images, files, device, threads, strict, progress or Silent())
-    kept = outputs.kept
-    present, labels = np.unique(images.labels[kept], return_inverse=True)
-    sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(0))
+    return explain_files(images, files, top=top, device=device, threads=threads, strict=strict, progress=progress)[0]
+
+
+def explain_files(
+    images: ImageSet,
+    files: Sequence[ModelFile],
+    *,
+    top: int = 3,
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> list[Explanation]:
+    """Explain several models, one after the other; arguments and errors as of `explain`."""
+    outputs = infer(images, files, device, threads_for(device, threads), strict, progress or Silent())
+    positions = np.flatnonzero(outputs.kept)
+    present, labels = np.unique(images.labels[positions], return_inverse=True)
     classes = [images.classes[label] for label in present]
-    return Explanation(
-        data=images.name,
-        model=files[0].name,
-        n_images=len(sample),
-        leep_loo=score_leep_loo(sample).value,
-        classes=tuple(sorted(_classes(sample, classes, files[0].metadata.labels, top), key=lambda each: each.leep_loo)),
-        notes=(*images.notes, *outputs.notes()),
-    )
+    used = _Used(images, positions, outputs.digests)
+    explanations = []
+    for i, file in enumerate(files):
+        sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(i))
+        found = _classes(sample, classes, file.metadata.labels, top, used)
+        explanations.append(
+            Explanation(
+                data=images.name,
+                model=file.name,
+                n_images=len(sample),
+                leep_loo=score_leep_loo(sample).value,
+                classes=tuple(sorted(found, key=lambda each: each.leep_loo)),
+                notes=(*images.notes, *outputs.notes()),
+            )
+        )
+    return explanations
 
 
-def _classes(sample: Sample, names: list[str], sources: tuple[str, ...], top: int) -> list[ClassExplanation]:
+@dataclasses.dataclass(frozen=True)
+class _Used:
+    """Where a sample's images stand in their set, [N], and the hash of every image of the set."""
+
+    images: ImageSet
+    positions: Integers
+    digests: Sequence[Digest]
+
+    def examples(
+        self, rows: Integers, predictions: Floats, names: list[str], label: int
+    ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        """A class's typical and hard images, from its places in the sample [n] and their predictions [n, C]."""
+        best_first = np.argsort(-predictions[:, label], kind="stable")
+        half = (len(rows) + 1) // 2
+        floor = 1 / (len(self.positions) * len(names))
+        seen: set[Digest] = set()
+
+        def first(order: Integers) -> tuple[Example, ...]:
+            chosen: list[Example] = []
+            for i in order:
+                at = int(self.positions[rows[i]])
+                if len(chosen) < EXAMPLES and self.digests[at] not in seen:
+                    seen.add(self.digests[at])
+                    term = float(np.log(max(predictions[i, label], floor)))
+                    chosen.append(Example(self.images.images[at].name, at, term, names[predictions[i].argmax()]))
+            return tuple(chosen)
+
+        return first(best_first[:half]), first(best_first[half:][::-1])
+
+
+def _classes(
+    sample: Sample, names: list[str], sources: tuple[str, ...], top: int, used: _Used
+) -> list[ClassExplanation]:
     assert sample.probs is not None
     joint = sample.one_hot.T @ sample.probs
     total = joint.sum(axis=0)
@@ -164,10 +244,12 @@ def _classes(sample: Sample, names: list[str], sources: tuple[str, ...], top: in
     floor = 1 / (len(sample) * sample.n_target)
     found = []
     for label, name in enumerate(names):
-        own = predictions[sample.labels == label]
+        rows = np.flatnonzero(sample.labels == label)
+        own = predictions[rows]
         mean = own.mean(axis=0)
         shares = ways[label] / (ways[label].sum() or 1.0)
         others = [other for other in np.argsort(-mean, kind="stable") if other != label][:top]
+        typical, hard = used.examples(rows, own, names, label)
         found.append(
             ClassExplanation(
                 name=name,
@@ -181,6 +263,8 @@ def _classes(sample: Sample, names: list[str], sources: tuple[str, ...], top: in
                     if shares[z] > 0
                 ),
                 confusions=tuple(Confusion(names[other], float(mean[other])) for other in others if mean[other] > 0),
+                typical=typical,
+                hard=hard,
             )
         )
     return found

@@ -1,0 +1,134 @@
+"""What a ranking says in words and tables, for the command line and the report alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from leepfrog.ranking.certainty import MOST_TIMES
+from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.drift import Drift
+from leepfrog.ranking.racing import Race
+from leepfrog.ranking.result import RankedModel, Ranking
+
+TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
+
+
+class Table(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        header: the columns' names.
+        rows: cells, as many a row as there are columns.
+        numbers: which columns hold numbers.
+    """
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numbers: tuple[bool, ...]
+
+
+def chance_level(ranking: Ranking) -> float:
+    """What LEEP gives for knowing the sizes of the classes and nothing else: minus their entropy."""
+    shares = [n / ranking.n_images for n in ranking.classes.values() if n]
+    return sum(share * math.log(share) for share in shares)
+
+
+def score_text(model: RankedModel, name: str) -> str:
+    """A score's value with as many digits as mean something."""
+    return f"{model.scores[name].value:.{2 if name == COMBINED else 4}f}"
+
+
+def interval_text(model: RankedModel, by: str) -> str:
+    """The 90 % interval of a score."""
+    low, high = model.scores[by].interval or (math.nan, math.nan)
+    digits = 1 if by == COMBINED else 3
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def held_out_head(model: RankedModel) -> str:
+    """How often a linear head is right about images that it was not fitted to, in percent; needs the score ridge."""
+    return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}"
+
+
+def certainty_in_words(ranking: Ranking) -> list[str]:
+    """What the images leave open, and what would settle it; nothing where they leave nothing open."""
+    tied = [model.name for model in ranking.models if model.tied_with_best]
+    if len(tied) < 2:
+        return []
+    lines = f"= tied: these images do not tell the {len(tied)} apart"
+    apart = ranking.separation
+    if apart is None:
+        return [lines]
+    pair = f"{apart.first} from {apart.second}"
+    if apart.images_needed is None:
+        return [f"{lines}; not even {MOST_TIMES} times as many would likely tell {pair}"]
+    return [f"{lines}; about {_rounded(apart.images_needed)} more would likely tell {pair}"]
+
+
+def drift_table(drifts: Sequence[Drift], by: str) -> Table:
+    """Variants in fewer bits against their float32 parents, by the score that decides the order."""
+    digits = 2 if by == COMBINED else 4
+    header = ("variant", "parent", by, "+-", "head %", "same top-1 %", "time", "size", "memory", "here")
+    rows = [
+        (
+            each.model,
+            each.parent,
+            f"{each.score:+.{digits}f}",
+            "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
+            "" if each.head is None else f"{100 * each.head:+.1f}",
+            f"{100 * each.top1_agreement:.1f}",
+            f"x {each.latency:.2f}",
+            f"x {each.size:.2f}",
+            f"x {each.memory:.2f}",
+            ", ".join(each.verdict) or "as good",
+        )
+        for each in drifts
+    ]
+    return Table(header, rows, tuple(name not in ("variant", "parent", "here") for name in header))
+
+
+def race_saved(race: Race) -> str:
+    """What racing saved."""
+    saved = race.passes_of_full_run / race.passes
+    return (
+        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
+        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+    )
+
+
+def race_table(race: Race) -> Table:
+    """The models that left a race."""
+    header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
+    rows = [
+        (
+            each.model,
+            f"{each.n_images:,}",
+            each.leader,
+            f"{each.deficit:.3f}",
+            f"{each.standard_error:.3f}",
+            f"{each.deficit / each.standard_error:.1f}" if each.standard_error else "",
+        )
+        for each in race.dropped
+    ]
+    return Table(header, rows, (False, True, False, True, True, True))
+
+
+def race_risked(race: Race) -> str:
+    """How models were dropped, and what that risks."""
+    return (
+        f"Each was behind the best on the same images by more than {race.errors:g} standard errors; the chance "
+        f"that noise put out the best of a full run is below {race.risk:.1%}."
+    )
+
+
+def race_outside(race: Race) -> list[str]:
+    """The models that a budget kept from starting."""
+    return [f"Did not start: {name}, over {', '.join(limits)}" for name, limits in race.outside]
+
+
+def _rounded(n: int) -> str:
+    """To two digits: it is an estimate."""
+    unit = 10 ** max(len(str(n)) - 2, 0)
+    return f"{math.ceil(n / unit) * unit:,}"

@@ -1,0 +1,287 @@
+"""The picture of score against latency: where everything stands. A template makes SVG of it.
+
+It is drawn twice, for a wide and for a narrow screen, since text must not shrink with the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+
+from leepfrog.plots.labels import LINE, leader, place_labels
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.words import interval_text, score_text
+
+# Names longer than this are cut off in the picture; what reads them out gets them whole.
+LONGEST_NAME = 34
+# A letter's mean width, in parts of the font's size.
+LETTER = 0.56
+# Of the points' marks.
+RADIUS = 6.0
+
+_Place = tuple[float, float]
+_Box = tuple[float, float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """A picture's size and margins, in units that are CSS pixels where it is shown as large as it is.
+
+    Attributes:
+        name: tells pictures of one page apart.
+        width, height: of all.
+        left, top, right, bottom: margins around the axes.
+        font: size of text.
+        most_names, most_labels: so many models are called by name, and so many of the best at least by their place.
+    """
+
+    name: str
+    width: int
+    height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    font: int
+    most_names: int
+    most_labels: int
+
+
+WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60)
+NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A name: the middle of its base line, and the line (x1, y1, x2, y2) that ties it to a point further off."""
+
+    text: str
+    x: float
+    y: float
+    leader: list[float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A model in the picture.
+
+    Attributes:
+        rank: its place, by which its row is found.
+        kind: "front", "inside" or "outside" the budget.
+        x, y: of its marker; `low` and `high` are the y of its interval's ends.
+        label: its name or its place, None where there are too many.
+        name, numbers: what is shown and read out when it is pointed at.
+    """
+
+    rank: int
+    kind: str
+    x: float
+    y: float
+    low: float
+    high: float
+    label: Label | None
+    name: str
+    numbers: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """The whole picture.
+
+    Attributes:
+        canvas: its size.
+        x_ticks, y_ticks: of latency in ms, and of the score.
+        y_title: what the score is.
+        x_title: what latency is.
+        points: the models, best first.
+        steps: corners of the line along the models of the front, as SVG takes them.
+        budget, budget_label: x of the most that a run may take and what stands beside it, None where there is no limit.
+        description: the picture in words.
+    """
+
+    canvas: Canvas
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    x_title: str
+    y_title: str
+    points: tuple[Point, ...]
+    steps: str
+    budget: float | None
+    budget_label: Label | None
+    description: str
+
+
+def front(ranking: Ranking, canvas: Canvas) -> Front:
+    """Place a ranking's models by latency, on a logarithmic axis, and score, with 90 % intervals."""
+    by, models = ranking.ranked_by, ranking.models
+    latencies = [1e3 * model.cost.latency for model in models]
+    limit = None if ranking.budget.latency is None else 1e3 * ranking.budget.latency
+    bounds = [_bounds(model, by) for model in models]
+    x = _Axis.logarithmic([*latencies, *([] if limit is None else [limit])], canvas.left, canvas.width - canvas.right)
+    y = _Axis.linear([end for pair in bounds for end in pair], canvas.height - canvas.bottom, canvas.top)
+    places = [(x(latency), y(model.scores[by].value)) for latency, model in zip(latencies, models, strict=True)]
+    ends = [(y(low), y(high)) for low, high in bounds]
+    corners = _corners(sorted(place for model, place in zip(models, places, strict=True) if model.on_front))
+    obstacles = [(px - 1, high, px + 1, low) for (px, _), (low, high) in zip(places, ends, strict=True)]
+    obstacles += [_around(one, other) for one, other in itertools.pairwise(corners)]
+    edge = None if limit is None else x(limit)
+    budget_label = None
+    if edge is not None:
+        budget_label, box = _beside(edge, canvas)
+        obstacles += [(edge - 1, canvas.top, edge + 1, canvas.height - canvas.bottom), box]
+    labels = _labels(_texts(models, canvas), places, obstacles, canvas)
+    points = tuple(
+        Point(model.rank, _kind(model), *place, *end, label, _cut(model.name), _numbers(model, by))
+        for model, place, end, label in zip(models, places, ends, labels, strict=True)
+    )
+    return Front(
+        canvas=canvas,
+        x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
+        y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
+        x_title=f"ms an image, {models[0].cost.threads} threads, this machine",
+        y_title=f"{by}, with its 90 % interval",
+        points=points,
+        steps=" ".join(f"{px:g},{py:g}" for px, py in corners),
+        budget=edge,
+        budget_label=budget_label,
+        description=_description(ranking),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """From values between `low` and `high` to positions between `start` and `end`; logarithmic where `is_log`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool
+
+    @classmethod
+    def logarithmic(cls, values: list[float], start: float, end: float) -> _Axis:
+        low, high = min(values), max(values)
+        spare = max(1.15, 2.5 / math.sqrt(high / low))  # at least a factor of five, so that there are two ticks
+        return cls(low / spare, high * spare, start, end, True)
+
+    @classmethod
+    def linear(cls, values: list[float], start: float, end: float) -> _Axis:
+        low, high = min(values), max(values)
+        spare = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
+        return cls(low - spare, high + spare, start, end, False)
+
+    def __call__(self, value: float) -> float:
+        part = math.log(value / self.low) / math.log(self.high / self.low) if self.is_log else (
+            (value - self.low) / (self.high - self.low)
+        )  # fmt: skip
+        return round(self.start + part * (self.end - self.start), 1)
+
+    def log_ticks(self, most: int) -> list[float]:
+        """1, 2 and 5 times powers of ten, or the powers alone where those are too many."""
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for steps in ((1, 2, 5), (1,)):
+            found = [step * 10.0**power for power in powers for step in steps]
+            found = [value for value in found if self.low <= value <= self.high]
+            if len(found) <= most:
+                break
+        return found
+
+    def ticks(self, most: int) -> list[float]:
+        """Multiples of 1, 2 or 5 times a power of ten."""
+        rough = (self.high - self.low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+        return [n * step + 0.0 for n in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+
+
+def _bounds(model: RankedModel, by: str) -> tuple[float, float]:
+    score = model.scores[by]
+    return score.interval or (score.value, score.value)
+
+
+def _kind(model: RankedModel) -> str:
+    return "outside" if model.outside else "front" if model.on_front else "inside"
+
+
+def _numbers(model: RankedModel, by: str) -> str:
+    where = {"outside": f", over {', '.join(model.outside)}", "front": ", on the front"}.get(_kind(model), "")
+    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {1e3 * model.cost.latency:.1f} ms{where}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _corners(front: list[_Place]) -> list[_Place]:
+    """The line that stays as good as a model until the next better one."""
+    found = front[:1]
+    for x, y in front[1:]:
+        found += [(x, found[-1][1]), (x, y)]
+    return found
+
+
+def _around(one: _Place, other: _Place) -> _Box:
+    """A stretch of a line as a box."""
+    return min(one[0], other[0]) - 1, min(one[1], other[1]) - 1, max(one[0], other[0]) + 1, max(one[1], other[1]) + 1
+
+
+def _description(ranking: Ranking) -> str:
+    on_front = [model for model in ranking.models if model.on_front]
+    names = ", ".join(
+        f"{model.name} ({1e3 * model.cost.latency:.1f} ms)" for model in sorted(on_front, key=lambda m: m.cost.latency)
+    )
+    text = f"{len(ranking.models)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
+    text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."
+    over = sum(bool(model.outside) for model in ranking.models)
+    return f"{text} {over} outside of the budget." if over else text
+
+
+def _texts(models: tuple[RankedModel, ...], canvas: Canvas) -> list[str]:
+    """What stands beside the points: names of the front's models and the best, of others their places."""
+    front_first = sorted(models, key=lambda model: not model.on_front)
+    named = {model.rank for model in front_first[: canvas.most_names]}
+    numbered = {model.rank for model in models[: canvas.most_labels]}
+    return [
+        _cut(model.name) if model.rank in named else str(model.rank) if model.rank in numbered else ""
+        for model in models
+    ]
+
+
+def _beside(edge: float, canvas: Canvas) -> tuple[Label, _Box]:
+    """The word for the line of the budget, at its foot, on the side where there is more room, and its box."""
+    width, height = _size("budget", canvas)
+    side = 1 if edge < canvas.width / 2 else -1
+    x, y = round(edge + side * (width / 2 + 6), 1), canvas.height - canvas.bottom - 6.0
+    return Label("budget", x, y, None), (x - width / 2, y - height, x + width / 2, y)
+
+
+def _size(text: str, canvas: Canvas) -> tuple[float, float]:
+    """About how wide and high a line of text is; names have many narrow letters."""
+    return LETTER * canvas.font * len(text), LINE * canvas.font
+
+
+def _labels(texts: list[str], places: list[_Place], obstacles: list[_Box], canvas: Canvas) -> list[Label | None]:
+    """Labels beside their points, the best models' first; None where there is no text."""
+    shown = [i for i, text in enumerate(texts) if text]
+    sizes = [_size(texts[i], canvas) for i in shown]
+    area = (canvas.left + 2.0, canvas.top, canvas.width - 2.0, canvas.height - canvas.bottom)
+    others = [places[i] for i, text in enumerate(texts) if not text]
+    marks = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in others]
+    offsets = place_labels([places[i] for i in shown], sizes, area, radius=RADIUS, obstacles=[*obstacles, *marks])
+    found: list[Label | None] = [None] * len(texts)
+    for i, size, offset in zip(shown, sizes, offsets, strict=True):
+        (x, y), line = places[i], leader(offset, size, RADIUS)
+        ends = None if line is None else (np.array([x, y]) + line).round(1).ravel().tolist()
+        found[i] = Label(texts[i], round(x + offset[0], 1), round(y + offset[1] + 0.35 * canvas.font, 1), ends)
+    return found

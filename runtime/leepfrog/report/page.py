@@ -1,0 +1,188 @@
+"""A ranking as one HTML file that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leepfrog import __version__
+from leepfrog.errors import MachineError, UsageError
+from leepfrog.files import printable
+from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.local import find_models
+from leepfrog.progress import Progress
+from leepfrog.ranking.explain import explain_files
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.words import (
+    certainty_in_words,
+    chance_level,
+    drift_table,
+    race_outside,
+    race_risked,
+    race_saved,
+    race_table,
+)
+from leepfrog.report.front import NARROW, WIDE, front
+from leepfrog.report.reasons import Reasons, reasons
+from leepfrog.report.tables import cost_table, ranking_rows, score_table
+from leepfrog.report.thumbnails import MOST_BYTES, SIDE
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+ENDINGS = (".html", ".htm")
+
+# The best model is explained, and so many of those that are tied with it.
+MOST_TIED = 3
+# So many entries of a list or mapping of the receipt are shown, and so many characters of a text.
+MOST_ENTRIES, MOST_CHARACTERS = 200, 1000
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file that no report can be written to, before any work.
+
+    Raises:
+        UsageError: its name does not end like a page's.
+        MachineError: Jinja2 is missing.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--report {path}: a report is written as {' or '.join(ENDINGS)}")
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise MachineError("a report needs Jinja2: pip install 'leepfrog[report]'") from None
+
+
+def report(
+    ranking: Ranking,
+    images: ImageSet,
+    models: Sequence[str | Path] = (),
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> str:
+    """The page of a ranking, with the reasons of its best models out of the cache.
+
+    Args:
+        ranking: what `leepfrog.rank` gave for `images` and `models`.
+        images: the set.
+        models: those among which the ranked ones are; as of `leepfrog.rank`, like the following.
+        device: the same as for the ranking, so that no image passes a model again.
+        threads: cores to use.
+        strict: make a bad image an error.
+        progress: who is told how far the work is.
+
+    Raises:
+        LeepfrogError: as of `leepfrog.explain`.
+    """
+    files = {file.sha256: file for file in find_models(models)}
+    chosen = [files[model.sha256] for model in to_explain(ranking)]
+    explanations = explain_files(images, chosen, device=device, threads=threads, strict=strict, progress=progress)
+    return render(ranking, reasons(explanations, images))
+
+
+def to_explain(ranking: Ranking) -> list[RankedModel]:
+    """The best model and the first of those that are tied with it."""
+    return [model for model in ranking.models if model.tied_with_best][: 1 + MOST_TIED]
+
+
+def render(ranking: Ranking, explained: Sequence[Reasons] = ()) -> str:
+    """A ranking as an HTML document.
+
+    Args:
+        ranking: what to show.
+        explained: why the best models get their LEEP, the best first.
+    """
+    by = ranking.ranked_by
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            ranking=ranking,
+            by=by,
+            best=ranking.models[0],
+            affordable=next((model for model in ranking.models if not model.outside), None),
+            tied=[model for model in ranking.models if model.tied_with_best],
+            n_classes=sum(map(bool, ranking.classes.values())),
+            chance=chance_level(ranking),
+            in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
+            rows=ranking_rows(ranking),
+            scores=score_table(ranking),
+            costs=cost_table(ranking),
+            limits=_limits(ranking),
+            drifts=drift_table(ranking.drifts, by) if ranking.drifts else None,
+            race=_race(ranking),
+            pictures=[front(ranking, WIDE), front(ranking, NARROW)],
+            explained=explained,
+            receipt=_receipt(ranking),
+            thumbnail_side=SIDE,
+            thumbnail_kilobytes=MOST_BYTES // 1000,
+            most_entries=MOST_ENTRIES,
+            version=__version__,
+        )
+    )
+
+
+def _templates() -> Environment:
+    """Templates that escape what they are given and fail where something is missing."""
+    import jinja2
+    from markupsafe import Markup
+
+    def safe(value: object) -> object:
+        """Text of strangers on one line, of bounded length, without characters that turn the direction of others."""
+        if isinstance(value, str) and not isinstance(value, Markup):
+            text = value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}…"
+            return printable(text)
+        return value
+
+    def soft(name: str) -> Markup:
+        """A name that may be broken where its words end, rather than anywhere."""
+        return Markup("<wbr>").join(re.split(r"(?<=[_./-])(?=.)", str(safe(name))))
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("leepfrog.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=safe,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["soft"] = soft
+    environment.tests["list"] = lambda value: isinstance(value, list | tuple)
+    return environment
+
+
+def _limits(ranking: Ranking) -> list[str]:
+    """The budget in words."""
+    budget = ranking.budget
+    limits = (
+        ("latency", budget.latency, 1e3, "ms"),
+        ("size", budget.size, 1e-6, "MB"),
+        ("memory", budget.memory, 1e-6, "MB"),
+    )
+    return [f"{name} {limit * scale:g} {unit}" for name, limit, scale, unit in limits if limit is not None]
+
+
+def _race(ranking: Ranking) -> dict[str, Any] | None:
+    race = ranking.race
+    if race is None:
+        return None
+    return {
+        "saved": race_saved(race),
+        "table": race_table(race) if race.dropped else None,
+        "risked": race_risked(race),
+        "outside": race_outside(race),
+    }
+
+
+def _receipt(ranking: Ranking) -> dict[str, Any]:
+    """What made the ranking, and under which licences its models stand."""
+    found = ranking.receipt.as_dict()
+    licences = {model.name: model.licence for model in ranking.models}
+    for model in found["models"]:
+        model["licence"] = licences.get(model["name"], "")
+    return found

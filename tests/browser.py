@@ -1,0 +1,140 @@
+"""A real headless Chromium, driven through the DevTools protocol by pipes: no port, no package."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SECONDS = 60
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars", "--remote-debugging-pipe",
+)  # fmt: skip
+
+
+def chromium() -> str:
+    """The browser's path; the test is skipped where there is none."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    return found
+
+
+class Browser:
+    """A browser with one page, in a `with` block; `requests` are the addresses that it asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self._profile = tempfile.mkdtemp(prefix="chromium-")
+        theirs, ours = os.pipe()
+        mine, yours = os.pipe()
+        # The protocol's descriptors are 3 and 4, and a shell puts them there.
+        script = f'exec "$@" 3<&{theirs} 4>&{yours}'
+        command = ["bash", "-c", script, "bash", chromium(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        self._process = subprocess.Popen(
+            command, pass_fds=(theirs, yours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(theirs)
+        os.close(yours)
+        self._to, self._from = ours, mine
+        self._buffer = b""
+        self._number = 0
+        self._session: str | None = None
+        self._events: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        targets = self.send("Target.getTargets")["targetInfos"]
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
+        self._session = self.send("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime"):
+            self.send(f"{domain}.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(20)
+        os.close(self._to)
+        os.close(self._from)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of the protocol and wait for what it gives."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer["error"]
+                return dict(answer["result"])
+            self._note(answer)
+
+    def open(self, path: Path, width: int = 1280, height: int = 800, *, dark: bool = False, scale: float = 1) -> None:
+        """Show a file in a window of a size in CSS pixels; a narrow one is a phone's."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=scale, mobile=width < 600,
+        )  # fmt: skip
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self._events.clear()
+        self.send("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
+            self._note(self._receive())
+
+    def evaluate(self, script: str) -> Any:
+        """What a script gives, as JSON."""
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key, such as ("Tab", 9)."""
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Write a PNG of the whole page or of what the window shows."""
+        options: dict[str, Any] = {}
+        if whole:
+            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+            options = {"captureBeyondViewport": True, "clip": clip}
+        found = self.send("Page.captureScreenshot", **options)
+        path.write_bytes(base64.b64decode(found["data"]))
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(event["params"]["request"]["url"])
+        if "method" in event:
+            self._events.append(event)
+
+    def _receive(self) -> dict[str, Any]:
+        until = time.monotonic() + SECONDS
+        while b"\0" not in self._buffer:
+            left = until - time.monotonic()
+            assert left > 0, f"Chromium said nothing for {SECONDS} s"
+            if select.select([self._from], [], [], left)[0]:
+                read = os.read(self._from, 1 << 20)
+                assert read, "Chromium went away"
+                self._buffer += read
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return dict(json.loads(message))

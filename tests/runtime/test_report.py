@@ -1,0 +1,310 @@
+"""rank --report: what the page says, that strangers' names are text on it, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import leepfrog
+import numpy as np
+import pytest
+from leepfrog.errors import UsageError
+from leepfrog.images.dataset import ArrayImage, FileImage, ImageSet
+from leepfrog.ranking.budget import Budget
+from leepfrog.ranking.explain import explain_files
+from leepfrog.ranking.racing import Dropped, Race
+from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
+from leepfrog.report import thumbnails as thumbs
+from leepfrog.report.front import NARROW, WIDE, front
+from leepfrog.report.page import check_ending, render
+from leepfrog.report.reasons import MOST_BEST, MOST_WORST, reasons
+from leepfrog.report.tables import ranking_rows
+from PIL import Image
+from reported import CLASSES, NAMES, SOURCES, Page, Reported, shown
+
+
+def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> None:
+    page = Page(report_text)
+    assert "24 images of 3 classes" in page.text
+    for row in ranking_rows(reported.ranking):
+        model = row.model
+        for part in (row.score, row.interval, f"{model.probability_best:.2f}", row.latency, row.head, model.sha256):
+            assert part in page.text
+        assert f"{1e3 * model.cost.latency_p95:.1f}" in page.text
+        assert f"{model.scores['leep_loo'].value:.4f}" in page.text
+    assert reported.ranking.receipt.environment["onnxruntime"] in page.text
+    (explained,) = explain_best(reported)
+    for each in explained.classes:
+        assert f"{each.leep_loo:.3f}" in page.text
+        assert f"{100 * each.carriers[0].share:.0f} %" in page.text
+        for example in (*each.typical, *each.hard):
+            assert any(image["alt"] == shown(Path(example.name).name) for image in page.all("img"))
+
+
+def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanation]:
+    from leepfrog.inference.local import find_models
+
+    files = {file.sha256: file for file in find_models([reported.models])}
+    return explain_files(reported.images, [files[reported.ranking.models[0].sha256]])
+
+
+def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
+    page = Page(report_text)
+    assert not page.all("script", "iframe", "object", "embed", "link", "base", "form", "b id")
+    assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
+    for name in (*NAMES, *CLASSES):
+        assert shown(name) in page.text
+    assert sum(shown(source) in page.text for source in SOURCES) >= 3
+    for hidden in ("\u202e", "\u2066", "\x1b"):
+        assert hidden not in report_text
+    assert "{{ 7*7 }}" in page.text  # a name is no template either
+
+
+def test_it_needs_nothing_else(report_text: str) -> None:
+    page = Page(report_text)
+    for tag, attributes in page.elements:
+        for key in ("src", "href", "srcset", "xlink:href", "action", "data", "poster", "background"):
+            if key in attributes:
+                expected = ("data:image/jpeg;base64,",) if tag == "img" else ("#",)
+                assert attributes[key].startswith(expected), (tag, attributes)
+        assert "style" not in attributes
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    (policy,) = (each["content"] for each in page.all("meta") if "http-equiv" in each)
+    assert {"default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"} <= set(policy.split("; "))
+    assert len(report_text) < 400_000
+
+
+def test_it_can_be_read_by_machines_that_read_aloud(report_text: str) -> None:
+    page = Page(report_text)
+    assert page.all("html") == [{"lang": "en"}]
+    assert [len(page.all(tag)) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
+    assert any(each.get("name") == "viewport" for each in page.all("meta"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert len(page.all("table")) == len(page.all("caption")) >= 3
+    assert {each.get("scope") for each in page.all("th")} == {"col", "row"}
+    assert all(each["alt"] for each in page.all("img"))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = [each["href"][1:] for each in page.all("a")]
+    named += [
+        name
+        for _, each in page.elements
+        for name in (each.get("aria-labelledby", "") + " " + each.get("aria-describedby", "")).split()
+    ]
+    assert set(named) <= set(ids)
+    assert page.all("a")[0] == {"class": "skip", "href": "#main"}
+    plots = [each for each in page.all("svg") if "plot" in each.get("class", "")]
+    assert len(plots) == 2
+    assert all(each["aria-labelledby"] for each in plots)
+    points = [each for each in page.all("a") if "point" in each.get("class", "")]
+    assert len(points) == 2 * len(NAMES)
+    assert all(" ms" in each["aria-label"] for each in points)
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of #rrggbb."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_colours_stand_out(report_text: str, mode: int) -> None:
+    block = re.findall(r":root \{(.*?)\}", Page(report_text).style, re.DOTALL)[mode]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(colours[one]), luminance(colours[other])))
+        return (high + 0.05) / (low + 0.05)
+
+    for name in ("fg", "muted", "link", "over"):
+        for ground in ("bg", "panel", "target"):
+            assert contrast(name, ground) >= 4.5, (name, ground)
+    for ground in ("bg", "panel", "rail"):
+        assert contrast("mark", ground) >= 3, ground  # no text
+    assert set(re.findall(r"var\(--(\w+)\)", Page(report_text).style)) == colours.keys()
+
+
+def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
+    """A ranking of n models."""
+    first = ranking.models[0]
+
+    def model(i: int) -> RankedModel:
+        cost = dataclasses.replace(first.cost, latency=1e-3 * 1.02**i)
+        return dataclasses.replace(
+            first, name=f"model number {i}", rank=i + 1, group=1 if i < 9 else 2, cost=cost, on_front=i < 20
+        )
+
+    return dataclasses.replace(ranking, models=tuple(map(model, range(n))), **changes)  # type: ignore[arg-type]
+
+
+def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
+    (explained,) = explain_best(reported)
+    classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
+    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.images)
+    assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
+    ranking = many(
+        reported.ranking,
+        200,
+        classes={f"class number {i};": 1 for i in range(1000)},
+        skipped=tuple(SkippedImage(f"image {i}", "broken") for i in range(5000)),
+    )
+    text = render(ranking, big)
+    page = Page(text)
+    words = " ".join(page.text.split())
+    assert "The 20 classes with the lowest LOO-LEEP and the 5 with the highest; 975 between" in words
+    assert "class number 19;" in page.text
+    assert "170 further models" in page.text
+    assert "5000 images could not be used" in page.text
+    assert "and 4800 more" in page.text
+    assert "6 more tied" in page.text
+    assert len(text) < 2_500_000
+    for canvas in (WIDE, NARROW):
+        labels = [point.label.text for point in front(ranking, canvas).points if point.label]
+        assert len(labels) <= canvas.most_labels
+        assert sum(not label.isdigit() for label in labels) == canvas.most_names
+
+
+def test_budgets_races_and_variants_are_told(reported: Reported) -> None:
+    first, second, third = reported.ranking.models
+    models = (dataclasses.replace(first, outside=("latency", "size"), on_front=False), second, third)
+    race = Race(
+        4, 24, (12, 24), (Dropped("slowpoke", 12, "hare", 1.5, 0.25),), (("fat", ("size",)),), 84, 96, 3.0, 0.004
+    )
+    ranking = dataclasses.replace(reported.ranking, models=models, budget=Budget(latency=0.02, size=5e6), race=race)
+    words = " ".join(Page(render(ranking)).text.split())
+    assert "Budget: latency 20 ms, size 5 MB." in words
+    assert f"The best within it is {shown(second.name)}, rank 2." in words
+    assert "over latency, size" in words
+    assert "slowpoke 12 hare 1.500 0.250 6.0" in words
+    assert "Did not start: fat, over size." in words
+    assert "Why" not in words  # nothing was explained
+    nothing = dataclasses.replace(ranking, models=tuple(dataclasses.replace(m, outside=("size",)) for m in models))
+    assert "No model is within the budget." in " ".join(Page(render(nothing)).text.split())
+
+
+def test_a_receipt_of_any_shape_is_shown(reported: Reported) -> None:
+    deep: object = "the bottom"
+    for _ in range(50):
+        deep = {"deeper": [deep]}
+    arguments = {
+        "schema": 3, "ok": True, "nothing": None, "<b>": ["<i>", 1.5, {"sha256": "ab" * 32}], "empty": {}, "deep": deep,
+        "long": "x" * 100_000, "numbers": list(range(1000)), "tuple": ("y", "z"),
+    }  # fmt: skip
+    receipt = dataclasses.replace(reported.ranking.receipt, arguments=arguments)
+    text = render(dataclasses.replace(reported.ranking, receipt=receipt))
+    page = Page(text)
+    words = page.text.split()
+    assert {"<b>", "<i>", "1.5", "ab" * 32, "yes", "y", "z"} <= set(words)
+    assert "and 800 more" in " ".join(words)
+    assert "the bottom" not in text
+    assert "x" * 1001 not in text
+    assert receipt.models[0].sha256 in text
+
+
+@pytest.mark.parametrize("canvas", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_picture_is_to_scale(reported: Reported, canvas: object) -> None:
+    assert canvas in (WIDE, NARROW)
+    ranking = many(reported.ranking, 5, budget=Budget(latency=0.05))
+    plot = front(ranking, canvas)  # type: ignore[arg-type]
+    xs = [point.x for point in plot.points]
+    assert np.allclose(np.diff(xs), np.diff(xs)[0], atol=0.2)  # latencies grow by a factor
+    assert all(point.high < point.y < point.low for point in plot.points)
+    assert plot.budget is not None
+    assert plot.budget > max(xs)
+    assert len(plot.x_ticks) >= 2
+    assert len(plot.y_ticks) >= 2
+    for tick in plot.y_ticks:
+        assert plot.canvas.top <= tick.at <= plot.canvas.height - plot.canvas.bottom
+    # The axes are right: what a tick says lies where a model of that latency would.
+    slope = (plot.x_ticks[-1].at - plot.x_ticks[0].at) / np.log(
+        float(plot.x_ticks[-1].text) / float(plot.x_ticks[0].text)
+    )
+    expected = plot.x_ticks[0].at + slope * np.log(1e3 * ranking.models[0].cost.latency / float(plot.x_ticks[0].text))
+    assert xs[0] == pytest.approx(expected, abs=0.3)
+    alone = dataclasses.replace(ranking, models=ranking.models[:1], budget=Budget())
+    assert len(front(alone, canvas).x_ticks) >= 2  # type: ignore[arg-type]
+
+
+def pixels(uri: str | None) -> Image.Image:
+    assert uri is not None
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
+
+
+def test_thumbnails_are_what_the_models_saw_and_no_more(tmp_path: Path) -> None:
+    whole = Image.new("RGB", (3000, 1500), (0, 0, 255))
+    whole.paste((255, 0, 0), (0, 0, 1500, 1500))  # the left half; turned by EXIF, it comes out on top
+    exif = whole.getexif()
+    exif[0x0112], exif[0x010E] = 6, "taken at home"
+    whole.save(tmp_path / "turned.jpg", exif=exif, comment=b"my garden")
+    Image.new("CMYK", (50, 50), (0, 255, 255, 0)).save(tmp_path / "ink.jpg")
+    Image.new("RGBA", (50, 50), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("L", (1, 5000), 128).save(tmp_path / "thin.png")
+    names = ["turned.jpg", "ink.jpg", "clear.png", "thin.png", "gone.jpg"]
+    images = ImageSet("x", ("a", "b"), [FileImage(str(tmp_path / name)) for name in names], np.zeros(5, np.int64))
+    found = thumbs.thumbnails(images, [0, 1, 2, 3, 4])
+    assert found[4] is None
+    turned, ink, clear, thin = map(pixels, found[:4])
+    assert turned.size == (48, 96)
+    assert turned.getpixel((24, 10))[0] > 200  # type: ignore[index]
+    assert turned.getpixel((24, 86))[2] > 200  # type: ignore[index]
+    assert ink.mode == clear.mode == "RGB"
+    assert ink.getpixel((25, 25))[0] > 200  # type: ignore[index]
+    assert min(clear.getpixel((25, 25))) > 250  # type: ignore[type-var, arg-type]
+    assert thin.size == (1, 96)
+    for image in (turned, ink, clear, thin):
+        assert not image.getexif()
+        assert "comment" not in image.info
+
+
+def test_thumbnails_stop_at_their_limit() -> None:
+    rng = np.random.default_rng(0)
+    held = [ArrayImage(str(i), rng.integers(0, 255, (96, 96, 3)).astype(np.uint8)) for i in range(10)]
+    images = ImageSet("x", ("a", "b"), held, np.zeros(10, np.int64))
+    one = len(thumbs.thumbnails(images, [0])[0] or "")
+    found = thumbs.thumbnails(images, [*range(10), *range(10)], most_bytes=5 * one + 100)
+    assert 3 <= sum(uri is not None for uri in found) <= 5
+    assert sum(len(uri or "") for uri in found) <= 5 * one + 100
+    assert found[-1] is None
+
+
+def test_wrong_files_are_refused(tmp_path: Path) -> None:
+    check_ending(tmp_path / "page.HTML")
+    with pytest.raises(UsageError, match=r"--report page.pdf: a report is written as .html or .htm"):
+        check_ending(Path("page.pdf"))
+
+
+def leepfrog_rank(home: Path, *arguments: str, before: str = "pass") -> subprocess.CompletedProcess[str]:
+    program = f"import sys; {before}; sys.argv[0] = 'leepfrog'; from leepfrog.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "rank", *arguments],
+        capture_output=True, text=True, check=False, env={**os.environ, "LEEPFROG_HOME": str(home)},
+    )  # fmt: skip
+
+
+def test_the_command_writes_it(reported: Reported, tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    done = leepfrog_rank(tmp_path / "home", reported.images.name, "-m", str(reported.models), "--report", str(target))
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {target}" in done.stderr
+    assert shown(reported.ranking.models[0].name) in Page(target.read_text()).text
+
+
+def test_jinja_is_missed_before_any_work(tmp_path: Path) -> None:
+    missing = leepfrog_rank(
+        tmp_path, str(tmp_path / "nowhere"), "--report", "page.html", before="sys.modules['jinja2'] = None"
+    )
+    assert missing.returncode == 4
+    assert missing.stderr == "leepfrog: error: a report needs Jinja2: pip install 'leepfrog[report]'\n"
+    wrong = leepfrog_rank(tmp_path, str(tmp_path / "nowhere"), "--report", "page.pdf")
+    assert wrong.returncode == 2

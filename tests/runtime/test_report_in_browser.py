@@ -1,0 +1,134 @@
+"""The report in a real headless Chromium: no script, no network, a phone's width, dark mode, the keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Browser
+from PIL import Image
+from reported import NAMES, Reported, shown
+
+TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
+FOCUSED = "document.activeElement"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(report_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report_text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("without_policy", [False, True])
+def test_no_script_runs_and_nothing_is_loaded(
+    browser: Browser, page: Path, reported: Reported, without_policy: bool
+) -> None:
+    """Names are escaped, so that nothing runs even where the page's own policy does not hold."""
+    browser.send("Page.setBypassCSP", enabled=without_policy)
+    browser.requests.clear()
+    browser.open(page)
+    title = browser.evaluate("document.title")
+    assert title.startswith(shown(reported.ranking.models[0].name))
+    assert browser.evaluate("document.scripts.length") == 0
+    strange = "[...document.images].filter(each => !each.src.startsWith('data:image/jpeg')).length"
+    assert browser.evaluate(strange) == 0
+    assert browser.evaluate("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
+    seen = browser.evaluate("document.body.innerText")
+    assert all(shown(name) in seen for name in NAMES)
+    assert {url.split(":")[0] for url in browser.requests} == {"file", "data"}
+    assert sum(url.startswith("file:") for url in browser.requests) == 1
+    browser.send("Page.setBypassCSP", enabled=False)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_sticks_out(browser: Browser, page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    browser.open(page, width, 800, dark=dark)
+    browser.screenshot(tmp_path / "page.png", whole=False)
+    pixels = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
+    assert pixels.shape == (800, width)
+    assert (np.median(pixels) < 64) == dark
+    for opened in (False, True):
+        browser.evaluate(f"document.querySelectorAll('details').forEach(each => each.open = {str(opened).lower()})")
+        assert browser.evaluate("document.documentElement.scrollWidth") == width
+        # What sticks out on the right lies in a container of its own that scrolls.
+        outside = """[...document.body.querySelectorAll('*')].filter(each =>
+            each.getBoundingClientRect().right > innerWidth + 1 && !each.closest('.scroll')
+            && each.checkVisibility()).map(each => each.outerHTML.slice(0, 200))"""
+        assert browser.evaluate(outside) == []
+
+
+def test_text_is_large_enough_on_a_phone(browser: Browser, page: Path) -> None:
+    browser.open(page, 360, 800)
+    shown_plots = "[...document.querySelectorAll('.plot')].filter(each => each.checkVisibility())"
+    assert browser.evaluate(f"{shown_plots}.map(each => each.getAttribute('class'))") == ["plot narrow"]
+    scale = browser.evaluate(f"{shown_plots}[0].getBoundingClientRect().width / {shown_plots}[0].viewBox.baseVal.width")
+    assert 13 * scale >= 12
+    smallest = """Math.min(...[...document.body.querySelectorAll('p, td, th, li, figcaption, summary, dd, dt')]
+        .map(each => parseFloat(getComputedStyle(each).fontSize)))"""
+    assert browser.evaluate(smallest) >= 12
+    # Targets of a finger.
+    assert browser.evaluate("Math.min(...[...document.querySelectorAll('summary')].map(e => e.offsetHeight))") >= 24
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, page: Path) -> None:
+    browser.open(page, 1280, 800)
+    browser.press(*TAB)
+    assert browser.evaluate(f"{FOCUSED}.className") == "skip"
+    assert browser.evaluate(f"{FOCUSED}.getBoundingClientRect().top") >= 0  # it is to be seen now
+    browser.press(*ENTER)
+    assert browser.evaluate("location.hash") == "#main"
+    reached: list[str] = []
+    opened = False
+    for _ in range(200):
+        browser.press(*TAB)
+        kind = browser.evaluate(f"`${{{FOCUSED}.tagName.toLowerCase()}} ${{{FOCUSED}.getAttribute('class') ?? ''}}`")
+        if kind.startswith("body"):
+            break
+        reached.append(kind.strip())
+        assert browser.evaluate(f"getComputedStyle({FOCUSED}).outlineStyle") == "solid"
+        if kind.startswith("summary") and not opened:
+            browser.press(*ENTER)
+            opened = bool(browser.evaluate(f"{FOCUSED}.parentElement.open"))
+        if kind.startswith("a point"):
+            tip = f"getComputedStyle({FOCUSED}.querySelector('.tip')).visibility"
+            assert browser.evaluate(tip) == "visible"
+            assert browser.evaluate("[...document.querySelectorAll('.wide .tip')].filter("
+                                    "each => getComputedStyle(each).visibility == 'visible').length") == 1  # fmt: skip
+    assert opened
+    assert sum(kind.startswith("a point") for kind in reached) == len(NAMES)  # those of the picture that is shown
+    assert sum(kind == "summary" for kind in reached) == browser.evaluate(
+        "[...document.querySelectorAll('summary')].filter(each => each.checkVisibility()).length"
+    )
+    assert "div scroll" in reached
+
+
+def test_a_point_leads_to_its_row(browser: Browser, page: Path) -> None:
+    browser.open(page, 1280, 800)
+    browser.evaluate("document.querySelector('.wide .point').focus()")
+    browser.press(*ENTER)
+    assert browser.evaluate("location.hash") == "#model-1"
+    assert browser.evaluate("document.querySelector('tr:target').id") == "model-1"
+
+
+def test_names_are_said_to_those_who_hear(browser: Browser, page: Path, reported: Reported) -> None:
+    browser.open(page, 1280, 800)
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+    said = {(node.get("role", {}).get("value"), node.get("name", {}).get("value")) for node in nodes}
+    roles = {role for role, _ in said}
+    assert {"banner", "main", "navigation", "contentinfo", "table", "columnheader", "rowheader", "region"} <= roles
+    points = [name for role, name in said if role == "link" and name.endswith("on the front")]
+    assert any(name.startswith(shown(reported.ranking.models[0].name)[:20]) for name in points)
+    assert ("group", "Score against latency") in said
+    pictures = [name for role, name in said if role == "image"]
+    assert pictures
+    assert all(name for name in pictures)
