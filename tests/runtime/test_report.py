@@ -153,11 +153,14 @@ def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
     big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.images)
     assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
+    skipped = tuple(SkippedImage(f"image {i}", "broken") for i in range(5000))
+    receipt = reported.ranking.receipt
+    assert receipt.data is not None
     ranking = many(
         reported.ranking,
         200,
         classes={f"class number {i};": 1 for i in range(1000)},
-        skipped=tuple(SkippedImage(f"image {i}", "broken") for i in range(5000)),
+        receipt=dataclasses.replace(receipt, data=dataclasses.replace(receipt.data, skipped=skipped)),
     )
     text = render(ranking, big)
     page = Page(text)

@@ -79,7 +79,8 @@ class Point:
     Attributes:
         rank: its place, by which its row is found.
         kind: "front", "inside" or "outside" the budget.
-        x, y: of its marker; `low` and `high` are the y of its interval's ends.
+        x, y: of its marker.
+        low, high: y of its interval's ends.
         label: its name or its place, None where there are too many.
         name, numbers: what is shown and read out when it is pointed at.
     """
