@@ -103,8 +103,8 @@ class Front:
     Attributes:
         canvas: its size.
         x_ticks, y_ticks: of latency in ms, and of the score.
-        y_title: what the score is.
         x_title: what latency is.
+        y_title: what the score is.
         points: the models, best first.
         steps: corners of the line along the models of the front, as SVG takes them.
         budget, budget_label: x of the most that a run may take and what stands beside it, None where there is no limit.
