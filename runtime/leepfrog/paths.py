@@ -18,14 +18,14 @@ DAY = 86_400
 
 def home() -> Path:
     """`$LEEPFROG_HOME`, else `$XDG_CACHE_HOME/leepfrog`, else `~/.cache/leepfrog`."""
-    if chosen := os.environ.get("LEEPFROG_HOME"):
-        return Path(chosen).expanduser()
-    if cache := os.environ.get("XDG_CACHE_HOME"):
-        return Path(cache).expanduser() / "leepfrog"
     try:
+        if chosen := os.environ.get("LEEPFROG_HOME"):
+            return Path(chosen).expanduser()
+        if cache := os.environ.get("XDG_CACHE_HOME"):
+            return Path(cache).expanduser() / "leepfrog"
         return Path.home() / ".cache" / "leepfrog"
-    except RuntimeError as error:
-        raise MachineError("no home folder is known here; set LEEPFROG_HOME to a folder that can be written") from error
+    except RuntimeError:  # ~ of nobody
+        raise MachineError("no home folder is known here; set LEEPFROG_HOME to a folder that can be written") from None
 
 
 def models() -> Path:

@@ -20,7 +20,7 @@ class Bars:
         self._quiet = quiet
         self._bars: Progress | None = None
         self._stage: TaskID | None = None
-        if not quiet and sys.stderr.isatty():
+        if not quiet and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
