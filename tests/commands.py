@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -119,6 +120,19 @@ class Here:
 
 def process(words: Iterable[str | Path], **options: Any) -> Done:
     """Run one command line in a process of its own."""
-    command = [*ENTRY, *map(os.fspath, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
-    return Done(" ".join(command[4:]), done.returncode, done.stdout, done.stderr)
+    given = list(map(os.fspath, words))
+    done = subprocess.run([*ENTRY, *given], capture_output=True, text=True, check=False, timeout=300, **options)
+    return Done(" ".join(given), done.returncode, done.stdout, done.stderr)
+
+
+def heed_permissions() -> None:
+    """Run in a child before its program: root is denied what anyone else would be. Where that cannot be, OSError."""
+    if os.getuid() == 0:
+        drop_from_bounding_set, may_override, may_read = 24, 1, 2
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (may_override, may_read):
+            if libc.prctl(drop_from_bounding_set, capability, 0, 0, 0):
+                raise OSError(ctypes.get_errno(), "prctl")
+
+
+needs_permissions = pytest.mark.skipif(sys.platform != "linux", reason="root gives up its rights by prctl, on Linux")

@@ -150,7 +150,7 @@ def explain(
         n_images=len(sample),
         leep_loo=score_leep_loo(sample).value,
         classes=tuple(sorted(_classes(sample, classes, files[0].metadata.labels, top), key=lambda each: each.leep_loo)),
-        notes=(*images.notes, *outputs.notes()),
+        notes=(*images.notes, *outputs.notes(), *outputs.skips()),
     )
 
 
