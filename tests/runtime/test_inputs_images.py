@@ -96,12 +96,12 @@ def test_images(what: str, with_made: Path, here: Here) -> None:
     found.check(0)
     named = os.path.join("photos", "cat", name)
     if reason is None:
-        assert found.json["skipped"] == []
+        assert found.json["receipt"]["data"]["skipped"] == []
         assert found.json["n_images"] == 7
         assert "skipped" not in told.err
         here.call(*rank, "--strict").check(0)
     else:
-        (skipped,) = found.json["skipped"]
+        (skipped,) = found.json["receipt"]["data"]["skipped"]
         assert skipped["name"] == named
         assert reason in skipped["reason"]
         assert found.json["n_images"] == 6
