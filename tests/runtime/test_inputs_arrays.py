@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import tried
 from commands import Done, Here, Row, row
+from leepfrog.scores import transrate
 from leepfrog.scoring.registry import SCORES
 from numpy.typing import NDArray
+from reference import scores as reference
 
 Array = NDArray[Any]
 
@@ -173,8 +175,15 @@ def test_source_classes_without_mass_change_nothing(scored: Callable[..., dict[s
 
 def test_features_of_any_scale(scored: Callable[..., dict[str, float]]) -> None:
     plain = scored()
-    for scale in (1e-150, 1e-30, 1e30, 1e150):
+    for scale in (1e-290, 1e-150, 1e-30, 1e30, 1e150, 1e290):
         found = scored(features=FEATURES * scale)
         for name in ("knn", "ridge", "logme", "h_score", "sfda", "parc"):
             assert np.isfinite(found[name])
         alike({name: plain[name] for name in ("knn", "parc", "linear_probe")}, found, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
+def test_transrate_of_large_features_is_the_formula(scale: float) -> None:
+    """From 1e6 on, epsilon is less than the rounding of what it is added to."""
+    expected = reference.transrate(scale * FEATURES, LABELS, 1e-4)
+    assert transrate(scale * FEATURES, LABELS).value == pytest.approx(expected, rel=1e-6)
