@@ -34,7 +34,7 @@ def main() -> None:
     except ImportError as error:
         _fail(f"a package is missing or broken: {error}; leepfrog doctor shows which, pip install leepfrog mends it", 4)
     except MemoryError:
-        _fail("out of memory; fewer models at once (--models) or fewer --threads need less", 4)
+        _fail("out of memory; smaller arrays, fewer models at once (--models) or fewer --threads need less", 4)
     except OSError as error:  # what no one nearer to it knew how to explain
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         _fail(f"the machine refuses: {error.strerror or error}{where} (leepfrog doctor shows where things are kept)", 4)

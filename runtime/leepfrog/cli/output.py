@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -95,10 +96,18 @@ def _give_up(stream: TextIO) -> None:
 
 
 def as_json(value: Any) -> str:
-    """Indented JSON."""
+    """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_rows(written_as: Format, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:

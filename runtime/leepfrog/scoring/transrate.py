@@ -15,6 +15,8 @@ from leepfrog.scoring.sample import RANK_TOLERANCE, Floats, Sample
 from leepfrog.scoring.score import Score, with_influence
 
 EPSILON = 1e-4
+# Against a ridge of exp(600) no matrix of features divided by their unit is anything but 0.
+MOST_RIDGE = 600.0
 
 
 def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) -> Score:
@@ -96,6 +98,7 @@ def _inverse(gram: Floats, log_ridge: float, least: float) -> tuple[Floats, floa
 
     The determinant takes the ridge as it is; where that is less than rounding, eigenvalues that are rounding are 0.
     """
+    log_ridge = min(log_ridge, MOST_RIDGE)
     size, ridge = len(gram), math.exp(log_ridge)
     value = None
     if ridge < least:

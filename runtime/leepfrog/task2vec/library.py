@@ -22,6 +22,8 @@ from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import printable, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
+MOST_TIMES = 1e30
+
 COLUMNS = ("task", "model", "error")
 
 Errors = dict[tuple[str, str], float]
@@ -114,7 +116,7 @@ class Library:
                 first, unit = embedding, float(embedding.vector.max())
             names.append(embedding.name)
             noise.append(embedding.self_distance)
-            rows.append((embedding.vector / unit).astype(np.float32))
+            rows.append(in_units(embedding, unit))
         assert first is not None
         return Tasks(tuple(names), first.network, first.layers, np.stack(rows), unit, np.array(noise))
 
@@ -139,6 +141,21 @@ class Library:
         writer.writerow(COLUMNS)
         writer.writerows((task, model, repr(error)) for (task, model), error in sorted(errors.items()))
         write_whole(self.folder / "errors.csv", stream.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
+    """An embedding's vector divided by `unit`, the largest value of another, [F].
+
+    Raises:
+        EmbeddingError: the two are so far apart that float32 does not hold it.
+    """
+    times = float(embedding.vector.max()) / unit
+    if not 1 / MOST_TIMES <= times <= MOST_TIMES:
+        raise EmbeddingError(
+            f"{printable(embedding.name)} has values {times:.3g} times those of the library's first task: one of the "
+            "two is no Fisher information of this network; embed it again"
+        )
+    return (embedding.vector / unit).astype(np.float32)
 
 
 def read_errors(path: Path) -> Errors:
