@@ -40,6 +40,31 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let no two processes into the block at once; the lock is on the file `path` and ends with its process.
+
+    Where the system has no such lock, as Windows, nobody waits.
+
+    Raises:
+        MachineError: the file cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "ab")  # noqa: SIM115
+    except OSError as error:
+        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+    with stream:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def remove_old_parts(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
     for part in folder.glob(".*.part"):

@@ -22,7 +22,7 @@ import tried
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.inference.metadata import PROBE_SUFFIX
-from mutations import damage
+from mutations import damage, graph_damage
 from photos import folder_of_pieces
 
 SECONDS = 60
@@ -101,7 +101,7 @@ def test_made_models(how: str, n: int, worker: Worker, tmp_path: Path) -> None:
         folder_of_pieces(tmp_path / "fuzz" / "photos", count=2)
 
     @tried.examples(n)
-    @given(st.sampled_from(seeds), damage(*seeds))
+    @given(st.sampled_from(seeds), st.one_of(graph_damage(), graph_damage(), damage(*seeds)))
     def try_one(seed: bytes, to: Any) -> None:
         content = to(seed)
         settle(f"models, {how}", worker.ask(how, content), content, tmp_path)
@@ -113,7 +113,7 @@ def test_probes(made_home: Path, worker: Worker, tmp_path: Path) -> None:
     seed = (made_home / "models" / f"made{PROBE_SUFFIX}").read_bytes()
 
     @tried.examples(120)
-    @given(damage(seed))
+    @given(st.one_of(graph_damage(), graph_damage(), damage(seed)))
     def try_one(to: Any) -> None:
         content = to(seed)
         settle("probes", worker.ask("probe", content), content, tmp_path)
@@ -125,7 +125,7 @@ def test_a_real_model(starters: Path, worker: Worker, tmp_path: Path) -> None:
     seed = (starters / "mobilenet_v2.onnx").read_bytes()
 
     @tried.examples(12)
-    @given(damage(SCORING))
+    @given(st.one_of(graph_damage(), graph_damage(), damage(SCORING)))
     def try_one(to: Any) -> None:
         content = to(seed)
         settle("models, run", worker.ask("run", content), content, tmp_path)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import locked, printable, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -81,8 +81,9 @@ class Library:
         replaced = path.exists()
         embedding.save(path)
         if errors:
-            whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
-            self._write_errors(whole)
+            with locked(self.folder / ".lock"):  # another process may add as well
+                whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
+                self._write_errors(whole)
         return replaced
 
     def embeddings(self) -> Iterator[Embedding]:
