@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import models_made as made
 import pytest
+import tried
+from commands import Here, process
 from leepfrog.inference.model import ModelFile
 from leepfrog.report.page import report
 from leepfrog_exporter import zoo
@@ -79,3 +81,38 @@ def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
         return report(reported.ranking, reported.images, [reported.models])
+
+
+@pytest.fixture
+def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """A folder of the test's own, in which commands are called."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return Here(folder, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one made model, "made", and its probe, whose cost is known; shared, so tests must leave it alone."""
+    home = tmp_path_factory.mktemp("made-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEPFROG_HOME", str(home))
+        (home / "models").mkdir()
+        path = home / "models" / "made.onnx"
+        path.write_bytes(made.scoring().SerializeToString())
+        export_probe(ModelFile.read(path))
+    process(["bench", "made", "--seconds", "0.05"], env={**os.environ, "LEEPFROG_HOME": str(home)}).check(0)
+    return home
+
+
+@pytest.fixture
+def with_made(made_home: Path, home: Path) -> Path:
+    """A home of the test's own that holds what `made_home` does."""
+    shutil.copytree(made_home, home)
+    return home
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many bad inputs and faults were tried."""
+    for line in tried.tell():
+        terminalreporter.write_line(line)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -146,7 +147,7 @@ def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) ->
 
 
 def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
-    path = Path(rest).expanduser()
+    path = Path(os.path.expanduser(rest))  # unlike Path's, leaves the ~ of nobody as it is
     if options.random_weights:
         raise UsageError("--random-weights is for timm and torchvision sources")
     model = read_onnx(path)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from leepfrog.errors import MachineError
 
 PART_SECONDS = 3600
+_SEAL = "sha256"
 
 
 @contextlib.contextmanager
@@ -38,6 +40,31 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let no two processes into the block at once; the lock is on the file `path` and ends with its process.
+
+    Where the system has no such lock, as Windows, nobody waits.
+
+    Raises:
+        MachineError: the file cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "ab")  # noqa: SIM115
+    except OSError as error:
+        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+    with stream:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def remove_old_parts(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
     for part in folder.glob(".*.part"):
@@ -50,6 +77,27 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with written_whole(path) as stream:
         stream.write(content)
+
+
+def sealed(values: dict[str, Any]) -> bytes:
+    """JSON values with the hash of what they say, for `unsealed` to tell whether a file is damaged."""
+    return json.dumps({**values, _SEAL: sha256_of(json.dumps(values).encode())}).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """What `sealed` was given.
+
+    Raises:
+        ValueError: it is something else, or damaged.
+    """
+    try:
+        values = json.loads(content)
+        seal = values.pop(_SEAL)
+        if seal == sha256_of(json.dumps(values).encode()):
+            return dict(values)
+    except (AttributeError, KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError("it is damaged")
 
 
 def sha256_of(content: bytes | memoryview) -> str:

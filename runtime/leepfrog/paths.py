@@ -28,8 +28,8 @@ def home() -> Path:
         if cache := os.environ.get("XDG_CACHE_HOME"):
             return Path(cache).expanduser() / "leepfrog"
         return Path.home() / ".cache" / "leepfrog"
-    except RuntimeError as error:
-        raise MachineError("no home folder is known here; set LEEPFROG_HOME to a folder that can be written") from error
+    except RuntimeError:  # ~ of nobody
+        raise MachineError("no home folder is known here; set LEEPFROG_HOME to a folder that can be written") from None
 
 
 def models() -> Path:

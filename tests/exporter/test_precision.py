@@ -50,7 +50,7 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path) -> None:
     """MobileNetV2 with real weights on real photographs, through the command line, then ranked."""
     folder = folder_of_pieces(tmp_path / "photos", 16)
     command = ["export", "mobilenet_v2", "--precision", "int8,fp16", "--calibrate", str(folder), "-q"]
-    from leepfrog.cli.main import app
+    from leepfrog.cli.app import app
 
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     lines = done.stdout.splitlines()

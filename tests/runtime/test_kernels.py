@@ -1,11 +1,14 @@
-"""Kernels where their machine code cannot be kept."""
+"""Kernels where their machine code cannot be kept, or was kept and is damaged."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 SCORE = "import leepfrog; print(leepfrog.leep([[0.5, 0.5], [0.5, 0.5]], [0, 1]).value)"
 
@@ -28,4 +31,18 @@ def test_a_full_disk(tmp_path: Path) -> None:
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
     done = run(limit + SCORE, tmp_path)
+    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: b"x" + whole]
+)
+def test_damaged_machine_code_is_compiled_anew(damage: Callable[[bytes], bytes], ending: str, tmp_path: Path) -> None:
+    assert run(SCORE, tmp_path).returncode == 0
+    kept = list(tmp_path.rglob(f"*.{ending}"))
+    assert kept
+    for path in kept:
+        path.write_bytes(damage(path.read_bytes()))
+    done = run(SCORE, tmp_path)
     assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr

@@ -125,8 +125,8 @@ def essence(ranking: Ranking) -> dict[str, Any]:
     for row in found["models"]:
         for measured in ("cost", "on_front", "n_inferred"):
             del row[measured]
-    for time in ("started", "seconds", "stages"):
-        del found["receipt"][time]
+    for of_time in ("started", "seconds", "stages"):
+        del found["receipt"][of_time]
     return dict(leaves(found))
 
 

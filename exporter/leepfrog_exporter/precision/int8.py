@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from leepfrog.errors import ModelError
+from leepfrog.errors import MachineError, ModelError
 from leepfrog.inference.metadata import IMAGE_INPUT
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -68,6 +68,7 @@ def to_int8(
 
     Raises:
         ModelError: onnxruntime cannot quantise it.
+        MachineError: the folder for temporary files is full, or closed to writing.
     """
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
         raise ModelError("is quantised already; quantise its float32 original")
@@ -136,6 +137,8 @@ def _step(what: str) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
+    except OSError as error:
+        raise MachineError(f"{what}: {error.strerror or error} (its files go by {tempfile.gettempdir()})") from None
     except Exception as error:  # the quantiser raises nearly anything
         raise ModelError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
     finally:

@@ -28,7 +28,7 @@ class Bars:
     def __init__(self, quiet: bool = False) -> None:
         """Draw nothing where `quiet`, where stderr is no terminal, and where the terminal cannot go back on a line."""
         self._quiet = quiet
-        self._draws = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._draws = not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._lock = threading.Lock()  # inference advances from threads of its own
         self._what, self._done, self._total = "", 0, 0
         self._began = self._drawn = 0.0

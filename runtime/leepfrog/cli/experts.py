@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.embed import remarks
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
 
 if TYPE_CHECKING:
     from leepfrog.task2vec.advice import Advice
@@ -50,6 +51,9 @@ def experts(
             probe = probe_of(next(tasks.embeddings()))
             task = embed(data, probe, device=device, threads=threads, progress=bars)
     emit(render(advise(task, tasks), written_as), output, quiet)
+    if data.suffix != ".npz":
+        for line in remarks(task):
+            remark(line, quiet)
 
 
 def render(advice: Advice, written_as: Format) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from leepfrog.errors import UsageError
+from leepfrog.errors import MachineError, UsageError
 
 
 class Format(StrEnum):
@@ -38,34 +40,74 @@ def emit(text: str, output: Path | None, quiet: bool = False) -> None:
     """Write a result to a file, whole or not at all, or to stdout. `quiet`: without saying where it went."""
     text = text.rstrip("\n") + "\n"
     if output is not None:
-        from leepfrog.files import write_whole
+        from leepfrog.files import printable, write_whole
 
         target = Path(os.path.realpath(output))  # a link stays a link
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")  # a pipe or device is written to, not replaced
+            try:
+                target.write_text(text, encoding="utf-8")  # a pipe or device is written to, not replaced
+            except OSError as error:
+                raise MachineError(f"cannot write {printable(output)}: {error.strerror or error}") from None
         else:
             write_whole(target, text.encode())
-        remark(f"wrote {output}", quiet)
+        remark(f"wrote {printable(output)}", quiet)
         return
+    if sys.stdout is None:  # how Python shows a stream that was closed before it started
+        raise MachineError("the result cannot be written: stdout is closed; name a file with -o where there is one")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has seen enough; typer would make that exit code 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         sys.exit(0)
+    except OSError as error:
+        _give_up(sys.stdout)
+        raise MachineError(f"the result cannot be written to stdout: {error.strerror or error}") from None
 
 
 def remark(text: str, quiet: bool = False) -> None:
-    """A line for people, on stderr, unless they asked for quiet."""
-    if not quiet:
+    """A line for people, on stderr, unless they asked for quiet; where nobody can read it, that is no error."""
+    if quiet or sys.stderr is None:
+        return
+    try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def steady_streams() -> None:
+    """Let stdout and stderr take any text, and keep files from getting the numbers of streams that are closed.
+
+    What is no terminal gets UTF-8, as files do; a terminal that lacks a character gets an escape for it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what is still to come, such as Python's own flush at the end, to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def as_json(value: Any) -> str:
-    """Indented JSON."""
+    """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_rows(written_as: Format, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:

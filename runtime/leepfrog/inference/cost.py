@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -16,7 +15,7 @@ import numpy as np
 
 from leepfrog import paths
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.files import write_whole
+from leepfrog.files import printable, sealed, unsealed, write_whole
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
@@ -113,9 +112,12 @@ def cost_of(
     model: ModelFile, device: str, threads: int, notice: Callable[[str], None], measure_again: bool = False
 ) -> Cost:
     """What was measured earlier with as many threads, else measured now and kept; errors as of `measure`."""
-    if not measure_again:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return Cost.from_dict(json.loads(_path(model, device, threads).read_text()))
+    path = _path(model, device, threads)
+    if not measure_again and path.exists():
+        try:
+            return Cost.from_dict(unsealed(path.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError):
+            notice(f"{printable(path)} is damaged, or by another leepfrog; the cost of {model.name} is measured again")
     cost = measure(model, device, threads)
     keep(cost, model, device, notice)
     return cost
@@ -124,7 +126,7 @@ def cost_of(
 def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
     """Keep what was measured for later runs; where that cannot be, `notice` is told."""
     try:
-        write_whole(_path(model, device, cost.threads), json.dumps(cost.as_dict()).encode())
+        write_whole(_path(model, device, cost.threads), sealed(cost.as_dict()))
     except MachineError as error:
         notice(f"the cost of {model.name} is not kept, the next run measures it again: {error}")
 

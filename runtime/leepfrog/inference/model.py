@@ -126,12 +126,15 @@ class Session:
             probs [n, Z] and features [n, D], float32.
 
         Raises:
-            ModelError: the model fails on it, or a row of probs is no distribution.
+            ModelError: the model fails on it, gives other rows than one an image, or a row of probs is no distribution.
         """
         try:
             probs, features = self._session.run([PROBS_OUTPUT, FEATURES_OUTPUT], {IMAGE_INPUT: batch})
         except Exception as error:
             raise ModelError(f"{self._where}: onnxruntime failed: {one_line(error)}") from None
+        shapes, wanted = (probs.shape, features.shape), ((len(batch), self.n_source), (len(batch), self.n_features))
+        if shapes != wanted:
+            raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")
         sums = probs.sum(axis=1, dtype=np.float64)
         good = (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) & (probs.min(axis=1) >= 0) & np.isfinite(features).all(axis=1)
         if not good.all():

@@ -21,6 +21,7 @@ from leepfrog.progress import Progress
 WAVE_BYTES = 1 << 30
 # Images that a thread hashes at a time; what the pool holds for one task is 2 kB.
 HASHED_TOGETHER = 64
+SHOWN_SKIPS = 5
 
 
 @dataclasses.dataclass
@@ -106,6 +107,13 @@ class Outputs:
         lost = [name for name, n in zip(images.classes, self.counts, strict=True) if n == 0]
         if lost:
             yield f"no image of {', '.join(lost[:5])} could be used"
+
+    def skips(self) -> Iterator[str]:
+        """A sentence that counts and names the images that are left out, for results that do not list them."""
+        shown = [f"{self.images.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
+        if shown:
+            more = [f"{len(self.bad) - len(shown)} more"] if len(self.bad) > len(shown) else []
+            yield f"{len(self.bad)} image(s) could not be used and were skipped: {', '.join([*shown, *more])}"
 
 
 @dataclasses.dataclass(frozen=True)

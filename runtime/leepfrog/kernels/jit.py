@@ -29,24 +29,34 @@ def kernel(*, exact_order: bool = False) -> Callable[[F], F]:
             compiled = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder for Numba's cache can be written: compile anew in each process
             compiled = numba.njit(**options)(function)
-        _forgive_full_disk(compiled)
+        _forgive_cache(compiled)
         return compiled  # type: ignore[no-any-return]
 
     return compile_lazily
 
 
-def _forgive_full_disk(compiled: Any) -> None:
-    """Let a kernel run although its machine code cannot be kept; Numba would raise OSError from the first call.
+def _forgive_cache(compiled: Any) -> None:
+    """Let a kernel run although its machine code cannot be kept, or was kept and is damaged.
 
-    Numba has no public setting for that. Should its cache move, this does nothing and a full disk is an error again.
+    Numba would raise from the first call: OSError where the disk is full, nearly anything where a file of its is cut
+    short, which is then compiled anew. It has no public setting for that. Should its cache move, this does nothing and
+    both are errors again.
     """
     cache = getattr(compiled, "_cache", None)
-    save = getattr(cache, "save_overload", None)
-    if save is None:
+    save, load = getattr(cache, "save_overload", None), getattr(cache, "load_overload", None)
+    if save is None or load is None:
         return
 
     def save_if_possible(*arguments: Any) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             save(*arguments)
 
-    cache.save_overload = save_if_possible  # type: ignore[union-attr]
+    def load_if_sound(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:
+            with contextlib.suppress(OSError):
+                cache.flush()  # type: ignore[union-attr]  # the index, which says where the machine code lies
+            return None
+
+    cache.save_overload, cache.load_overload = save_if_possible, load_if_sound  # type: ignore[union-attr]

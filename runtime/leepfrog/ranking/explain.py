@@ -196,7 +196,7 @@ def explain_files(
                 n_images=len(sample),
                 leep_loo=score_leep_loo(sample).value,
                 classes=tuple(sorted(found, key=lambda each: each.leep_loo)),
-                notes=(*images.notes, *outputs.notes()),
+                notes=(*images.notes, *outputs.notes(), *outputs.skips()),
             )
         )
     return explanations

@@ -96,12 +96,17 @@ def load_array(path: Path) -> NDArray[Any]:
     """
     try:
         with open(path, "rb") as stream:
-            if stream.read(6) != b"\x93NUMPY":
-                raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+            known = stream.read(6) == b"\x93NUMPY"
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        reason = "holds pickled Python objects, which are not loaded" if "pickle" in str(error) else f"broken: {error}"
+    if not known:
+        raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except MemoryError:
+        raise ArrayError(f"{printable(path)}: broken, or larger than the memory of this machine") from None
+    except Exception as error:  # NumPy's reader raises nearly anything on broken headers
+        reason = " ".join(str(error).split())[:200]
+        reason = "holds pickled Python objects, which are not loaded" if "pickle" in reason else f"broken: {reason}"
         raise ArrayError(f"{printable(path)}: {reason}") from None
     return array

@@ -47,11 +47,12 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
 def score_sfda(sample: Sample) -> Score:
     """`sfda` of a checked sample.
 
-    In principal coordinates, outside of which neither discriminant has anything to tell.
+    In principal coordinates, outside of which neither discriminant has anything to tell, divided by the features' unit,
+    so that no square overflows; only s needs their scale.
     """
     assert sample.features is not None
     width = sample.features.shape[1]
-    x = sample.coordinates * sample.unit
+    x = sample.coordinates
     own = np.arange(len(sample)), sample.labels
     shrinkage, first = _discriminant(sample, x, width, None)
     softened = np.exp(log_softmax(np.exp(log_softmax(first))))[own][:, None]
@@ -70,7 +71,7 @@ def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None
     within = apart.T @ apart / len(sample)
     mean_variance = float(np.trace(within)) / width
     if shrinkage is None:
-        shrinkage = max(float(np.exp(-RATE * _largest_eigenvalue(within))), LEAST)
+        shrinkage = max(float(np.exp(-RATE * _largest_eigenvalue(within, sample.unit))), LEAST)
     if not mean_variance:  # every class is one point: without a scale of its own, the means' serves
         mean_variance = float((means**2).sum()) / width / len(means)
     if not mean_variance:
@@ -81,9 +82,10 @@ def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None
     return shrinkage, x @ directions - (means.T * directions).sum(axis=0) / 2 + priors
 
 
-def _largest_eigenvalue(matrix: Floats) -> float:
-    """Of a covariance; a lower bound where that is large enough for the least shrinkage."""
-    bound = float(np.diagonal(matrix).max(initial=0.0))
+def _largest_eigenvalue(matrix: Floats, unit: float) -> float:
+    """Of a covariance of features divided by `unit`, theirs; a lower bound where that gives the least shrinkage."""
+    bound = float(np.diagonal(matrix).max(initial=0.0)) * unit * unit
     if not matrix.size or np.exp(-RATE * bound) <= LEAST:
         return bound
-    return float(eigh(matrix, eigvals_only=True, subset_by_index=[len(matrix) - 1, len(matrix) - 1])[0])
+    last = len(matrix) - 1
+    return float(eigh(matrix, eigvals_only=True, subset_by_index=[last, last])[0]) * unit * unit

@@ -9,12 +9,14 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.sample import RANK_TOLERANCE, Floats, Sample
 from leepfrog.scoring.score import Score, with_influence
 
 EPSILON = 1e-4
+# Against a ridge of exp(600) no matrix of features divided by their unit is anything but 0.
+MOST_RIDGE = 600.0
 
 
 def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) -> Score:
@@ -40,39 +42,43 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
 
 def score_transrate(sample: Sample, epsilon: float = EPSILON) -> Score:
-    """`transrate` of a checked sample."""
+    """`transrate` of a checked sample; features are divided by their unit, and epsilon by its square, in logarithms."""
     assert sample.features is not None
-    z = sample.coordinates * sample.unit
+    z = sample.coordinates
+    distortion = math.log(epsilon) - 2 * math.log(sample.unit)
+    least = RANK_TOLERANCE * float((z**2).sum())
     value, influence = 0.0, np.zeros(len(z))
     if z.shape[1]:
         everything = np.ones(len(z), bool)
-        value, lost = _rate(z, everything, epsilon)
+        value, lost = _rate(z, everything, distortion, least)
         influence += len(z) * lost
         for label, count in enumerate(sample.counts):
-            rate, lost = _rate(z, sample.labels == label, epsilon)
+            rate, lost = _rate(z, sample.labels == label, distortion, least)
             value -= count / len(z) * rate
             influence -= count * lost
     return with_influence("transrate", value, influence, sample.labels, sample.features.shape[1], {})
 
 
-def _rate(z: Floats, own: NDArray[np.bool_], epsilon: float) -> tuple[float, Floats]:
+def _rate(z: Floats, own: NDArray[np.bool_], distortion: float, least: float) -> tuple[float, Floats]:
     """R of the rows `own` of z [N, r], and what it loses without each of all rows, [N] (with n as it is).
+
+    `distortion` is the logarithm of epsilon. For what is lost, n epsilon is at `least` what rounding leaves exact.
 
     Without a row the mean of all, which the rows are centred by, moves too: with A = n epsilon I + Z'Z, b = 1 / (N - 1)
     and s the sum of the n rows that are left, A turns into A - z_i z_i' (if the row is one of `own`) + b (s z_i' +
     z_i s') + n b^2 z_i z_i', whose determinant is A's times that of 2 by 2 matrices.
     """
     rows, n, b = z[own], int(own.sum()), 1 / max(len(z) - 1, 1)
-    ridge = n * epsilon
+    ridge = math.log(n) + distortion
     if n <= z.shape[1]:  # A^-1 = (I - rows' (ridge I + rows rows')^-1 rows) / ridge
         gram, products = rows @ rows.T, z @ rows.T
-        inverse, value = _inverse(gram, ridge)
+        inverse, value, ridge = _inverse(gram, ridge, least)
         within = products @ inverse
         squares = ((z**2).sum(axis=1) - (within * products).sum(axis=1)) / ridge  # z_i' A^-1 z_i
         to_total = within.sum(axis=1)  # z_i' A^-1 s
         of_total = float((gram @ inverse).sum())
     else:
-        inverse, value = _inverse(rows.T @ rows, ridge)
+        inverse, value, _ = _inverse(rows.T @ rows, ridge, least)
         within, total = z @ inverse, rows.sum(axis=0)
         squares, to_total = (within * z).sum(axis=1), within @ total
         of_total = float(total @ inverse @ total)
@@ -87,9 +93,20 @@ def _rate(z: Floats, own: NDArray[np.bool_], epsilon: float) -> tuple[float, Flo
     return value, -np.log(np.maximum(left * moved, np.finfo(float).tiny)) / 2
 
 
-def _inverse(gram: Floats, ridge: float) -> tuple[Floats, float]:
-    """(gram + ridge I)^-1, and half the logarithm of the determinant of I + gram / ridge."""
-    size = len(gram)
+def _inverse(gram: Floats, log_ridge: float, least: float) -> tuple[Floats, float, float]:
+    """(gram + ridge I)^-1, half the logarithm of the determinant of I + gram / ridge, and ridge, at `least` so much.
+
+    The determinant takes the ridge as it is; where that is less than rounding, eigenvalues that are rounding are 0.
+    """
+    log_ridge = min(log_ridge, MOST_RIDGE)
+    size, ridge = len(gram), math.exp(log_ridge)
+    value = None
+    if ridge < least:
+        found = eigh(gram, eigvals_only=True)
+        found = found[found > size * np.finfo(float).eps * max(found[-1], 0.0)]
+        value = float(np.logaddexp(0, np.log(found) - log_ridge).sum()) / 2
+        ridge = least
     factor = cho_factor(gram + ridge * np.eye(size), lower=True)
-    value = float(np.log(np.diagonal(factor[0])).sum()) - size / 2 * math.log(ridge)
-    return cho_solve(factor, np.eye(size)), value
+    if value is None:
+        value = float(np.log(np.diagonal(factor[0])).sum()) - size / 2 * log_ridge
+    return cho_solve(factor, np.eye(size)), value, ridge

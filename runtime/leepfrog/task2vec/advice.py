@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leepfrog.task2vec.distances import symmetric
 from leepfrog.task2vec.embedding import Embedding, check_comparable
 from leepfrog.task2vec.experts import Judged, by_distance, by_mean, by_model2vec, cross_validate
-from leepfrog.task2vec.library import Library, table_of
+from leepfrog.task2vec.library import Library, in_units, table_of
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def advise(task: Embedding, library: Library) -> Advice:
     """
     whole = library.tasks()
     check_comparable([task, next(library.embeddings())])
-    wanted = (task.vector / whole.unit)[None]
+    wanted = in_units(task, whole.unit).astype(np.float64)[None]
     distances = symmetric(wanted, whole.vectors)[0]
     models, errors = table_of(library.errors(), whole.names)
     best = [None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))] for row in errors]

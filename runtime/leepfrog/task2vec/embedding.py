@@ -63,8 +63,12 @@ class Embedding:
             )
         if not np.isfinite(self.vector).all() or self.vector.min() < 0:
             raise EmbeddingError("values are negative or not finite")
+        if np.isinf(self.standard_errors).any() or np.nanmin(self.standard_errors, initial=0) < 0:
+            raise EmbeddingError("standard errors are negative or infinite")
         if not self.vector.any():
             raise EmbeddingError("all values are 0: the head is certain of every image")
+        if not 1e-100 < self.vector.max() < 1e100:  # whose sums and ratios would overflow
+            raise EmbeddingError(f"values up to {self.vector.max():.3g}, which no network's squared gradients are")
 
     @property
     def self_distance(self) -> float:

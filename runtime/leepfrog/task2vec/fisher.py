@@ -65,7 +65,8 @@ def self_distance(mean: Floats, standard_errors: Floats) -> float:
     alive = mean > 0
     if not alive.any():
         return 0.0
-    return float(np.mean((standard_errors[alive] / mean[alive]) ** 2))
+    with np.errstate(over="ignore"):  # of a stranger's file
+        return float(np.mean((standard_errors[alive] / mean[alive]) ** 2))
 
 
 @dataclasses.dataclass

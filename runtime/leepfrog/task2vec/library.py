@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import locked, printable, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
+
+MOST_TIMES = 1e30
 
 COLUMNS = ("task", "model", "error")
 
@@ -79,8 +81,9 @@ class Library:
         replaced = path.exists()
         embedding.save(path)
         if errors:
-            whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
-            self._write_errors(whole)
+            with locked(self.folder / ".lock"):  # another process may add as well
+                whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
+                self._write_errors(whole)
         return replaced
 
     def embeddings(self) -> Iterator[Embedding]:
@@ -114,7 +117,7 @@ class Library:
                 first, unit = embedding, float(embedding.vector.max())
             names.append(embedding.name)
             noise.append(embedding.self_distance)
-            rows.append((embedding.vector / unit).astype(np.float32))
+            rows.append(in_units(embedding, unit))
         assert first is not None
         return Tasks(tuple(names), first.network, first.layers, np.stack(rows), unit, np.array(noise))
 
@@ -139,6 +142,21 @@ class Library:
         writer.writerow(COLUMNS)
         writer.writerows((task, model, repr(error)) for (task, model), error in sorted(errors.items()))
         write_whole(self.folder / "errors.csv", stream.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
+    """An embedding's vector divided by `unit`, the largest value of another, [F].
+
+    Raises:
+        EmbeddingError: the two are so far apart that float32 does not hold it.
+    """
+    times = float(embedding.vector.max()) / unit
+    if not 1 / MOST_TIMES <= times <= MOST_TIMES:
+        raise EmbeddingError(
+            f"{printable(embedding.name)} has values {times:.3g} times those of the library's first task: one of the "
+            "two is no Fisher information of this network; embed it again"
+        )
+    return (embedding.vector / unit).astype(np.float32)
 
 
 def read_errors(path: Path) -> Errors:

@@ -46,9 +46,7 @@ class Material:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is odd about the images."""
-        skipped = len(self.outputs.bad)
-        told = [f"{skipped} image(s) could not be used and were skipped"] if skipped else []
-        return (*self.outputs.images.notes, *self.outputs.notes(), *told)
+        return (*self.outputs.images.notes, *self.outputs.notes(), *self.outputs.skips())
 
 
 def gather(

@@ -1,0 +1,387 @@
+"""Faults of the machine, through real processes: full disks, folders closed to writing, kills, closed streams.
+
+After each: no traceback, no half-written file, what had been finished is there, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import models_made as made
+import numpy as np
+import pytest
+import tried
+from commands import ENTRY, Done, heed_permissions, needs_permissions, process
+from leepfrog.errors import LeepfrogError
+from leepfrog.inference.cache import _shard_name
+from leepfrog.inference.model import ModelFile
+from leepfrog.task2vec.embedding import Embedding
+from photos import folder_of_pieces
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts are those of Unix")
+
+KIB = 1024
+
+
+@pytest.fixture
+def photos(tmp_path: Path, with_made: Path) -> Path:
+    return folder_of_pieces(tmp_path / "photos", count=4)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A classifier that can be exported."""
+    return made.classifier().save(tmp_path / "source.onnx")
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, size: int) -> Iterator[Path]:
+    """A file system in memory of so many bytes; skips the test where it may not be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a full disk needs root's right to mount a small tmpfs")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path, leave: int) -> None:
+    """Take all the space of a small file system but `leave` bytes."""
+    with open(folder / "filler", "wb", buffering=0) as stream:
+        with contextlib.suppress(OSError):
+            while True:
+                stream.write(bytes(KIB))
+        stream.truncate(max(0, stream.tell() - leave))
+
+
+def injected(what: str, done: Done, code: int, *words: str) -> None:
+    tried.FAULTS[what] += 1
+    done.check(code, *words)
+
+
+def all_whole(*folders: Path) -> None:
+    """Every file below the folders can be read, by its ending, and no part of one is left."""
+    for folder in folders:
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            assert not path.name.endswith(".part"), path
+            try:
+                if path.name.endswith(".onnx") and not path.name.endswith(".fisher.onnx"):
+                    ModelFile.read(path)
+                elif path.suffix == ".npy":
+                    assert _shard_name(path.read_bytes()) == path.stem
+                elif path.suffix == ".json":
+                    json.loads(path.read_bytes())
+                elif path.suffix == ".npz":
+                    Embedding.load(path)
+            except (LeepfrogError, ValueError) as error:
+                pytest.fail(f"{path}: {error}")
+
+
+# ---- full disks
+
+
+def test_rank_with_its_home_on_a_full_disk(photos: Path, with_made: Path, tmp_path: Path) -> None:
+    expected = process(["rank", photos, "-m", "made", "--format", "json"]).json["models"][0]["scores"]["leep"]["value"]
+    with mounted(tmp_path / "disk", 256 * KIB) as disk:
+        shutil.copytree(with_made / "models", disk / "models")
+        for leave in (0, 4 * KIB, 8 * KIB):
+            fill(disk, leave)
+            environment = {**os.environ, "LEEPFROG_HOME": str(disk)}
+            done = process(["rank", photos, "-m", "made", "--format", "json"], env=environment)
+            injected("full disk", done, 0)
+            assert "No space left on device" in done.err or leave
+            assert done.json["models"][0]["scores"]["leep"]["value"] == pytest.approx(expected, abs=1e-6)
+            all_whole(disk)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rank PHOTOS -m made -o DISK/r.json",
+        "rank PHOTOS -m made -q -o DISK/r.csv",
+        "rank PHOTOS -m made --plot DISK/front.svg",
+        "explain PHOTOS -m made -o DISK/r.json",
+        "embed PHOTOS --probe made -o DISK/task.npz",
+        "export onnx:SOURCE --preprocess unit -o DISK",
+        "export onnx:SOURCE --preprocess unit -o DISK/there.onnx --force",
+        "zoo list -o DISK/zoo.json",
+    ],
+)
+def test_results_on_a_full_disk(command: str, photos: Path, source: Path, tmp_path: Path) -> None:
+    """What was there before stays as it was."""
+    with mounted(tmp_path / "disk", 64 * KIB) as disk:
+        for name in ("r.json", "r.csv", "front.svg", "task.npz", "there.onnx", "zoo.json"):
+            (disk / name).write_text("earlier")
+        fill(disk, 0)
+        before = {path.name: path.read_bytes() for path in disk.iterdir()}
+        words = command.replace("PHOTOS", str(photos)).replace("SOURCE", str(source)).replace("DISK", str(disk))
+        injected("full disk", process(words.split()), 4, "cannot write", "No space left on device")
+        assert {path.name: path.read_bytes() for path in disk.iterdir()} == before
+
+
+def test_a_library_on_a_full_disk(photos: Path, tmp_path: Path) -> None:
+    task = tmp_path / "task.npz"
+    process(["embed", photos, "--probe", "made", "-o", task]).check(0)
+    with mounted(tmp_path / "disk", 64 * KIB) as disk:
+        process(["library", "add", disk / "library", task]).check(0)
+        process(["embed", photos, "--probe", "made", "-o", task, "--name", "other"]).check(0)
+        fill(disk, 0)
+        injected("full disk", process(["library", "add", disk / "library", task]), 4, "No space left on device")
+        all_whole(disk)
+        assert len(list((disk / "library" / "tasks").iterdir())) == 1
+        process(["library", "list", disk / "library"]).check(0)
+
+
+def test_a_full_folder_for_temporary_files(photos: Path, tmp_path: Path, with_made: Path) -> None:
+    """int8 goes by temporary files."""
+    with mounted(tmp_path / "disk", 64 * KIB) as disk:
+        fill(disk, 8 * KIB)  # with none left, Python would take another folder
+        words = ["export", "made", "--precision", "int8", "--calibrate", photos]
+        done = process(words, env={**os.environ, "TMPDIR": str(disk)})
+        injected("full disk", done, 4, "No space left on device")
+    assert not (with_made / "models" / "made-int8.onnx").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_stdout_on_a_full_disk(home: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*ENTRY, "zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    injected("full disk", Done("zoo list", done.returncode, "", done.stderr), 4, "stdout", "No space left on device")
+    injected("full disk", process(["zoo", "list", "-o", "/dev/full"]), 4, "/dev/full", "No space left on device")
+
+
+# ---- folders that cannot be written
+
+
+@needs_permissions
+def test_a_home_that_may_only_be_read(photos: Path, with_made: Path, source: Path) -> None:
+    """Ranking works, and says that nothing is kept; what has to write says where it cannot."""
+    for folder in (with_made, *with_made.rglob("*/")):
+        folder.chmod(0o555)
+    bound = functools.partial(process, preexec_fn=heed_permissions)
+    try:
+        injected("read-only home", bound(["rank", photos, "-m", "made"]), 0, "not cached", "Permission denied")
+        injected("read-only home", bound(["embed", photos, "--probe", "made", "-o", photos / "x.npz"]), 0, "not cached")
+        for words in (["export", f"onnx:{source}", "--preprocess", "unit"], ["export", "made", "--precision", "fp16"]):
+            injected("read-only home", bound(words), 4, "cannot write", "Permission denied")
+        tried.FAULTS["read-only home"] += 1
+        doctor = bound(["doctor"])
+        assert doctor.code == 4
+        assert "cannot be written" in doctor.out
+    finally:
+        for folder in (with_made, *with_made.rglob("*/")):
+            folder.chmod(0o755)
+    all_whole(with_made)
+
+
+@pytest.mark.parametrize("nowhere", ["~nobody-here/leepfrog", "/dev/null/leepfrog", "/proc/leepfrog"])
+def test_homes_that_cannot_be(nowhere: str, photos: Path, with_made: Path, source: Path) -> None:
+    environment = {**os.environ, "LEEPFROG_HOME": nowhere}
+    done = process(["export", f"onnx:{source}", "--preprocess", "unit"], env=environment)
+    injected("impossible home", done, 4)
+    if nowhere.startswith("~"):
+        return
+    ranked = process(["rank", photos, "-m", with_made / "models" / "made.onnx"], env=environment)
+    injected("impossible home", ranked, 0, "not cached")
+
+
+# ---- two processes at once
+
+
+def both(*commands: list[str | Path]) -> list[Done]:
+    """Commands at the same time."""
+    running = [
+        subprocess.Popen([*ENTRY, *map(os.fspath, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for words in commands
+    ]
+    ended = [each.communicate(timeout=300) for each in running]
+    return [
+        Done(" ".join(map(os.fspath, words)), each.returncode, *said)
+        for words, each, said in zip(commands, running, ended, strict=True)
+    ]
+
+
+def test_two_ranks_at_once(photos: Path, with_made: Path) -> None:
+    words: list[str | Path] = ["rank", photos, "-m", "made", "--format", "json"]
+    for done in (found := both(words, words)):
+        injected("two at once", done, 0)
+    one, other = (done.json["models"][0]["scores"] for done in found)
+    assert one["leep"]["value"] == pytest.approx(other["leep"]["value"], abs=1e-6)
+    all_whole(with_made)
+    assert process(words).json["models"][0]["n_inferred"] == 0
+
+
+def test_two_exports_of_one_model_at_once(source: Path, with_made: Path) -> None:
+    words: list[str | Path] = ["export", f"onnx:{source}", "--preprocess", "unit", "--probe"]
+    for done in both(words, words):
+        injected("two at once", done, 0, "source.onnx")
+    all_whole(with_made)
+    assert {path.name for path in (with_made / "models").glob("source*")} == {"source.onnx", "source.fisher.onnx"}
+
+
+def test_two_additions_to_a_library_at_once(photos: Path, tmp_path: Path) -> None:
+    names = ("one", "two")
+    for name in names:
+        process(["embed", photos, "--probe", "made", "-o", tmp_path / f"{name}.npz", "--name", name]).check(0)
+        (tmp_path / f"{name}.csv").write_text(f"task,model,error\n{name},a,0.25\n")
+    library = tmp_path / "library"
+    commands: list[list[str | Path]] = [
+        ["library", "add", library, tmp_path / f"{name}.npz", "--errors", tmp_path / f"{name}.csv"] for name in names
+    ]
+    for done in both(*commands):
+        injected("two at once", done, 0)
+    all_whole(library)
+    found = process(["library", "list", library, "--format", "json"]).json["tasks"]
+    assert {task["task"]: task["error"] for task in found} == {"one": 0.25, "two": 0.25}
+
+
+# ---- signals
+
+
+def commands(tmp_path: Path, photos: Path, source: Path) -> dict[str, list[str | Path]]:
+    """What is interrupted and killed."""
+    task, table = tmp_path / "task.npz", tmp_path / "errors.csv"
+    process(["embed", photos, "--probe", "made", "-o", task, "--name", "task"]).check(0)
+    table.write_text("task,model,error\n" + "".join(f"task,model{i},0.5\n" for i in range(2000)))
+    return {
+        "rank": ["rank", photos, "-m", "made", "-s", "all", "-o", tmp_path / "results" / "r.json"],
+        "export": ["export", f"onnx:{source}", "--preprocess", "unit", "--probe", "--force"],
+        "int8": ["export", "made", "--precision", "int8", "--calibrate", photos, "--force"],
+        "embed": ["embed", photos, "--probe", "made", "-o", tmp_path / "results" / "e.npz", "--tolerance", "0"],
+        "library": ["library", "add", tmp_path / "library", task, "--errors", table],
+    }
+
+
+def duration(words: list[str | Path]) -> float:
+    start = time.monotonic()
+    process(words).check(0)
+    return time.monotonic() - start
+
+
+def signalled(words: list[str | Path], after: float, which: int) -> Done:
+    """A command that gets a signal some seconds after it began."""
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    command = [*ENTRY, *map(os.fspath, words)]
+    running = subprocess.Popen(  # noqa: PLW1509 - no other thread runs here
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed, start_new_session=True
+    )
+    time.sleep(after)
+    with contextlib.suppress(ProcessLookupError):  # as a terminal does, to the processes that it started too
+        os.killpg(running.pid, which)
+    out, err = running.communicate(timeout=120)
+    return Done(" ".join(map(os.fspath, words)), running.returncode, out, err)
+
+
+@pytest.mark.parametrize("name", ["rank", "export", "int8", "embed", "library"])
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGKILL])
+def test_signals_at_any_moment(
+    name: str, which: signal.Signals, photos: Path, source: Path, with_made: Path, tmp_path: Path
+) -> None:
+    """From Python's start, which is not ours to guard, to the end; then the same command goes on."""
+    words = commands(tmp_path, photos, source)[name]
+    folders = (with_made, tmp_path / "library", tmp_path / "results")
+    lasts = duration(words)
+    moments = np.linspace(0.15, lasts, 5 if tried.TIMES <= 1 else round(5 * tried.TIMES))
+    for moment in moments:
+        shutil.rmtree(with_made / "inference", ignore_errors=True)
+        done = signalled(words, float(moment), which)
+        tried.FAULTS[which.name] += 1
+        tried.TRACEBACKS.extend([done.command] * ("Traceback" in done.err))
+        assert "Traceback" not in done.err, done
+        assert "internal error" not in done.err, done
+        if which == signal.SIGKILL:
+            assert done.code in (0, -signal.SIGKILL), done
+            for part in [part for folder in folders for part in folder.rglob(".*.part")]:
+                part.unlink()  # hidden, and removed by later runs once it is old
+        elif done.code != 0:  # 0: it had ended before
+            # By the signal itself, which a shell calls 130 too: Python was starting or ending, or ends so after all.
+            assert done.code in (130, -signal.SIGINT), done
+            assert done.code != 130 or "interrupted; what was finished is cached" in done.error
+        all_whole(*folders)
+    process(words).check(0)
+    all_whole(*folders)
+
+
+# ---- streams, cores and terminals
+
+
+@pytest.mark.parametrize("command", ["zoo list", "rank PHOTOS -m made --format json", "rank PHOTOS -m made"])
+def test_a_reader_that_leaves(command: str, photos: Path) -> None:
+    words = " ".join([*ENTRY, *command.replace("PHOTOS", str(photos)).split()])
+    for reader in ("| head -1", "| true", "2>&1 | true", "2>&1 | head -c 1"):
+        script = ["bash", "-c", f"set -o pipefail; {words} {reader}"]
+        done = subprocess.run(script, capture_output=True, text=True, check=False)
+        injected("closed stream", Done(f"{command} {reader}", done.returncode, "", done.stderr), 0)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str, photos: Path, tmp_path: Path) -> None:
+    """A result that nobody can get is an error; files come out right, and nothing else is written into them."""
+    result = tmp_path / "r.json"
+    for words, code in ((f"rank {photos} -m made -o {result}", 0), ("zoo list", 4 if ">&-" in closed.split() else 0)):
+        script = f"{' '.join(ENTRY)} {words} {closed}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        tried.FAULTS["closed stream"] += 1
+        assert done.returncode == code, done
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+    assert json.loads(result.read_text())["kind"] == "ranking"
+
+
+def test_errors_nobody_can_read(home: Path) -> None:
+    for closed in ("2>&-", "2>/dev/full"):
+        if closed.endswith("full") and not os.path.exists("/dev/full"):
+            continue
+        script = f"{' '.join(ENTRY)} score --labels nowhere.npy --probs nowhere.npy {closed}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        tried.FAULTS["closed stream"] += 1
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
+def test_text_that_a_stream_cannot_take(tmp_path: Path, with_made: Path) -> None:
+    photos = folder_of_pieces(tmp_path / "photos", count=3)
+    os.rename(photos / "cat", photos / "\u732b")
+    words = ["explain", photos, "-m", "made", "--format", "json"]
+    done = process(words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, encoding="utf-8")
+    injected("narrow encoding", done, 0)
+    assert "\u732b" in {each["name"] for each in done.json["classes"]}
+
+
+def on_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinities")
+@pytest.mark.parametrize("start", [on_one_core, os.setsid])
+def test_one_core_and_no_terminal(start: Callable[[], None], photos: Path) -> None:
+    words = ["rank", photos, "-m", "made", "-s", "all", "--format", "json"]
+    expected = process(words).json["models"][0]["scores"]
+    done = process(words, preexec_fn=start, stdin=subprocess.DEVNULL)
+    injected("one core, no terminal", done, 0)
+    assert "\x1b" not in done.out + done.err
+    for name, score in done.json["models"][0]["scores"].items():
+        assert score["value"] == pytest.approx(expected[name]["value"], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is heeded on Linux")
+def test_little_memory(tmp_path: Path, home: Path) -> None:
+    import resource
+
+    np.save(tmp_path / "y.npy", np.arange(20_000) % 3)
+    np.save(tmp_path / "x.npy", np.zeros((20_000, 2_000), np.float32))
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (1000 << 20, 1000 << 20))
+    words = ["score", "--labels", tmp_path / "y.npy", "--features", tmp_path / "x.npy", "-s", "h_score"]
+    done = process(words, preexec_fn=limit, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    injected("little memory", done, 4, "memory")
