@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from leepfrog.cli.main import app
+from leepfrog.cli.app import app
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- all commands: by tests/help_text.py -->\n", "<!-- end of all commands -->\n"

@@ -274,8 +274,13 @@ def signalled(words: list[str | Path], after: float, which: int) -> Done:
     """A command that gets a signal some seconds after it began."""
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     command = [*ENTRY, *map(os.fspath, words)]
-    running = subprocess.Popen(  # noqa: PLW1509 - no other thread runs here
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed, start_new_session=True
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed,  # noqa: PLW1509 - no other thread runs here
+        start_new_session=True,
     )
     time.sleep(after)
     with contextlib.suppress(ProcessLookupError):  # as a terminal does, to the processes that it started too

@@ -13,8 +13,8 @@ import models_made as made
 import numpy as np
 import pytest
 from help_text import commands
+from leepfrog.cli.app import app
 from leepfrog.cli.bars import WIDTH, Bars
-from leepfrog.cli.main import app
 from photos import folder_of_pieces
 
 BAR = re.compile(rf"\[[#.]{{{WIDTH}}}\]")
