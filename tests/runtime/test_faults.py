@@ -273,7 +273,8 @@ def duration(words: list[str | Path]) -> float:
 def signalled(words: list[str | Path], after: float, which: int) -> Done:
     """A command that gets a signal some seconds after it began."""
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
-    command = [*ENTRY, *map(os.fspath, words)]
+    # As users start it: without warnings as errors, since one that is cut short anywhere may leave a file open.
+    command = [sys.executable, "-m", "leepfrog", *map(os.fspath, words)]
     running = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

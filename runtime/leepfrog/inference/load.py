@@ -64,7 +64,9 @@ def load(
     """
     header = read_header(memoryview(content))
     options = options or onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised as well; printing them too would bury ours
+    # Its errors are raised as well; printing them too would bury ours. Some are not the session's to print.
+    options.log_severity_level = 4
+    onnxruntime.set_default_logger_severity(4)
     try:
         # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
         session = onnxruntime.InferenceSession(content, options, providers=list(wanted), enable_fallback=0)
