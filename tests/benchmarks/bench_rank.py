@@ -7,6 +7,8 @@ the files, decodes, resizes, runs the models, writes the cache, computes ridge, 
 with intervals, and measures in a fresh process each what the models cost. That last is done once a machine; "costs
 kept" is a run that finds it done, for other images.
 
+Where inference takes all cores, decoding cannot hide behind it: then the two one after the other are the limit.
+
 decoding   the stream that `rank` uses, with jobs that do nothing: read, decode, resize and normalise for all models
 inference  onnxruntime on arrays that are ready to be fed, in the fastest of some layouts on a few images: all cores in
            one run at batches of 1 and of 16, and a run a core at batches of 4
@@ -55,12 +57,8 @@ def rows(folder: Path, rounds: int) -> list[Row]:
         '`rank` by="leep_loo", costs kept',
     )
     one = f"`rank` of {models[0].name}, {n}, nothing cached"
-    decoding, inference, torch, slower = (
-        "decoding alone",
-        "inference alone",
-        "torch loop and NumPy LEEP",
-        "the slower of decoding and inference",
-    )
+    decoding, inference, torch = "decoding alone", "inference alone", "torch loop and NumPy LEEP"
+    slower, both = "the slower of decoding and inference", "decoding, then inference"
     for_one = [f"{what} for {models[0].name}" for what in (decoding, inference)]
     costs = [measure(model, "cpu", available_threads(), 0) for model in models]
     layout = fastest_layout(models, images)
@@ -93,10 +91,11 @@ def rows(folder: Path, rounds: int) -> list[Row]:
             warm_up[name]()
     seconds = compare(contestants(folder), rounds, warm_up=False)
     seconds[slower] = list(map(max, seconds[decoding], seconds[inference]))
+    seconds[both] = list(map(sum, zip(seconds[decoding], seconds[inference], strict=True)))
     slower_for_one = f"{slower} for it"
     seconds[slower_for_one] = list(map(max, *(seconds[name] for name in for_one)))
     pairs = [(cold, base) for base in (decoding, inference, slower, torch)]
-    pairs += [(costs_kept, slower), (costs_kept, torch), (leep_only, slower), (leep_only, torch)]
+    pairs += [(what, base) for what in (costs_kept, leep_only) for base in (slower, both, torch)]
     pairs += [(cold, costs_kept), (costs_kept, leep_only), (one, slower_for_one)]
     return rows_of(seconds, pairs)
 

@@ -64,7 +64,7 @@ def compare(
             took = time.perf_counter() - start
             if number >= 0:
                 seconds[name].append(took)
-                print(f"round {number + 1} of {rounds}: {_median([took])} {name}", file=sys.stderr, flush=True)
+                print(f"round {number + 1} of {rounds}: {took:.3f} s {name}", file=sys.stderr, flush=True)
     return seconds
 
 
