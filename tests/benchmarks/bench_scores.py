@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import plain
+from bench_rank import fastest_layout, infer_alone
 from leepfrog import scores
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.model import Session
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Silent
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.together import scored
 from leepfrog.scoring.uncertainty import intervals, resampled_means
-from material import photographs, prepared, starters
+from material import empty_home, photographs, starters
 from paired import Row, compare, facts, rows_of, table
 from reference import scores as reference
 
@@ -93,11 +93,9 @@ def against_formulas() -> list[Contestants]:
 def against_inference(folder: Path) -> Contestants:
     """All scores of one model with their intervals, and the inference that they judge."""
     images, model, threads = find_images(folder), starters()[0], available_threads()
-    outputs = infer(images, [model], "cpu", threads, False, Silent())
-    labels, probs, features = images.labels[outputs.kept], outputs.probs(0), outputs.features(0)
-    session = Session(model, "cpu", threads)
-    ready = prepared(images.images, model.metadata.preprocess)
-    batches = np.array_split(ready, max(1, len(ready) // 16))
+    with empty_home():
+        outputs = infer(images, [model], "cpu", threads, False, Silent())
+        labels, probs, features = images.labels[outputs.kept], outputs.probs(0), outputs.features(0)
 
     def score_all() -> None:
         found = scored(Sample.of(labels, probs=probs, features=features), list(SCORES.values()), threads).values()
@@ -105,7 +103,7 @@ def against_inference(folder: Path) -> Contestants:
 
     return {
         f"all {len(SCORES)} scores with intervals, {len(labels)} images": score_all,
-        f"onnxruntime alone on {model.name}, batch 16": lambda: [session.run(batch) for batch in batches],
+        f"onnxruntime alone on {model.name}": infer_alone([model], images, fastest_layout([model], images)),
     }
 
 

@@ -50,9 +50,9 @@ def photographs(n_images: int, source: Path | None = None) -> Iterator[Path]:
         else:
             found = find_images(source)
             for i in np.unique(np.linspace(0, len(found) - 1, min(n_images, len(found))).round().astype(int)):
-                path, label = Path(found.images[i].name), found.classes[found.labels[i]]
-                (folder / label).mkdir(exist_ok=True)
-                shutil.copy(path, folder / label / f"{i:06}{path.suffix}")
+                path, own = Path(found.images[i].path), folder / f"{found.labels[i]:04}"
+                own.mkdir(exist_ok=True)
+                shutil.copy(path, own / f"{i:06}{path.suffix}")
         yield folder
 
 

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from leepfrog.inference.device import available_threads
+
 HEADER = "| what | against | ratio median (lowest to highest) | rounds |\n|---|---|---:|---:|"
 
 
 def machine() -> str:
     """Facts that a reader needs beside any number, in a line."""
-    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    return f"{platform.machine()}, {available_threads()} cores, Python {platform.python_version()}"
 
 
 def facts() -> Iterator[str]:
