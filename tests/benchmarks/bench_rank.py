@@ -61,7 +61,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
     slower, both = "the slower of decoding and inference", "decoding, then inference"
     for_one = [f"{what} for {models[0].name}" for what in (decoding, inference)]
     costs = [measure(model, "cpu", available_threads(), 0) for model in models]
-    layout = fastest_layout(models, images)
+    layout = fastest_layout(models, images, rounds)
 
     def contestants(folder: Path) -> dict[str, Callable[[], object]]:
         images, paths = find_images(folder), [model.path for model in models]
@@ -89,7 +89,9 @@ def rows(folder: Path, rounds: int) -> list[Row]:
         check_agreement(models, warm_up[costs_kept](), warm_up[torch]())
         for name in (leep_only, decoding, inference):
             warm_up[name]()
-    seconds = compare(contestants(folder), rounds, warm_up=False)
+    whole = contestants(folder)
+    whole[costs_kept]()  # the first of its size waits for memory from the system
+    seconds = compare(whole, rounds, warm_up=False)
     seconds[slower] = list(map(max, seconds[decoding], seconds[inference]))
     seconds[both] = list(map(sum, zip(seconds[decoding], seconds[inference], strict=True)))
     slower_for_one = f"{slower} for it"
@@ -127,10 +129,10 @@ class Layout(NamedTuple):
     lanes: int
 
 
-def fastest_layout(models: list[ModelFile], images: ImageSet) -> Layout:
+def fastest_layout(models: list[ModelFile], images: ImageSet, rounds: int) -> Layout:
     few = ImageSet(images.name, images.classes, images.images[: 4 * FEW], images.labels[: 4 * FEW])
     layouts = [Layout(1, 1), Layout(16, 1), Layout(4, available_threads())]
-    seconds = compare({str(layout): infer_alone(models, few, layout) for layout in layouts}, 3)
+    seconds = compare({str(layout): infer_alone(models, few, layout) for layout in layouts}, min(3, rounds))
     return min(layouts, key=lambda layout: np.median(seconds[str(layout)]))
 
 

@@ -39,7 +39,7 @@ Contestants = dict[str, Callable[[], object]]
 
 def rows(folder: Path, rounds: int) -> list[Row]:
     found = []
-    for pair in (*against_formulas(), against_inference(folder)):
+    for pair in (*against_formulas(), against_inference(folder, rounds)):
         found += rows_of(compare(pair, rounds), [tuple(pair)])
     return found
 
@@ -90,12 +90,14 @@ def against_formulas() -> list[Contestants]:
     ]
 
 
-def against_inference(folder: Path) -> Contestants:
+def against_inference(folder: Path, rounds: int) -> Contestants:
     """All scores of one model with their intervals, and the inference that they judge."""
     images, model, threads = find_images(folder), starters()[0], available_threads()
     with empty_home():
         outputs = infer(images, [model], "cpu", threads, False, Silent())
         labels, probs, features = images.labels[outputs.kept], outputs.probs(0), outputs.features(0)
+
+    layout = fastest_layout([model], images, rounds)
 
     def score_all() -> None:
         found = scored(Sample.of(labels, probs=probs, features=features), list(SCORES.values()), threads).values()
@@ -103,7 +105,7 @@ def against_inference(folder: Path) -> Contestants:
 
     return {
         f"all {len(SCORES)} scores with intervals, {len(labels)} images": score_all,
-        f"onnxruntime alone on {model.name}": infer_alone([model], images, fastest_layout([model], images)),
+        f"onnxruntime alone on {model.name}": infer_alone([model], images, layout),
     }
 
 
