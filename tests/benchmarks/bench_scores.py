@@ -32,7 +32,7 @@ N, D, Z, C = 10_000, 1_280, 1_000, 100
 # Of the smaller arrays, and of the smallest, on which a head is fitted anew for each image.
 SMALL_N, SMALL_D, SMALL_C = 2_000, 256, 10
 FEW_N = 200
-ROUNDS = 5
+ROUNDS = 9
 
 Contestants = dict[str, Callable[[], object]]
 
