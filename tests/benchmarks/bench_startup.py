@@ -1,26 +1,30 @@
-"""`leepfrog --help` against importing typer alone. Run: python tests/benchmarks/bench_startup.py"""
+"""`leepfrog --help` against importing typer alone. Run: python tests/benchmarks/bench_startup.py [ROUNDS]"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from paired import compare, machine, report
+from paired import Row, compare, facts, rows_of, table
+
+ROUNDS = 9
 
 
-def main() -> None:
+def rows(_images: Path | None, rounds: int) -> list[Row]:
     def process(*arguments: str) -> None:
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
     contestants = {
-        "import typer": lambda: process("-c", "import typer"),
-        "leepfrog --help": lambda: process("-m", "leepfrog", "--help"),
-        "import leepfrog": lambda: process("-c", "import leepfrog"),
-        "python -c pass": lambda: process("-c", "pass"),
+        "`leepfrog --help`": lambda: process("-m", "leepfrog", "--help"),
+        "`import leepfrog`": lambda: process("-c", "import leepfrog"),
+        "`import typer`": lambda: process("-c", "import typer"),
+        "`python -c pass`": lambda: process("-c", "pass"),
     }
-    print(f"start-up; {machine()}")
-    report(compare(contestants, rounds=15), "import typer")
+    pairs = [("`leepfrog --help`", "`import typer`"), ("`import leepfrog`", "`python -c pass`")]
+    return rows_of(compare(contestants, rounds), pairs)
 
 
 if __name__ == "__main__":
-    main()
+    found = rows(None, *map(int, sys.argv[1:] or [ROUNDS]))
+    print(*facts(), "", table(found), sep="\n")

@@ -95,7 +95,7 @@ def test_rank_in_every_format(zoo_home: Path, tmp_path: Path) -> None:
     for word in ("12 images of 3 classes", "LOO-LEEP", "mobilenet_v2", "efficientnet_lite0", "ms/image"):
         assert word in table.stdout
     result = json.loads(run("rank", folder, "-m", FAST, "--format", "json").stdout)
-    assert result["schema_version"] == 1
+    assert (result["schema_version"], result["kind"]) == (2, "ranking")
     assert [m["rank"] for m in result["models"]] == [1, 2]
     assert {m["n_inferred"] for m in result["models"]} == {0}
     best = result["models"][0]

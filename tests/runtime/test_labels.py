@@ -13,6 +13,7 @@ from leepfrog.plots.cost_front import MARK, cost_front
 from leepfrog.plots.labels import GAP, leader, place_labels, text_size
 from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.receipts.receipt import Receipt
 from leepfrog.scoring.score import Score
 
 RADIUS = 4.0
@@ -158,18 +159,19 @@ def clothing(budget: Budget) -> Ranking:
     front = pareto_front([at[1] for at in CLOTHING.values()], [at[0] for at in CLOTHING.values()])
     rows = []
     for (name, (latency, value, low, high)), on_front in zip(CLOTHING.items(), front, strict=True):
-        cost = Cost(1e-3 * latency, 1e-3 * latency, 1.0, 10**8, 10**7, 2, 10)
+        cost = Cost(1e-3 * latency, 1e-3 * latency, latency, 1.0, 10**8, 10**7, 2, 10)
         score = Score("combined", value, 0.7, 372, 1280, 10, interval=(low, high))
         outside = budget.exceeded(cost, 0)
         rows.append(
             RankedModel(
-                len(rows) + 1, 1, 0.0, name, "", "", "", name, {"combined": score}, 1000, 1280, 0, None, 0, None,
+                len(rows) + 1, 1, (), 0.0, name, "", "", "", name, {"combined": score}, 1000, 1280, 0, None, 0, None,
                 cost, outside, on_front and not outside, None, 0,
             )
         )  # fmt: skip
     classes = {f"class {i}": 37 for i in range(10)}
     return Ranking(
-        "clothing", classes, 372, (), (), "combined", budget, (), None, tuple(rows), (), None, {}
+        "clothing", classes, 372, (), "combined", budget, (), None, tuple(rows), (), None,
+        Receipt("rank", {}, None, {}, (), {}, 0, "", 0.0, {}),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -128,7 +129,8 @@ def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
     assert {model.name: round(model.scores["top1"], 1) for model in found.models} == known
     json.dumps(found.as_dict(), allow_nan=False)
     again = leepfrog.validate(folder, FAST, splits=2, shots=2)
-    assert again == found
+    assert dataclasses.replace(again, receipt=found.receipt) == found
+    assert again.receipt.data == found.receipt.data
     with pytest.raises(UsageError, match="at least 2"):
         leepfrog.validate(folder, FAST[:1])
     for path in sorted(path for path in (folder / "cat").glob("*.jpg") if path.name != "bad.jpg")[3:]:

@@ -37,7 +37,11 @@ def chosen_format(wanted: Format | None, output: Path | None) -> Format:
 
 
 def emit(text: str, output: Path | None, quiet: bool = False) -> None:
-    """Write a result to a file, whole or not at all, or to stdout. `quiet`: without saying where it went."""
+    """Write a result to a file, whole or not at all, or to stdout. `quiet`: without saying where it went.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
     text = text.rstrip("\n") + "\n"
     if output is not None:
         from leepfrog.files import printable, write_whole

@@ -21,7 +21,7 @@ from typing import Any
 from leepfrog.errors import UsageError
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.rerun import How, find_again, rerun
-from leepfrog.inference.cost import AT_LENGTH, measure
+from leepfrog.inference.cost import measure
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
@@ -37,7 +37,7 @@ TOLERANCE = 0.25
 # Scores without a standard error, and those whose error is 0.
 LEAST = 1e-6
 LATENCY_TOLERANCE, SIZE_TOLERANCE = 0.25, 0.01
-MEASUREMENTS = 3
+MEASUREMENTS, SECONDS = 3, 1.0
 
 UNKNOWN = "unknown: nothing that the receipts tell of has changed"
 
@@ -279,7 +279,7 @@ def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, prog
     def again(slow: Finding) -> Finding:
         for _ in range(MEASUREMENTS - 1):
             progress.notice(f"{slow.model}: {slow.now / slow.was:.2f} times as slow; measured again")
-            now = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), AT_LENGTH)
+            now = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), SECONDS)
             slow = dataclasses.replace(slow, now=min(slow.now, now.relative_latency))
             if slow.now <= slow.was + slow.allowed:
                 return dataclasses.replace(slow, failed=False, causes=())
