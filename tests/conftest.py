@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import models_made as made
 import pytest
 import tried
 from commands import Here, process
+from leepfrog.files import locked
 from leepfrog.inference.model import ModelFile
 from leepfrog.report.page import report
 from leepfrog_exporter import zoo
@@ -26,18 +28,15 @@ hypothesis.settings.load_profile("leepfrog")
 @pytest.fixture(scope="session")
 def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the zoo's four starter models, real weights from real wheels, exported once a session."""
-    home = tmp_path_factory.mktemp("starters")
-    before = os.environ.get("LEEPFROG_HOME")
-    os.environ["LEEPFROG_HOME"] = str(home)
-    try:
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above those of the workers
+        shared = shared.parent
+    home = shared / "starters"
+    with locked(shared / "starters.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEPFROG_HOME", str(home))
         for entry in zoo.load().values():
             if entry.is_starter:
-                export(f"zoo:{entry.name}", ExportOptions())
-    finally:
-        if before is None:
-            del os.environ["LEEPFROG_HOME"]
-        else:
-            os.environ["LEEPFROG_HOME"] = before
+                export(f"zoo:{entry.name}", ExportOptions())  # what is there already stays
     return home / "models"
 
 
@@ -110,6 +109,18 @@ def with_made(made_home: Path, home: Path) -> Path:
     """A home of the test's own that holds what `made_home` does."""
     shutil.copytree(made_home, home)
     return home
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of pytest-xdist tell what it tried."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tried"] = tried.counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a worker tried."""
+    tried.add(getattr(node, "workeroutput", {}).get("tried", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

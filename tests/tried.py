@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import hypothesis
 
@@ -33,6 +35,21 @@ def outcome(kind: str, what: str) -> None:
     """Count an input of a kind and what came of it."""
     INPUTS[kind] += 1
     OUTCOMES[f"{kind} {what}"] += 1
+
+
+def counts() -> dict[str, Any]:
+    """All that was counted, as plain values."""
+    return {name: dict(count) for name, count in _COUNTERS.items()} | {"tracebacks": list(TRACEBACKS)}
+
+
+def add(others: Mapping[str, Any]) -> None:
+    """What `counts` gave in another process."""
+    for name, count in _COUNTERS.items():
+        count.update(others.get(name, {}))
+    TRACEBACKS.extend(others.get("tracebacks", []))
+
+
+_COUNTERS = {"inputs": INPUTS, "outcomes": OUTCOMES, "faults": FAULTS}
 
 
 def tell() -> list[str]:

@@ -296,3 +296,32 @@ def test_version() -> None:
     import leepfrog
 
     assert run("--version").stdout.strip() == leepfrog.__version__
+
+
+LOST = """
+import gc, os, signal, sys, time
+sys.argv = ["leepfrog", "doctor"]
+from leepfrog.cli import app, main
+
+class Interrupting:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):  # where the handler gets to run
+            pass
+
+def slow(*_):
+    Interrupting()
+    time.sleep(20)
+
+app.app = slow
+main.main()
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(home: Path) -> None:
+    """Python would print "Exception ignored in" and go on."""
+    start = time.monotonic()
+    done = run(code=LOST)
+    assert time.monotonic() - start < 15
+    one_line_error(done, 130, "interrupted")
+    assert "ignored" not in done.stderr

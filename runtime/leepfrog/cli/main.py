@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 
 from leepfrog.errors import LeepfrogError
@@ -16,6 +18,7 @@ def main() -> None:
     """Run the command line; deliberate errors become one line and their exit code."""
     # Pillow warns of what it then decodes all the same, or of what becomes an error of ours.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    sys.unraisablehook = _unraisable
     try:
         # Imported here, so that Ctrl-C at any moment is one line too.
         from leepfrog.cli.app import app
@@ -43,6 +46,15 @@ def main() -> None:
             raise
         reason = " ".join(str(error).split())
         _fail(f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows where)", 70)
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C while Python runs a destructor or a callback of its own, which would print a traceback and go on."""
+    if what.exc_type is KeyboardInterrupt:
+        # Again, once this callback is over: within it, it would be lost in the same way.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(what)
 
 
 def _interrupted() -> None:

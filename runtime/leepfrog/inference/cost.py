@@ -20,7 +20,7 @@ from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
 # How long single images, and then batches, are timed.
-BRIEFLY, AT_LENGTH = 0.25, 2.0
+BRIEFLY, AT_LENGTH = 0.15, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
