@@ -90,7 +90,7 @@ def check_scores(found: Any) -> None:
         assert all(math.isfinite(number) for number in score.diagnostics.values()), score
 
 
-@tried.examples(400)
+@tried.examples(250)
 @given(arrays=outputs())
 def test_any_numbers(arrays: dict[str, Array], tmp_path_factory: pytest.TempPathFactory) -> None:
     """All fourteen scores are finite, or one line says what is wrong; never a warning, never NaN."""

@@ -70,8 +70,8 @@ def list_(
         found.append(
             {
                 "task": printable(task.name),
-                "n_images": task.made.get("n_available"),
-                "n_classes": sum(n > 0 for n in classes.values()) if isinstance(classes, dict) else None,
+                "n_images": _count(task.made.get("n_available")),
+                "n_classes": sum(bool(_count(n)) for n in classes.values()) if isinstance(classes, dict) else None,
                 "noise": task.self_distance,
                 "n_models": len(own),
                 "best_model": printable(own[0][1]) if own else None,
@@ -90,6 +90,11 @@ def list_(
         for row in found
     ]  # fmt: skip
     emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
+
+
+def _count(value: object) -> int | None:
+    """A number that a file states, None where it states something else."""
+    return value if type(value) is int and value >= 0 else None
 
 
 def _text(value: object) -> str:

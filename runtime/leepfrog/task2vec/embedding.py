@@ -135,6 +135,7 @@ class Embedding:
             if any(layer.n_filters < 1 for layer in layers) or not isinstance(header["made"], dict):
                 raise EmbeddingError("its layer table or history is none")
             vector, errors = (np.asarray(arrays[name], np.float64) for name in ("vector", "standard_errors"))
+        str(header["name"]).encode("utf-8", "surrogateescape")  # it becomes a file's name in a library
         return cls(str(header["name"]), str(header["network"]), layers, vector, errors, header["made"])
 
 
