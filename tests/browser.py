@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -32,14 +33,21 @@ def chromium() -> str:
     return found
 
 
+def _out_of_the_way(descriptor: int) -> int:
+    """Another number for it, so that neither of 3 and 4 is written over before it is read."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
 class Browser:
     """A browser with one page, in a `with` block; `requests` are the addresses that it asked for."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self._profile = tempfile.mkdtemp(prefix="chromium-")
-        theirs, ours = os.pipe()
-        mine, yours = os.pipe()
+        theirs, ours = map(_out_of_the_way, os.pipe())
+        mine, yours = map(_out_of_the_way, os.pipe())
         # The protocol's descriptors are 3 and 4, and a shell puts them there.
         script = f'exec "$@" 3<&{theirs} 4>&{yours}'
         command = ["bash", "-c", script, "bash", chromium(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
