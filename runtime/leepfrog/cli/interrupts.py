@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import os
 import signal
 import sys
 import threading
@@ -42,7 +42,7 @@ class Interrupts:
     def _again(self, lost: Any) -> None:
         """Python would only print what a destructor or a callback from native code raised, and go on."""
         if isinstance(lost.exc_value, KeyboardInterrupt):
-            # Once this callback is over: within it, it would be lost in the same way.
-            threading.Timer(0.01, _thread.interrupt_main).start()
+            # Once this callback is over: within it, it would be lost in the same way. A signal also ends a wait.
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
         else:
             self._hook(lost)
