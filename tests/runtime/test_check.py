@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -163,6 +164,36 @@ def test_places_that_changed_fail_outside_of_ties_only(home: Path, tmp_path: Pat
         assert len(check(path, folder, fail_on=["rank"]).failures) == failing
 
 
+def edited(good: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    """A baseline with one value of its first model replaced."""
+    return {**good, "models": [{**good["models"][0], key: value}, *good["models"][1:]]}
+
+
+def with_another_score(good: dict[str, Any]) -> dict[str, Any]:
+    scores: dict[str, Any] = good["models"][0]["scores"]
+    return {**scores, "fashion": scores["leep"]}
+
+
+def test_one_model_has_no_order(home: Path, tmp_path: Path) -> None:
+    put(home, NAMES[0])
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
+    path.write_text(json.dumps(leepfrog.rank(folder, NAMES[:1], by="leep_loo").as_dict()))
+    with pytest.raises(UsageError, match="nothing to judge by rank; an order takes two models"):
+        check(path, folder, fail_on=["rank"])
+
+
+def test_a_model_that_would_be_raced_away_is_judged(home: Path, tmp_path: Path) -> None:
+    two_models(home)
+    folder, path = folder_of_pieces(tmp_path / "photos", count=40), tmp_path / "baseline.json"
+    raced = baseline(home, folder, path, racing=True, by="leep_loo")
+    left = {row["name"] for row in raced["models"]}
+    assert check(path, folder).passed
+    for name in left:
+        put(home, name, noise=5.0)
+    found = check(path, folder)
+    assert {failure.model for failure in found.failures if failure.criterion == "score"} == left
+
+
 def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Path, tmp_path: Path) -> None:
     path, folder = ranked
     good = json.loads(path.read_text())
@@ -172,6 +203,13 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
         check(path, other)
     for values, message in (
         ({**good, "models": []}, "holds no models"),
+        ({**good, "models": good["models"] * 2}, "holds the same model twice"),
+        (edited(good, "cost", {"relative_latency": 0}), "its models are not understood: ValueError 0"),
+        (edited(good, "cost", {"relative_latency": "1"}), "its models are not understood: ValueError '1'"),
+        (edited(good, "size_bytes", math.inf), "its models are not understood: ValueError inf"),
+        (edited(good, "scores", {}), "its models are not understood: KeyError 'combined'"),
+        (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),
+        (edited(good, "name", "other"), "other, or a score of it, was not ranked again"),
         ({**good, "models": [{"name": "plain"}]}, "its models are not understood"),
         ({**good, "kind": "validation"}, "is validation, not a ranking"),
         ({**good, "receipt": {**good["receipt"], "models": []}}, "tells of no models"),

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import UsageError
+from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.rerun import How, find_again, rerun
 from leepfrog.inference.cost import measure
@@ -164,18 +166,17 @@ def check(
     if first.kind != "ranking":
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
     rows = _rows(first)
+    # Every model has to be judged, so that none is raced away.
+    asked = dataclasses.replace(first.receipt, arguments={**first.receipt.arguments, "racing": False})
+    first = dataclasses.replace(first, receipt=asked)
     how = How(models, device, threads, batch_size, measure_again="latency" in fail_on, cached=cached)
     second = rerun(first, Path(data), how, progress)
     receipt = Receipt.from_dict(second["receipt"])
-    if first.receipt.data is None or receipt.data is None or not (
-        first.receipt.data.classes.keys() & receipt.data.classes.keys()
-        or first.receipt.data.images_sha256 == receipt.data.images_sha256
-    ):  # fmt: skip
-        raise UsageError(f"{first.where}: is of other images: none of its classes is among those of {data}")
-    if second["models"] and not {row["name"] for row in second["models"]} & rows.keys():
-        raise UsageError(f"{first.where}: none of its models was ranked again")
+    _same_subject(first, rows, second, receipt)
     judge = _Judge(first, rows, second, receipt, tolerance, latency_tolerance)
     findings = [found for criterion in CRITERIA if criterion in fail_on for found in judge.by(criterion)]
+    if not findings:
+        raise UsageError(f"{first.where}: nothing to judge by {', '.join(fail_on)}; an order takes two models")
     if "latency" in fail_on:
         findings = _measured_again(findings, first, how, progress)
     findings.sort(key=lambda found: not found.failed)
@@ -187,15 +188,39 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
     try:
         rows = {row["name"]: row for row in baseline.values["models"]}
         for row in rows.values():
-            float(row["cost"]["relative_latency"]), int(row["size_bytes"]), list(row["tied_with"])
+            _finite(row["cost"]["relative_latency"], above=0)
+            _finite(row["size_bytes"], above=0)
+            _finite(row["scores"][baseline.values["ranked_by"]]["value"])
             for score in row["scores"].values():
-                float(score["value"]), float(score["standard_error"] or 0)
-            row["scores"][baseline.values["ranked_by"]]["value"]
+                _finite(score["value"])
+                _finite(score["standard_error"] or 0)
+            if not all(isinstance(name, str) for name in row["tied_with"]):
+                raise TypeError("tied_with")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
-    if not rows:
-        raise UsageError(f"{baseline.where}: holds no models")
+    if not rows or len(rows) < len(baseline.values["models"]):
+        raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
     return rows
+
+
+def _finite(value: object, above: float = -math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
+        raise ValueError(f"{value!r:.40}")
+
+
+def _same_subject(
+    first: Baseline, rows: Mapping[str, Mapping[str, Any]], second: Mapping[str, Any], receipt: Receipt
+) -> None:
+    """UsageError where what was ranked again is something else, or lacks what is to be judged."""
+    was, now = first.receipt.data, receipt.data
+    if was is None or now is None or not (
+        was.classes.keys() & now.classes.keys() or was.images_sha256 == now.images_sha256
+    ):  # fmt: skip
+        raise UsageError(f"{first.where}: is of other images: none of its classes is among those ranked now")
+    again = {row["name"]: row for row in second["models"]}
+    for name, row in rows.items():
+        if name not in again or not row["scores"].keys() <= again[name]["scores"].keys():
+            raise UsageError(f"{first.where}: {printable(name)}, or a score of it, was not ranked again")
 
 
 @dataclasses.dataclass
@@ -229,9 +254,9 @@ class _Judge:
         return tuple((self.of_data if of_data else []) + own + self.of_environment) or (UNKNOWN,)
 
     def scores(self) -> Iterator[Finding]:
-        for name, row in self._both():
+        for name, row in self.rows.items():
             for score, before in row["scores"].items():
-                if score == COMBINED or score not in self.now[name]["scores"]:
+                if score == COMBINED:
                     continue
                 was, now = before["value"], self.now[name]["scores"][score]["value"]
                 allowed = max(self.tolerance * (before["standard_error"] or 0), LEAST)
@@ -240,7 +265,7 @@ class _Judge:
 
     def order(self) -> Iterator[Finding]:
         by = self.first.values["ranked_by"]
-        for (better, was), (other, of_other) in itertools.combinations(self._both(), 2):
+        for (better, was), (other, of_other) in itertools.combinations(self.rows.items(), 2):
             apart = was["scores"][by]["value"] - of_other["scores"][by]["value"]
             rows = self.now[better], self.now[other]
             now = rows[0]["scores"][by]["value"] - rows[1]["scores"][by]["value"]
@@ -251,7 +276,7 @@ class _Judge:
             yield Finding("rank", pair, "order", apart, now, 0.0, failed, causes)
 
     def latencies(self) -> Iterator[Finding]:
-        for name, row in self._both():
+        for name, row in self.rows.items():
             was, now = (each["cost"]["relative_latency"] for each in (row, self.now[name]))
             allowed = self.latency_tolerance * was
             failed = not now <= was + allowed
@@ -259,16 +284,12 @@ class _Judge:
             yield Finding("latency", name, "latency", was, now, allowed, failed, causes)
 
     def sizes(self) -> Iterator[Finding]:
-        for name, row in self._both():
+        for name, row in self.rows.items():
             was, now = row["size_bytes"], self.now[name]["size_bytes"]
             allowed = SIZE_TOLERANCE * was
             failed = now > was + allowed
             causes = (self.of_models[name] or [UNKNOWN]) if failed else []
             yield Finding("size", name, "size", was, now, allowed, failed, tuple(causes))
-
-    def _both(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Models of both runs; a race may have dropped one in the second."""
-        return [(name, row) for name, row in self.rows.items() if name in self.now]
 
 
 def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
