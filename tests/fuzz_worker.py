@@ -20,9 +20,6 @@ from leepfrog.inference.model import ModelFile, Session
 from leepfrog.task2vec.probe import ProbeFile
 from leepfrog.task2vec.session import ProbeSession
 
-# A model may claim any size: what is asked for beyond this is refused, as on a machine that has no more.
-resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-
 
 def run(path: Path, folder: Path) -> None:
     """What `rank` does with a model."""
@@ -93,4 +90,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # A model may claim any size: what is asked for beyond this is refused, as on a machine that has no more.
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     main()

@@ -26,11 +26,16 @@ def leepfrog_check(request: pytest.FixtureRequest) -> Callable[..., Check]:
     """
 
     def run(baseline: str | Path, data: str | Path, **options: Any) -> Check:
+        from leepfrog.errors import LeepfrogError
         from leepfrog.gate.check import check
         from leepfrog.gate.formats import as_text
 
         folder = request.path.parent
-        found = check(folder / baseline, folder / data, **options)
+        models = [folder / each if (folder / each).exists() else each for each in options.pop("models", ())]
+        try:
+            found = check(folder / baseline, folder / data, models=models, **options)
+        except LeepfrogError as error:
+            pytest.fail(str(error), pytrace=False)
         if not found.passed:
             pytest.fail(as_text(found), pytrace=False)
         return found

@@ -23,6 +23,8 @@ from leepfrog.errors import UsageError
 from leepfrog.gate import check as gate
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
+from leepfrog.inference.cost import keep, measure
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.footprint import CALIBRATION
 from leepfrog.inference.local import find_models
 from leepfrog.receipts.receipt import Receipt
@@ -174,12 +176,40 @@ def with_another_score(good: dict[str, Any]) -> dict[str, Any]:
     return {**scores, "fashion": scores["leep"]}
 
 
+def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, Path]) -> None:
+    path, folder = ranked
+    good = json.loads(path.read_text())
+    lost = {**good, "models": good["models"][:1]}
+    bare = {**good, "models": [{**row, "scores": {"combined": row["scores"]["combined"]}} for row in good["models"]]}
+    huge = edited(good, "size_bytes", 10**400)
+    slow = {**good, "receipt": {**good["receipt"], "seconds": 10**400}}
+    for values, message in (
+        (lost, "which it does not hold"),
+        (bare, "has nothing to judge by score"),
+        (huge, "its models are not understood: OverflowError"),
+        (slow, "is not JSON, or cut short"),
+    ):
+        path.write_text(json.dumps(values))
+        with pytest.raises(UsageError, match=message):
+            check(path, folder, cached=True)
+
+
+def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path) -> None:
+    """At the default tolerance; the baseline's cost measured for longer, as the README has it."""
+    folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
+    (file,) = find_models(FAST[:1])
+    keep(measure(file, "cpu", available_threads(), 1.0), file, "cpu", pytest.fail)
+    path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo").as_dict()))
+    assert check(path, folder, fail_on=["latency"], cached=True).passed
+
+
 def test_one_model_has_no_order(home: Path, tmp_path: Path) -> None:
     put(home, NAMES[0])
     folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
     path.write_text(json.dumps(leepfrog.rank(folder, NAMES[:1], by="leep_loo").as_dict()))
-    with pytest.raises(UsageError, match="nothing to judge by rank; an order takes two models"):
+    with pytest.raises(UsageError, match="has nothing to judge by rank"):
         check(path, folder, fail_on=["rank"])
+    assert check(path, folder, cached=True).criteria == ("score", "size")
 
 
 def test_a_model_that_would_be_raced_away_is_judged(home: Path, tmp_path: Path) -> None:
@@ -209,7 +239,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
         (edited(good, "size_bytes", math.inf), "its models are not understood: ValueError inf"),
         (edited(good, "scores", {}), "its models are not understood: KeyError 'combined'"),
         (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),
-        (edited(good, "name", "other"), "other, or a score of it, was not ranked again"),
+        (edited(good, "name", "other"), "tells of '.*', which it does not hold"),
         ({**good, "models": [{"name": "plain"}]}, "its models are not understood"),
         ({**good, "kind": "validation"}, "is validation, not a ranking"),
         ({**good, "receipt": {**good["receipt"], "models": []}}, "tells of no models"),
@@ -220,7 +250,8 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
     for call, message in (
         ({"fail_on": ["taste"]}, "fail on 'taste'"),
         ({"fail_on": []}, "fail on 'nothing'"),
-        ({"tolerance": -1.0}, "tolerances must be 0 or more"),
+        ({"tolerance": -1.0}, "tolerances must be 0 or more, and finite"),
+        ({"tolerance": math.inf}, "tolerances must be 0 or more, and finite"),
         ({"tolerance": float("nan")}, "tolerances must be 0 or more"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -291,7 +322,7 @@ def test_defaults_are_those_of_the_command_line() -> None:
 
 SUITE = """
 def test_models(leepfrog_check):
-    leepfrog_check("baseline.json", "photos", threads=1)
+    leepfrog_check("baseline.json", "photos", threads=1, models=["home/models"])
 """
 
 
@@ -300,8 +331,9 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
     (path.parent / "test_models.py").write_text(SUITE)
 
     def run() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]
-        return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
+        tests = path.parent / "test_models.py"  # from another folder
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+        return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
 
     done = run()
     assert done.returncode == 0, done.stdout
@@ -311,4 +343,6 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
     assert "FAILED score: plain: leep" in done.stdout
     assert "why: model: other weights" in done.stdout
     path.unlink()
-    assert "No such file" in run().stdout
+    done = run()
+    assert "No such file" in done.stdout
+    assert "Traceback" not in done.stdout

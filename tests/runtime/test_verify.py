@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import leepfrog
@@ -106,10 +107,10 @@ def test_order_among_ties_is_no_difference(home: Path, tmp_path: Path) -> None:
     first = Baseline.read(path)
     assert compare(first, now).same == bool(good["models"][0]["tied_with"])
     tied = json.loads(json.dumps(good))
-    for row in tied["models"]:
+    for row in (*tied["models"], *now["models"]):
         row["tied_with"] = [name for name in NAMES if name != row["name"]]
     assert compare(dataclasses.replace(first, values=tied), now).same
-    for row in tied["models"]:
+    for row in (*tied["models"], *now["models"]):
         row["tied_with"] = []
     assert not compare(dataclasses.replace(first, values=tied), now).same
 
@@ -128,6 +129,52 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "copy.onnx").write_bytes(model("plain", noise=1.0).SerializeToString())
     with pytest.raises(UsageError, match="two models are called 'plain'"):
         verified(path, folder, How(models=[tmp_path / "elsewhere"]))
+
+
+def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
+    """Places, ties, rows that come twice, numbers beyond floats: none passes for what a second run gives."""
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    baseline(home, folder, path)
+    now = json.loads(path.read_text())
+    first = Baseline.read(path)
+    assert compare(first, now).same
+
+    def forged(**changes: object) -> dict[str, Any]:
+        return {**now, "models": [{**now["models"][0], **changes}, *now["models"][1:]]}
+
+    for values in (
+        forged(rank=2),
+        forged(group=7),
+        forged(tied_with=["plain", "coarse"]),
+        forged(tied_with=None),
+        forged(probability_best=10**400),
+        {**now, "models": [forged(rank=0)["models"][0], *now["models"]]},
+        {**now, "models": None},
+        {**now, "models": [{}, *now["models"]]},
+        {**now, "budget": {"latency": 1.0, "size": None, "memory": None}},
+        {**now, "notes": ["all is well"]},
+    ):
+        assert not compare(dataclasses.replace(first, values=values), now).same
+    for tolerance in (1.0, -1e-9, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="tolerance must be from 0 to below 1"):
+            compare(first, now, tolerance)
+
+
+def test_tied_models_that_change_places_are_the_same_result(home: Path, tmp_path: Path) -> None:
+    """As a second run would have it: with its own ranks, groups and what would tell the first two apart."""
+    put(home, "plain")
+    put(home, "coarse", noise=1e-3)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    baseline(home, folder, path)
+    now = json.loads(path.read_text())
+    assert now["separation"] is not None
+    turned = json.loads(path.read_text())
+    turned["models"].reverse()
+    for place, row in enumerate(turned["models"], start=1):
+        row["rank"] = place
+    turned["separation"] |= {"first": turned["separation"]["second"], "second": turned["separation"]["first"]}
+    assert compare(Baseline.read(path), turned).same
 
 
 @pytest.mark.parametrize("arguments", [{}, {"by": 3, "scores": None}, {"by": "leep", "scores": [], "device": "cpu"}])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import logging
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +35,8 @@ RANGES = {
     "minmax": (CalibrationMethod.MinMax, {}),
     "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
 }
+# A folder for temporary files that has less left, in bytes, is why a step failed.
+LEAST_SPACE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +145,9 @@ def _step(what: str) -> Iterator[None]:
     except OSError as error:
         raise MachineError(f"{what}: {error.strerror or error} (its files go by {tempfile.gettempdir()})") from None
     except Exception as error:  # the quantiser raises nearly anything
+        folder = tempfile.gettempdir()
+        if shutil.disk_usage(folder).free < LEAST_SPACE:  # onnxruntime cuts files short without a word
+            raise MachineError(f"{what}: {os.strerror(errno.ENOSPC)} (its files go by {folder})") from None
         raise ModelError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
     finally:
         logging.disable(disabled)

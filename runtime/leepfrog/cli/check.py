@@ -54,7 +54,10 @@ def check(
         float, typer.Option("--latency-tolerance", min=0, help="By what part a relative latency may grow.")
     ] = 0.25,
     models: ModelFilesOption = None,
-    format_: Annotated[CheckFormat, typer.Option("--format", help="How to write what was found.")] = CheckFormat.table,
+    format_: Annotated[
+        CheckFormat | None,
+        typer.Option("--format", help="How to write what was found (default: by -o .json or .xml, else table)."),
+    ] = None,
     output: OutputOption = None,
     device: SameDeviceOption = None,
     threads: ThreadsOption = None,
@@ -66,18 +69,20 @@ def check(
 
     A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
     stand the other way round, a latency, taken relative to a fixed graph timed in turns, when it grows, a size when the
-    file grows by more than 1 %. A baseline that is missing or of other images or models exits with 2.
+    file grows by more than 1 %. A baseline that is missing, or none of whose classes or not all of whose
+    models are there, exits with 2.
     """
-    from leepfrog.gate.check import DEFAULT_CRITERIA
     from leepfrog.gate.check import check as check_again
     from leepfrog.gate.formats import as_github, as_junit, as_text
 
+    by_ending = {".json": CheckFormat.json, ".xml": CheckFormat.junit}
+    written_as = format_ or by_ending.get(output.suffix if output else "", CheckFormat.table)
     with Bars(quiet) as bars:
         found = check_again(
             baseline,
             data,
             models=split_commas(models),
-            fail_on=split_commas(fail_on) or DEFAULT_CRITERIA,
+            fail_on=split_commas(fail_on) or None,
             tolerance=tolerance,
             latency_tolerance=latency_tolerance,
             device=device,
@@ -86,10 +91,10 @@ def check(
             cached=cached,
             progress=bars,
         )
-    if format_ is CheckFormat.json:
+    if written_as is CheckFormat.json:
         emit(as_json(found.as_dict()), output, quiet)
     else:
-        write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[format_]
+        write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
         emit(write(found), output, quiet)
     if not found.passed:
         raise typer.Exit(1)

@@ -48,7 +48,7 @@ class Baseline:
             return _result(values, where)
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
-        except (ValueError, RecursionError):  # no UTF-8, no JSON, or nested too deeply
+        except (ValueError, RecursionError, OverflowError):  # no UTF-8, no JSON, nested too deeply, or beyond floats
             raise UsageError(f"{where}: is not JSON, or cut short; {_REMEDY}") from None
         except UsageError as error:
             raise UsageError(f"{where}: {error}; {_REMEDY}") from None

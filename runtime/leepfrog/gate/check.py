@@ -6,7 +6,7 @@ score    each model's scores by themselves. The default order's own score is lef
          other models, so that one changed model would move all.
 rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
 latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
-         moments. What fails is measured again, and the best of the measurements counts.
+         moments. What fails is measured twice more, and the median counts.
 size     bytes of the model's file.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def check(
     data: str | Path,
     *,
     models: Sequence[str | Path] = (),
-    fail_on: Sequence[str] = DEFAULT_CRITERIA,
+    fail_on: Sequence[str] | None = None,
     tolerance: float = TOLERANCE,
     latency_tolerance: float = LATENCY_TOLERANCE,
     device: str | None = None,
@@ -143,7 +144,7 @@ def check(
         baseline: what `leepfrog rank DIR -o baseline.json` wrote.
         data: the images, as of `leepfrog.rank`.
         models: where the baseline's models are, found by name; empty for the models folder.
-        fail_on: of CRITERIA, those that are judged.
+        fail_on: of CRITERIA, those that are judged; None for score, size and, where there are several models, rank.
         tolerance: how far a score may move, in its baseline's standard errors.
         latency_tolerance: by what part a relative latency may grow.
         device: "cpu" or "cuda"; None for the baseline's.
@@ -156,31 +157,39 @@ def check(
         UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
         LeepfrogError: as of `leepfrog.rank`.
     """
-    unknown = [each for each in fail_on if each not in CRITERIA]
-    if unknown or not fail_on:
+    unknown = [each for each in fail_on or () if each not in CRITERIA]
+    if unknown or (fail_on is not None and not fail_on):
         raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
-    if not tolerance >= 0 or not latency_tolerance >= 0:
-        raise UsageError("tolerances must be 0 or more")
+    if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
+        raise UsageError("tolerances must be 0 or more, and finite")
     progress = progress or Silent()
     first = Baseline.read(Path(baseline))
     if first.kind != "ranking":
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
     rows = _rows(first)
-    # Every model has to be judged, so that none is raced away.
-    asked = dataclasses.replace(first.receipt, arguments={**first.receipt.arguments, "racing": False})
+    criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(rows) > 1))
+    # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
+    asked = dataclasses.replace(
+        first.receipt,
+        arguments={**first.receipt.arguments, "racing": False},
+        models=tuple(model for model in first.receipt.models if model.name in rows),
+    )
     first = dataclasses.replace(first, receipt=asked)
-    how = How(models, device, threads, batch_size, measure_again="latency" in fail_on, cached=cached)
+    how = How(models, device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
     second = rerun(first, Path(data), how, progress)
     receipt = Receipt.from_dict(second["receipt"])
     _same_subject(first, rows, second, receipt)
     judge = _Judge(first, rows, second, receipt, tolerance, latency_tolerance)
-    findings = [found for criterion in CRITERIA if criterion in fail_on for found in judge.by(criterion)]
-    if not findings:
-        raise UsageError(f"{first.where}: nothing to judge by {', '.join(fail_on)}; an order takes two models")
-    if "latency" in fail_on:
+    findings = []
+    for criterion in criteria:
+        judged = list(judge.by(criterion))
+        if not judged:
+            raise UsageError(f"{first.where}: has nothing to judge by {criterion}")
+        findings += judged
+    if "latency" in criteria:
         findings = _measured_again(findings, first, how, progress)
     findings.sort(key=lambda found: not found.failed)
-    return Check(first.where, tuple(fail_on), tuple(findings), tuple(judge.changes()), receipt)
+    return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), receipt)
 
 
 def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
@@ -196,15 +205,20 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
                 _finite(score["standard_error"] or 0)
             if not all(isinstance(name, str) for name in row["tied_with"]):
                 raise TypeError("tied_with")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
     if not rows or len(rows) < len(baseline.values["models"]):
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
+    race = baseline.values.get("race") or {}
+    left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
+    lost = [model.name for model in baseline.receipt.models if model.name not in rows.keys() | left]
+    if lost:
+        raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
     return rows
 
 
 def _finite(value: object, above: float = -math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < float(value) < math.inf:
         raise ValueError(f"{value!r:.40}")
 
 
@@ -213,9 +227,9 @@ def _same_subject(
 ) -> None:
     """UsageError where what was ranked again is something else, or lacks what is to be judged."""
     was, now = first.receipt.data, receipt.data
-    if was is None or now is None or not (
-        was.classes.keys() & now.classes.keys() or was.images_sha256 == now.images_sha256
-    ):  # fmt: skip
+    if was is None or now is None:
+        raise UsageError(f"{first.where}: its receipt tells of no images")
+    if not was.classes.keys() & now.classes.keys() and was.images_sha256 != now.images_sha256:
         raise UsageError(f"{first.where}: is of other images: none of its classes is among those ranked now")
     again = {row["name"]: row for row in second["models"]}
     for name, row in rows.items():
@@ -293,17 +307,18 @@ class _Judge:
 
 
 def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
-    """Latencies that failed get further measurements, of which the best counts: other processes only ever add time."""
+    """Latencies that failed are measured again, at length; the median of all measurements counts."""
     device = how.device or str(first.receipt.arguments["device"])
     files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
 
     def again(slow: Finding) -> Finding:
+        measured = [slow.now]
         for _ in range(MEASUREMENTS - 1):
-            progress.notice(f"{slow.model}: {slow.now / slow.was:.2f} times as slow; measured again")
-            now = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), SECONDS)
-            slow = dataclasses.replace(slow, now=min(slow.now, now.relative_latency))
-            if slow.now <= slow.was + slow.allowed:
-                return dataclasses.replace(slow, failed=False, causes=())
-        return slow
+            progress.notice(f"{slow.model}: {measured[-1] / slow.was:.2f} times as slow; measured again")
+            cost = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), SECONDS)
+            measured.append(cost.relative_latency)
+        now = statistics.median(measured)
+        failed = not now <= slow.was + slow.allowed
+        return dataclasses.replace(slow, now=now, failed=failed, causes=slow.causes if failed else ())
 
     return [again(each) if each.criterion == "latency" and each.failed else each for each in findings]

@@ -58,13 +58,45 @@ def rerun(baseline: Baseline, data: Path, how: How, progress: Progress) -> dict[
         raise UsageError(
             f"{baseline.where}: made by {printable(baseline.receipt.command)!r}, which cannot be run again"
         )
-    try:
-        with contextlib.nullcontext() if how.cached else paths.fresh_outputs():
-            again = run(baseline.receipt, data, how, progress)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{baseline.where}: its arguments are not understood: {error}") from None
+    with contextlib.nullcontext() if how.cached else paths.fresh_outputs():
+        again = run(baseline.receipt, data, how, progress)
     found: dict[str, Any] = json.loads(json.dumps(again))  # as it would be read from its file
     return found
+
+
+# What each command's arguments are.
+_TEXTS, _COUNT, _NUMBER = list, int, int | float
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "rank": {
+        "by": str, "scores": _TEXTS, "strict": bool, "budget": dict, "racing": bool, "device": str,
+        "batch_size": _COUNT | None,
+    },
+    "validate": {
+        "scores": _TEXTS, "images": _COUNT, "splits": _COUNT, "shots": _COUNT, "strict": bool, "device": str,
+    },
+    "tasks": {"n_tasks": _COUNT, "scores": _TEXTS, "images": _COUNT, "strict": bool, "device": str},
+    "embed": {
+        "estimator": str, "tolerance": _NUMBER, "max_images": _COUNT | None, "head_only": bool, "l2": _NUMBER | None,
+        "strict": bool, "device": str, "probe_sha256": str | None,
+    },
+    "score": {"scores": _TEXTS},
+}  # fmt: skip
+
+
+def _asked(receipt: Receipt, how: How) -> dict[str, Any]:
+    """What a command was asked for, on the device that is wanted now."""
+    kinds = _ARGUMENTS[receipt.command]
+    asked = dict(receipt.arguments)
+    for name in {**kinds, **asked}:
+        value = asked.get(name)
+        fits = name in kinds and name in asked and isinstance(value, kinds[name])
+        if not fits or (isinstance(value, bool) and kinds[name] is not bool):
+            raise UsageError(f"the receipt's argument {printable(name)} is {value!r:.40}")
+    if not all(isinstance(score, str) for score in asked.get("scores", ())):
+        raise UsageError("the receipt's argument scores is no list of names")
+    if "device" in asked:
+        asked["device"] = how.device or asked["device"]
+    return asked
 
 
 def find_again(receipt: Receipt, how: How) -> list[Path]:
@@ -101,18 +133,18 @@ def _named(wanted: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _rank(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
-    asked = receipt.arguments
+    asked = _asked(receipt, how)
+    limits = asked.pop("budget")
+    known = {field.name for field in dataclasses.fields(Budget)}
+    if limits.keys() != known or not all(limit is None or isinstance(limit, int | float) for limit in limits.values()):
+        raise UsageError(f"the receipt's argument budget is {limits!r:.60}")
+    asked["batch_size"] = how.batch_size
     return rank(
         data,
         find_again(receipt, how),
-        by=asked["by"],
-        scores=asked["scores"],
-        device=how.device or asked["device"],
+        **asked,
+        budget=Budget(**limits),
         threads=how.threads,
-        batch_size=how.batch_size,
-        strict=asked["strict"],
-        budget=Budget(**asked["budget"]),
-        racing=asked["racing"],
         measure_again=how.measure_again,
         progress=progress,
     ).as_dict()
@@ -121,35 +153,41 @@ def _rank(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[st
 def _validate(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
     from leepfrog.validation.validate import validate
 
-    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
-    models = find_again(receipt, how)
+    asked, models = _asked(receipt, how), find_again(receipt, how)
     return validate(data, models, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
 
 
 def _tasks(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
     from leepfrog.validation.tasks import study_tasks
 
-    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
-    (model,) = find_again(receipt, how)
+    asked, model = _asked(receipt, how), _one_model(receipt, how)
     return study_tasks(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
 
 
 def _embed(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
     from leepfrog.task2vec.embed import embed
 
-    asked = {**receipt.arguments, "device": how.device or receipt.arguments["device"]}
-    (model,) = find_again(receipt, how)
+    asked, model = _asked(receipt, how), _one_model(receipt, how)
+    del asked["probe_sha256"]
     found = embed(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress)
     return {"vector": found.vector.tolist(), "network": found.network, "receipt": found.made["receipt"]}
+
+
+def _one_model(receipt: Receipt, how: How) -> Path:
+    found = find_again(receipt, how)
+    if len(found) != 1:
+        raise UsageError(f"the receipt tells of {len(found)} models, of which {receipt.command} takes one")
+    return found[0]
 
 
 def _score(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
     from leepfrog.ranking.from_files import score_files
 
-    paths = {name: data / array.file for name, array in receipt.arrays.items()}
-    return score_files(
-        paths["labels"], paths.get("probs"), paths.get("features"), receipt.arguments["scores"], progress
-    ).as_dict()
+    names = _asked(receipt, how)["scores"]
+    arrays = {name: data / array.file for name, array in receipt.arrays.items()}
+    if "labels" not in arrays:
+        raise UsageError("the receipt tells of no labels")
+    return score_files(arrays["labels"], arrays.get("probs"), arrays.get("features"), names, progress).as_dict()
 
 
 _COMMANDS: dict[str, Callable[[Receipt, Path, How, Progress], dict[str, Any]]] = {

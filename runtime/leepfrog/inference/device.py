@@ -70,9 +70,10 @@ def ort_options() -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in os.environ.get(OPTIONS_VARIABLE, "").split():
         key, equals, value = entry.partition("=")
-        if not key or not equals or (key == "graph_optimization_level" and value not in _LEVELS):
+        known = key != "graph_optimization_level" or value in _LEVELS
+        if not key or not equals or not known or key in found:
             raise UsageError(
-                f"{OPTIONS_VARIABLE}: {entry!r} is not understood; key=value with blanks between, such as "
+                f"{OPTIONS_VARIABLE}: {entry!r} is not understood, or twice there; key=value, blanks between, as in "
                 "session.disable_quant_qdq=1 graph_optimization_level=basic"
             )
         found[key] = value
@@ -80,15 +81,24 @@ def ort_options() -> dict[str, str]:
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Options of a session with so many threads within one run, and what `ort_options` adds."""
+    """Options of a session with so many threads within one run, and what `ort_options` adds.
+
+    Raises:
+        UsageError: onnxruntime refuses one. It passes over keys that it does not know.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     for key, value in ort_options().items():
         if key == "graph_optimization_level":
             options.graph_optimization_level = _LEVELS[value]
-        else:
+            continue
+        try:
             options.add_session_config_entry(key, value)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise UsageError(
+                f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {' '.join(str(error).split())[:200]}"
+            ) from None
     return options
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable, sha256_of
-from leepfrog.inference.device import PROVIDERS, providers, session_options
+from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
 from leepfrog.inference.header import Header, read_header
 
 
@@ -41,7 +41,8 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> onnxruntime
     try:
         session = load(content, options, wanted)
     except ModelError as error:
-        raise ModelError(f"{where}: {error}") from None
+        told = " ".join(f"{key}={value}" for key, value in ort_options().items())
+        raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={told})" if told else "")) from None
     provider = session.get_providers()[0]
     if provider != PROVIDERS[device]:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(

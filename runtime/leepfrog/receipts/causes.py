@@ -64,6 +64,8 @@ def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
         found.append(f"preprocessing: {told}")
     if was.weights_sha256 == now.weights_sha256 and was.graph_sha256 != now.graph_sha256:
         found.append("model: the same weights in a graph that was written anew")
+    if was.sha256 != now.sha256 and not found:
+        found.append("model: the file says something else of itself")
     return found
 
 

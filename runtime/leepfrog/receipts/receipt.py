@@ -133,11 +133,18 @@ class Receipt:
                 for i, each in enumerate(_of(found.get("models"), list, "receipt.models"))
             ),
             environment=_of(found.get("environment"), dict, "receipt.environment"),
-            seed=_of(found.get("seed"), int, "receipt.seed"),
+            seed=_seed(found.get("seed")),
             started=_of(found.get("started"), str, "receipt.started"),
             seconds=float(_of(found.get("seconds"), int | float, "receipt.seconds")),
             stages=_of(found.get("stages"), dict, "receipt.stages"),
         )
+
+
+def _seed(value: object) -> int:
+    seed: int = _of(value, int, "receipt.seed")
+    if seed < 0:
+        raise UsageError(f"receipt.seed is {seed}")
+    return seed
 
 
 def _data(values: object) -> DataReceipt:

@@ -113,6 +113,7 @@ def embed(
                 "l2": l2,
                 "strict": strict,
                 "device": device,
+                "probe_sha256": None if found is None else found.sha256,
             },
             outputs=outputs,
             bad=bad,
