@@ -24,7 +24,6 @@ from leepfrog.gate import check as gate
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.cost import keep, measure
-from leepfrog.inference.device import available_threads
 from leepfrog.inference.footprint import CALIBRATION
 from leepfrog.inference.local import find_models
 from leepfrog.receipts.receipt import Receipt
@@ -198,9 +197,9 @@ def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path
     """At the default tolerance; the baseline's cost measured for longer, as the README has it."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     (file,) = find_models(FAST[:1])
-    keep(measure(file, "cpu", available_threads(), 1.0), file, "cpu", pytest.fail)
-    path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo").as_dict()))
-    assert check(path, folder, fail_on=["latency"], cached=True).passed
+    keep(measure(file, "cpu", 1, 1.0), file, "cpu", pytest.fail)
+    path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo", threads=1).as_dict()))
+    assert check(path, folder, fail_on=["latency"], threads=1, cached=True).passed
 
 
 def test_one_model_has_no_order(home: Path, tmp_path: Path) -> None:
