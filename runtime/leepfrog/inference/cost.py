@@ -30,8 +30,8 @@ class Cost:
     Attributes:
         latency: median seconds of a run on one image, after warm-up.
         latency_p95: the 95th percentile.
-        relative_latency: a run's time divided by that of a fixed graph, run in turns: what compares between moments
-            and, roughly, machines.
+        relative_latency: a run's time divided by that of a fixed graph, in turns and on one thread whatever `threads`
+            is: what compares between moments and, roughly, machines.
         throughput: images a second in batches of 16.
         memory: the most bytes that the process held while it ran single images.
         memory_of_model: the part of these that came with loading and running the model.

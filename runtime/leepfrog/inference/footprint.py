@@ -74,23 +74,25 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float) -> d
         start = time.perf_counter()
         session.run(names, {taken.name: batch})
         times.append(time.perf_counter() - start)
+    alone = session if threads == 1 else load_file(Path(path), sha256, device, 1)
     return {
         "latencies": latencies,
         "batch_seconds": times,
         "batch": BATCH,
         "memory_before": before,
         "memory": peak,
-        "relative": _relative(lambda: session.run(names, {taken.name: image}), device, threads, seconds),
+        "relative": _relative(lambda: alone.run(names, {taken.name: image}), device, seconds),
     }
 
 
-def _relative(run: Callable[[], object], device: str, threads: int, seconds: float) -> float:
+def _relative(run: Callable[[], object], device: str, seconds: float) -> float:
     """A run's time by that of the calibration graph, in turns, so that what slows one slows the other.
 
+    Both on one thread: threads that wait for each other suffer from other processes the more, the longer the run.
     Each is repeated for as long as the other, some milliseconds at a time: of a single short run, other processes would
     stop few and those for long, of a long one nearly all for a part.
     """
-    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
+    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, 1)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
 
