@@ -16,11 +16,14 @@ import numpy as np
 from leepfrog import paths
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable, sealed, unsealed, write_whole
+from leepfrog.inference.bounded import seconds_per_image
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
 # How long single images, and then batches, are timed.
 BRIEFLY, AT_LENGTH = 0.15, 2.0
+# A measurement runs some 70 images, and may take as long as the time limit allows for this many.
+LONGEST_IN_IMAGES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +87,14 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     command = [sys.executable, "-m", "leepfrog.inference.footprint", str(model.path), model.sha256, device]
     try:
         done = subprocess.run(  # noqa: S603
-            [*command, str(threads), str(seconds)], capture_output=True, text=True, check=False
+            [*command, str(threads), str(seconds)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds,
         )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{model.name}: takes too long to be measured, more than {error.timeout:g} s") from None
     except OSError as error:
         raise MachineError(f"no process to measure {model.name} in: {error}") from None
     try:

@@ -16,6 +16,7 @@ import PIL
 
 from leepfrog import __version__
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.inference.bounded import seconds_per_image
 
 Device = Literal["cpu", "cuda"]
 
@@ -113,6 +114,7 @@ def threads_for(device: str, threads: int | None) -> int:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)
     ort_options()
+    seconds_per_image()
     return threads or available_threads()
 
 
