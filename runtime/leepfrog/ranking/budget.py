@@ -39,7 +39,7 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse limits that are not positive numbers."""
         for name, limit in dataclasses.asdict(self).items():
-            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not limit > 0):
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) > 0):
                 raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
     def exceeded(self, cost: Cost, size: int) -> tuple[str, ...]:
