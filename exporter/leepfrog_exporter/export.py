@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__, paths
+from leepfrog.arguments import StrPath
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import printable, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
@@ -63,10 +64,10 @@ class ExportOptions:
         force: export again what is there already.
     """
 
-    output: Path | None = None
+    output: StrPath | None = None
     name: str | None = None
     preprocess: PreprocessChoice = dataclasses.field(default_factory=PreprocessChoice)
-    labels: Path | None = None
+    labels: StrPath | None = None
     licence: str | None = None
     output_name: str | None = None
     random_weights: bool = False
@@ -269,13 +270,14 @@ def _already(name: str, options: ExportOptions) -> ModelFile | None:
     return there if same else None
 
 
-def path_of(output: Path | None, name: str) -> Path:
+def path_of(output: StrPath | None, name: str) -> Path:
     """Where a model of this name is written; UsageError where it cannot be a file's name."""
-    if output is not None and output.suffix == ".onnx":
-        return output
+    folder = paths.models() if output is None else Path(output)
+    if output is not None and folder.suffix == ".onnx":
+        return folder
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise UsageError(f"name {name!r} cannot be a file name; letters, digits and . _ + - only (see --name)")
-    return (output or paths.models()) / f"{name}.onnx"
+    return folder / f"{name}.onnx"
 
 
 def refuse_to_replace_another(path: Path, metadata: ModelMetadata, force: bool) -> None:
@@ -343,9 +345,9 @@ def _n_parameters(model: onnx.ModelProto) -> int:
     return sum(math.prod(t.dims) for name, t in weights.items() if t.data_type in kinds and name not in statistics)
 
 
-def _labels(path: Path) -> tuple[str, ...]:
+def _labels(path: StrPath) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{printable(path)}: labels cannot be read: {error}") from None
+        raise BadInputError(f"{printable(os.fspath(path))}: labels cannot be read: {error}") from None
     return tuple(line.strip() for line in lines if line.strip())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from leepfrog.errors import MachineError
+from leepfrog.errors import WriteError
 
 PART_SECONDS = 3600
 _SEAL = "sha256"
@@ -23,7 +23,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` for writing; it takes the name `path` only if the block succeeds.
 
     Raises:
-        MachineError: the folder cannot be written, or the disk is full.
+        WriteError: the folder cannot be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -34,7 +34,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -47,7 +47,7 @@ def locked(path: Path) -> Iterator[None]:
     Where the system has no such lock, as Windows, nobody waits.
 
     Raises:
-        MachineError: the file cannot be made.
+        WriteError: the file cannot be made.
     """
     try:
         import fcntl
@@ -58,7 +58,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(path, "ab")  # noqa: SIM115
     except OSError as error:
-        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from error
     with stream:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(stream, fcntl.LOCK_EX)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__
+from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
@@ -44,7 +45,7 @@ class VariantOptions:
         force: replace another model of that name.
     """
 
-    output: Path | None = None
+    output: StrPath | None = None
     name: str | None = None
     force: bool = False
 

@@ -54,7 +54,8 @@ def explain(
         found = explain_model(data, model, top=top, device=device, threads=threads, strict=strict, progress=bars)
     emit(render(found, written_as), output, quiet)
     for note in found.notes:
-        remark(f"note: {note}", quiet)
+        if note not in bars.noticed:
+            remark(f"note: {note}", quiet)
 
 
 def render(found: Explanation, written_as: Format) -> str:

@@ -16,7 +16,7 @@ NUMBERS = (False, True, True, True, True, True, True, False)
 
 
 def score(
-    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers or strings.")],
     probs: Annotated[
         Path | None, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")
     ] = None,

@@ -46,12 +46,12 @@ class Baseline:
                 return _embedding(path)
             values = json.loads(path.read_text(encoding="utf-8"))
             return _result(values, where)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}; {_REMEDY}") from None
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
         except (ValueError, RecursionError, OverflowError):  # no UTF-8, no JSON, nested too deeply, or beyond floats
             raise UsageError(f"{where}: is not JSON, or cut short; {_REMEDY}") from None
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}; {_REMEDY}") from None
 
 
 _REMEDY = "leepfrog rank DIR -o baseline.json makes one"

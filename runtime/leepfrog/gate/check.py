@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -125,11 +126,11 @@ class Check:
 
 
 def check(
-    baseline: str | Path,
-    data: str | Path,
+    baseline: StrPath,
+    data: StrPath,
     *,
-    models: Sequence[str | Path] = (),
-    fail_on: Sequence[str] | None = None,
+    models: StrPath | Sequence[StrPath] = (),
+    fail_on: str | Sequence[str] | None = None,
     tolerance: float = TOLERANCE,
     latency_tolerance: float = LATENCY_TOLERANCE,
     device: str | None = None,
@@ -157,6 +158,7 @@ def check(
         UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
         LeepfrogError: as of `leepfrog.rank`.
     """
+    fail_on = None if fail_on is None else several(fail_on)
     unknown = [each for each in fail_on or () if each not in CRITERIA]
     if unknown or (fail_on is not None and not fail_on):
         raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
@@ -175,7 +177,7 @@ def check(
         models=tuple(model for model in first.receipt.models if model.name in rows),
     )
     first = dataclasses.replace(first, receipt=asked)
-    how = How(models, device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
+    how = How(several(models), device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
     second = rerun(first, Path(data), how, progress)
     receipt = Receipt.from_dict(second["receipt"])
     _same_subject(first, rows, second, receipt)

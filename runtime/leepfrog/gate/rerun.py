@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -32,7 +33,7 @@ class How:
         cached: take outputs that are in the cache, rather than run the models on all images again.
     """
 
-    models: Sequence[str | Path] = ()
+    models: Sequence[StrPath] = ()
     device: str | None = None
     threads: int | None = None
     batch_size: int | None = None
@@ -122,7 +123,7 @@ def find_again(receipt: Receipt, how: How) -> list[Path]:
     return [known[name] for name in names]
 
 
-def _named(wanted: Sequence[str | Path]) -> dict[str, Path]:
+def _named(wanted: Sequence[StrPath]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for model in find_models(wanted):
         if model.name in found:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError
 from leepfrog.files import printable
 from leepfrog.images.dataset import FileImage, ImageSet, check_classes
@@ -43,7 +44,7 @@ Identity = tuple[int, int]
 """Device and inode of a folder, the same along every path to it."""
 
 
-def find_images(source: str | Path) -> ImageSet:
+def find_images(source: StrPath) -> ImageSet:
     """Labelled images below a folder, or listed in a CSV file.
 
     A folder holds one folder a class (torchvision's ImageFolder layout); images count to the class at any depth below
@@ -176,6 +177,8 @@ def _read_table(path: Path) -> ImageSet:
                 if not name or label is None or not label.strip():
                     raise DataSetError(f"{where}, line {reader.line_num}: file_name or label is empty")
                 rows.append((os.path.join(path.parent, name), label.strip()))
+    except DataSetError:
+        raise
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise DataSetError(f"{where}: cannot be read as a UTF-8 CSV table: {error}") from error
     return _image_set(where, rows, [])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import printable
 from leepfrog.inference.metadata import PROBE_SUFFIX
@@ -24,19 +25,19 @@ def _scoring_models(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.onnx")) if not path.name.endswith(PROBE_SUFFIX)]
 
 
-def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
+def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
 
     Args:
-        wanted: each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a source that a model
-            there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty: all that is
-            exported.
+        wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
+            source that a model there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty:
+            all that is exported.
 
     Raises:
         UsageError: nothing goes by that name.
         ModelError: a file is broken or not exported by leepfrog.
     """
-    local = exported()
+    wanted, local = several(wanted), exported()
     if not wanted and not local:
         raise UsageError(
             "no models are exported yet: leepfrog zoo pull fetches the starter set, leepfrog export adds your own"
@@ -48,9 +49,9 @@ def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
     return list(chosen.values())
 
 
-def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Path]:
+def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
     for entry in wanted:
-        text, path = str(entry), Path(entry)
+        text, path = os.fspath(entry), Path(entry)
         if os.path.isdir(text):
             inside = _scoring_models(path)
             if not inside:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.header import Fingerprint, Header, fingerprint, read_header
@@ -45,12 +46,13 @@ class ModelFile:
         return printable(self.metadata.name)
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
+    def read(cls, path: StrPath) -> ModelFile:
         """Read a scoring model's header and hash.
 
         Raises:
             ModelError: the file is missing, broken or not exported by leepfrog.
         """
+        path = Path(path)
         content = read_bytes(path)
         try:
             header = read_header(memoryview(content))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from numbers import Real
 
 from leepfrog.errors import UsageError
 from leepfrog.inference.cost import Cost
@@ -23,11 +24,23 @@ class Budget:
         latency: median seconds of a run on one image.
         size: bytes of the file.
         memory: bytes that a process with the model holds at most.
+
+    Raises:
+        UsageError: a limit that is not a positive number.
+
+    >>> Budget(latency=0.02, size=10e6)
+    Budget(latency=0.02, size=10000000.0, memory=None)
     """
 
     latency: float | None = None
     size: float | None = None
     memory: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are not positive numbers."""
+        for name, limit in dataclasses.asdict(self).items():
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) > 0):
+                raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
     def exceeded(self, cost: Cost, size: int) -> tuple[str, ...]:
         """Which limits a model breaks, by name."""

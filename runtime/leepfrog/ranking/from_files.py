@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import ArrayError, UsageError
 from leepfrog.files import printable
 from leepfrog.inference.device import available_threads
@@ -42,10 +43,10 @@ class Scores:
 
 
 def score_files(
-    labels: Path,
-    probs: Path | None,
-    features: Path | None,
-    names: Sequence[str] = (),
+    labels: StrPath,
+    probs: StrPath | None,
+    features: StrPath | None,
+    names: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Scores:
     """Score a model from its predictions, its features or both.
@@ -62,6 +63,7 @@ def score_files(
         ArrayError: a file or an array is not what it has to be.
     """
     watch = Stopwatch(progress or Silent())
+    names = several(names)
     given = {"probs": probs, "features": features}
     if probs is None and features is None:
         raise UsageError("nothing to score: give --probs, --features or both")
@@ -82,18 +84,19 @@ def score_files(
     receipt = watch.receipt(
         "score",
         {"scores": [each.name for each in chosen]},
-        arrays={name: array_receipt(path) for name, path in files.items()},
+        arrays={name: array_receipt(Path(path)) for name, path in files.items()},
         threads=available_threads(),
     )
     return Scores(tuple(scores), receipt)
 
 
-def load_array(path: Path) -> NDArray[Any]:
+def load_array(path: StrPath) -> NDArray[Any]:
     """An array from a `.npy` file; pickled objects are refused.
 
     Raises:
         ArrayError: missing, no `.npy` file, cut short, or pickled.
     """
+    path = Path(path)
     try:
         with open(path, "rb") as stream:
             known = stream.read(6) == b"\x93NUMPY"

@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
@@ -41,11 +41,11 @@ ALWAYS = ("leep_loo", "leep")
 
 
 def rank(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path] = (),
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath] = (),
     *,
     by: str = COMBINED,
-    scores: Sequence[str] = (),
+    scores: str | Sequence[str] = (),
     device: str = "cpu",
     threads: int | None = None,
     batch_size: int | None = None,
@@ -59,10 +59,11 @@ def rank(
 
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
-        models: names, wildcards, sources or files (see `find_models`); empty for all exported models.
+        models: one or several names, wildcards, sources or files (see `find_models`); empty for all exported models.
         by: the score that decides the order: "combined" (see `leepfrog.ranking.combined`) or one of
             `leepfrog.scoring.registry`.
-        scores: further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are always there.
+        scores: one or several further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are
+            always there.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         batch_size: images in one run of a model; None for what suits the device.
@@ -80,6 +81,7 @@ def rank(
     """
     if by != COMBINED and by not in SCORES:
         raise UsageError(f"score {by!r} is unknown; one of {COMBINED}, {', '.join(SCORES)}")
+    scores = several(scores)
     wanted = [*scores, *(PARTS if by == COMBINED else (by,))]
     further = [each for each in chosen_scores(wanted) if each.name not in ALWAYS]
     if batch_size is not None and batch_size < 1:

@@ -20,7 +20,7 @@ from leepfrog.receipts.receipt import ArrayReceipt, ClassReceipt, DataReceipt, M
 
 
 class Stopwatch:
-    """A listener that passes on what it is told and remembers how long each stage took, and when it all began."""
+    """A listener that passes on what it is told, and records when work began, how long stages took, and notices."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -28,6 +28,7 @@ class Stopwatch:
         self._begun = self._stage_begun = time.perf_counter()
         self._stage = "start"
         self._stages: dict[str, float] = {}
+        self.notices: list[str] = []
 
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""
@@ -40,7 +41,8 @@ class Stopwatch:
         self._progress.advance(steps)
 
     def notice(self, text: str) -> None:
-        """Pass it on."""
+        """Pass it on, and keep it for the receipt."""
+        self.notices.append(printable(text))
         self._progress.notice(text)
 
     def _end_stage(self) -> None:
@@ -86,6 +88,7 @@ class Stopwatch:
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.perf_counter() - self._begun, 3),
             stages={name: round(seconds, 3) for name, seconds in self._stages.items()},
+            notices=tuple(self.notices),
         )
 
 

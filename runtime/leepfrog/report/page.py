@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leepfrog import __version__
+from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
@@ -58,7 +59,7 @@ def check_ending(path: Path) -> None:
 def report(
     ranking: Ranking,
     images: ImageSet,
-    models: Sequence[str | Path] = (),
+    models: StrPath | Sequence[StrPath] = (),
     *,
     device: str = "cpu",
     threads: int | None = None,

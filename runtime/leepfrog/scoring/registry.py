@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from leepfrog.arguments import several
 from leepfrog.errors import UsageError
 from leepfrog.scoring.gbc import score_gbc
 from leepfrog.scoring.h_score import score_h_score
@@ -59,14 +60,14 @@ SCORES = {
 }
 
 
-def chosen_scores(names: Sequence[str]) -> list[Definition]:
-    """Scores by name, each once, in the order asked for; "all" stands for all of them.
+def chosen_scores(names: str | Sequence[str]) -> list[Definition]:
+    """One or several scores by name, each once, in the order asked for; "all" stands for all of them.
 
     Raises:
         UsageError: a name is unknown.
     """
     found: dict[str, Definition] = {}
-    for name in names:
+    for name in several(names):
         if name != "all" and name not in SCORES:
             raise UsageError(f"score {name!r} is unknown; one of {', '.join(SCORES)}, or all")
         found.update(SCORES if name == "all" else {name: SCORES[name]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
@@ -30,8 +32,8 @@ DEFAULT_TOLERANCE = 0.01
 
 
 def embed(
-    data: ImageSet | str | Path,
-    probe: str | Path | ProbeFile,
+    data: ImageSet | StrPath,
+    probe: StrPath | ProbeFile,
     *,
     name: str | None = None,
     estimator: str = DEFAULT_ESTIMATOR,
@@ -132,14 +134,14 @@ def default_name(images: ImageSet) -> str:
     return printable("/".join(parts[-2:]) or images.name)
 
 
-def find_probe(wanted: str | Path) -> ProbeFile:
+def find_probe(wanted: StrPath) -> ProbeFile:
     """A probe by the name of its model in the models folder, or by its file.
 
     Raises:
         UsageError: nothing goes by that name, or the model has no probe yet.
         ModelError: the file is broken or no probe.
     """
-    text = str(wanted)
+    text = os.fspath(wanted)
     if text.endswith(".onnx"):
         path = Path(text)
         if not text.endswith(PROBE_SUFFIX):
@@ -187,8 +189,8 @@ def scoring_model(probe: ProbeFile) -> ModelFile:
     return model
 
 
-def _scoring_model(wanted: str | Path | ProbeFile) -> ModelFile:
-    text = str(wanted.path if isinstance(wanted, ProbeFile) else wanted)
+def _scoring_model(wanted: StrPath | ProbeFile) -> ModelFile:
+    text = os.fspath(wanted.path if isinstance(wanted, ProbeFile) else wanted)
     if text.endswith(PROBE_SUFFIX):
         text = text.removesuffix(PROBE_SUFFIX) + ".onnx"
     models = find_models([text])

@@ -12,12 +12,14 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import locked, printable, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
@@ -54,9 +56,9 @@ class Tasks:
 class Library:
     """A folder of embedded tasks and models' errors on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StrPath) -> None:
         """Open a library; the folder need not exist before something is added."""
-        self.folder = folder
+        self.folder = Path(folder)
 
     def add(self, embedding: Embedding, errors: Mapping[str, float] | None = None) -> bool:
         """Add a task, or replace the one of the same name.
@@ -159,12 +161,13 @@ def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
     return (embedding.vector / unit).astype(np.float32)
 
 
-def read_errors(path: Path) -> Errors:
+def read_errors(path: StrPath) -> Errors:
     """A table with the columns task, model and error, further ones ignored.
 
     Raises:
         EmbeddingError: it cannot be read, a column is missing, a line is none.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -200,7 +203,7 @@ def table_of(errors: Errors, tasks: Sequence[str]) -> tuple[list[str], NDArray[n
 
 
 def _check_error(task: str, model: str, error: float) -> None:
-    if not 0 <= error <= 1:
+    if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error <= 1:
         raise EmbeddingError(f"the error of {model} on {task} is {error}, not a fraction from 0 to 1")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.images.preprocess import PreprocessSpec
@@ -191,12 +192,13 @@ class ProbeFile:
     metadata: ProbeMetadata
 
     @classmethod
-    def read(cls, path: Path) -> ProbeFile:
+    def read(cls, path: StrPath) -> ProbeFile:
         """Read a probe model's header and hash.
 
         Raises:
             ModelError: the file is missing, broken or no probe.
         """
+        path = Path(path)
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
@@ -50,8 +50,8 @@ class Material:
 
 
 def gather(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path],
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath],
     device: str,
     threads: int | None,
     strict: bool,

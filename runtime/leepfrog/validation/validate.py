@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -84,17 +84,17 @@ class Validation:
         found = {"schema_version": SCHEMA_VERSION, "kind": "validation", **dataclasses.asdict(self)}
         return {**found, "receipt": self.receipt.as_dict()}
 
-    def best(self, truth: str, names: Sequence[str]) -> str:
+    def best(self, truth: str, names: str | Sequence[str]) -> str:
         """Of these scores the one to trust: the highest weighted tau, then the least regret."""
         found = self.agreements[truth]
-        return max(names, key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
+        return max(several(names), key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
 
 
 def validate(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path] = (),
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath] = (),
     *,
-    scores: Sequence[str] = ("all",),
+    scores: str | Sequence[str] = ("all",),
     images: int = 1000,
     splits: int = 3,
     shots: int = 5,
@@ -127,6 +127,7 @@ def validate(
         DataSetError: a class with fewer than 4 images.
         LeepfrogError: as of `leepfrog.rank`.
     """
+    scores = several(scores)
     chosen = chosen_scores(scores)
     for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
         if value < least:
