@@ -142,20 +142,21 @@ def render(ranking: Ranking, written_as: Format) -> str:
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, drift_table
+    from leepfrog.ranking.words import certainty_in_words, chance_level, doubts_in_words, drift_table
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
+    doubts = doubts_in_words(ranking)
     if written_as is Format.md:
-        return as_rows(written_as, header, rows, numbers)
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *doubts])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
-    parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking)]
+    parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking), *doubts]
     if ranking.drifts:
         table = as_table(*drift_table(ranking.drifts, ranking.ranked_by))
         parts.append(f"Variants against their float32 parents:\n\n{table}")
@@ -189,7 +190,14 @@ def remarks(ranking: Ranking) -> list[str]:
 
 def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
-    from leepfrog.ranking.words import TITLES, held_out_head, interval_text, score_text
+    from leepfrog.ranking.words import (
+        TITLES,
+        held_out_head,
+        interval_text,
+        milliseconds,
+        over_budget,
+        score_text,
+    )
 
     by = ranking.ranked_by
     several = sum(model.tied_with_best for model in ranking.models) > 1
@@ -208,10 +216,10 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
         ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
-        ("ms/image", lambda model: f"{1e3 * model.cost.latency:.1f}"),
-        ("p95", lambda model: f"{1e3 * model.cost.latency_p95:.1f}"),
+        ("ms/image", milliseconds),
+        ("p95", lambda model: milliseconds(model, "latency_p95")),
         ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}"),
-        ("front", lambda model: ("over " + ", ".join(model.outside)) if model.outside else "*" * model.on_front),
+        ("front", lambda model: over_budget(model) or "*" * model.on_front),
     ]
 
 
@@ -238,7 +246,8 @@ def _csv(ranking: Ranking) -> str:
             "top1": model.top1,
             "size_bytes": model.size_bytes,
             "macs": model.macs,
-            **{key: value for key, value in model.cost.as_dict().items() if key != "n_runs"},
+            **{key: value for key, value in model.cost.as_dict().items() if key not in ("n_runs", "reference")},
+            "doubtful": " ".join(model.cost.doubtful),
             "outside": " ".join(model.outside),
             "on_front": model.on_front,
             "precision": model.variant.precision if model.variant else "",

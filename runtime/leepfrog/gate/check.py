@@ -6,7 +6,8 @@ score    each model's scores by themselves. The default order's own score is lef
          other models, so that one changed model would move all.
 rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
 latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
-         moments. What fails is measured twice more, and the median counts.
+         moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts. If
+         all is in doubt, nothing is judged: the check neither passes nor fails.
 size     bytes of the model's file.
 """
 
@@ -57,6 +58,7 @@ class Finding:
         was, now: the values; for an order, the scores' differences.
         allowed: how far `now` may be from `was`, or above it.
         failed: whether it is further.
+        doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
         causes: of a failure, the likeliest first.
     """
 
@@ -68,12 +70,15 @@ class Finding:
     allowed: float
     failed: bool
     causes: tuple[str, ...] = ()
+    doubtful: bool = False
 
     @property
     def message(self) -> str:
         """What happened, in a few words."""
         if self.criterion == "rank":
             return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
+        if self.doubtful:
+            return "not judged: other work on this machine disturbed every measurement; check again when it is quiet"
         if self.criterion == "latency":
             most = 1 + self.allowed / self.was
             return f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the fixed graph"
@@ -106,9 +111,14 @@ class Check:
         return tuple(found for found in self.findings if found.failed)
 
     @property
+    def undecided(self) -> tuple[Finding, ...]:
+        """The findings that could not be judged."""
+        return tuple(found for found in self.findings if found.doubtful)
+
+    @property
     def passed(self) -> bool:
-        """Whether none did."""
-        return not self.failures
+        """Whether everything was judged, and nothing failed."""
+        return not self.failures and not self.undecided
 
     def as_dict(self) -> dict[str, Any]:
         """The check as JSON-ready values."""
@@ -170,6 +180,12 @@ def check(
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
     rows = _rows(first)
     criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(rows) > 1))
+    in_doubt = [printable(name) for name, row in rows.items() if "relative_latency" in row["cost"].get("doubtful", ())]
+    if in_doubt and "latency" in criteria:
+        raise UsageError(
+            f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
+            "baseline again when the machine is quiet"
+        )
     # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
     asked = dataclasses.replace(
         first.receipt,
@@ -190,7 +206,7 @@ def check(
         findings += judged
     if "latency" in criteria:
         findings = _measured_again(findings, first, how, progress)
-    findings.sort(key=lambda found: not found.failed)
+    findings.sort(key=lambda found: (not found.failed, not found.doubtful))
     return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), receipt)
 
 
@@ -205,8 +221,9 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
             for score in row["scores"].values():
                 _finite(score["value"])
                 _finite(score["standard_error"] or 0)
-            if not all(isinstance(name, str) for name in row["tied_with"]):
-                raise TypeError("tied_with")
+            for name, texts in (("tied_with", row["tied_with"]), ("doubtful", row["cost"].get("doubtful", []))):
+                if not all(isinstance(text, str) for text in texts):
+                    raise TypeError(name)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
     if not rows or len(rows) < len(baseline.values["models"]):
@@ -296,8 +313,9 @@ class _Judge:
             was, now = (each["cost"]["relative_latency"] for each in (row, self.now[name]))
             allowed = self.latency_tolerance * was
             failed = not now <= was + allowed
-            causes = self.causes(name, of_data=False) if failed else ()
-            yield Finding("latency", name, "latency", was, now, allowed, failed, causes)
+            doubtful = "relative_latency" in self.now[name]["cost"]["doubtful"]
+            causes = self.causes(name, of_data=False) if failed or doubtful else ()
+            yield Finding("latency", name, "latency", was, now, allowed, failed, causes, doubtful)
 
     def sizes(self) -> Iterator[Finding]:
         for name, row in self.rows.items():
@@ -309,18 +327,24 @@ class _Judge:
 
 
 def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
-    """Latencies that failed are measured again, at length; the median of all measurements counts."""
+    """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
     device = how.device or str(first.receipt.arguments["device"])
     files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
 
-    def again(slow: Finding) -> Finding:
-        measured = [slow.now]
+    def again(found: Finding) -> Finding:
+        measured = [] if found.doubtful else [found.now]
         for _ in range(MEASUREMENTS - 1):
-            progress.notice(f"{slow.model}: {measured[-1] / slow.was:.2f} times as slow; measured again")
-            cost = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), SECONDS)
-            measured.append(cost.relative_latency)
+            why = "in doubt" if found.doubtful else f"{found.now / found.was:.2f} times as slow"
+            progress.notice(f"latency of {found.model}: {why}; measured again")
+            cost = measure(ModelFile.read(files[found.model]), device, threads_for(device, how.threads), SECONDS)
+            if "relative_latency" not in cost.doubtful:
+                measured.append(cost.relative_latency)
+        if not measured:
+            return dataclasses.replace(found, failed=False, causes=(), doubtful=True)
         now = statistics.median(measured)
-        failed = not now <= slow.was + slow.allowed
-        return dataclasses.replace(slow, now=now, failed=failed, causes=slow.causes if failed else ())
+        failed = not now <= found.was + found.allowed
+        return dataclasses.replace(found, now=now, failed=failed, causes=found.causes if failed else (), doubtful=False)
 
-    return [again(each) if each.criterion == "latency" and each.failed else each for each in findings]
+    return [
+        again(each) if each.criterion == "latency" and (each.failed or each.doubtful) else each for each in findings
+    ]

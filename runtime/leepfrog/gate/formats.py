@@ -14,6 +14,7 @@ def as_text(check: Check) -> str:
     for criterion, model, told, causes in _failures(check):
         lines.append(f"FAILED {criterion}: {model}: {told}")
         lines += [f"    why: {cause}" for cause in causes]
+    lines += [f"NOT JUDGED {found.criterion}: {found.model}: {found.message}" for found in check.undecided]
     if check.passed:
         lines += [f"changed, within what is allowed: {change}" for change in check.changes]
     return "\n".join([*lines, _verdict(check)])
@@ -24,6 +25,10 @@ def as_github(check: Check) -> str:
     lines = [
         f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([told, *causes]))}"
         for criterion, model, told, causes in _failures(check)
+    ]
+    lines += [
+        f"::warning title={_property(f'leepfrog {found.criterion}: {found.model}')}::{_data(found.message)}"
+        for found in check.undecided
     ]
     return "\n".join([*lines, f"::notice title=leepfrog check::{_data(_verdict(check))}"])
 
@@ -42,8 +47,10 @@ def _verdict(check: Check) -> str:
         f"{sum(found.criterion == criterion for found in check.findings)} {_PLURALS[criterion]}"
         for criterion in check.criteria
     ]
-    verdict = "passed" if check.passed else f"failed: {len(check.failures)} of {len(check.findings)}"
-    return f"{verdict}; judged against {check.baseline}: {', '.join(counts)}"
+    n = len(check.findings)
+    said = [f"failed: {len(check.failures)} of {n}"] if check.failures else []
+    said += [f"not judged: {len(check.undecided)} of {n}"] if check.undecided else []
+    return f"{', '.join(said) or 'passed'}; judged against {check.baseline}: {', '.join(counts)}"
 
 
 _PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies", "size": "sizes"}
@@ -64,7 +71,7 @@ def as_junit(check: Check) -> str:
         name="leepfrog check",
         tests=str(len(check.findings)),
         failures=str(len(check.failures)),
-        errors="0",
+        errors=str(len(check.undecided)),
         skipped="0",
         timestamp=check.receipt.started,
         time=str(check.receipt.seconds),
@@ -75,6 +82,8 @@ def as_junit(check: Check) -> str:
             message = _printable(f"{found.model}: {found.message}")
             failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
             failure.text = _printable("\n".join(found.causes))
+        if found.doubtful:
+            ElementTree.SubElement(case, "error", message=_printable(f"{found.model}: {found.message}"), type="doubt")
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)

@@ -16,7 +16,7 @@ from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.cache import OutputCache
-from leepfrog.inference.cost import Cost, cost_of
+from leepfrog.inference.cost import Cost, costs_of
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
@@ -96,13 +96,13 @@ def rank(
     warming.start()
 
     hashed = hash_images(images, threads, strict, progress)
-    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress)
+    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress, warming)
     raced, everyone = None, chosen
     if racing:
         chosen, raced = run.race(chosen, budget)
     outputs = run.infer(hashed, chosen)
     kept, counts = outputs.kept, outputs.counts
-    warming.join()
+    run.measure(chosen)
     rows: list[RankedModel] = []
     first_classes: list[NDArray[np.int64]] = []
     progress.start("scoring", len(chosen))
@@ -177,6 +177,7 @@ class _Run:
     strict: bool
     measure_again: bool
     progress: Progress
+    warming: threading.Thread
     n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
     opened: dict[str, OutputCache] = dataclasses.field(default_factory=dict)
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
@@ -190,18 +191,24 @@ class _Run:
             self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n
         return outputs
 
-    def cost(self, model: ModelFile) -> Cost:
-        """What was measured before, or now; once in a run."""
-        if model.sha256 not in self.costs:
-            again = self.measure_again
-            self.costs[model.sha256] = cost_of(model, self.device, self.threads, self.progress.notice, again)
-        return self.costs[model.sha256]
+    def measure(self, models: Sequence[ModelFile]) -> None:
+        """Put the models' costs into `costs`, each once in a run, while this process does nothing else."""
+        self.warming.join()
+        missing = [model for model in models if model.sha256 not in self.costs]
+        if missing:
+            found = costs_of(missing, self.device, self.threads, self.progress, measure_again=self.measure_again)
+            self.costs |= {model.sha256: cost for model, cost in zip(missing, found, strict=True)}
 
     def race(self, models: Sequence[ModelFile], budget: Budget) -> tuple[list[ModelFile], Race]:
         """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
         broken: dict[str, tuple[str, ...]] = {}
         if budget != Budget():
-            broken = {model.sha256: budget.exceeded(self.cost(model), model.size) for model in models}
+            self.measure(models)
+            # A model that is over a limit only by a value in doubt may still be the best: it races.
+            for model in models:
+                cost = self.costs[model.sha256]
+                limits = budget.exceeded(cost, model.size)
+                broken[model.sha256] = limits if set(limits) - set(cost.doubtful) else ()
         inside = [model for model in models if not broken.get(model.sha256)]
         if not inside:
             raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
@@ -226,7 +233,7 @@ def _row(
     model: ModelFile, outputs: Outputs, i: int, scores: dict[str, Score], run: _Run, budget: Budget
 ) -> RankedModel:
     """A model's row, its place not yet known."""
-    cost = run.cost(model)
+    cost = run.costs[model.sha256]
     n_source, n_features = outputs.widths(i)
     return RankedModel(
         rank=0,
