@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from leepfrog.errors import DataSetError, ImageError
-from leepfrog.files import printable
+from leepfrog.files import printable, read_regular
+from leepfrog.images.bounds import MAX_FILE_BYTES
 from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
 
 Digest = bytes
@@ -52,9 +50,7 @@ class FileImage:
 
     def _read(self) -> bytes:
         try:
-            if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would block, a device might never end
-                raise ImageError("cannot be read: not a file")
-            return Path(self.path).read_bytes()
+            return read_regular(self.path, MAX_FILE_BYTES)
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
         except ValueError as error:  # a NUL in the path, out of a table

@@ -1,7 +1,9 @@
 """From a file's bytes to an upright RGB image, with what trips naive readers handled on purpose.
 
-1. Only formats that Pillow decodes by itself are opened; none that starts another program.
-2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there.
+1. Only formats that Pillow decodes by itself are opened, and HEIF where pillow-heif is installed; none that starts
+   another program.
+2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there. So is one that
+   asks for unbounded work (see `leepfrog.images.bounds`).
 3. EXIF orientation is applied; EXIF data that cannot be read says nothing and leaves the pixels as they are.
 4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
 5. 16-bit greys are scaled to 8 bits; a bare conversion would clip everything above 255 to white. Wider or signed
@@ -14,7 +16,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,12 +23,14 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from leepfrog.errors import ImageError
+from leepfrog.images import heif
+from leepfrog.images.bounds import BoundedBytes, check_content, check_opened
 
 # Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 # Part of every cache key: raise it when the pixels that come out for the same bytes change.
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 
 Reduction = Callable[[int, int], int]
 
@@ -91,17 +94,17 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
         raise ImageError("not an image that can be read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it") from None
     except Exception as error:
-        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError, MemoryError).
+        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError).
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"broken image: {reason}") from None
 
 
 def _decoded(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
+    check_content(content)
     with _opened(content) as image:
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise ImageError(f"{image.width} x {image.height} pixels, above the limit of {limit:,}")
         if image.format not in ("JPEG", "MPO"):
             image.load()
             return [Decoded.whole(_to_rgb(_upright(image)))] * len(reductions)
@@ -121,7 +124,18 @@ def _decoded_jpeg(content: bytes, times: int) -> Image.Image:
 
 
 def _opened(content: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(content), formats=_formats())
+    if heif.is_heif(content):
+        image = heif.open_heif(content)
+    else:
+        stream = BoundedBytes(content)
+        image = Image.open(stream, formats=_formats())
+        stream.allow_decoding()
+    try:
+        check_opened(image, len(content))
+    except BaseException:
+        image.close()
+        raise
+    return image
 
 
 def _possible(times: int, image: Image.Image, turned: int) -> int:
