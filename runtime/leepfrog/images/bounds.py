@@ -25,10 +25,12 @@ MAX_EXIF_BYTES = 1 << 20
 # Plain PNM files hold their pixels as text, which Pillow parses number by number, copying the rest at each comment.
 MAX_PLAIN_BYTES = 16 << 20
 MAX_PLAIN_COMMENTS = 1000
-# JPEG 2000: structures that the decoder allocates. Common files have a hundred thousand at most.
-MAX_PACKETS = MAX_CODE_BLOCKS = 1 << 22
+# JPEG 2000: what OpenJPEG allocates, about 0.5 kB each, before it reads any data. A 2 kB file of one-pixel precincts
+# takes all memory there is; an image at the pixel limit in blocks of 32 x 32 has 350,000.
+MAX_PRECINCTS = MAX_CODE_BLOCKS = 1 << 19
+MAX_PACKETS = 1 << 22
 # TIFF: strips or tiles, bytes read for all of them, and pixels of padding in tiles.
-MAX_STRIPS = 1 << 20
+MAX_STRIPS = 1 << 19
 MAX_STRIP_BYTES = 1 << 30
 MAX_TILE_PADDING = 1 << 24
 # Reads by Pillow's own Python code, while it looks for the header and while it decodes.
@@ -70,6 +72,8 @@ def check_content(content: bytes) -> None:
             raise ImageError(f"plain-text PNM with more than {MAX_PLAIN_COMMENTS:,} comments")
     elif content.startswith(b"\xff\x4f\xff\x51") or content[4:8] == b"jP  ":
         _check_jpeg_2000(content)
+    elif content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        _check_tiff_directory(content)
 
 
 def check_opened(image: Image.Image, n_bytes: int) -> None:
@@ -122,15 +126,33 @@ def _check_jpeg(content: bytes) -> None:
         at += int.from_bytes(content[at : at + 2], "big")
 
 
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 322, 323, 324, 325
+
+
+def _check_tiff_directory(content: bytes) -> None:
+    """Count strips and tiles of the first image; Pillow makes Python objects of them when it opens the file."""
+    order = "<" if content.startswith(b"II") else ">"
+    big = content[2:4] in (b"+\0", b"\0+")
+    start, header, entry = ("8xQ", "Q", "HHQ8x") if big else ("4xI", "H", "HHI4x")
+    try:
+        (at,) = struct.unpack_from(order + start, content)
+        (n_tags,) = struct.unpack_from(order + header, content, at)
+        at += struct.calcsize(order + header)
+        for _ in range(min(n_tags, MAX_READS_OPENING)):
+            tag, _, count = struct.unpack_from(order + entry, content, at)
+            if tag in (_STRIP_OFFSETS, _TILE_OFFSETS, _STRIP_BYTES, _TILE_BYTES) and count > MAX_STRIPS:
+                raise ImageError(f"{count:,} strips or tiles, above the limit of {MAX_STRIPS:,}")
+            at += struct.calcsize(order + entry)
+    except struct.error:
+        return  # cut short, which Pillow will say
+
+
 def _check_tiff(image: TiffImageFile, n_bytes: int) -> None:
     tags = image.tag_v2
-    counts = tags.get(279) or tags.get(325) or ()
-    offsets = tags.get(273) or tags.get(324) or ()
-    if len(offsets) > MAX_STRIPS:
-        raise ImageError(f"{len(offsets):,} strips or tiles, above the limit of {MAX_STRIPS:,}")
+    counts = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     if sum(counts) > 4 * n_bytes + MAX_STRIP_BYTES:
         raise ImageError(f"strips or tiles of {sum(counts):,} bytes in a file of {n_bytes:,}")
-    width, height = tags.get(322), tags.get(323)
+    width, height = tags.get(_TILE_WIDTH), tags.get(_TILE_HEIGHT)
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         padded = -(-image.width // width) * width * (-(-image.height // height) * height)
         if padded > 4 * image.width * image.height + MAX_TILE_PADDING:
@@ -138,7 +160,7 @@ def _check_tiff(image: TiffImageFile, n_bytes: int) -> None:
 
 
 def _check_jpeg_2000(content: bytes) -> None:
-    """Count the packets and code blocks that each coding style would need if the whole image were coded so."""
+    """Count the precincts, packets and code blocks that each coding style would need for the whole image."""
     start = content.find(b"\xff\x4f\xff\x51")
     try:
         right, bottom, left, top, tile_width, tile_height = struct.unpack_from(">6I", content, start + 8)
@@ -156,16 +178,16 @@ def _check_jpeg_2000(content: bytes) -> None:
             else:
                 continue
             levels, sizes = body[at], body[at + 5 :]
-            packets = blocks = 0
+            precincts = blocks = 0
             for level in range(levels + 1):
                 size = sizes[min(level, len(sizes) - 1)] if style & 1 and sizes else 0xFF
                 shrunk = levels - level
                 columns = (width >> shrunk >> (size & 15)) + across
                 rows = (height >> shrunk >> (size >> 4)) + down
-                packets += columns * rows * layers * components
+                precincts += columns * rows * components
                 wide, tall = min(body[at + 1] + 2, size & 15), min(body[at + 2] + 2, size >> 4)
                 blocks += ((width >> shrunk >> wide) + across) * ((height >> shrunk >> tall) + down) * components
-            if packets > MAX_PACKETS or blocks > MAX_CODE_BLOCKS:
+            if precincts > MAX_PRECINCTS or precincts * layers > MAX_PACKETS or blocks > MAX_CODE_BLOCKS:
                 raise ImageError("JPEG 2000 file in too many small parts")
     except (struct.error, IndexError, ZeroDivisionError):
         raise ImageError("broken image: JPEG 2000 header") from None

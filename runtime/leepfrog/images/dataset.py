@@ -15,6 +15,7 @@ from leepfrog.errors import DataSetError, ImageError
 from leepfrog.files import printable, read_regular
 from leepfrog.images.bounds import MAX_FILE_BYTES
 from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
+from leepfrog.images.labels import display_names, label_notes
 
 Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
@@ -103,6 +104,7 @@ class ImageSet:
         images: N images.
         labels: [N] int64 in 0..len(classes)-1.
         notes: what was odd about the set and what was done about it, one sentence each.
+        unreadable: the notes on folders that could not be read, which are errors with `strict`.
     """
 
     name: str
@@ -110,6 +112,7 @@ class ImageSet:
     images: Sequence[LabelledImage]
     labels: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -139,9 +142,10 @@ class ImageSet:
             if pixels.ndim == 2:
                 pixels = np.repeat(pixels[:, :, None], 3, axis=2)
             held.append(ArrayImage(f"image {i}", np.ascontiguousarray(pixels)))
-        classes = tuple(str(name) for name in names)
-        check_classes(classes, "the arrays")
-        return cls("arrays", classes, held, indices.astype(np.int64))
+        classes = [str(name) for name in names]
+        shown = display_names(classes)
+        check_classes(shown, "the arrays")
+        return cls("arrays", shown, held, indices.astype(np.int64), tuple(label_notes(classes, len(held))))
 
 
 def _label_array(labels: ArrayLike) -> NDArray[Any]:

@@ -39,7 +39,9 @@ def version() -> str | None:
     import pillow_heif
 
     info = pillow_heif.libheif_info()
-    return ", ".join([f"pillow_heif {pillow_heif.__version__}", f"libheif {info['libheif']}", *info["decoders"].values()])
+    return ", ".join(
+        [f"pillow_heif {pillow_heif.__version__}", f"libheif {info['libheif']}", *info["decoders"].values()]
+    )
 
 
 def open_heif(content: bytes) -> Image.Image:

@@ -141,7 +141,14 @@ class Hashed:
 
 
 def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
-    """Hash every image; ImageError where one cannot be read, and `strict`."""
+    """Hash every image.
+
+    Raises:
+        ImageError: an image cannot be read, and `strict`.
+        DataSetError: a folder could not be read, and `strict`.
+    """
+    if strict and images.unreadable:
+        raise DataSetError(f"{images.name}: {images.unreadable[0]}")
 
     def digest(position: int) -> Digest | ImageError:
         try:
