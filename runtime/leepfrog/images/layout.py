@@ -66,19 +66,19 @@ def class_folders(root: Path, folders: Sequence[Folder], notes: list[str]) -> li
     """
     where = printable(root)
     _refuse_parts(root, folders)
-    _refuse_same_contents(root, folders, notes)
+    same = _refuse_same_contents(root, folders, notes)
     left_out = _left_out(folders)
     for folder, reason in left_out.items():
         notes.append(f"folder {printable(folder)} {reason} and was left out")
     classes = [folder for folder in folders if folder.name not in left_out]
     if len(classes) == 1 and classes[0].is_hollow:
         _point_inside(root, classes[0])
-    odd = [each.name for each in classes if _words(each.name) & (_SIDECARS | _TOOLS) or is_split(each.name)]
+    odd = [each.name for each in classes if is_part(each.name) or each.name.lower() in _TOOLS]
     series = len(classes) > 1 and all(is_series(each.name) and _words(each.name) for each in classes)
     if odd or series:
         shown = _listed(odd or [each.name for each in classes])
         notes.append(f"folders called {shown} in {where} count as classes; move them elsewhere if they are not")
-    if len(classes) > 1 and all(each.is_hollow and len(each.parts) > 1 for each in classes):
+    if not same and len(classes) > 1 and all(each.is_hollow and len(each.parts) > 1 for each in classes):
         inside = _listed(classes[0].parts)
         notes.append(
             f"no folder in {where} holds images itself, and they were taken as the classes; if the folders inside them "
@@ -104,10 +104,11 @@ def _refuse_parts(root: Path, folders: Sequence[Folder]) -> None:
     )
 
 
-def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str]) -> None:
+def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str]) -> bool:
     """Folders that hold no images themselves but share the names of folders inside are splits, whatever their names.
 
-    Unless what they share are dates and the like, or there are more of them than of what they share.
+    Unless what they share are dates and the like, there are more of them than of what they share, or as many others
+    hold images: then they are classes, which a note says, and True is returned.
     """
     hollow = [folder for folder in folders if folder.is_hollow]
     times = Counter(part for folder in hollow for part in folder.parts)
@@ -118,15 +119,15 @@ def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str
         if (common := shared & folder.parts.keys()) and (len(common) > 1 or len(folder.parts) == 1)
     ]
     if len(alike) < 2 or all(len(folder.parts) == 1 for folder in alike):
-        return
+        return False
     names = [folder.name for folder in alike]
     both = f"{_listed(names)} hold the same folders ({_listed(sorted(shared))})"
-    if all(map(is_series, shared)) or len(alike) > len(shared):
+    if all(map(is_series, shared)) or len(alike) > len(shared) or 2 * len(alike) <= len(folders):
         notes.append(
             f"{both}, whose images were taken together as one class each; if those folders are the classes, give one "
             f"of {_listed(names)}"
         )
-        return
+        return True
     raise DataSetError(
         f"{printable(root)}: {both}, so they are splits or parts, not classes; give one of them, such as "
         f"{printable(root / _best(alike, names))}, or list the images in a CSV table of file_name,label"
