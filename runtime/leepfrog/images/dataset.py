@@ -14,11 +14,16 @@ from PIL import Image
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.files import printable, read_regular
 from leepfrog.images.bounds import MAX_FILE_BYTES
-from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
+from leepfrog.images.decode import Decoded, Greys, Reduction, decode_reduced, deep_greys
 from leepfrog.images.labels import display_names, label_notes
 
 Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
+
+
+def levelled_digest(digest: Digest, white: float) -> Digest:
+    """What the cache knows an image by whose pixels depend on the value of white."""
+    return hashlib.sha256(digest + f"white {white:g}".encode()).digest()
 
 
 class LabelledImage(Protocol):
@@ -40,9 +45,15 @@ class LabelledImage(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileImage:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: where it is.
+        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
+    """
 
     path: str
+    white: float | None = None
 
     @property
     def name(self) -> str:
@@ -57,19 +68,28 @@ class FileImage:
         except ValueError as error:  # a NUL in the path, out of a table
             raise ImageError(f"cannot be read: {error}") from None
 
+    def _digest(self, content: bytes) -> Digest:
+        digest = hashlib.sha256(content).digest()
+        return digest if self.white is None else levelled_digest(digest, self.white)
+
     def digest(self) -> Digest:
-        """Hash of the file's bytes."""
-        return hashlib.sha256(self._read()).digest()
+        """Hash of the file's bytes, and of its white if that is known."""
+        return self._digest(self._read())
+
+    def examine(self) -> tuple[Digest, Greys | None]:
+        """Hash of the file's bytes, and the range of its greys if they have more than 8 bits."""
+        content = self._read()
+        return self._digest(content), deep_greys(content)
 
     def load(self) -> tuple[Digest, Image.Image]:
         """Read the file once, for both the hash and the pixels."""
-        content = self._read()
-        return hashlib.sha256(content).digest(), decode(content)
+        digest, (decoded,) = self.load_reduced([lambda width, height: 1])
+        return digest, decoded.image
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
         """The same, where less than the whole size will do."""
         content = self._read()
-        return hashlib.sha256(content).digest(), decode_reduced(content, reductions)
+        return self._digest(content), decode_reduced(content, reductions, self.white)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -32,10 +32,10 @@ def installed() -> bool:
 
 
 @functools.cache
-def version() -> str | None:
-    """Versions of all that decides the pixels of HEIF images; None where they cannot be read."""
+def version() -> str:
+    """Versions of all that decides the pixels of HEIF images; "" where they cannot be read."""
     if not installed():
-        return None
+        return ""
     import pillow_heif
 
     info = pillow_heif.libheif_info()
