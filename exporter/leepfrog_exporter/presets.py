@@ -43,7 +43,7 @@ class PreprocessChoice:
 
     Attributes:
         preset: a key of PRESETS.
-        input_size, resize_size, resize_mode, interpolation, mean, std, channel_order: as in PreprocessSpec.
+        input_size, resize_size, resize_mode, interpolation, mean, std, channel_order, pad_color: as in PreprocessSpec.
     """
 
     preset: str | None = None
@@ -54,6 +54,7 @@ class PreprocessChoice:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     channel_order: str | None = None
+    pad_color: tuple[int, int, int] | None = None
 
     def spec(self, input_size: tuple[int, int], found: PreprocessSpec | None, where: str) -> PreprocessSpec:
         """The full specification for a model of `input_size`.
@@ -64,7 +65,8 @@ class PreprocessChoice:
             where: what messages call the model.
 
         Raises:
-            UsageError: nothing says how pixels are scaled; guessing would give wrong numbers silently.
+            UsageError: nothing says how pixels are scaled, or the colour of letterbox margins; guessing would give
+                wrong numbers silently.
             ModelError: a value is impossible.
         """
         if self.preset is not None and self.preset not in PRESETS:
@@ -82,4 +84,10 @@ class PreprocessChoice:
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "preset"}
         values |= {name: value for name, value in own.items() if value is not None}
         values["input_size"] = input_size
+        if self.resize_mode == "letterbox":
+            if values.get("pad_color") is None:
+                raise UsageError("--resize-mode letterbox needs --pad-color, such as 0 (black) or 114 (YOLO's grey)")
+            values["resize_size"] = self.resize_size or input_size  # the whole image is seen, nothing is cut off
+        elif self.resize_mode is not None and self.pad_color is None:
+            values["pad_color"] = None  # of what was found
         return PreprocessSpec(**values)

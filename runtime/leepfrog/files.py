@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +79,37 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with written_whole(path) as stream:
         stream.write(content)
+
+
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
+    """Content of a regular file. Never waits for a pipe, and never reads a device or past the size at opening.
+
+    Args:
+        path: the file; symbolic links are followed.
+        limit: largest size accepted, in bytes; None for no limit.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is too large. `strerror` is always set.
+        ValueError: the path contains a NUL character.
+    """
+    # Opening a device may have effects of its own, so look first; the second look is at what was really opened.
+    _check_regular(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        _check_regular(status, path)
+        size = status.st_size
+        if limit is not None and size > limit:
+            raise OSError(errno.EFBIG, f"{size:,} bytes, above the limit of {limit:,}", os.fspath(path))
+        try:
+            return stream.read(size)
+        except MemoryError:
+            raise OSError(errno.ENOMEM, f"not enough memory for its {size:,} bytes", os.fspath(path)) from None
+
+
+def _check_regular(status: os.stat_result, path: Path | str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a file (a pipe, device or folder)", os.fspath(path))
 
 
 def sealed(values: dict[str, Any]) -> bytes:

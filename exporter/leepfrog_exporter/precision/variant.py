@@ -13,6 +13,7 @@ from leepfrog import __version__
 from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
+from leepfrog.images.greys import level_some
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import PRECISIONS, Variant
@@ -148,6 +149,9 @@ def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, imag
 def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tuple[Images, Images]:
     """Images for calibration and others for comparison, preprocessed, [1, 3, H, W] each."""
     drawn = drawn_in_proportion(images.labels, MOST_CALIBRATING + MOST_COMPARED)
+    images, notes = level_some(images, drawn.tolist())
+    for note in notes:
+        progress.notice(note)
     found = []
     for position in np.random.default_rng(0).permutation(drawn):
         try:

@@ -55,7 +55,14 @@ def export(
     resize_size: Annotated[str | None, typer.Option("--resize-size", help="Size before the centre crop.")] = None,
     resize_mode: Annotated[
         str | None,
-        typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.", autocompletion=complete_resize_mode),
+        typer.Option(
+            "--resize-mode",
+            help="cover (keep the aspect, cut off), letterbox (keep it, pad) or stretch.",
+            autocompletion=complete_resize_mode,
+        ),
+    ] = None,
+    pad_color: Annotated[
+        str | None, typer.Option("--pad-color", help="With letterbox: red,green,blue of 0..255, or one number for all.")
     ] = None,
     interpolation: Annotated[
         str | None,
@@ -135,6 +142,7 @@ def export(
         mean=_channels("--mean", mean),
         std=_channels("--std", std),
         channel_order=channel_order,
+        pad_color=_color("--pad-color", pad_color),
     )
     options = exporter.ExportOptions(
         output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
@@ -259,6 +267,15 @@ def _channels(option: str, text: str | None) -> tuple[float, float, float] | Non
     if len(numbers) != 3:
         raise _wrong(option, text, "three numbers, such as 0.5,0.5,0.5")
     return numbers[0], numbers[1], numbers[2]
+
+
+def _color(option: str, text: str | None) -> tuple[int, int, int] | None:
+    channels = _channels(option, text)
+    if channels is None:
+        return None
+    if any(not 0 <= n <= 255 or n != int(n) for n in channels):
+        raise _wrong(option, text or "", "whole numbers from 0 to 255, such as 114 or 124,116,104")
+    return int(channels[0]), int(channels[1]), int(channels[2])
 
 
 def _numbers(option: str, text: str) -> list[float]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, overload
 
 import numpy as np
@@ -16,11 +13,18 @@ from PIL import Image
 
 from leepfrog.arrays import as_array, class_labels, same_fields
 from leepfrog.errors import DataSetError, ImageError
-from leepfrog.files import printable
-from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
+from leepfrog.files import printable, read_regular
+from leepfrog.images.bounds import MAX_FILE_BYTES
+from leepfrog.images.decode import Decoded, Greys, Reduction, decode_reduced, deep_greys
+from leepfrog.images.labels import display_names, label_notes
 
 Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
+
+
+def levelled_digest(digest: Digest, white: float) -> Digest:
+    """What the cache knows an image by whose pixels depend on the value of white."""
+    return hashlib.sha256(digest + f"white {white:g}".encode()).digest()
 
 
 class LabelledImage(Protocol):
@@ -42,9 +46,15 @@ class LabelledImage(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileImage:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: where it is.
+        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
+    """
 
     path: str
+    white: float | None = None
 
     @property
     def name(self) -> str:
@@ -53,29 +63,34 @@ class FileImage:
 
     def _read(self) -> bytes:
         try:
-            if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would block, a device might never end
-                raise ImageError("cannot be read: not a file")
-            return Path(self.path).read_bytes()
-        except ImageError:
-            raise
+            return read_regular(self.path, MAX_FILE_BYTES)
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
         except ValueError as error:  # a NUL in the path, out of a table
             raise ImageError(f"cannot be read: {error}") from None
 
+    def _digest(self, content: bytes) -> Digest:
+        digest = hashlib.sha256(content).digest()
+        return digest if self.white is None else levelled_digest(digest, self.white)
+
     def digest(self) -> Digest:
-        """Hash of the file's bytes."""
-        return hashlib.sha256(self._read()).digest()
+        """Hash of the file's bytes, and of its white if that is known."""
+        return self._digest(self._read())
+
+    def examine(self) -> tuple[Digest, Greys | None]:
+        """Hash of the file's bytes, and the range of its greys if they have more than 8 bits."""
+        content = self._read()
+        return self._digest(content), deep_greys(content)
 
     def load(self) -> tuple[Digest, Image.Image]:
         """Read the file once, for both the hash and the pixels."""
-        content = self._read()
-        return hashlib.sha256(content).digest(), decode(content)
+        digest, (decoded,) = self.load_reduced([lambda width, height: 1])
+        return digest, decoded.image
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
         """The same, where less than the whole size will do."""
         content = self._read()
-        return hashlib.sha256(content).digest(), decode_reduced(content, reductions)
+        return self._digest(content), decode_reduced(content, reductions, self.white)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +134,7 @@ class ImageSet:
         images: N images.
         labels: [N] int64 in 0..len(classes)-1.
         notes: what was odd about the set and what was done about it, one sentence each.
+        unreadable: the notes on folders that could not be read, which are errors with `strict`.
 
     Raises:
         DataSetError: labels that are not N integers from 0 to len(classes) - 1.
@@ -136,6 +152,7 @@ class ImageSet:
     images: Sequence[LabelledImage]
     labels: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse labels that do not index the classes."""
@@ -171,6 +188,7 @@ class ImageSet:
             [self.images[i] for i in positions],
             labels,
             self.notes,
+            self.unreadable,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -205,9 +223,10 @@ class ImageSet:
             if pixels.ndim == 2:
                 pixels = np.repeat(pixels[:, :, None], 3, axis=2)
             held.append(ArrayImage(f"image {i}", np.ascontiguousarray(pixels)))
-        classes = tuple(str(name) for name in names)
-        check_classes(classes, "the arrays")
-        return cls("arrays", classes, held, indices.astype(np.int64))
+        classes = [str(name) for name in names]
+        shown = display_names(classes)
+        check_classes(shown, "the arrays")
+        return cls("arrays", shown, held, indices.astype(np.int64), tuple(label_notes(classes, len(held))))
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:

@@ -20,14 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import PIL
 from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
 from leepfrog.files import printable, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
-from leepfrog.images.decode import PIPELINE_VERSION
+from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
 from leepfrog.inference.device import PROVIDERS, ort_options
 from leepfrog.inference.model import ModelFile
 
@@ -47,7 +46,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         model.sha256,
         model.metadata.preprocess.as_dict(),
         PIPELINE_VERSION,
-        PIL.__version__,
+        *decoder_versions(),
         onnxruntime.__version__,
         PROVIDERS[device],
         *ort_options().items(),

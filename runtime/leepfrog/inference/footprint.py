@@ -76,8 +76,9 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     watched = threads if device == "cpu" and threads <= available_threads() else 0
     reference, timer, limit = _reference(device, threads), Timer(watched), seconds + PATIENCE
     single = alone = in_turns(
-        lambda: session.run_to_time(names, {taken.name: image}), reference, timer, seconds=seconds, limit=limit, known=known
-    )
+        lambda: session.run_to_time(names, {taken.name: image}),
+        reference, timer, seconds=seconds, limit=limit, known=known,
+    )  # fmt: skip
     runs, doubtful = single.best()
     batches = in_turns(
         lambda: session.run_to_time(names, {taken.name: batch}),

@@ -11,6 +11,7 @@ from typing import Any
 
 from leepfrog.errors import ArrayError
 from leepfrog.files import printable, sha256_of
+from leepfrog.images import heif
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
@@ -83,7 +84,11 @@ class Stopwatch:
             data=None if outputs is None else data_receipt(outputs, bad or {}),
             arrays=dict(arrays or {}),
             models=tuple(map(model_receipt, models)),
-            environment={**environment(device, threads), "image_pipeline": PIPELINE_VERSION},
+            environment={
+                **environment(device, threads),
+                "image_pipeline": PIPELINE_VERSION,
+                **({"heif": heif.version()} if heif.installed() else {}),
+            },
             seed=seed,
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.perf_counter() - self._begun, 3),
