@@ -9,10 +9,12 @@ import json
 import os
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from leepfrog.errors import MachineError
 
@@ -24,7 +26,7 @@ LARGEST_BINARY = 1 << 31
 LARGEST_TEXT = 1 << 27
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> BufferedReader:
     """Open a regular file for reading, without ever waiting for a pipe or reading a device.
 
     What was opened is what is checked, so that the file cannot be exchanged in between.
@@ -58,6 +60,18 @@ def read_regular(path: Path | str, limit: int | None = None) -> bytes:
         if not left:
             raise OSError(errno.EFBIG, f"larger than the limit of {_megabytes(limit)}", os.fspath(path))
         return b"".join(parts)
+
+
+def listed(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder whose names end in `ending`, sorted; none where there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be read, which a glob would not say.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _megabytes(size: int) -> str:
@@ -130,9 +144,46 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place that `write_whole` or `write_through` could not write to, before any work.
+
+    Raises:
+        MachineError: it is a folder, or its folder cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not path.is_file():
+            return
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from None
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write to a pipe or device that is there, rather than replace it.
+
+    Raises:
+        MachineError: nobody reads the pipe, or the device takes no more.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+        os.set_blocking(descriptor, True)
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        reason = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise MachineError(f"cannot write {printable(path)}: {reason}") from None
+
+
 def remove_old_parts(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
-    for part in folder.glob(".*.part"):
+    for part in folder.glob(".*.part"):  # of a folder that cannot be read, none
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > PART_SECONDS:
                 part.unlink()
@@ -175,7 +226,8 @@ def printable(path: Path | str) -> str:
 
     Bytes of a file name that are not UTF-8, line breaks and terminal escapes become backslash escapes.
     """
-    return "".join(c if c.isprintable() else _escaped(c) for c in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

@@ -95,6 +95,6 @@ def check(
         emit(as_json(found.as_dict()), output, quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(found), output, quiet)
+        emit(write(found), output, quiet, commands=written_as is CheckFormat.github)
     if not found.passed:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from leepfrog.cli.completion import complete_distance
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
 
 
 def distance(
@@ -78,4 +78,15 @@ def distance(
             )
             for i, j in itertools.permutations(range(len(tasks)), 2)
         ]
-        emit(as_rows(written_as, header, rows, (False, False, *[True] * (len(kinds) + 1))), output, quiet)
+        emit(
+            as_rows(
+                written_as,
+                header,
+                rows,
+                (False, False, *[True] * (len(kinds) + 1)),
+                room(output),
+                range(len(kinds) + 1, 2, -1),
+            ),
+            output,
+            quiet,
+        )

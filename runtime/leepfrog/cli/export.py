@@ -18,7 +18,7 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, split_commas
+from leepfrog.cli.options import QuietOption, place, split_commas
 from leepfrog.cli.output import emit
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
     from leepfrog.inference.model import ModelFile
     from leepfrog.task2vec.probe import ProbeFile
+
+
+def _place(output: Path | None) -> Path | None:
+    """Before any work: MachineError where the model cannot be written there."""
+    if output is not None:
+        place(output if output.suffix == ".onnx" else output / "model.onnx")
+    return output
 
 
 def export(
@@ -38,7 +45,8 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
+        Path | None,
+        typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_place),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the model is called (default: as its source).")

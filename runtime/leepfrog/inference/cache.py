@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
-from leepfrog.files import LARGEST_BINARY, printable, read_regular, remove_old_parts, write_whole
+from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import PROVIDERS, ort_options
@@ -83,10 +83,20 @@ class OutputCache:
         self._lock = threading.Lock()
         self._writable = True
         remove_old_parts(self.folder)
-        for path in sorted(self.folder.glob("*.npy")):
+        for path in self._files():
             records = self._read_shard(path)
             if records is not None:
                 self._index(path, records)
+
+    def _files(self) -> list[Path]:
+        try:
+            return listed(self.folder, ".npy")
+        except OSError as error:
+            self._notice(
+                f"the cache {printable(self.folder)} cannot be read ({error.strerror}); outputs of {self._name} are "
+                "computed again"
+            )
+            return []
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._where

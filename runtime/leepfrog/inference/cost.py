@@ -113,10 +113,15 @@ def cost_of(
 ) -> Cost:
     """What was measured earlier with as many threads, else measured now and kept; errors as of `measure`."""
     path = _path(model, device, threads)
-    if not measure_again and path.exists():
+    if not measure_again:
         try:
             return Cost.from_dict(unsealed(read_regular(path, LARGEST_TEXT)))
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = error.strerror or error
+            notice(f"{printable(path)} cannot be read ({reason}); the cost of {model.name} is measured again")
+        except (ValueError, KeyError, TypeError):
             notice(f"{printable(path)} is damaged, or by another leepfrog; the cost of {model.name} is measured again")
     cost = measure(model, device, threads)
     keep(cost, model, device, notice)

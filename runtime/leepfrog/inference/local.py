@@ -8,20 +8,27 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leepfrog import paths
-from leepfrog.errors import ModelError, UsageError
-from leepfrog.files import printable
+from leepfrog.errors import MachineError, ModelError, UsageError
+from leepfrog.files import listed, printable
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 
 def exported() -> dict[str, Path]:
-    """Model files in the models folder, by file name without `.onnx`."""
-    return {path.stem: path for path in _scoring_models(paths.models())}
+    """Model files in the models folder, by file name without `.onnx`; MachineError where it cannot be read."""
+    folder = paths.models()
+    try:
+        return {path.stem: path for path in _scoring_models(folder)}
+    except OSError as error:
+        raise MachineError(
+            f"{printable(folder)}: the models folder cannot be read: {error.strerror or error}; make it readable, or "
+            "set LEEPFROG_HOME to another folder"
+        ) from None
 
 
 def _scoring_models(folder: Path) -> list[Path]:
-    """The model files in a folder that are no probes."""
-    return [path for path in sorted(folder.glob("*.onnx")) if not path.name.endswith(PROBE_SUFFIX)]
+    """The model files in a folder that are no probes; OSError where it cannot be read."""
+    return [path for path in listed(folder, ".onnx") if not path.name.endswith(PROBE_SUFFIX)]
 
 
 def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
@@ -52,7 +59,10 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
     for entry in wanted:
         text, path = str(entry), Path(entry)
         if os.path.isdir(text):
-            inside = _scoring_models(path)
+            try:
+                inside = _scoring_models(path)
+            except OSError as error:
+                raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
             if not inside:
                 raise UsageError(f"{printable(path)}: no .onnx files in this folder")
             yield from inside

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
@@ -146,8 +146,9 @@ def find_probe(wanted: str | Path) -> ProbeFile:
             path = path.with_name(path.name.removesuffix(".onnx") + PROBE_SUFFIX)
         return ProbeFile.read(path)
     path = paths.models() / f"{text}{PROBE_SUFFIX}"
+    known = exported()
     if not path.exists():
-        known = [name for name in exported() if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
+        known = [name for name in known if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
         listed = f"there are probes of {', '.join(known)}" if known else "there are no probes yet"
         raise UsageError(f"no model called {text!r} has a probe ({listed}); to make it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
@@ -159,7 +160,8 @@ def probe_of(embedding: Embedding) -> ProbeFile:
     Raises:
         UsageError: it is not there.
     """
-    for path in sorted(paths.models().glob(f"*{PROBE_SUFFIX}")):
+    exported()  # where the folder cannot be read, it says so
+    for path in listed(paths.models(), PROBE_SUFFIX):
         found = ProbeFile.read(path)
         layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
         if (found.metadata.scoring_sha256, layers) == (embedding.network, embedding.layers):

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import LARGEST_TEXT, locked, printable, read_regular, write_whole
+from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -128,10 +129,13 @@ class Library:
             EmbeddingError: the table is damaged.
         """
         path = self.folder / "errors.csv"
-        return read_errors(path) if path.exists() else {}
+        return read_errors(path) if os.path.lexists(path) else {}
 
     def _files(self) -> list[Path]:
-        return sorted((self.folder / "tasks").glob("*.npz"))
+        try:
+            return listed(self.folder / "tasks", ".npz")
+        except OSError as error:
+            raise EmbeddingError(f"{printable(self.folder)}: cannot be read: {error.strerror or error}") from None
 
     def _file(self, name: str) -> Path:
         return self.folder / "tasks" / f"{_file_name(name)}.npz"
