@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__, paths
+from leepfrog.arguments import nearest
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
@@ -250,7 +251,9 @@ def _parse(source: str) -> tuple[str, str]:
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
     libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
-    raise UsageError(f"source {source!r} is not understood; {libraries}, onnx:FILE or a name from leepfrog zoo list")
+    near = nearest(source, zoo.load()) if not colon else nearest(scheme, _SOURCES)
+    hint = f"did you mean {near}{colon}{rest}? " if near else ""
+    raise UsageError(f"source {source!r} is invalid; {hint}({libraries}, onnx:FILE or a name from leepfrog zoo list)")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:

@@ -37,6 +37,7 @@ def distance(
     """
     import itertools
 
+    from leepfrog.arguments import check_name
     from leepfrog.errors import UsageError
     from leepfrog.files import printable
     from leepfrog.task2vec.distances import DISTANCES, distances
@@ -44,8 +45,8 @@ def distance(
 
     if len(files) < 2:
         raise UsageError("a distance needs two tasks; leepfrog embed DIR --probe NAME -o TASK.npz makes one")
-    if kind is not None and kind not in DISTANCES:
-        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    if kind is not None:
+        check_name("distance", kind, DISTANCES)
     written_as = chosen_format(format_, output)
     tasks = [Embedding.load(path) for path in files]
     if depth is not None:

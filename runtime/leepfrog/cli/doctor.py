@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
+SHOWN = 5
+
 
 def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
@@ -74,7 +76,11 @@ def examine() -> tuple[dict[str, str], list[str]]:
         count, size, unreadable = _contents(folder)
         facts[name] = f"{folder} ({count} files, {size / 1e6:.1f} MB)"
         if name == "home":  # the other places are within it
-            problems += [f"{error.filename} cannot be read ({error.strerror}); make it readable" for error in unreadable]
+            problems += [
+                f"{error.filename} cannot be read ({error.strerror}); make it readable, or delete it"
+                for error in unreadable[:SHOWN]
+            ]
+            problems += [f"{len(unreadable) - SHOWN} more cannot be read"] * (len(unreadable) > SHOWN)
         if (name == "home" or folder.is_dir()) and (reason := _cannot_write(folder)) is not None:
             problems.append(f"{folder} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
     return facts, problems
@@ -107,11 +113,14 @@ def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
             try:
                 size += os.stat(path).st_size
                 count += 1
-                if os.path.isfile(path) and not os.access(path, os.R_OK):
+                if not os.path.isfile(path):
+                    raise OSError(errno.EINVAL, "not a regular file", path)
+                if not os.access(path, os.R_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             except OSError as error:
                 unreadable.append(error)
-    return count, size, [error for error in unreadable if not isinstance(error, FileNotFoundError)]
+    absent = (FileNotFoundError, NotADirectoryError)  # that a folder cannot be made there is found by writing
+    return count, size, [error for error in unreadable if not isinstance(error, absent)]
 
 
 def _cannot_write(folder: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -253,7 +254,7 @@ def _size(option: str, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     numbers = _numbers(option, text)
-    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+    if len(numbers) not in (1, 2) or not all(n.is_integer() and n >= 1 for n in numbers):
         raise _wrong(option, text, "224 or 224,320")
     return int(numbers[0]), int(numbers[-1])
 
@@ -271,9 +272,12 @@ def _channels(option: str, text: str | None) -> tuple[float, float, float] | Non
 
 def _numbers(option: str, text: str) -> list[float]:
     try:
-        return [float(part) for part in text.replace("x", ",").split(",")]
+        numbers = [float(part) for part in text.replace("x", ",").split(",")]
     except ValueError:
-        raise _wrong(option, text, "numbers separated by commas") from None
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _wrong(option, text, "numbers separated by commas")
+    return numbers
 
 
 def _wrong(option: str, text: str, expected: str) -> Exception:

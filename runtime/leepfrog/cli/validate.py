@@ -55,7 +55,7 @@ def validate(
         Path | None,
         typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=place),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of splits, folds, episodes and tasks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import check_name
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -157,9 +158,10 @@ def check(
         UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
         LeepfrogError: as of `leepfrog.rank`.
     """
-    unknown = [each for each in fail_on or () if each not in CRITERIA]
-    if unknown or (fail_on is not None and not fail_on):
-        raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
+    for each in fail_on or ():
+        check_name("criterion", each, CRITERIA)
+    if fail_on is not None and not fail_on:
+        raise UsageError(f"fail on nothing? one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
     progress = progress or Silent()
@@ -205,12 +207,12 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
                 _finite(score["standard_error"] or 0)
             if not all(isinstance(name, str) for name in row["tied_with"]):
                 raise TypeError("tied_with")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        race = baseline.values.get("race") or {}
+        left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
     if not rows or len(rows) < len(baseline.values["models"]):
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
-    race = baseline.values.get("race") or {}
-    left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
     lost = [model.name for model in baseline.receipt.models if model.name not in rows.keys() | left]
     if lost:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")

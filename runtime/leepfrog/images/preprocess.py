@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leepfrog.arguments import did_you_mean
 from leepfrog.errors import ModelError
 from leepfrog.images.decode import Decoded
 from leepfrog.kernels.pixels import normalise_into
@@ -72,11 +73,17 @@ class PreprocessSpec:
         if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
             raise ModelError(f"resize_size {list(self.resize_size)} is smaller than input_size {list(self.input_size)}")
         if self.resize_mode not in ("cover", "stretch"):
-            raise ModelError(f"resize_mode {self.resize_mode!r} is unknown; cover or stretch")
+            raise ModelError(
+                f"resize_mode {self.resize_mode!r} is unknown; {did_you_mean(self.resize_mode, ('cover', 'stretch'))}"
+            )
         if self.interpolation not in INTERPOLATIONS:
-            raise ModelError(f"interpolation {self.interpolation!r} is unknown; one of {', '.join(INTERPOLATIONS)}")
+            raise ModelError(
+                f"interpolation {self.interpolation!r} is unknown; {did_you_mean(self.interpolation, INTERPOLATIONS)}"
+            )
         if self.channel_order not in ("rgb", "bgr"):
-            raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
+            raise ModelError(
+                f"channel_order {self.channel_order!r} is unknown; {did_you_mean(self.channel_order, ('rgb', 'bgr'))}"
+            )
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_STATISTIC for v in values):

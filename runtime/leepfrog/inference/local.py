@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leepfrog import paths
-from leepfrog.errors import MachineError, ModelError, UsageError
+from leepfrog.arguments import did_you_mean, nearest
+from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
 from leepfrog.files import listed, printable
+from leepfrog.images.dataset import ImageSet
+from leepfrog.images.find import find_images
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
@@ -55,6 +58,28 @@ def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
     return list(chosen.values())
 
 
+def find_both(data: ImageSet | str | Path, models: Sequence[str | Path]) -> tuple[ImageSet, list[ModelFile]]:
+    """Labelled images and models; where neither can be had, one error says so of both.
+
+    Raises:
+        DataSetError: as of `find_images`.
+        UsageError, ModelError, MachineError: as of `find_models`.
+    """
+    lacking: LeepfrogError | None = None
+    chosen: list[ModelFile] = []
+    try:
+        chosen = find_models(models)
+    except LeepfrogError as error:
+        lacking = error
+    try:
+        images = data if isinstance(data, ImageSet) else find_images(data)
+    except LeepfrogError as error:
+        raise type(error)(f"{error}; besides, {lacking}") if lacking else error from None
+    if lacking is not None:
+        raise lacking
+    return images, chosen
+
+
 def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Path]:
     for entry in wanted:
         text, path = str(entry), Path(entry)
@@ -73,9 +98,21 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
         elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
             yield from from_source
         else:
-            known = ", ".join(local) or "none yet"
-            how = f"leepfrog export {text}" if ":" in text else f"leepfrog zoo pull {text}"
-            raise UsageError(f"no exported model is called {text!r} (there are: {known}); to add it: {how}")
+            raise UsageError(f"no exported model is called {text!r}; {_how_to_get(text, local)}")
+
+
+def _how_to_get(name: str, local: Iterable[str]) -> str:
+    """What a name that no exported model has may mean: a misspelling, a model of the zoo, a source."""
+    if ":" in name:
+        return f"to add it: leepfrog export {name}"
+    if near := nearest(name, local):
+        return f"did you mean {near}?"
+    from leepfrog_exporter.zoo import load
+
+    if near := nearest(name, load()):
+        meant = "" if near == name else f"did you mean the zoo's {near}? "
+        return f"{meant}to add it: leepfrog zoo pull {near}"
+    return f"{did_you_mean(name, local)}; leepfrog zoo list shows those that can be added"
 
 
 def _without_folder(source: str) -> str:

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name
 from leepfrog.inference.device import available_threads
 from leepfrog.kernels.pairwise import symmetric_block
 from leepfrog.task2vec.embedding import Embedding, check_comparable
@@ -148,8 +148,7 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
         # To oneself only the complexity counts, without the rounding of the symmetric part.
         np.fill_diagonal(found, -ALPHA * symmetric(rows, prior[None])[:, 0])
         return found
-    if kind not in _OF_PAIRS:
-        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    check_name("distance", kind, DISTANCES)
     # In a unit in which squares neither vanish nor overflow.
     top = float(rows.max())
     return np.array([[_OF_PAIRS[kind](a / top, b / top, prior / top) for b in rows] for a in rows])

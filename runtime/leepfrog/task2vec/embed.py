@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import paths
+from leepfrog.arguments import check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
@@ -73,10 +74,11 @@ def embed(
         raise UsageError(f"tolerance must be 0 or more, not {tolerance}")
     if max_images is not None and max_images < 2:
         raise UsageError(f"max_images must be at least 2, not {max_images}")
+    check_seed(seed)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
+    images = data if isinstance(data, ImageSet) else find_images(data)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
-    images = data if isinstance(data, ImageSet) else find_images(data)
     outputs = infer(images, [model], device, threads, strict, progress)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
@@ -148,9 +150,12 @@ def find_probe(wanted: str | Path) -> ProbeFile:
     path = paths.models() / f"{text}{PROBE_SUFFIX}"
     known = exported()
     if not path.exists():
-        known = [name for name in known if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
-        listed = f"there are probes of {', '.join(known)}" if known else "there are no probes yet"
-        raise UsageError(f"no model called {text!r} has a probe ({listed}); to make it: leepfrog export {text} --probe")
+        probes = [name for name in known if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
+        near = nearest(text, probes)
+        if text not in known and near:
+            raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
+        there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
+        raise UsageError(f"no model called {text!r} has a probe ({there}); to make it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
 
 
