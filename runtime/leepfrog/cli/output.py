@@ -52,7 +52,7 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
     """
     text = text.rstrip("\n")
     text = (text if commands else as_lines(text.split("\n"))) + "\n"
-    if output is not None:
+    if output is not None and not _is_stdout(output):
         write_file(output, text.encode(), quiet)
         return
     if sys.stdout is None:  # how Python shows a stream that was closed before it started
@@ -66,6 +66,14 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
     except OSError as error:
         _give_up(sys.stdout)
         raise MachineError(f"the result cannot be written to stdout: {error.strerror or error}") from None
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether a path, such as /dev/stdout, is where stdout goes: a log that is appended to must not be replaced."""
+    try:
+        return sys.stdout is not None and os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def write_file(path: Path, content: bytes, quiet: bool = False) -> None:
