@@ -85,7 +85,7 @@ def _kinds(hint: Any) -> set[Any]:
     return set().union(*map(_kinds, inside)) if inside else {hint}
 
 
-def words(name: str, **changes: str | list[str] | bool) -> list[str]:
+def words(name: str, /, **changes: str | list[str] | bool) -> list[str]:
     """The words of a command's small call with some parameters changed."""
     values: dict[str, Any] = dict(CALLS[name])
     for parameter in changes:

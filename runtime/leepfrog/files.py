@@ -183,9 +183,9 @@ def write_through(path: Path, content: bytes) -> None:
 
 def remove_old_parts(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
-    for part in folder.glob(".*.part"):  # of a folder that cannot be read, none
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > PART_SECONDS:
+    with contextlib.suppress(OSError):
+        for part in listed(folder, ".part"):
+            if part.name.startswith(".") and time.time() - part.stat().st_mtime > PART_SECONDS:
                 part.unlink()
 
 

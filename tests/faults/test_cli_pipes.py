@@ -96,7 +96,7 @@ def test_fault_04_named_pipes_within_folders(kind: str, furnished: Here, home: P
     here.call(*calls.words("score", output="arrays/s.json")).check(0)
     for array in ("labels", "probs", "features"):
         put(here.folder / "arrays" / f"{array}.npy")
-    assert "labels.npy" in refused(here, "verify arrays/s.json arrays").error
+    assert ".npy" in refused(here, "verify arrays/s.json arrays").error
 
 
 @pytest.mark.parametrize("kind", KINDS)

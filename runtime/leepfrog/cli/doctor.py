@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -105,18 +104,16 @@ def _version(name: str) -> str | None:
 
 def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
     """How many files there are at any depth, their bytes, and what could not be read."""
+    from leepfrog.files import open_regular
+
     count, size = 0, 0
     unreadable: list[OSError] = []
     for where, _, names in os.walk(folder, onerror=unreadable.append):
         for name in names:
-            path = os.path.join(where, name)
             try:
-                size += os.stat(path).st_size
+                with open_regular(os.path.join(where, name)) as stream:
+                    size += os.fstat(stream.fileno()).st_size
                 count += 1
-                if not os.path.isfile(path):
-                    raise OSError(errno.EINVAL, "not a regular file", path)
-                if not os.access(path, os.R_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             except OSError as error:
                 unreadable.append(error)
     absent = (FileNotFoundError, NotADirectoryError)  # that a folder cannot be made there is found by writing

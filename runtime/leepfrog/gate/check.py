@@ -207,7 +207,7 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
                 _finite(score["standard_error"] or 0)
             if not all(isinstance(name, str) for name in row["tied_with"]):
                 raise TypeError("tied_with")
-        race = baseline.values.get("race") or {}
+        race = {} if baseline.values.get("race") is None else baseline.values["race"]
         left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ def embed(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if not tolerance >= 0:
-        raise UsageError(f"tolerance must be 0 or more, not {tolerance}")
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(f"tolerance must be 0 or more, and finite, not {tolerance}")
     if max_images is not None and max_images < 2:
         raise UsageError(f"max_images must be at least 2, not {max_images}")
     check_seed(seed)
