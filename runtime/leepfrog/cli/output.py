@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
-from leepfrog.cli.escape import csv_cell, json_text, markdown, plain
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.escape import csv_cell, json_text, markdown, plain
 
 
 class Format(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from leepfrog.files import printable
+from leepfrog.escape import plain
 from leepfrog.gate.check import Check, Finding
 
 
@@ -17,7 +17,7 @@ def as_text(check: Check) -> str:
         lines += [f"    why: {cause}" for cause in causes]
     if check.passed:
         lines += [f"changed, within what is allowed: {change}" for change in check.changes]
-    return "\n".join(map(printable, [*lines, _verdict(check)]))
+    return "\n".join(map(plain, [*lines, _verdict(check)]))
 
 
 def as_github(check: Check) -> str:
@@ -51,7 +51,7 @@ _PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies"
 
 
 def _data(text: str) -> str:
-    return printable(text).replace("%", "%25")
+    return plain(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -73,9 +73,9 @@ def as_junit(check: Check) -> str:
     for found in check.findings:
         case = ElementTree.SubElement(suite, "testcase", classname=f"leepfrog.{found.criterion}", name=_title(found))
         if found.failed:
-            message = printable(f"{found.model}: {found.message}")
+            message = plain(f"{found.model}: {found.message}")
             failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
-            failure.text = "\n".join(map(printable, found.causes))
+            failure.text = "\n".join(map(plain, found.causes))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -83,4 +83,4 @@ def as_junit(check: Check) -> str:
 
 
 def _title(found: Finding) -> str:
-    return printable(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
+    return plain(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
