@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__, paths
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, nearest
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
@@ -251,7 +251,9 @@ def _parse(source: str) -> tuple[str, str]:
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
     libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
-    raise UsageError(f"source {source!r} is not understood; {libraries}, onnx:FILE or a name from leepfrog zoo list")
+    near = nearest(source, zoo.load()) if not colon else nearest(scheme, _SOURCES)
+    hint = f"did you mean {near}{colon}{rest}? " if near else ""
+    raise UsageError(f"source {source!r} is invalid; {hint}({libraries}, onnx:FILE or a name from leepfrog zoo list)")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:
@@ -345,9 +347,12 @@ def _n_parameters(model: onnx.ModelProto) -> int:
     return sum(math.prod(t.dims) for name, t in weights.items() if t.data_type in kinds and name not in statistics)
 
 
-def _labels(path: StrPath) -> tuple[str, ...]:
+def _labels(file: StrPath) -> tuple[str, ...]:
+    path = Path(file)
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{printable(os.fspath(path))}: labels cannot be read: {error}") from None
+        lines = read_regular(path, LARGEST_TEXT).decode("utf-8").splitlines()
+    except OSError as error:
+        raise BadInputError(f"{printable(path)}: labels cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{printable(path)}: labels cannot be read: {error}") from None
     return tuple(line.strip() for line in lines if line.strip())

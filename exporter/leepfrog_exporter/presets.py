@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from leepfrog.arguments import check_name
 from leepfrog.errors import UsageError
 from leepfrog.images.preprocess import PreprocessSpec
 
@@ -69,8 +70,8 @@ class PreprocessChoice:
                 wrong numbers silently.
             ModelError: a value is impossible.
         """
-        if self.preset is not None and self.preset not in PRESETS:
-            raise UsageError(f"preset {self.preset!r} is unknown; one of {', '.join(PRESETS)}")
+        if self.preset is not None:
+            check_name("preset", self.preset, PRESETS)
         if found is None and self.preset is None and (self.mean is None or self.std is None):
             raise UsageError(
                 f"{where} does not say how its images must be prepared; add --preprocess imagenet (torchvision, timm), "

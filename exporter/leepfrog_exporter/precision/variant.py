@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, check_name
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.greys import level_some
@@ -121,8 +121,7 @@ def export_variant(
 
 def check_precision(precision: str, calibrated: bool) -> None:
     """UsageError where there is no such precision, or where it wants images and has none."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r} is unknown; one of {', '.join(PRECISIONS)}")
+    check_name("precision", precision, PRECISIONS)
     if precision == "int8" and not calibrated:
         raise UsageError("int8 is calibrated on images like those that the model will see: add --calibrate DIR")
 

@@ -9,10 +9,13 @@ import typer
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
 
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
 NUMBERS = (False, *[True] * 9)
+# What a narrow terminal can do without, the least important first.
+MOST_SECONDS = 3600
+LEAST = (9, 5, 8, 7, 2, 6, 3)
 
 
 def bench(
@@ -22,7 +25,9 @@ def bench(
             metavar="MODEL", help="As of rank --models (default: all exported).", autocompletion=complete_models
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="How long to time each model.")] = 2.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.01, max=MOST_SECONDS, help="How long to time each model.")
+    ] = 2.0,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -34,11 +39,14 @@ def bench(
     Keep the machine quiet meanwhile. Preprocessing is not counted. The memory is that of a whole process with
     onnxruntime at one image; "of the model" is what came with loading and running it.
     """
+    from leepfrog.errors import UsageError
     from leepfrog.inference.cost import costs_of
     from leepfrog.inference.device import environment, threads_for
     from leepfrog.inference.local import find_models
     from leepfrog.ranking.result import SCHEMA_VERSION
 
+    if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
+        raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
     threads = threads_for(device, threads)
     files = find_models(split_commas(models))
@@ -73,7 +81,7 @@ def bench(
     ]  # fmt: skip
     if written_as is Format.table:
         title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
-        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS)}", output, quiet)
+        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, quiet)
     else:
         emit(as_rows(written_as, (*HEADER, "doubtful") if is_csv else HEADER, cells, NUMBERS), output, quiet)
     if n := sum(bool(cost.doubtful) for cost in costs):

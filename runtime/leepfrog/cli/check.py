@@ -97,7 +97,7 @@ def check(
         emit(as_json(found.as_dict()), output, quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(found), output, quiet)
+        emit(write(found), output, quiet, commands=written_as is CheckFormat.github)
     if found.failures:
         raise typer.Exit(1)
     if found.undecided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, split_commas
+from leepfrog.cli.options import QuietOption, place, split_commas
 from leepfrog.cli.output import emit
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
     from leepfrog.inference.model import ModelFile
     from leepfrog.task2vec.probe import ProbeFile
+
+
+def _place(output: Path | None) -> Path | None:
+    """Before any work: MachineError where the model cannot be written there."""
+    if output is not None:
+        place(output if output.suffix == ".onnx" else output / "model.onnx")
+    return output
 
 
 def export(
@@ -38,7 +46,8 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
+        Path | None,
+        typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_place),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the model is called (default: as its source).")
@@ -253,7 +262,7 @@ def _size(option: str, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     numbers = _numbers(option, text)
-    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+    if len(numbers) not in (1, 2) or not all(n.is_integer() and n >= 1 for n in numbers):
         raise _wrong(option, text, "224 or 224,320")
     return int(numbers[0]), int(numbers[-1])
 
@@ -280,9 +289,12 @@ def _color(option: str, text: str | None) -> tuple[int, int, int] | None:
 
 def _numbers(option: str, text: str) -> list[float]:
     try:
-        return [float(part) for part in text.replace("x", ",").split(",")]
+        numbers = [float(part) for part in text.replace("x", ",").split(",")]
     except ValueError:
-        raise _wrong(option, text, "numbers separated by commas") from None
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _wrong(option, text, "numbers separated by commas")
+    return numbers
 
 
 def _wrong(option: str, text: str, expected: str) -> Exception:

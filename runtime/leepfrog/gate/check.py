@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leepfrog.arguments import StrPath, several
+from leepfrog.arguments import StrPath, check_name, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -169,9 +169,10 @@ def check(
         LeepfrogError: as of `leepfrog.rank`.
     """
     fail_on = None if fail_on is None else several(fail_on)
-    unknown = [each for each in fail_on or () if each not in CRITERIA]
-    if unknown or (fail_on is not None and not fail_on):
-        raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
+    for each in fail_on or ():
+        check_name("criterion", each, CRITERIA)
+    if fail_on is not None and not fail_on:
+        raise UsageError(f"fail on nothing? one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
     progress = progress or Silent()
@@ -224,12 +225,12 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
             for name, texts in (("tied_with", row["tied_with"]), ("doubtful", row["cost"].get("doubtful", []))):
                 if not all(isinstance(text, str) for text in texts):
                     raise TypeError(name)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        race = {} if baseline.values.get("race") is None else baseline.values["race"]
+        left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
     if not rows or len(rows) < len(baseline.values["models"]):
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
-    race = baseline.values.get("race") or {}
-    left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
     lost = [model.name for model in baseline.receipt.models if model.name not in rows.keys() | left]
     if lost:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from leepfrog.escape import plain
 from leepfrog.gate.check import Check, Finding
 
 
@@ -17,7 +18,7 @@ def as_text(check: Check) -> str:
     lines += [f"NOT JUDGED {found.criterion}: {found.model}: {found.message}" for found in check.undecided]
     if check.passed:
         lines += [f"changed, within what is allowed: {change}" for change in check.changes]
-    return "\n".join([*lines, _verdict(check)])
+    return "\n".join(map(plain, [*lines, _verdict(check)]))
 
 
 def as_github(check: Check) -> str:
@@ -57,7 +58,7 @@ _PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies"
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return plain(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -79,11 +80,11 @@ def as_junit(check: Check) -> str:
     for found in check.findings:
         case = ElementTree.SubElement(suite, "testcase", classname=f"leepfrog.{found.criterion}", name=_title(found))
         if found.failed:
-            message = _printable(f"{found.model}: {found.message}")
+            message = plain(f"{found.model}: {found.message}")
             failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
-            failure.text = _printable("\n".join(found.causes))
+            failure.text = "\n".join(map(plain, found.causes))
         if found.doubtful:
-            ElementTree.SubElement(case, "error", message=_printable(f"{found.model}: {found.message}"), type="doubt")
+            ElementTree.SubElement(case, "error", message=plain(f"{found.model}: {found.message}"), type="doubt")
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -91,13 +92,4 @@ def as_junit(check: Check) -> str:
 
 
 def _title(found: Finding) -> str:
-    return _printable(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
-
-
-def _printable(text: str) -> str:
-    """Without what XML 1.0 cannot hold."""
-    return "".join(c if c in "\t\n" or (c >= " " and not _is_none(c)) else "?" for c in text)
-
-
-def _is_none(character: str) -> bool:
-    return "\ud800" <= character < "\ue000" or character in "\ufffe\uffff"
+    return plain(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog import paths
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, did_you_mean
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -117,8 +117,8 @@ def find_again(receipt: Receipt, how: How) -> list[Path]:
     missing = [name for name in names if name not in known]
     if missing:
         raise UsageError(
-            f"the baseline's model {missing[0]!r} is not here (there are: {', '.join(known) or 'none'}); export it, or "
-            "say with --models where it is"
+            f"the baseline's model {missing[0]!r} is not here ({did_you_mean(missing[0], known)}); export it, or name "
+            "its file or folder with --models"
         )
     return [known[name] for name in names]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leepfrog.arguments import did_you_mean
 from leepfrog.errors import ModelError
 from leepfrog.images.decode import Decoded
 from leepfrog.kernels.pixels import normalise_into
@@ -30,6 +31,8 @@ WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or sourc
 
 # Pixels across for each one that is asked for, below which a JPEG file is not reduced while it is decoded.
 ENOUGH_PIXELS = 2.0
+
+RESIZE_MODES = ("cover", "stretch", "letterbox")
 
 # No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
 MAX_SIDE = 4096
@@ -74,13 +77,19 @@ class PreprocessSpec:
             raise ModelError(f"preprocessing sizes must be whole numbers from 1 to {MAX_SIDE}, not {list(sizes)}")
         if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
             raise ModelError(f"resize_size {list(self.resize_size)} is smaller than input_size {list(self.input_size)}")
-        if self.resize_mode not in ("cover", "stretch", "letterbox"):
-            raise ModelError(f"resize_mode {self.resize_mode!r} is unknown; cover or stretch or letterbox")
+        if self.resize_mode not in RESIZE_MODES:
+            raise ModelError(
+                f"resize_mode {self.resize_mode!r} is unknown; {did_you_mean(self.resize_mode, RESIZE_MODES)}"
+            )
         self._check_pad_color()
         if self.interpolation not in INTERPOLATIONS:
-            raise ModelError(f"interpolation {self.interpolation!r} is unknown; one of {', '.join(INTERPOLATIONS)}")
+            raise ModelError(
+                f"interpolation {self.interpolation!r} is unknown; {did_you_mean(self.interpolation, INTERPOLATIONS)}"
+            )
         if self.channel_order not in ("rgb", "bgr"):
-            raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
+            raise ModelError(
+                f"channel_order {self.channel_order!r} is unknown; {did_you_mean(self.channel_order, ('rgb', 'bgr'))}"
+            )
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_STATISTIC for v in values):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.arguments import several
+from leepfrog.arguments import did_you_mean, several
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
 
@@ -94,7 +94,7 @@ def class_subset(images: ImageSet, classes: str | Sequence[str]) -> ImageSet:
     unknown = [name for name in classes if name not in images.classes]
     if unknown or len(set(classes)) < 2:
         raise UsageError(
-            f"{images.name}: no class {unknown[0]!r}; there are {', '.join(images.classes)}"
+            f"{images.name}: no class {unknown[0]!r}; {did_you_mean(unknown[0], images.classes)}"
             if unknown
             else "a task needs at least 2 classes"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from leepfrog import paths
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.files import printable, sealed, unsealed, write_whole
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, sealed, unsealed, write_whole
 from leepfrog.inference.bounded import seconds_per_image
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.machine import best_reference, machine, machine_key, remember_reference
@@ -197,19 +197,23 @@ def _kept(model: ModelFile, device: str, threads: int, notice: Callable[[str], N
     """What `keep` kept on this machine, if it did and it can be read."""
     path = _path(model, device, threads)
     try:
-        values = unsealed(path.read_bytes())
+        values = unsealed(read_regular(path, LARGEST_TEXT))
         cost = Cost.from_dict(values)
         if values.get("machine") == machine(device) and cost.threads == threads and not cost.doubtful:
             return cost
         raise ValueError("it was measured on another machine")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        notice(
+            f"{printable(path)} cannot be read ({error.strerror or error}); the cost of {model.name} is measured again"
+        )
+    except (ValueError, KeyError, TypeError):
         notice(
             f"{printable(path)} is damaged, or of another leepfrog or machine; the cost of {model.name} is measured "
             "again"
         )
-        return None
+    return None
 
 
 def _path(model: ModelFile, device: str, threads: int) -> Path:

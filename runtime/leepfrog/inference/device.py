@@ -15,6 +15,7 @@ import onnxruntime
 import PIL
 
 from leepfrog import __version__
+from leepfrog.arguments import check_name
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.inference.bounded import seconds_per_image
 
@@ -36,8 +37,7 @@ def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
         UsageError: an unknown device.
         MachineError: this onnxruntime was not built for the device.
     """
-    if device not in PROVIDERS:
-        raise UsageError(f"device {device!r} is unknown; one of {', '.join(PROVIDERS)}")
+    check_name("device", device, PROVIDERS)
     available = onnxruntime.get_available_providers()
     if PROVIDERS[device] not in available:
         raise MachineError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
-from leepfrog.files import sealed, sha256_of, unsealed, write_whole
+from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unsealed, write_whole
 from leepfrog.inference.device import available_threads, environment
 
 # After so many seconds the best known speed is forgotten: a machine may become slower for good.
@@ -56,7 +56,7 @@ def host(root: Path = Path("/")) -> str:
 def best_reference(device: str, threads: int) -> float:
     """The least seconds that the fixed graph took here in the last days on so many threads; 0 if that is not known."""
     try:
-        known = unsealed(_path(device, threads).read_bytes())
+        known = unsealed(read_regular(_path(device, threads), LARGEST_TEXT))
         seconds, age = float(known["seconds"]), time.time() - float(known["time"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return 0.0

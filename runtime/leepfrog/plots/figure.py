@@ -29,7 +29,7 @@ SETTINGS: Any = {
 }
 
 
-def check_ending(path: Path) -> None:
+def check_ending(path: Path, option: str = "-o") -> None:
     """Refuse a file name that no kind of picture goes with, before any work.
 
     Raises:
@@ -37,7 +37,7 @@ def check_ending(path: Path) -> None:
         MachineError: matplotlib is missing.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"-o {path}: a picture is written as {', '.join(ENDINGS)}")
+        raise UsageError(f"{option} {path}: a picture is written as {', '.join(ENDINGS)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from numbers import Real
@@ -64,7 +65,7 @@ def amount(text: str | None, kind: str, option: str) -> float | None:
         return None
     units = _UNITS[kind]
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    if found is None or found[2].lower() not in units or not float(found[1]) > 0:
+    if found is None or found[2].lower() not in units or not 0 < float(found[1]) < math.inf:
         example = "20ms" if kind == "time" else "10MB"
         raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
     return float(found[1]) * units[found[2].lower()]

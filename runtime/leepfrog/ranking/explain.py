@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import Digest, ImageSet
-from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
+from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
@@ -163,11 +162,10 @@ def explain(
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     threads = threads_for(device, threads)
-    files = find_models([model])
+    images, files = find_both(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
-    images = data if isinstance(data, ImageSet) else find_images(data)
     return explain_files(images, files, top=top, device=device, threads=threads, strict=strict, progress=progress)[0]
 
 

@@ -10,15 +10,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.arguments import StrPath, several
+from leepfrog.arguments import StrPath, check_name, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.cost import Cost, costs_of
 from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
+from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Hashed, Outputs, hash_images, infer
 from leepfrog.progress import Progress, Silent
@@ -79,8 +78,7 @@ def rank(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if by != COMBINED and by not in SCORES:
-        raise UsageError(f"score {by!r} is unknown; one of {COMBINED}, {', '.join(SCORES)}")
+    check_name("score", by, (COMBINED, *SCORES))
     scores = several(scores)
     wanted = [*scores, *(PARTS if by == COMBINED else (by,))]
     further = [each for each in chosen_scores(wanted) if each.name not in ALWAYS]
@@ -90,8 +88,7 @@ def rank(
     if racing:
         check_raceable(by)
     progress, budget = Stopwatch(progress or Silent()), budget or Budget()
-    chosen = find_models(models)
-    images = data if isinstance(data, ImageSet) else find_images(data)
+    images, chosen = find_both(data, models)
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 

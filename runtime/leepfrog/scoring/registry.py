@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from leepfrog.arguments import several
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name, several
 from leepfrog.scoring.gbc import score_gbc
 from leepfrog.scoring.h_score import score_h_score
 from leepfrog.scoring.knn import score_knn
@@ -68,7 +67,6 @@ def chosen_scores(names: str | Sequence[str]) -> list[Definition]:
     """
     found: dict[str, Definition] = {}
     for name in several(names):
-        if name != "all" and name not in SCORES:
-            raise UsageError(f"score {name!r} is unknown; one of {', '.join(SCORES)}, or all")
+        check_name("score", name, (*SCORES, "all"))
         found.update(SCORES if name == "all" else {name: SCORES[name]})
     return list(found.values())

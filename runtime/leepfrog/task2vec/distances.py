@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leepfrog.arguments import check_name
 from leepfrog.arrays import numbers
-from leepfrog.errors import UsageError
 from leepfrog.inference.device import available_threads
 from leepfrog.kernels.pairwise import symmetric_block
 from leepfrog.task2vec.embedding import Embedding, check_comparable
@@ -149,8 +149,7 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
         # To oneself only the complexity counts, without the rounding of the symmetric part.
         np.fill_diagonal(found, -ALPHA * symmetric(rows, prior[None])[:, 0])
         return found
-    if kind not in _OF_PAIRS:
-        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    check_name("distance", kind, DISTANCES)
     # In a unit in which squares neither vanish nor overflow.
     top = float(rows.max())
     return np.array([[_OF_PAIRS[kind](a / top, b / top, prior / top) for b in rows] for a in rows])

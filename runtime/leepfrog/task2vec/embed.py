@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import paths
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
@@ -71,14 +72,15 @@ def embed(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if not tolerance >= 0:
-        raise UsageError(f"tolerance must be 0 or more, not {tolerance}")
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(f"tolerance must be 0 or more, and finite, not {tolerance}")
     if max_images is not None and max_images < 2:
         raise UsageError(f"max_images must be at least 2, not {max_images}")
+    check_seed(seed)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
+    images = data if isinstance(data, ImageSet) else find_images(data)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
-    images = data if isinstance(data, ImageSet) else find_images(data)
     outputs = infer(images, [model], device, threads, strict, progress)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
@@ -148,10 +150,14 @@ def find_probe(wanted: StrPath) -> ProbeFile:
             path = path.with_name(path.name.removesuffix(".onnx") + PROBE_SUFFIX)
         return ProbeFile.read(path)
     path = paths.models() / f"{text}{PROBE_SUFFIX}"
+    known = exported()
     if not path.exists():
-        known = [name for name in exported() if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
-        listed = f"there are probes of {', '.join(known)}" if known else "there are no probes yet"
-        raise UsageError(f"no model called {text!r} has a probe ({listed}); to make it: leepfrog export {text} --probe")
+        probes = [name for name in known if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
+        near = nearest(text, probes)
+        if text not in known and near:
+            raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
+        there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
+        raise UsageError(f"no model called {text!r} has a probe ({there}); to make it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
 
 
@@ -161,7 +167,8 @@ def probe_of(embedding: Embedding) -> ProbeFile:
     Raises:
         UsageError: it is not there.
     """
-    for path in sorted(paths.models().glob(f"*{PROBE_SUFFIX}")):
+    exported()  # where the folder cannot be read, it says so
+    for path in listed(paths.models(), PROBE_SUFFIX):
         found = ProbeFile.read(path)
         layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
         if (found.metadata.scoring_sha256, layers) == (embedding.network, embedding.layers):

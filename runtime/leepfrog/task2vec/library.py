@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import locked, printable, write_whole
+from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -130,10 +131,13 @@ class Library:
             EmbeddingError: the table is damaged.
         """
         path = self.folder / "errors.csv"
-        return read_errors(path) if path.exists() else {}
+        return read_errors(path) if os.path.lexists(path) else {}
 
     def _files(self) -> list[Path]:
-        return sorted((self.folder / "tasks").glob("*.npz"))
+        try:
+            return listed(self.folder / "tasks", ".npz")
+        except OSError as error:
+            raise EmbeddingError(f"{printable(self.folder)}: cannot be read: {error.strerror or error}") from None
 
     def _file(self, name: str) -> Path:
         return self.folder / "tasks" / f"{_file_name(name)}.npz"
@@ -169,8 +173,10 @@ def read_errors(path: StrPath) -> Errors:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, LARGEST_TEXT).decode("utf-8-sig")
+    except OSError as error:
+        raise EmbeddingError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise EmbeddingError(f"{printable(path)}: cannot be read: {error}") from None
     found: Errors = {}
     try:

@@ -81,9 +81,7 @@ def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
     return [FISHER_OUTPUT, *dict.fromkeys(name for c in outside for name in (c.seen, c.gradient))]
 
 
-def filters(
-    session: BoundedSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats
-) -> Floats:
+def filters(session: BoundedSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats) -> Floats:
     """`ProbeSession.run` on a session of any probe model with these layers; ModelError if it fails."""
     names = output_names(layers)
     outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from leepfrog.arguments import StrPath, several
+from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -32,6 +32,8 @@ SCHEMA_VERSION = 2
 
 # What the number of classes alone says: a guess is right once in so many times.
 BY_CLASSES = "-log(classes)"
+
+MOST_TASKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +131,9 @@ def study_tasks(
     if n_tasks < 3:
         raise UsageError(f"a correlation over tasks needs at least 3, not {n_tasks}")
     scores = several(scores)
+    if n_tasks > MOST_TASKS:
+        raise UsageError(f"n_tasks must be at most {MOST_TASKS:,}, not {n_tasks}")
+    check_seed(seed)
     chosen = chosen_scores(scores)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
     material = gather(data, [model], device, threads, strict, progress)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from leepfrog.arguments import StrPath, several
+from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -31,6 +31,7 @@ from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 SCHEMA_VERSION = 2
 TRUTHS = ("head", "prototype", "mahalanobis")
 EPISODES = 50
+MOST_SPLITS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,9 @@ def validate(
     for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, not {value}")
+    if splits > MOST_SPLITS:
+        raise UsageError(f"splits must be at most {MOST_SPLITS:,}, not {splits}")
+    check_seed(seed)
     progress = Stopwatch(progress or Silent())
     threads = threads_for(device, threads)
     material = gather(data, models, device, threads, strict, progress)
