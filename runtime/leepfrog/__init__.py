@@ -10,11 +10,14 @@ Names load what they need on first use: `import leepfrog` itself costs next to n
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# Not imported from typing: `python -m leepfrog` would look for that in the current folder.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from leepfrog.errors import LeepfrogError
     from leepfrog.gate.check import Check, check
     from leepfrog.images.dataset import ImageSet

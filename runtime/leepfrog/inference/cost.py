@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from leepfrog import paths
+from leepfrog import child, paths
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable, sealed, unsealed, write_whole
 from leepfrog.inference.cache import cache_key
@@ -81,13 +79,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         ModelError: it cannot be loaded or run.
         MachineError: the device is not there, or the process cannot be started.
     """
-    command = [sys.executable, "-m", "leepfrog.inference.footprint", str(model.path), model.sha256, device]
-    try:
-        done = subprocess.run(  # noqa: S603
-            [*command, str(threads), str(seconds)], capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise MachineError(f"no process to measure {model.name} in: {error}") from None
+    done = child.run("leepfrog.inference.footprint", str(model.path), model.sha256, device, str(threads), str(seconds))
     try:
         found = json.loads(done.stdout)
     except ValueError:
