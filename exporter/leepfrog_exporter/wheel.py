@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import subprocess
-import sys
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
-from leepfrog import paths
+from leepfrog import child, paths
 from leepfrog.errors import BadInputError, MachineError
 from leepfrog.files import read_regular, sha256_of, written_whole
 
@@ -46,9 +44,8 @@ def fetch(wanted: WheelFile) -> Path:
 def _download(requirement: str, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise MachineError("this Python has no pip to download wheels with; add it: python -m ensurepip")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
+    done = child.run("pip", "download", *options, "--dest", str(folder), requirement)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()

@@ -10,12 +10,15 @@ Names load what they need on first use: `import leepfrog` itself costs next to n
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# For type checkers and editors. `X as X` says that it is exported.
+# For type checkers and editors; `X as X` says that it is exported. Not imported from typing: `python -m leepfrog` would
+# look for that in the current folder.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from leepfrog import errors as errors
     from leepfrog import scores as scores
     from leepfrog.errors import ArrayError as ArrayError

@@ -6,6 +6,7 @@ and what the library's registries hold is written down again here; a test holds 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from leepfrog import paths
@@ -22,6 +23,9 @@ RESIZE_MODES = ("cover", "stretch", "letterbox")
 CRITERIA = ("score", "rank", "latency", "size")
 CHANNEL_ORDERS = ("rgb", "bgr")
 
+# What a shell takes as it is. zsh evaluates what it is offered, and typer's escapes can be undone by a backslash.
+_PLAIN = re.compile(r"[\w.,@%+=/-]*")
+
 Values = Callable[[], Iterable[str]]
 Completer = Callable[[str], list[str]]
 
@@ -30,7 +34,7 @@ def one_of(values: Values | Iterable[str]) -> Completer:
     """Offers the values that begin with what is typed."""
 
     def offered(incomplete: str) -> list[str]:
-        return [value for value in _known(values) if value.startswith(incomplete)]
+        return _plain(value for value in _known(values) if value.startswith(incomplete))
 
     return offered
 
@@ -41,9 +45,15 @@ def some_of(values: Values | Iterable[str]) -> Completer:
     def offered(incomplete: str) -> list[str]:
         before, comma, typed = incomplete.rpartition(",")
         taken = before.split(",")
-        return [f"{before}{comma}{value}" for value in _known(values) if value.startswith(typed) and value not in taken]
+        fit = (value for value in _known(values) if value.startswith(typed) and value not in taken)
+        return _plain(f"{before}{comma}{value}" for value in fit)
 
     return offered
+
+
+def _plain(values: Iterable[str]) -> list[str]:
+    """Those that a shell cannot misunderstand: a model's file may be named by a stranger."""
+    return [value for value in values if _PLAIN.fullmatch(value)]
 
 
 def _known(values: Values | Iterable[str]) -> Iterable[str]:

@@ -6,12 +6,11 @@ import dataclasses
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leepfrog import paths
+from leepfrog import child, paths
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, sealed, unsealed, write_whole
 from leepfrog.inference.bounded import seconds_per_image
@@ -107,19 +106,13 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         ModelError: it cannot be loaded or run.
         MachineError: the device is not there, or the process cannot be started.
     """
-    command = [sys.executable, "-m", "leepfrog.inference.footprint", str(model.path), model.sha256, device]
+    known = best_reference(device, threads)
+    limit = LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds
+    arguments = (str(model.path), model.sha256, device, str(threads), str(seconds), str(known))
     try:
-        done = subprocess.run(  # noqa: S603
-            [*command, str(threads), str(seconds), str(best_reference(device, threads))],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{model.name}: takes too long to be measured, more than {error.timeout:g} s") from None
-    except OSError as error:
-        raise MachineError(f"no process to measure {model.name} in: {error}") from None
+        done = child.run("leepfrog.inference.footprint", *arguments, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{model.name}: takes too long to be measured, more than {limit:g} s") from None
     try:
         found = json.loads(done.stdout)
     except ValueError:

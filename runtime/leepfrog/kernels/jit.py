@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
+from leepfrog.unconfigured import import_unconfigured
+
+numba: Any = import_unconfigured("numba")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

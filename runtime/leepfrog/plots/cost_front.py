@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.plots.figure import COLOURS, SETTINGS, encoded, new_figure
+from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
 from leepfrog.plots.labels import leader, place_labels
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
 
 def cost_front(ranking: Ranking) -> Figure:
     """The picture, each model's point under the gid "model-" and its place among the models, from 0."""
-    import matplotlib
-
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
         figure = new_figure(9, 5.5)
         axes = figure.subplots()
         by, limit = ranking.ranked_by, ranking.budget.latency

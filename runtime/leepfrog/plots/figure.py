@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.unconfigured import import_unconfigured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,14 +36,24 @@ def check_ending(path: Path, option: str = "-o") -> None:
 
     Raises:
         UsageError: the ending is none of ENDINGS.
-        MachineError: matplotlib is missing.
+        MachineError: matplotlib is missing or refuses its settings.
     """
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"{option} {path}: a picture is written as {', '.join(ENDINGS)}")
     try:
-        import matplotlib  # noqa: F401
+        import_unconfigured("matplotlib")
     except ImportError:
         raise MachineError("pictures need matplotlib: pip install 'leepfrog[plot]'") from None
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Within the block, matplotlib's own defaults and `SETTINGS` are in force, whatever the user's settings are."""
+    matplotlib: Any = import_unconfigured("matplotlib")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -55,15 +67,13 @@ def encoded(figure: Figure, ending: str, titles: Mapping[str, str] | None = None
     """A figure as a file's content.
 
     Args:
-        figure: drawn with `SETTINGS` in force.
+        figure: made within `drawing`.
         ending: one of ENDINGS.
         titles: what a pointer that rests on an artist shows, by the artist's gid; not in PNG.
         below: HTML, already escaped, that follows the figure on a page.
     """
-    import matplotlib
-
     stream = io.BytesIO()
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
         if ending == ".png":
             figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
             return stream.getvalue()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.plots.figure import COLOURS, SETTINGS, encoded, new_figure
+from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
 from leepfrog.task2vec.layout import Layout
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def draw_task_map(
         layout: of these distances.
         ending: ".png", ".svg" or ".html".
     """
-    import matplotlib
-
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
         n = len(names)
         figure = new_figure(15, 7)
         matrix_axes, plane_axes = figure.subplots(1, 2, width_ratios=(1.15, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from leepfrog.files import printable
-from leepfrog.plots.figure import SETTINGS, encoded, new_figure
+from leepfrog.plots.figure import drawing, encoded, new_figure
 from leepfrog.validation.tasks import BY_CLASSES, TaskStudy
 
 
@@ -16,9 +16,7 @@ def draw_task_scatter(study: TaskStudy, ending: str) -> bytes:
         study: the tasks.
         ending: ".png", ".svg" or ".html".
     """
-    import matplotlib
-
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
         names = list(study.correlations)
         figure = new_figure(4.2 * len(names) + 0.9, 4.4)
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
