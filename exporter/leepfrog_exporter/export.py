@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from leepfrog import __version__, paths
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
@@ -345,7 +345,9 @@ def _n_parameters(model: onnx.ModelProto) -> int:
 
 def _labels(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_regular(path, LARGEST_TEXT).decode("utf-8").splitlines()
+    except OSError as error:
+        raise BadInputError(f"{printable(path)}: labels cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise BadInputError(f"{printable(path)}: labels cannot be read: {error}") from None
     return tuple(line.strip() for line in lines if line.strip())

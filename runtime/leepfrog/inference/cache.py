@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
-from leepfrog.files import printable, remove_old_parts, write_whole
+from leepfrog.files import LARGEST_BINARY, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import PROVIDERS, ort_options
@@ -165,7 +165,7 @@ class OutputCache:
 
     def _read_shard(self, path: Path) -> Records | None:
         try:
-            content = path.read_bytes()
+            content = read_regular(path, LARGEST_BINARY)
         except OSError as error:  # not the file's fault: it stays
             self._notice(
                 f"cache entry {printable(path)} cannot be read ({error.strerror}); its images are computed again"

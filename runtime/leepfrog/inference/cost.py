@@ -15,7 +15,7 @@ import numpy as np
 
 from leepfrog import paths
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.files import printable, sealed, unsealed, write_whole
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, sealed, unsealed, write_whole
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
@@ -115,7 +115,7 @@ def cost_of(
     path = _path(model, device, threads)
     if not measure_again and path.exists():
         try:
-            return Cost.from_dict(unsealed(path.read_bytes()))
+            return Cost.from_dict(unsealed(read_regular(path, LARGEST_TEXT)))
         except (OSError, ValueError, KeyError, TypeError):
             notice(f"{printable(path)} is damaged, or by another leepfrog; the cost of {model.name} is measured again")
     cost = measure(model, device, threads)

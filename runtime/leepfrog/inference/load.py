@@ -11,7 +11,7 @@ from typing import Any
 import onnxruntime
 
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.files import printable, sha256_of
+from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
 from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
 from leepfrog.inference.header import Header, read_header
 
@@ -114,6 +114,6 @@ def read_bytes(path: Path) -> bytes:
         ModelError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, LARGEST_BINARY)
     except OSError as error:
         raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import ArrayError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import open_regular, printable
 from leepfrog.inference.device import available_threads
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import SCHEMA_VERSION
@@ -95,14 +95,17 @@ def load_array(path: Path) -> NDArray[Any]:
         ArrayError: missing, no `.npy` file, cut short, or pickled.
     """
     try:
-        with open(path, "rb") as stream:
-            known = stream.read(6) == b"\x93NUMPY"
+        stream = open_regular(path)
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
-    if not known:
-        raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        with stream:
+            if stream.read(6) != b"\x93NUMPY":
+                raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
+            stream.seek(0)
+            array: NDArray[Any] = np.load(stream, allow_pickle=False)
+    except ArrayError:
+        raise
     except MemoryError:
         raise ArrayError(f"{printable(path)}: broken, or larger than the memory of this machine") from None
     except Exception as error:  # NumPy's reader raises nearly anything on broken headers

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import ArrayError
-from leepfrog.files import printable, sha256_of
+from leepfrog.files import open_regular, printable
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
@@ -105,7 +105,8 @@ def model_receipt(model: ModelFile) -> ModelReceipt:
 def array_receipt(path: Path) -> ArrayReceipt:
     """Which array a file holds; ArrayError where it cannot be read."""
     try:
-        return ArrayReceipt(printable(path.name), sha256_of(path.read_bytes()))
+        with open_regular(path) as stream:
+            return ArrayReceipt(printable(path.name), hashlib.file_digest(stream, "sha256").hexdigest())
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import EmbeddingError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import printable, read_regular, write_whole
 from leepfrog.task2vec.fisher import self_distance
 
 Floats = NDArray[np.float64]
@@ -124,10 +124,11 @@ class Embedding:
 
     @classmethod
     def _read(cls, path: Path) -> Embedding:
-        with zipfile.ZipFile(path) as archive:
+        content = read_regular(path, MAX_BYTES)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             header = json.loads(str(arrays["header"]))
             if header["format_version"] != FORMAT_VERSION:
                 raise EmbeddingError(f"has format {str(header['format_version'])[:20]}, this leepfrog reads 1")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import locked, printable, write_whole
+from leepfrog.files import LARGEST_TEXT, locked, printable, read_regular, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -166,8 +166,10 @@ def read_errors(path: Path) -> Errors:
         EmbeddingError: it cannot be read, a column is missing, a line is none.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, LARGEST_TEXT).decode("utf-8-sig")
+    except OSError as error:
+        raise EmbeddingError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise EmbeddingError(f"{printable(path)}: cannot be read: {error}") from None
     found: Errors = {}
     try:

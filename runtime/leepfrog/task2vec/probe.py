@@ -12,6 +12,7 @@ from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.header import read_header
+from leepfrog.inference.load import read_bytes
 from leepfrog.inference.metadata import PROBE_PREFIX
 
 FORMAT_VERSION = 1
@@ -197,10 +198,7 @@ class ProbeFile:
         Raises:
             ModelError: the file is missing, broken or no probe.
         """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+        content = read_bytes(path)
         try:
             metadata = ProbeMetadata.from_props(read_header(memoryview(content)).metadata)
         except ModelError as error:
