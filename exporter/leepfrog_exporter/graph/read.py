@@ -14,7 +14,7 @@ from leepfrog.inference.header import read_header
 from onnx import GraphProto, NodeProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from leepfrog_exporter.graph.edit import subgraphs
+from leepfrog_exporter.graph.edit import subgraphs, values
 
 # A protobuf message, and so a model in one file, cannot be larger.
 MAX_BYTES = 2**31 - 1
@@ -42,6 +42,8 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{where}: {error}") from None
     except DecodeError:
         raise ModelError(f"{where}: not an ONNX model, or cut short") from None
+    if not all(isinstance(name, str) for name in values(model.graph)):  # protobuf gives the bytes of what is not UTF-8
+        raise ModelError(f"{where}: not an ONNX model: names in it are not UTF-8")
     digest = hashlib.sha256(content)
     try:
         external = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]

@@ -36,7 +36,7 @@ MAX_SIDE = 4096
 
 # Bounds on |mean| and |std|, for pixels of 0..1; larger ones are for pixels of 0..255, and would make every input the
 # same constant. And on 1 / |std|; within it no normalised pixel overflows float32.
-MAX_STATISTIC, MAX_SCALE = 2.0, 1e9
+MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +80,8 @@ class PreprocessSpec:
             raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-                raise ModelError(f"{name} must be three finite numbers, not {list(values)}")
+            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_SCALE for v in values):
+                raise ModelError(f"{name} must be three numbers of at most {MAX_STATISTIC:g}, not {list(values)}")
         if any(abs(v) * MAX_SCALE < 1 for v in self.std):
             raise ModelError(f"std must not be 0 or close to it, as in {list(self.std)}")
         if problem := for_bytes(self.mean, self.std):
