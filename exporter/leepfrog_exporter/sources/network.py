@@ -40,11 +40,6 @@ class Network:
     licence: str
     top1: float | None
 
-    @property
-    def n_parameters(self) -> int:
-        """Numbers in the weights."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
     def weights_sha256(self) -> str:
         """Hash over all weights in order: name, dtype, shape and bytes of each."""
         digest = hashlib.sha256()
@@ -52,6 +47,11 @@ class Network:
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def n_parameters(module: Any) -> int:
+    """Numbers in the weights of a torch network."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def from_torchvision(name: str, *, pretrained: bool) -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,8 +37,9 @@ RESIZE_MODES = ("cover", "stretch", "letterbox")
 # No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
 MAX_SIDE = 4096
 
-# Bound on |mean|, |std| and 1 / |std|; within it no normalised pixel overflows float32.
-MAX_STATISTIC = 1e9
+# Bounds on |mean| and |std|, for pixels of 0..1; larger ones are for pixels of 0..255, and would make every input the
+# same constant. And on 1 / |std|; within it no normalised pixel overflows float32.
+MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +93,12 @@ class PreprocessSpec:
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_STATISTIC for v in values):
+            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_SCALE for v in values):
                 raise ModelError(f"{name} must be three numbers of at most {MAX_STATISTIC:g}, not {list(values)}")
-        if any(abs(v) * MAX_STATISTIC < 1 for v in self.std):
+        if any(abs(v) * MAX_SCALE < 1 for v in self.std):
             raise ModelError(f"std must not be 0 or close to it, as in {list(self.std)}")
+        if problem := for_bytes(self.mean, self.std):
+            raise ModelError(problem)
 
     def _check_pad_color(self) -> None:
         color = self.pad_color
@@ -143,6 +146,17 @@ class PreprocessSpec:
         to_height, to_width = _resized_size(width, height, self)
         spare = min(width / to_width, height / to_height) / ENOUGH_PIXELS
         return next((times for times in (8, 4, 2) if times <= spare), 1)
+
+
+def for_bytes(mean: Sequence[float], std: Sequence[float]) -> str:
+    """What is wrong with a mean and a std that are meant for pixels of 0..255; "" where they fit pixels of 0..1."""
+    large_mean, large_std = (max(map(abs, values)) > MAX_STATISTIC for values in (mean, std))
+    if not large_mean and not large_std:
+        return ""
+    mean = [value / 255 for value in mean] if large_mean else mean
+    std = [value / 255 for value in std] if large_std or min(map(abs, std)) >= 1 else std
+    shown = [",".join(f"{value:.4g}" for value in values) for values in (mean, std)]
+    return f"mean and std are for pixels of 0..1, these for 0..255; divided by 255: --mean {shown[0]} --std {shown[1]}"
 
 
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
