@@ -59,7 +59,8 @@ def bench(
             }
             for file, cost in both
         ]  # fmt: skip
-        found = {"schema_version": SCHEMA_VERSION, "models": rows, "environment": environment(device, threads)}
+        head = {"schema_version": SCHEMA_VERSION, "kind": "costs"}
+        found = {**head, "models": rows, "environment": environment(device, threads)}
         emit(as_json(found), output, quiet)
         return
     cells = [
