@@ -131,6 +131,13 @@ def furnished(furniture: Path, home: Path, here: Here) -> Here:
     return here
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what exports the starter models."""
+    for item in items:
+        if "starters" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let a worker of pytest-xdist tell what it tried."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:

@@ -20,7 +20,8 @@ from leepfrog import scores
 
 ROOT = Path(__file__).parents[2]
 
-# A name that goes, comes or changes its place is a decision: it is made here and in CHANGELOG.md.
+# A name that goes, comes or changes its place is a decision: it is made here and in CHANGELOG.md. Scores are made known
+# by README's table.
 EXPORTED = {
     "leepfrog": [
         "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Budget", "Carrier", "Check",
@@ -32,10 +33,6 @@ EXPORTED = {
         "UsageError", "ValidatedModel", "Validation", "Variant", "WriteError", "__version__", "check",
         "distances", "embed", "errors", "explain", "find_images", "leep", "leep_loo", "rank", "scores",
         "study_tasks", "validate",
-    ],
-    "leepfrog.scores": [
-        "Score", "gbc", "h_score", "knn", "leep", "leep_loo", "leep_loo_t", "linear_probe", "logme", "n_leep", "nce",
-        "parc", "ridge", "sfda", "transrate",
     ],
     "leepfrog_exporter.export": ["ExportOptions", "export"],
 }  # fmt: skip

@@ -61,7 +61,8 @@ def bench(
             }
             for file, cost in both
         ]  # fmt: skip
-        found = {"schema_version": SCHEMA_VERSION, "models": rows, "environment": environment(device, threads)}
+        head = {"schema_version": SCHEMA_VERSION, "kind": "costs"}
+        found = {**head, "models": rows, "environment": environment(device, threads)}
         emit(as_json(found), output, quiet)
         return
     is_csv = written_as is Format.csv  # whose numbers stay numbers

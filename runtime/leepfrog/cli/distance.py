@@ -60,7 +60,8 @@ def distance(
             for name, path, task in zip(names, files, tasks, strict=True)
         ]
         matrices = {each: matrix.tolist() for each, matrix in found.items()}
-        emit(as_json({"schema_version": 1, "tasks": listed, "distances": matrices}), output, quiet)
+        result = {"schema_version": 1, "kind": "distances", "tasks": listed, "distances": matrices}
+        emit(as_json(result), output, quiet)
     elif kind is not None:
         header = ("task", "noise", *names)
         rows = [

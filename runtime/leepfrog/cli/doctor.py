@@ -25,7 +25,7 @@ def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: Qui
     facts, problems = examine()
     written_as = chosen_format(format_, output)
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "doctor", "facts": facts, "problems": problems}), output, quiet)
     elif written_as in (Format.csv, Format.md):
         rows = [*facts.items(), *(("problem", problem) for problem in problems)]
         emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output, quiet)

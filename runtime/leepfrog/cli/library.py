@@ -81,7 +81,7 @@ def list_(
             }
         )
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "tasks": found}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "library", "tasks": found}), output, quiet)
         return
     rows = [
         (

@@ -43,7 +43,7 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
             | {"exported": row[0] in local, "top1": entries[row[0]].top1 if row[0] in entries else None}
             for row in rows
         ]
-        emit(as_json({"schema_version": 1, "models": found}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "zoo", "models": found}), output, quiet)
     else:
         emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
 

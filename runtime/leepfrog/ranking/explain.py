@@ -129,7 +129,7 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return {"schema_version": SCHEMA_VERSION, "kind": "explanation", **dataclasses.asdict(self)}
 
 
 def explain(
