@@ -45,7 +45,7 @@ class Cost:
         memory_of_model: the part of these that came with loading and running the model.
         threads: within one run.
         n_runs: single images timed.
-        reference: seconds of a run of the fixed graph on as many threads, at the same time.
+        reference: seconds of a run of the fixed graph, at the same time and on one thread.
         doubtful: names of the values above that other work on the machine may have changed; empty if it was quiet.
             Such a cost is not kept for later runs.
     """
@@ -107,7 +107,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     command = [sys.executable, "-m", "leepfrog.inference.footprint", str(model.path), model.sha256, device]
     try:
         done = subprocess.run(  # noqa: S603
-            [*command, str(threads), str(seconds), str(best_reference(device, threads))],
+            [*command, str(threads), str(seconds), str(best_reference(device))],
             capture_output=True,
             text=True,
             check=False,
@@ -121,7 +121,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         raise ModelError(f"{model.name}: fails when run by itself: {why[:300]}") from None
     if "error" in found:
         raise (MachineError if found["exit_code"] == MachineError.exit_code else ModelError)(found["error"])
-    remember_reference(device, threads, found["reference"])
+    remember_reference(device, found["reference"])
     return Cost.from_dict(found | {"threads": threads})
 
 
@@ -161,7 +161,7 @@ def costs_of(
         kept = None if measure_again else _kept(model, device, threads, progress.notice)
         found.append(kept or measured(model))
         progress.advance(1)
-    best = best_reference(device, threads)
+    best = best_reference(device)
     doubtful = [i for i, cost in enumerate(found) if cost.doubted(best).doubtful]
     if doubtful:
         progress.start("measuring again", len(doubtful))
@@ -173,7 +173,7 @@ def costs_of(
             )
             in_a_row = in_a_row + 1 if found[i].doubted(best).doubtful else 0
         progress.advance(1)
-    best = best_reference(device, threads)
+    best = best_reference(device)
     return [cost.doubted(best) for cost in found]
 
 
