@@ -54,7 +54,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
         device: "cpu" or "cuda".
         threads: threads within one run.
         seconds: how long to time single images, and batches.
-        known: the fixed graph's best known seconds on so many threads, 0 if there are none.
+        known: the fixed graph's best known seconds, 0 if there are none.
 
     Returns:
         The fields of `leepfrog.inference.cost.Cost`, but for the number of threads.
@@ -73,26 +73,30 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     peak = peak_memory()
 
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
-    watched = threads if device == "cpu" and threads <= available_threads() else 0
-    reference, timer, limit = _reference(device, threads), Timer(watched), seconds + PATIENCE
+    on_cpu, limit = device == "cpu", seconds + PATIENCE
+    timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
+    reference, reference_timer = _reference(device), Timer(1 if on_cpu else 0)
+    session.run(names, {taken.name: image})
     single = alone = in_turns(
         lambda: session.run_to_time(names, {taken.name: image}),
-        reference, timer, seconds=seconds, limit=limit, known=known,
+        reference, timer, reference_timer, seconds=seconds, limit=limit, known=known,
     )  # fmt: skip
     runs, doubtful = single.best()
+    session.run(names, {taken.name: batch})
     batches = in_turns(
         lambda: session.run_to_time(names, {taken.name: batch}),
-        reference, timer, seconds=seconds, limit=0 if doubtful else limit, known=known, fewest=1,
+        reference, timer, reference_timer, seconds=seconds, limit=0 if doubtful else limit, known=known, fewest=1,
     )  # fmt: skip
     timer.close()
     if threads > 1:
         on_one = load_file(Path(path), sha256, device, 1)
+        on_one.run(names, {taken.name: image})
         alone = in_turns(
             lambda: on_one.run_to_time(names, {taken.name: image}),
-            _reference(device, 1), Timer(1 if device == "cpu" else 0), seconds=seconds, limit=limit,
+            reference, reference_timer, reference_timer, seconds=seconds, limit=limit, known=known,
         )  # fmt: skip
         if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
-            runs = min(runs, alone.all(), key=np.median)
+            runs = min(runs, alone.best()[0], key=np.median)
     relative, relative_doubtful = alone.relative()
     batch_runs, batch_doubtful = batches.best(fewest=1)
     throughput = BATCH / float(np.median(batch_runs))
@@ -111,9 +115,9 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     }
 
 
-def _reference(device: str, threads: int) -> Callable[[], object]:
-    """Runs the fixed graph once."""
-    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
+def _reference(device: str) -> Callable[[], object]:
+    """Runs the fixed graph once, on the calling thread."""
+    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, 1)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
     return lambda: session.run_to_time(None, {taken.name: image})

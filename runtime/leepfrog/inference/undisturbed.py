@@ -28,10 +28,8 @@ SPREAD = 1.25
 
 FEWEST_RUNS, MOST_RUNS = 10, 1000
 REFERENCE_RUNS = 5
-# Seconds after which the threads of another session have stopped waiting actively for work.
+# Seconds for which the fixed graph runs until its data are in the core's caches.
 SETTLING = 2e-3
-# A run of so many times that is long.
-LONG = 20
 
 
 class Run(NamedTuple):
@@ -102,6 +100,7 @@ def in_turns(
     run: Callable[[], object],
     reference: Callable[[], object],
     timer: Timer,
+    reference_timer: Timer,
     *,
     seconds: float,
     limit: float,
@@ -112,8 +111,10 @@ def in_turns(
 
     Args:
         run: runs the model once.
-        reference: runs the fixed graph once, on as many threads.
-        timer: suits that many threads.
+        reference: runs the fixed graph once, on the calling thread alone: while the threads of one session wait for
+            work, which they do actively for some 50 ms, those of another would have to share the cores with them.
+        timer: of the model's runs.
+        reference_timer: of the fixed graph's runs.
         seconds: of undisturbed runs that are enough, if they are at least `fewest`.
         limit: seconds after which it ends in any case, though not before `fewest` runs.
         known: the fixed graph's best known seconds.
@@ -126,10 +127,7 @@ def in_turns(
         settled = time.perf_counter() + SETTLING
         while time.perf_counter() < settled:
             reference()
-        fixed = float(np.median([timer(reference).seconds for _ in range(REFERENCE_RUNS)]))
-        # The fixed graph's threads have come to rest after one run of the model, or do not matter to a long one.
-        if not found.turns or min(found.all()) < LONG * SETTLING:
-            run()
+        fixed = float(np.median([reference_timer(reference).seconds for _ in range(REFERENCE_RUNS)]))
         runs = [timer(run)]
         while sum(each.seconds for each in runs) < block:
             runs.append(timer(run))
