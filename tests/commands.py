@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,26 @@ class Here:
         captured = self._capsys.readouterr()
         code = stop.value.code
         return Done(" ".join(map(os.fspath, words)), code if isinstance(code, int) else 0, captured.out, captured.err)
+
+
+class Late(BaseException):
+    """A command went on for too long; no command catches it."""
+
+
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raise Late in a block that takes longer, also where it waits for a file."""
+
+    def stop(*_: object) -> None:
+        raise Late(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def process(words: Iterable[str | Path], **options: Any) -> Done:

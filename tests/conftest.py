@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import calls
 import hypothesis
 import models_made as made
 import pytest
@@ -109,6 +110,32 @@ def with_made(made_home: Path, home: Path) -> Path:
     """A home of the test's own that holds what `made_home` does."""
     shutil.copytree(made_home, home)
     return home
+
+
+@pytest.fixture(scope="session")
+def furniture(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the calls of `calls.CALLS` read; shared, so tests must leave it alone."""
+    folder = tmp_path_factory.mktemp("furniture")
+    home = folder / "home"
+    shutil.copytree(made_home, home)
+    (folder / "here").mkdir()
+    calls.furnish(folder / "here", home)
+    return folder
+
+
+@pytest.fixture
+def furnished(furniture: Path, home: Path, here: Here) -> Here:
+    """A folder and a home of the test's own, with what the calls of `calls.CALLS` read."""
+    shutil.copytree(furniture / "home", home)
+    shutil.copytree(furniture / "here", here.folder, dirs_exist_ok=True)
+    return here
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what exports the starter models."""
+    for item in items:
+        if "starters" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

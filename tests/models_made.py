@@ -214,6 +214,40 @@ def scoring(**changes: object) -> ModelProto:
     return made.model
 
 
+def scoring_through(output: str, *nodes: NodeProto, **constants: NDArray[np.generic]) -> ModelProto:
+    """A scoring model one of whose outputs goes through further nodes, from the value "before" to the output's name."""
+    model = scoring(name=f"odd_{output}")
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+        node.input[:] = ["before" if name == output else name for name in node.input]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    return model
+
+
+def endless() -> ModelProto:
+    """A scoring model whose features go through a loop that never ends."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["still_on"]), helper.make_node("Abs", ["value"], ["next"])],
+        "body",
+        [value("i", TensorProto.INT64, []), value("on", TensorProto.BOOL, []), value("value", TensorProto.FLOAT, None)],
+        [value("still_on", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, None)],
+    )
+    loop = helper.make_node("Loop", ["", "go", "before"], ["looped"], body=body)
+    shape = helper.make_node("Reshape", ["looped", "shape"], ["features"])
+    return scoring_through("features", loop, shape, go=np.array(True), shape=np.array([-1, WIDTH]))
+
+
+def slow_to_load(products: int = 40, side: int = 3000) -> ModelProto:
+    """A scoring model whose constants take minutes to evaluate, which onnxruntime does when it loads it."""
+    node = helper.make_node
+    square = node("ConstantOfShape", ["square"], ["c0"], value=numpy_helper.from_array(np.array([1e-4], np.float32)))
+    chain = [node("MatMul", [f"c{i}", f"c{i}"], [f"c{i + 1}"]) for i in range(products)]
+    end = [node("ReduceSum", [f"c{products}"], ["sum"], keepdims=0), node("Add", ["before", "sum"], ["features"])]
+    return scoring_through("features", square, *chain, *end, square=np.array([side, side]))
+
+
 def images(n: int, seed: int = 1) -> Floats:
     """A normalised batch [n, 3, H, W]."""
     return np.random.default_rng(seed).normal(0, 1, (n, 3, SIDE, SIDE)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, whose own tests are run there."""
+"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and all fast tests run there."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ import numpy as np
 import pytest
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
+TREE = (
+    ".ci", "runtime", "exporter", "models", "tests", "pyproject.toml", "constraints.txt", "LICENSE", "README.md",
+    "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+)  # fmt: skip
 BLOCK = re.compile(
-    r"^```python\n# ([^\s,]+)(?:, (at the end|before|after)(?: ([^\n]+))?)?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^```(?:python|markdown)\n"
+    r"(?:#|<!--) ([^\s,]+)(?:, (at the end|before|after)(?: ([^\n]+?))?)?(?: -->)?\n"
+    r"(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 BLOCKS = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
 
@@ -27,7 +36,7 @@ Run = Callable[..., str]
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with every block of CONTRIBUTING in its place. What is compiled already goes with it."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in ("runtime", "exporter", "models", "tests", "pyproject.toml"):
+    for name in TREE:
         source = ROOT / name
         shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(source, copy / name)
     for name, place, line, code in BLOCKS:
@@ -48,13 +57,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tree: Path, home: Path) -> Run:
-    """Runs Python's modules in the copy."""
+    """Runs Python in the copy."""
     paths = os.pathsep.join(str(tree / name) for name in ("runtime", "exporter"))
+    # Without what pytest-xdist has set for this process.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
     def run_(*command: str | Path) -> str:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", *map(str, command)],
-            cwd=tree, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+            [sys.executable, "-W", "error", *map(str, command)],
+            cwd=tree, env={**environment, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -63,32 +74,24 @@ def run(tree: Path, home: Path) -> Run:
 
 
 def test_every_block_has_a_place() -> None:
-    blocks = (ROOT / "CONTRIBUTING.md").read_text().count("```python\n")
-    assert len(BLOCKS) == blocks > 0
+    blocks = re.findall(r"^```(?:python|markdown)$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert len(BLOCKS) == len(blocks) > 0
 
 
-def test_the_examples_own_tests_pass(run: Run) -> None:
-    """Those they add, those that demand a line of them, and those that every module and command has to pass."""
+def test_fault_22_all_fast_tests_pass_with_the_examples(run: Run) -> None:
+    """Those that the examples add, those that demand a line of them, and all others."""
+    run("tests/help_text.py", "--write")
+    told = run("-m", "pytest", "-v", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
     added = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-    passed = run("pytest", "-q", "-p", "no:cacheprovider", *added)
-    assert re.search(r"^2 passed", passed, re.MULTILINE), passed
-    rules = ("tests/exporter/test_gradient_rules.py", "-k", "Softsign or every_rule")
-    assert "2 passed" in run("pytest", "-q", "-p", "no:cacheprovider", *rules)
-    run(
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/runtime/test_docstrings.py",
-        "-k",
-        "ncm or network or elementwise",
-    )
+    assert len(added) == 2
+    for name in (*added, "tests/exporter/test_gradient_rules.py::test_activations[Softsign]"):
+        assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
 
 
 def test_the_examples_are_in_the_house_style(tree: Path, run: Run) -> None:
-    files = {tree / name for name, *_ in BLOCKS}
-    run("ruff", "check", "--no-cache", *files)
-    run("ruff", "format", "--no-cache", "--check", *files)
+    files = {tree / name for name, *_ in BLOCKS if name.endswith(".py")}
+    run("-m", "ruff", "check", "--no-cache", *files)
+    run("-m", "ruff", "format", "--no-cache", "--check", *files)
 
 
 def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
@@ -96,10 +99,10 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", rng.standard_normal((20, 3)))
     np.save(tmp_path / "y.npy", rng.integers(0, 2, 20))
     arrays = ("--features", tmp_path / "x.npy", "--labels", tmp_path / "y.npy")
-    assert "ncm," in run("leepfrog", "score", *arrays, "--score", "ncm", "--format", "csv")
-    run("leepfrog", "export", "small:any", "--random-weights", "--quiet")
+    assert "ncm," in run("-m", "leepfrog", "score", *arrays, "--score", "ncm", "--format", "csv")
+    run("-m", "leepfrog", "export", "small:any", "--random-weights", "--quiet")
     photographs = folder_of_pieces(tmp_path / "photographs", count=6)
-    table = run("leepfrog", "rank", photographs, "--by", "ncm", "--quiet")
+    table = run("-m", "leepfrog", "rank", photographs, "--by", "ncm", "--quiet")
     assert "best ncm first" in table
     assert "small-random" in table
 

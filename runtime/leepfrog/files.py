@@ -3,19 +3,99 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from leepfrog.errors import MachineError
+from leepfrog.errors import WriteError
 
 PART_SECONDS = 3600
 _SEAL = "sha256"
+
+# Bounds on files that are read whole. No ONNX file is larger than what protobuf can hold.
+LARGEST_BINARY = 1 << 31
+LARGEST_TEXT = 1 << 27
+
+
+def open_regular(path: Path | str) -> BufferedReader:
+    """Open a regular file for reading, without ever waiting for a pipe or reading a device.
+
+    What was opened is what is checked, so that the file cannot be exchanged in between.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, pipe, device or socket.
+    """
+    descriptor = _open_at_once(path, os.O_RDONLY)
+    return open(descriptor, "rb")
+
+
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have; None for no limit.
+
+    Raises:
+        OSError: see `open_regular`; also if the file is larger than the limit or than the memory.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if limit is None:
+            return stream.read()
+        # The size alone is no bound: that of a file in /proc is 0, and others may grow.
+        parts, left = [], limit + 1 if size <= limit else 0
+        try:
+            while left and (part := stream.read(min(left, max(size + 1, 1 << 16)))):
+                parts.append(part)
+                left -= len(part)
+        except MemoryError:
+            raise OSError(errno.ENOMEM, f"not enough memory for its {_megabytes(size)}", os.fspath(path)) from None
+        if not left:
+            raise OSError(errno.EFBIG, f"larger than the limit of {_megabytes(limit)}", os.fspath(path))
+        return b"".join(parts)
+
+
+def listed(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder whose names end in `ending`, sorted; none where there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be read, which a glob would not say.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _megabytes(size: int) -> str:
+    return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size:,} bytes"
+
+
+def _open_at_once(path: Path | str, flags: int) -> int:
+    """A descriptor of a regular file; a pipe that nobody holds the other end of is not waited for."""
+    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except ValueError as error:  # a NUL in the path
+        raise OSError(errno.EINVAL, str(error), os.fspath(path)) from None
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
 @contextlib.contextmanager
@@ -23,10 +103,12 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` for writing; it takes the name `path` only if the block succeeds.
 
     Raises:
-        MachineError: the folder cannot be written, or the disk is full.
+        WriteError: the folder cannot be written, the disk is full, or `path` is a folder, pipe or device.
     """
     temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "is a folder" if path.is_dir() else "not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as stream:
             yield stream
@@ -34,7 +116,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -47,7 +129,7 @@ def locked(path: Path) -> Iterator[None]:
     Where the system has no such lock, as Windows, nobody waits.
 
     Raises:
-        MachineError: the file cannot be made.
+        WriteError: the file cannot be made.
     """
     try:
         import fcntl
@@ -56,20 +138,57 @@ def locked(path: Path) -> Iterator[None]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "ab")  # noqa: SIM115
+        stream = open(_open_at_once(path, os.O_RDWR | os.O_CREAT), "ab")  # noqa: SIM115
     except OSError as error:
-        raise MachineError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from error
     with stream:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place that `write_whole` or `write_through` could not write to, before any work.
+
+    Raises:
+        WriteError: it is a folder, or its folder cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not path.is_file():
+            return
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from None
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write to a pipe or device that is there, rather than replace it.
+
+    Raises:
+        WriteError: nobody reads the pipe, or the device takes no more.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+        os.set_blocking(descriptor, True)
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        reason = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise WriteError(f"cannot write {printable(path)}: {reason}") from None
+
+
 def remove_old_parts(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > PART_SECONDS:
+    with contextlib.suppress(OSError):
+        for part in listed(folder, ".part"):
+            if part.name.startswith(".") and time.time() - part.stat().st_mtime > PART_SECONDS:
                 part.unlink()
 
 
@@ -110,7 +229,8 @@ def printable(path: Path | str) -> str:
 
     Bytes of a file name that are not UTF-8, line breaks and terminal escapes become backslash escapes.
     """
-    return "".join(c if c.isprintable() else _escaped(c) for c in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

@@ -1,8 +1,13 @@
-"""Who long work tells how far it is. The command line draws bars; other callers may pass their own."""
+"""Progress and notices of long-running work. The command line draws bars; other callers may pass their own listener."""
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
+
+from leepfrog.files import printable
+
+_LOGGER = logging.getLogger("leepfrog")
 
 
 class Progress(Protocol):
@@ -15,17 +20,23 @@ class Progress(Protocol):
         """So many steps of the stage are done."""
 
     def notice(self, text: str) -> None:
-        """Something worth a line happened."""
+        """Something happened that the user should know, such as a cache that cannot be written."""
 
 
 class Silent:
-    """A listener that says nothing."""
+    """The default listener: it shows no progress, and logs notices as warnings of the logger "leepfrog".
+
+    Python prints warnings to stderr unless the program has configured logging otherwise.
+
+    >>> Silent().start("scoring", 3)
+    """
 
     def start(self, what: str, total: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def advance(self, steps: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def notice(self, text: str) -> None:
-        """Say nothing."""
+        """Log a warning."""
+        _LOGGER.warning("%s", printable(text))

@@ -9,12 +9,12 @@ pytest finds it by itself where leepfrog is installed. Paths are relative to the
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from leepfrog.arguments import StrPath
     from leepfrog.gate.check import Check
 
 
@@ -25,13 +25,14 @@ def leepfrog_check(request: pytest.FixtureRequest) -> Callable[..., Check]:
     It takes the arguments of `leepfrog.check`; a baseline that is missing or of something else is an error.
     """
 
-    def run(baseline: str | Path, data: str | Path, **options: Any) -> Check:
+    def run(baseline: StrPath, data: StrPath, **options: Any) -> Check:
+        from leepfrog.arguments import several
         from leepfrog.errors import LeepfrogError
         from leepfrog.gate.check import check
         from leepfrog.gate.formats import as_text
 
         folder = request.path.parent
-        models = [folder / each if (folder / each).exists() else each for each in options.pop("models", ())]
+        models = [folder / each if (folder / each).exists() else each for each in several(options.pop("models", ()))]
         try:
             found = check(folder / baseline, folder / data, models=models, **options)
         except LeepfrogError as error:

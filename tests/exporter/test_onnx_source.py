@@ -75,7 +75,11 @@ def test_good_model(kind: dict, home: Path, tmp_path: Path) -> None:
     network = made.classifier(**kind)
     path = network.save(tmp_path / "stranger.onnx")
     choice = PreprocessChoice(preset="raw") if kind.get("kind") == TensorProto.UINT8 else made.IMAGENET
-    file = export(f"onnx:{path}", made.options(preprocess=choice))
+    named = None
+    if kind.get("head") == "squeezenet" or "features" in kind.get("names", ()):  # else they might be an embedding
+        named = tmp_path / "labels.txt"
+        named.write_text("\n".join("abcde"))
+    file = export(f"onnx:{path}", made.options(preprocess=choice, labels=named))
     assert file.path == home / "models" / "stranger.onnx"
     assert (file.metadata.name, file.metadata.source) == ("stranger", "onnx:stranger.onnx")
     check_contract(file, network)

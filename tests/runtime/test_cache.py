@@ -136,10 +136,10 @@ def test_an_image_that_one_model_has_cached_and_another_cannot_read(
     leepfrog.rank(folder, FAST[:1])
     lost = (folder / "cat" / "00.jpg").read_bytes()
 
-    def decode_all_but_one(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
+    def decode_all_but_one(content: bytes, reductions: Sequence[Reduction], white: float | None) -> list[Decoded]:
         if content == lost:
             raise ImageError("not an image any more")
-        return decode_reduced(content, reductions)
+        return decode_reduced(content, reductions, white)
 
     monkeypatch.setattr("leepfrog.images.dataset.decode_reduced", decode_all_but_one)
     both = leepfrog.rank(folder, FAST)

@@ -304,9 +304,9 @@ def test_what_others_read_is_escaped() -> None:
     receipt = Receipt("rank", {}, None, {}, (), {}, 0, "now", 1.0, {})
     found = Check("x", ("score",), (failure,), (), receipt)
     first, *_ = as_github(found).split("\n")
-    assert first.startswith("::error title=leepfrog score%3A a%3Ab%2C%0A%25<&")
+    assert first.startswith("::error title=leepfrog score%3A a%3Ab%2C\\n%25<&\\x00\\ufffe::")
     case = ElementTree.fromstring(as_junit(found))[0][0]  # noqa: S314 - our own
-    assert case.get("name") == "a:b,\n%<&?? leep"
+    assert case.get("name") == "a:b,\\n%<&\\x00\\ufffe leep"
 
 
 def test_defaults_are_those_of_the_command_line() -> None:

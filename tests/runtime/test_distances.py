@@ -165,7 +165,7 @@ def header(**values: object) -> NDArray[np.str_]:
         ({"standard_errors": np.ones(3)}, "for 8 filters"),
         ({"vector": None}, "is no task embedding"),
         ({"vector": np.array([{}] * 8, object)}, "is no task embedding"),
-        ({"vector": np.array(["x"] * 8)}, "is no task embedding"),
+        ({"vector": np.array(["x"] * 8)}, "vector has dtype <U1; it must be real numbers"),
         ({"header": np.array("{")}, "is no task embedding"),
         ({"header": header(format_version=2)}, "has format 2, this leepfrog reads 1"),
         ({"header": header(layers=[["l", "conv", 0], ["m", "conv", 8]])}, "layer table or history is none"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import doctest
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +29,7 @@ ERRORS = OURS | set(vars(builtins))
 def public(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[tuple[str, Definition]]:
     """Public functions and classes, their public methods, and `__init__` where it says something of its own."""
     for node in tree.body:
-        if not isinstance(node, Definition):
+        if not isinstance(node, Definition) or any(ast.unparse(each) == "overload" for each in node.decorator_list):
             continue
         if not node.name.startswith("_") or (node.name == "__init__" and ast.get_docstring(node)):
             yield f"{above}{node.name}", node
@@ -110,6 +112,16 @@ def faults(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_docstrings_are_true(path: Path) -> None:
     assert list(faults(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if ">>> " in path.read_text()], ids=lambda path: path.stem)
+def test_examples_run(path: Path) -> None:
+    package = next(package for package in PACKAGES if path.is_relative_to(package))
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 UNTRUE = '''

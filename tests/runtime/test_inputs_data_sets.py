@@ -99,7 +99,10 @@ ROWS = [
     row("a name with a line break", lay_out(*each("a\nb", "c")), RANK, 0, "4 images of 2 classes"),
     row("a file instead", lambda here: (here / "photos").write_text("x"), RANK, 3, "photos: not a folder and not a"),
     row("a table without labels", table("file_name\n1.png\n"), "rank photos.csv -m made", 3, "no column label"),
-    row("a table of lost files", table("file_name,label\n1.png,a\n2.png,b\n"), "rank photos.csv -m made", 3, "classes"),
+    row(
+        "a table of lost files", table("file_name,label\n1.png,a\n2.png,b\n"), "rank photos.csv -m made", 3,
+        "none of its 2 images was found", "1.png",
+    ),
     row("a table with an empty label", table("file_name,label\n1.png,\n"), "rank photos.csv -m made", 3, "line 2"),
     row("a table that is no text", lambda here: (here / "photos.csv").write_bytes(b"\xff\xfe\x00x"),
         "rank photos.csv -m made", 3, "photos.csv", "UTF-8"),

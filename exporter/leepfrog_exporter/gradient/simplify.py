@@ -61,13 +61,7 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
         path = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(path)
         try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=NOT_WANTED,
-                enable_fallback=0,
-            )
+            load(model.SerializeToString(), options, disabled_optimizers=NOT_WANTED)
             return onnx.load(path)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime cannot fold its constants: {' '.join(str(error).split())[:300]}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 # Values that leepfrog adds are called so.
 OWN_PREFIX = "leepfrog_"
@@ -41,6 +41,16 @@ def constants(graph: GraphProto) -> set[str]:
         if all(name in known for name in outer_inputs(node) if name):
             known.update(node.output)
     return known
+
+
+def stored(graph: GraphProto) -> dict[str, TensorProto]:
+    """Tensors that are written into a graph, as initializers or Constant nodes, by name."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                found[node.output[0]] = attribute.t
+    return found
 
 
 def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:

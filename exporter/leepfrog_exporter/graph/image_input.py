@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import IMAGE_INPUT
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from leepfrog_exporter.graph.edit import OWN_PREFIX, free_names, image_inputs, rename, values
 from leepfrog_exporter.graph.free_batch import free_batch_axis
 
 _ACCEPTED = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 
+# What red, green and blue are of grey: ITU-R 601-2, as in Pillow's mode L.
+LUMA = (0.299, 0.587, 0.114)
+
 
 def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple[int, int]:
-    """Make the graph's single input `image`; channels-last inputs get a Transpose, other number types a Cast.
+    """Make the graph's single input `image`.
+
+    Inputs of one channel get the image's luma, channels-last inputs a Transpose, other number types a Cast.
 
     Args:
         model: changed in place.
@@ -23,7 +30,8 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         (height, width).
 
     Raises:
-        ModelError: not exactly one image input, no batch axis, not three channels, or the size is open or another.
+        ModelError: not exactly one image input, no batch axis, neither one nor three channels, or the size is open or
+            another.
     """
     graph = model.graph
     free_names(graph, [name for name in values(graph) if name.startswith(OWN_PREFIX)])  # exported before
@@ -43,10 +51,11 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         raise ModelError(f"input {old!r} is {shown}, without a batch axis; export it with one, [N, 3, H, W]")
     if len(dims) != 4:
         raise ModelError(f"input {old!r} is {shown}; a scoring model takes images [N, 3, H, W]")
-    channels_last = dims[3] == 3 and dims[1] != 3
-    channels = dims[3] if channels_last else dims[1]
-    if channels != 3:
-        raise ModelError(f"input {old!r} is {shown}: {channels or 'an open number of'} channels; leepfrog feeds three")
+    channels, channels_last = layout(dims)
+    if channels not in (1, 3):
+        raise ModelError(
+            f"input {old!r} is {shown}: {channels or 'an open number of'} channels; leepfrog feeds three, or one (grey)"
+        )
     size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, old)
     if dims[0] is not None:
         free_batch_axis(model, dims[0])
@@ -55,6 +64,12 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     inner = f"{OWN_PREFIX}input"
     rename(graph, old, inner)
     nodes, value = [], IMAGE_INPUT
+    if channels == 1:
+        nodes += _grey(model, value, "leepfrog_grey")
+        value = "leepfrog_grey"
+        if kind.elem_type == TensorProto.UINT8:
+            nodes += _whole(model, value, "leepfrog_whole")
+            value = "leepfrog_whole"
     if channels_last:
         nodes.append(helper.make_node("Transpose", [value], ["leepfrog_channels_last"], perm=[0, 2, 3, 1]))
         value = "leepfrog_channels_last"
@@ -71,6 +86,32 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     del graph.node[:]
     graph.node.extend([*nodes, *old_nodes])
     return size
+
+
+def layout(dims: Sequence[int | None]) -> tuple[int | None, bool]:
+    """How many channels an input [N, ., ., .] has, and whether they are its last axis."""
+    channels_last = dims[3] in (1, 3) and dims[1] not in (1, 3)
+    return dims[3] if channels_last else dims[1], channels_last
+
+
+def _grey(model: ModelProto, image: str, grey: str) -> list[NodeProto]:
+    """Nodes from an image [N, 3, H, W] to its luma [N, 1, H, W]."""
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+    luma = helper.make_tensor("leepfrog_luma", TensorProto.FLOAT, [1, 3, 1, 1], LUMA)
+    channels = helper.make_tensor("leepfrog_channels", TensorProto.INT64, [1], [1])
+    model.graph.initializer.extend([luma] if opset < 13 else [luma, channels])
+    weighted = helper.make_node("Mul", [image, luma.name], ["leepfrog_weighted"])
+    if opset < 13:
+        return [weighted, helper.make_node("ReduceSum", [weighted.output[0]], [grey], axes=[1], keepdims=1)]
+    return [weighted, helper.make_node("ReduceSum", [weighted.output[0], channels.name], [grey], keepdims=1)]
+
+
+def _whole(model: ModelProto, value: str, whole: str) -> list[NodeProto]:
+    """Nodes that round to whole numbers, before a Cast that would cut."""
+    half = helper.make_tensor("leepfrog_half", TensorProto.FLOAT, [], [0.5])
+    model.graph.initializer.append(half)
+    raised = helper.make_node("Add", [value, half.name], ["leepfrog_raised"])
+    return [raised, helper.make_node("Floor", [raised.output[0]], [whole])]
 
 
 def _size(stated: tuple[int | None, int | None], wanted: tuple[int, int] | None, name: str) -> tuple[int, int]:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 from leepfrog.errors import ModelError
-from leepfrog.files import printable
+from leepfrog.files import printable, read_regular
 from leepfrog.inference.header import read_header
+from onnx import GraphProto, NodeProto, TensorProto
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from leepfrog_exporter.graph.edit import subgraphs, values
 
 # A protobuf message, and so a model in one file, cannot be larger.
 MAX_BYTES = 2**31 - 1
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
+def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
     """Load a model with its external data; the checker refuses data files outside the model's folder.
 
+    Returns:
+        The model, and a sha256 over the file and its external data.
+
     Raises:
-        ModelError: missing, empty, a Git LFS pointer, broken, too large, or its external data are missing or escape.
+        ModelError: missing, empty, no regular file, a Git LFS pointer, broken, too large, or its external data are
+            missing, no regular file, too large, or escape.
     """
     where = printable(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{where}: larger than 2 GB")
-        content = path.read_bytes()
+        content = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ModelError(f"{where}: cannot be read: {error.strerror or error}") from None
     try:
@@ -34,11 +42,58 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{where}: {error}") from None
     except DecodeError:
         raise ModelError(f"{where}: not an ONNX model, or cut short") from None
+    if not all(isinstance(name, str) for name in values(model.graph)):  # protobuf gives the bytes of what is not UTF-8
+        raise ModelError(f"{where}: not an ONNX model: names in it are not UTF-8")
+    digest = hashlib.sha256(content)
     try:
+        external = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]
+        _check_external(external, path.parent, len(content))
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{where}: its external data cannot be used: {reason}") from None
     if model.ByteSize() > MAX_BYTES:
         raise ModelError(f"{where}: larger than 2 GB with its external data")
-    return model
+    for tensor in external:
+        digest.update(tensor.raw_data)
+    return model, digest.hexdigest()
+
+
+def _check_external(tensors: list[TensorProto], folder: Path, size: int) -> None:
+    """Before anything is read: ValueError or OSError where that would wait for ever or take too much memory.
+
+    Args:
+        tensors: those with external data.
+        folder: of the model.
+        size: bytes that are in memory already.
+    """
+    for tensor in tensors:
+        info = ExternalDataInfo(tensor)
+        file = folder / info.location
+        if not file.is_file():
+            raise ValueError(f"{info.location!r} is missing or not a regular file")
+        size += info.length if info.length is not None else file.stat().st_size - (info.offset or 0)
+        if size > MAX_BYTES:
+            raise ValueError("it is larger than 2 GB")
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model."""
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+        for subgraph in subgraphs(node):
+            yield from _of_graph(subgraph)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from leepfrog import __version__
+from leepfrog.arguments import StrPath, check_name
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
+from leepfrog.images.greys import level_some
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import PRECISIONS, Variant
@@ -44,7 +46,7 @@ class VariantOptions:
         force: replace another model of that name.
     """
 
-    output: Path | None = None
+    output: StrPath | None = None
     name: str | None = None
     force: bool = False
 
@@ -119,8 +121,7 @@ def export_variant(
 
 def check_precision(precision: str, calibrated: bool) -> None:
     """UsageError where there is no such precision, or where it wants images and has none."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r} is unknown; one of {', '.join(PRECISIONS)}")
+    check_name("precision", precision, PRECISIONS)
     if precision == "int8" and not calibrated:
         raise UsageError("int8 is calibrated on images like those that the model will see: add --calibrate DIR")
 
@@ -147,6 +148,9 @@ def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, imag
 def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tuple[Images, Images]:
     """Images for calibration and others for comparison, preprocessed, [1, 3, H, W] each."""
     drawn = drawn_in_proportion(images.labels, MOST_CALIBRATING + MOST_COMPARED)
+    images, notes = level_some(images, drawn.tolist())
+    for note in notes:
+        progress.notice(note)
     found = []
     for position in np.random.default_rng(0).permutation(drawn):
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import BadInputError
+from leepfrog.files import open_regular
 
 from leepfrog_exporter.sources.torch_packages import package
 
@@ -27,7 +28,8 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
     """
     torch = package("torch")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as stream:
+            state = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and more on foreign bytes
         reason = " ".join(str(error).split())[:200]
         raise BadInputError(f"{path}: not a checkpoint of plain weights: {reason}") from None

@@ -10,9 +10,10 @@ import importlib
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from leepfrog.arguments import nearest
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.images.preprocess import PreprocessSpec
 
@@ -39,11 +40,6 @@ class Network:
     licence: str
     top1: float | None
 
-    @property
-    def n_parameters(self) -> int:
-        """Numbers in the weights."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
     def weights_sha256(self) -> str:
         """Hash over all weights in order: name, dtype, shape and bytes of each."""
         digest = hashlib.sha256()
@@ -51,6 +47,11 @@ class Network:
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def n_parameters(module: Any) -> int:
+    """Numbers in the weights of a torch network."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def from_torchvision(name: str, *, pretrained: bool) -> Network:
@@ -62,7 +63,7 @@ def from_torchvision(name: str, *, pretrained: bool) -> Network:
     """
     models = package("torchvision").models
     if name not in models.list_models(module=models):
-        raise UsageError(f"torchvision has no classifier {name!r}; see torchvision.models.list_models()")
+        raise UsageError(f"torchvision has no classifier {name!r}; {_near(name, models.list_models(module=models))}")
     weights = models.get_model_weights(name).DEFAULT
     module = _built(f"torchvision:{name}", lambda: models.get_model(name, weights=weights if pretrained else None))
     preset = weights.transforms()
@@ -88,9 +89,10 @@ def from_timm(name: str, *, pretrained: bool) -> Network:
     """
     timm = package("timm")
     if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}; see timm.list_models()")
-    if "." in name and name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
-        raise UsageError(f"timm has no weights {name!r}; see timm.list_pretrained()")
+        raise UsageError(f"timm has no model {name!r}; {_near(name, timm.list_models())}")
+    known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    if "." in name and name not in known:
+        raise UsageError(f"timm has no weights {name!r}; {_near(name, known)}")
     with _hub_asked_once() if pretrained else contextlib.nullcontext():
         module = _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
     config = timm.data.resolve_model_data_config(module)
@@ -117,6 +119,12 @@ LIBRARIES: dict[str, Callable[..., Network]] = {
     "timm": from_timm,
     "torchvision": from_torchvision,
 }
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that a library does not know; it may know a thousand."""
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else "its documentation lists them"
 
 
 def _built(source: str, build: Callable[[], Any]) -> Any:

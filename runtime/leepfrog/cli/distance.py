@@ -9,7 +9,7 @@ import typer
 
 from leepfrog.cli.completion import complete_distance
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
 
 
 def distance(
@@ -37,6 +37,7 @@ def distance(
     """
     import itertools
 
+    from leepfrog.arguments import check_name
     from leepfrog.errors import UsageError
     from leepfrog.files import printable
     from leepfrog.task2vec.distances import DISTANCES, distances
@@ -44,8 +45,8 @@ def distance(
 
     if len(files) < 2:
         raise UsageError("a distance needs two tasks; leepfrog embed DIR --probe NAME -o TASK.npz makes one")
-    if kind is not None and kind not in DISTANCES:
-        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    if kind is not None:
+        check_name("distance", kind, DISTANCES)
     written_as = chosen_format(format_, output)
     tasks = [Embedding.load(path) for path in files]
     if depth is not None:
@@ -59,7 +60,8 @@ def distance(
             for name, path, task in zip(names, files, tasks, strict=True)
         ]
         matrices = {each: matrix.tolist() for each, matrix in found.items()}
-        emit(as_json({"schema_version": 1, "tasks": listed, "distances": matrices}), output, quiet)
+        result = {"schema_version": 1, "kind": "distances", "tasks": listed, "distances": matrices}
+        emit(as_json(result), output, quiet)
     elif kind is not None:
         header = ("task", "noise", *names)
         rows = [
@@ -78,4 +80,15 @@ def distance(
             )
             for i, j in itertools.permutations(range(len(tasks)), 2)
         ]
-        emit(as_rows(written_as, header, rows, (False, False, *[True] * (len(kinds) + 1))), output, quiet)
+        emit(
+            as_rows(
+                written_as,
+                header,
+                rows,
+                (False, False, *[True] * (len(kinds) + 1)),
+                room(output),
+                range(len(kinds) + 1, 2, -1),
+            ),
+            output,
+            quiet,
+        )

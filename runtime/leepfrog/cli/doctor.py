@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,20 +17,22 @@ if TYPE_CHECKING:
 RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 
+SHOWN = 5
+
 
 def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
     facts, problems = examine()
     written_as = chosen_format(format_, output)
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "facts": facts, "problems": problems}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "doctor", "facts": facts, "problems": problems}), output, quiet)
     elif written_as in (Format.csv, Format.md):
         rows = [*facts.items(), *(("problem", problem) for problem in problems)]
         emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output, quiet)
     else:
         table = as_table(("what", "found"), list(facts.items()), (False, False))
         lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]
-        emit("\n".join([table, "", *lines]), output, quiet)
+        emit("\n".join([table, "", as_lines(lines)]), output, quiet)
     if problems:
         raise typer.Exit(4)
 
@@ -69,10 +72,16 @@ def examine() -> tuple[dict[str, str], list[str]]:
         "cache": paths.inference(),
     }
     for name, folder in places.items():
-        count, size = _contents(folder)
+        count, size, unreadable = _contents(folder)
         facts[name] = f"{folder} ({count} files, {size / 1e6:.1f} MB)"
-    if (reason := _cannot_write(paths.home())) is not None:
-        problems.append(f"{paths.home()} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
+        if name == "home":  # the other places are within it
+            problems += [
+                f"{error.filename} cannot be read ({error.strerror}); make it readable, or delete it"
+                for error in unreadable[:SHOWN]
+            ]
+            problems += [f"{len(unreadable) - SHOWN} more cannot be read"] * (len(unreadable) > SHOWN)
+        if (name == "home" or folder.is_dir()) and (reason := _cannot_write(folder)) is not None:
+            problems.append(f"{folder} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
     return facts, problems
 
 
@@ -93,9 +102,22 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _contents(folder: Path) -> tuple[int, int]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return len(files), sum(path.stat().st_size for path in files)
+def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
+    """How many files there are at any depth, their bytes, and what could not be read."""
+    from leepfrog.files import open_regular
+
+    count, size = 0, 0
+    unreadable: list[OSError] = []
+    for where, _, names in os.walk(folder, onerror=unreadable.append):
+        for name in names:
+            try:
+                with open_regular(os.path.join(where, name)) as stream:
+                    size += os.fstat(stream.fileno()).st_size
+                count += 1
+            except OSError as error:
+                unreadable.append(error)
+    absent = (FileNotFoundError, NotADirectoryError)  # that a folder cannot be made there is found by writing
+    return count, size, [error for error in unreadable if not isinstance(error, absent)]
 
 
 def _cannot_write(folder: Path) -> str | None:

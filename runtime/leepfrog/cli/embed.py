@@ -9,7 +9,7 @@ import typer
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
-from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption
+from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption, place
 from leepfrog.cli.output import emit, remark
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def embed(
             autocompletion=complete_probe,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=place)],
     name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
     estimator: Annotated[
         str,

@@ -10,13 +10,15 @@ import typer
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
 
 if TYPE_CHECKING:
     from leepfrog.task2vec.advice import Advice
 
 HEADER = ("rank", "model", "expected regret %", "best with probability", "mean regret %", "tasks")
 NUMBERS = (True, False, True, True, True, True)
+# What a narrow terminal can do without, the least important first.
+LEAST = (5, 4, 3)
 SHOWN = 5
 
 
@@ -50,14 +52,14 @@ def experts(
         with Bars(quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = embed(data, probe, device=device, threads=threads, progress=bars)
-    emit(render(advise(task, tasks), written_as), output, quiet)
+    emit(render(advise(task, tasks), written_as, room(output)), output, quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
             remark(line, quiet)
 
 
-def render(advice: Advice, written_as: Format) -> str:
-    """Advice as text in a format."""
+def render(advice: Advice, written_as: Format, width: int | None = None) -> str:
+    """Advice as text in a format; `width` is that of the terminal, for a table that fits."""
     from leepfrog.files import printable
 
     if written_as is Format.json:
@@ -85,7 +87,7 @@ def render(advice: Advice, written_as: Format) -> str:
     if not rows:
         parts.append("no recommendation: the library knows the errors of fewer than two models (library add --errors)")
         return "\n\n".join(parts)
-    parts.append(as_table(HEADER, rows, NUMBERS))
+    parts.append(as_table(HEADER, rows, NUMBERS, width, LEAST))
     if advice.judged:
         ways = ", ".join(
             f"{each.name} {100 * each.regret:.2f}" for each in sorted(advice.judged, key=lambda each: each.regret)

@@ -17,13 +17,15 @@ from leepfrog.cli.options import (
     StrictOption,
     ThreadsOption,
 )
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
 
 if TYPE_CHECKING:
     from leepfrog.ranking.explain import Explanation
 
 HEADER = ("class", "images", "LOO-LEEP", "right %", "carried by", "taken for")
 NUMBERS = (False, True, True, True, False, False)
+# What a narrow terminal can do without, the least important first.
+LEAST = (5, 1, 3)
 
 
 def explain(
@@ -52,13 +54,14 @@ def explain(
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
         found = explain_model(data, model, top=top, device=device, threads=threads, strict=strict, progress=bars)
-    emit(render(found, written_as), output, quiet)
+    emit(render(found, written_as, room(output)), output, quiet)
     for note in found.notes:
-        remark(f"note: {note}", quiet)
+        if note not in bars.noticed:
+            remark(f"note: {note}", quiet)
 
 
-def render(found: Explanation, written_as: Format) -> str:
-    """An explanation as text in a format."""
+def render(found: Explanation, written_as: Format, width: int | None = None) -> str:
+    """An explanation as text in a format; `width` is that of the terminal, for a table that fits."""
     from leepfrog.files import printable
 
     if written_as is Format.json:
@@ -80,4 +83,4 @@ def render(found: Explanation, written_as: Format) -> str:
         f"{printable(found.model)} on {found.n_images} images from {found.data}: LOO-LEEP {found.leep_loo:.4f}, "
         "the mean over images of what follows"
     )
-    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS)}"
+    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS, width, LEAST)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, split_commas
+from leepfrog.cli.options import QuietOption, place, split_commas
 from leepfrog.cli.output import emit
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
     from leepfrog.inference.model import ModelFile
     from leepfrog.task2vec.probe import ProbeFile
+
+
+def _place(output: Path | None) -> Path | None:
+    """Before any work: MachineError where the model cannot be written there."""
+    if output is not None:
+        place(output if output.suffix == ".onnx" else output / "model.onnx")
+    return output
 
 
 def export(
@@ -38,7 +46,8 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).")
+        Path | None,
+        typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_place),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the model is called (default: as its source).")
@@ -55,7 +64,14 @@ def export(
     resize_size: Annotated[str | None, typer.Option("--resize-size", help="Size before the centre crop.")] = None,
     resize_mode: Annotated[
         str | None,
-        typer.Option("--resize-mode", help="cover (keep the aspect) or stretch.", autocompletion=complete_resize_mode),
+        typer.Option(
+            "--resize-mode",
+            help="cover (keep the aspect, cut off), letterbox (keep it, pad) or stretch.",
+            autocompletion=complete_resize_mode,
+        ),
+    ] = None,
+    pad_color: Annotated[
+        str | None, typer.Option("--pad-color", help="With letterbox: red,green,blue of 0..255, or one number for all.")
     ] = None,
     interpolation: Annotated[
         str | None,
@@ -135,6 +151,7 @@ def export(
         mean=_channels("--mean", mean),
         std=_channels("--std", std),
         channel_order=channel_order,
+        pad_color=_color("--pad-color", pad_color),
     )
     options = exporter.ExportOptions(
         output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
@@ -245,7 +262,7 @@ def _size(option: str, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     numbers = _numbers(option, text)
-    if len(numbers) not in (1, 2) or any(n != int(n) for n in numbers):
+    if len(numbers) not in (1, 2) or not all(n.is_integer() and n >= 1 for n in numbers):
         raise _wrong(option, text, "224 or 224,320")
     return int(numbers[0]), int(numbers[-1])
 
@@ -261,11 +278,23 @@ def _channels(option: str, text: str | None) -> tuple[float, float, float] | Non
     return numbers[0], numbers[1], numbers[2]
 
 
+def _color(option: str, text: str | None) -> tuple[int, int, int] | None:
+    channels = _channels(option, text)
+    if channels is None:
+        return None
+    if any(not 0 <= n <= 255 or n != int(n) for n in channels):
+        raise _wrong(option, text or "", "whole numbers from 0 to 255, such as 114 or 124,116,104")
+    return int(channels[0]), int(channels[1]), int(channels[2])
+
+
 def _numbers(option: str, text: str) -> list[float]:
     try:
-        return [float(part) for part in text.replace("x", ",").split(",")]
+        numbers = [float(part) for part in text.replace("x", ",").split(",")]
     except ValueError:
-        raise _wrong(option, text, "numbers separated by commas") from None
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _wrong(option, text, "numbers separated by commas")
+    return numbers
 
 
 def _wrong(option: str, text: str, expected: str) -> Exception:

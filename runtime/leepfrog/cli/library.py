@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
 
 app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
 
 HEADER = ("task", "images", "classes", "noise", "models", "best model", "error %")
 NUMBERS = (False, True, True, True, True, False, True)
+# What a narrow terminal can do without, the least important first.
+LEAST = (4, 2, 1, 3)
 
 LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="A folder.")]
 
@@ -79,7 +81,7 @@ def list_(
             }
         )
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "tasks": found}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "library", "tasks": found}), output, quiet)
         return
     rows = [
         (
@@ -89,7 +91,7 @@ def list_(
         )
         for row in found
     ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
 
 
 def _count(value: object) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -63,4 +64,15 @@ def _fail(message: str, code: int) -> None:
     from leepfrog.files import printable
 
     remark(f"leepfrog: error: {printable(message)}")
+    _end_if_stuck(code)
     sys.exit(code)
+
+
+def _end_if_stuck(code: int) -> None:
+    """End the process at once where onnxruntime will not give a thread back: an ordinary exit would wait, or crash."""
+    bounded = sys.modules.get("leepfrog.inference.bounded")
+    if bounded is not None and bounded.unfinished():
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)

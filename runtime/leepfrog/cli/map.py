@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.options import QuietOption
+from leepfrog.cli.options import QuietOption, place
 from leepfrog.cli.output import remark
 
 
 def map_(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.", callback=place)],
     quiet: QuietOption = False,
 ) -> None:
     """Draw a library's tasks: the clustered matrix of symmetric distances, and the tasks on a plane.

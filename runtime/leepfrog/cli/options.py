@@ -11,12 +11,30 @@ import typer
 from leepfrog.cli.completion import complete_device, complete_models
 from leepfrog.cli.output import Format
 from leepfrog.errors import UsageError
+from leepfrog.files import check_writable
+
+
+def place(path: Path | None) -> Path | None:
+    """The callback of an option that names a file to write: MachineError before any work, where it cannot be."""
+    if path is not None:
+        check_writable(path)
+    return path
+
+
+def apart(*outputs: Path | None) -> None:
+    """UsageError where two outputs are one file, of which the second would replace the first."""
+    places = [os.path.realpath(path) for path in outputs if path is not None]
+    twice = next((path for path in places if places.count(path) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two outputs are the same file, {twice}; give each a file of its own")
+
 
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="How to write the result (default: by the ending of -o, else table).")
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write the result to this file instead of stdout.")
+    Path | None,
+    typer.Option("--output", "-o", help="Write the result to this file instead of stdout.", callback=place),
 ]
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")

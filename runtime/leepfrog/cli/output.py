@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import math
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.escape import csv_cell, json_text, markdown, plain
 
 
 class Format(StrEnum):
@@ -33,28 +35,25 @@ def chosen_format(wanted: Format | None, output: Path | None) -> Format:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
         known = ", ".join(f".{f.value}" for f in Format if f is not Format.table)
-        raise UsageError(f"-o {output}: no format goes with that ending ({known}); say one with --format") from None
+        raise UsageError(f"-o {output}: cannot infer the format from this ending ({known}); use --format") from None
 
 
-def emit(text: str, output: Path | None, quiet: bool = False) -> None:
-    """Write a result to a file, whole or not at all, or to stdout. `quiet`: without saying where it went.
+def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = False) -> None:
+    """Write a result to a file, whole or not at all, or to stdout.
+
+    Args:
+        text: the result.
+        output: the file, None for stdout.
+        quiet: do not say where it went.
+        commands: it holds commands for a CI system, and so nothing in it is escaped here.
 
     Raises:
         MachineError: it cannot be written.
     """
-    text = text.rstrip("\n") + "\n"
-    if output is not None:
-        from leepfrog.files import printable, write_whole
-
-        target = Path(os.path.realpath(output))  # a link stays a link
-        if target.exists() and not target.is_file():
-            try:
-                target.write_text(text, encoding="utf-8")  # a pipe or device is written to, not replaced
-            except OSError as error:
-                raise MachineError(f"cannot write {printable(output)}: {error.strerror or error}") from None
-        else:
-            write_whole(target, text.encode())
-        remark(f"wrote {printable(output)}", quiet)
+    text = text.rstrip("\n")
+    text = (text if commands else as_lines(text.split("\n"))) + "\n"
+    if output is not None and not _is_stdout(output):
+        write_file(output, text.encode(), quiet)
         return
     if sys.stdout is None:  # how Python shows a stream that was closed before it started
         raise MachineError("the result cannot be written: stdout is closed; name a file with -o where there is one")
@@ -69,12 +68,53 @@ def emit(text: str, output: Path | None, quiet: bool = False) -> None:
         raise MachineError(f"the result cannot be written to stdout: {error.strerror or error}") from None
 
 
+def _is_stdout(path: Path) -> bool:
+    """Whether a path, such as /dev/stdout, is where stdout goes: a log that is appended to must not be replaced."""
+    try:
+        return sys.stdout is not None and os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
+
+
+def write_file(path: Path, content: bytes, quiet: bool = False) -> None:
+    """Write a file whole or not at all, and say so; a link stays a link, a pipe or device is written to.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    from leepfrog.files import write_through, write_whole
+
+    if path.exists() and not path.is_file() and not path.is_dir():
+        write_through(path, content)
+    else:
+        write_whole(Path(os.path.realpath(path)), content)
+    remark(f"wrote {path}", quiet)
+
+
+def finish(*steps: Callable[[], object]) -> None:
+    """Do all of several last steps, such as writing files, even where one fails.
+
+    Raises:
+        Exception: the first one that a step raised.
+    """
+    failed: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            failed.append(error)
+    for other in failed[1:]:
+        remark(f"also: {other}")
+    if failed:
+        raise failed[0]
+
+
 def remark(text: str, quiet: bool = False) -> None:
     """A line for people, on stderr, unless they asked for quiet; where nobody can read it, that is no error."""
     if quiet or sys.stderr is None:
         return
     try:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(plain(text), file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
         _give_up(sys.stderr)
 
@@ -103,7 +143,7 @@ def as_json(value: Any) -> str:
     """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
     import json
 
-    return json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _without_nan(value: Any) -> Any:
@@ -114,42 +154,93 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_rows(written_as: Format, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """A table in any format but JSON; `right` says which columns are numbers."""
+def as_lines(lines: Iterable[str]) -> str:
+    """Lines of text; a line break within one of them stays in it as an escape."""
+    return "\n".join(map(plain, lines))
+
+
+def as_rows(
+    written_as: Format,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    width: int | None = None,
+    least: Sequence[int] = (),
+) -> str:
+    """A table in any format but JSON; `right` says which columns are numbers, the others are as of `as_table`."""
     if written_as is Format.csv:
-        return as_csv(header, rows)
-    return (as_markdown if written_as is Format.md else as_table)(header, rows, right)
+        return as_csv(header, rows, right)
+    if written_as is Format.md:
+        return as_markdown(header, rows, right)
+    return as_table(header, rows, right, width, least)
 
 
-def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Comma-separated values, quoted where needed."""
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[bool] = ()) -> str:
+    """Comma-separated values, quoted where needed; texts, unlike the columns of numbers, are made harmless."""
     import csv
     import io
 
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(csv_cell, header))
+    for row in rows:
+        numbers = right or [not isinstance(cell, str) for cell in row]
+        writer.writerow(cell if number else csv_cell(str(cell)) for cell, number in zip(row, numbers, strict=True))
     return stream.getvalue()
 
 
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
     """A Markdown table; `right` says which columns are numbers."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    cells = [[markdown(cell) for cell in row] for row in (header, *rows)]
     rule = ["---:" if number else ":---" for number in right]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
 
 
-def as_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """An aligned plain-text table, as wide as its content: nothing is cut off or wrapped."""
-    widths = [max(_width(row[i]) for row in (header, *rows)) for i in range(len(header))]
+def room(output: Path | None) -> int | None:
+    """The columns of the terminal that a result is shown on; None where it goes elsewhere, or they are not known."""
+    if output is not None or sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def as_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    width: int | None = None,
+    least: Sequence[int] = (),
+) -> str:
+    """An aligned plain-text table. Cells are never cut off or wrapped.
+
+    Args:
+        header: names of the columns.
+        rows: cells.
+        right: which columns are numbers.
+        width: of the terminal; None for a table as wide as its content.
+        least: columns that may be left out where the width does not do, the least important first. A line below the
+            table names those that were.
+    """
+    cells = [[plain(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(_width(row[i]) for row in cells) for i in range(len(header))]
+    shown, left_out = list(range(len(header))), []
+    for column in least:
+        if width is None or sum(widths[i] + 2 for i in shown) - 2 <= width:
+            break
+        shown.remove(column)
+        left_out.append(column)
 
     def line(row: Sequence[str]) -> str:
         padded = []
-        for cell, width, number in zip(row, widths, right, strict=True):
-            space = " " * (width - _width(cell))
-            padded.append(space + cell if number else cell + space)
+        for i in shown:
+            space = " " * (widths[i] - _width(row[i]))
+            padded.append(space + row[i] if right[i] else row[i] + space)
         return "  ".join(padded).rstrip()
 
-    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
+    lines = [line(cells[0]), "  ".join("-" * widths[i] for i in shown), *map(line, cells[1:])]
+    if left_out:
+        names = ", ".join(cells[0][i] for i in sorted(left_out))
+        lines.append(f"(no room for: {names}; --format csv or a pipe shows all)")
+    return "\n".join(lines)
 
 
 def _width(text: str) -> int:

@@ -20,14 +20,35 @@ from leepfrog.cli.options import (
     QuietOption,
     StrictOption,
     ThreadsOption,
+    apart,
+    place,
     split_commas,
 )
-from leepfrog.cli.output import Format, as_csv, as_json, as_rows, as_table, chosen_format, emit, remark
+from leepfrog.cli.output import (
+    Format,
+    as_csv,
+    as_json,
+    as_rows,
+    as_table,
+    chosen_format,
+    emit,
+    finish,
+    remark,
+    room,
+    write_file,
+)
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
     from leepfrog.ranking.racing import Race
     from leepfrog.ranking.result import RankedModel, Ranking
+
+# What a narrow terminal can do without, the least important first.
+LEAST = (
+    "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
+    "front", "head %",
+)  # fmt: skip
+LEAST_OF_DRIFTS = (8, 4, 7, 1)
 
 
 def rank(
@@ -58,10 +79,14 @@ def rank(
         bool, typer.Option("--race", help="Drop models that are clearly behind on some of the images: less inference.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.")
+        Path | None,
+        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=place),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write all of it, with reasons and images, as one page: .html.")
+        Path | None,
+        typer.Option(
+            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=place
+        ),
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
@@ -87,7 +112,7 @@ def rank(
     if plot is not None:
         from leepfrog.plots.figure import check_ending
 
-        check_ending(plot)
+        check_ending(plot, "--plot")
     if report is not None:
         from leepfrog.report.page import check_ending as check_report
 
@@ -98,8 +123,8 @@ def rank(
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
+    apart(output, plot, report)
     chosen = split_commas(models)
-    page = None
     with Bars(quiet) as bars:
         # A report shows some of the images, so it has to know them.
         images = find_images(data) if report is not None else data
@@ -116,48 +141,53 @@ def rank(
             racing=race,
             progress=bars,
         )
-        if isinstance(images, ImageSet):
+
+    def write_table() -> None:
+        emit(render(ranking, written_as, room(output)), output, quiet)
+        for line in remarks(ranking):
+            remark(line, quiet)
+
+    def write_plot() -> None:
+        if plot is not None:
+            from leepfrog.plots.cost_front import draw_cost_front
+
+            write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), quiet)
+
+    def write_report() -> None:
+        if report is not None and isinstance(images, ImageSet):
             from leepfrog.report.page import report as report_of
 
-            page = report_of(ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars)
-    if plot is not None:
-        from leepfrog.files import write_whole
-        from leepfrog.plots.cost_front import draw_cost_front
+            with Bars(quiet) as bars:
+                page = report_of(ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars)
+            write_file(report, page.encode(), quiet)
 
-        write_whole(plot, draw_cost_front(ranking, plot.suffix.lower()))
-        remark(f"wrote {plot}", quiet)
-    if report is not None and page is not None:
-        from leepfrog.files import write_whole
-
-        write_whole(report, page.encode())
-        remark(f"wrote {report}", quiet)
-    emit(render(ranking, written_as), output, quiet)
-    for line in remarks(ranking):
-        remark(line, quiet)
+    finish(write_table, write_plot, write_report)
 
 
-def render(ranking: Ranking, written_as: Format) -> str:
-    """A ranking as text in a format."""
+def render(ranking: Ranking, written_as: Format, width: int | None = None) -> str:
+    """A ranking as text in a format; `width` is that of the terminal, for a table that fits."""
     if written_as is Format.json:
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, drift_table
+    from leepfrog.ranking.words import certainty_in_words, chance_level, doubts_in_words, drift_table
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
+    doubts = doubts_in_words(ranking)
     if written_as is Format.md:
-        return as_rows(written_as, header, rows, numbers)
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *doubts])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
-    parts = [head, as_table(header, rows, numbers), *certainty_in_words(ranking)]
+    least = [header.index(name) for name in LEAST if name in header[3:]]
+    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *doubts]
     if ranking.drifts:
-        table = as_table(*drift_table(ranking.drifts, ranking.ranked_by))
+        table = as_table(*drift_table(ranking.drifts, ranking.ranked_by), width, LEAST_OF_DRIFTS)
         parts.append(f"Variants against their float32 parents:\n\n{table}")
     if ranking.race is not None:
         parts.append(race_text(ranking.race))
@@ -189,7 +219,14 @@ def remarks(ranking: Ranking) -> list[str]:
 
 def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
-    from leepfrog.ranking.words import TITLES, held_out_head, interval_text, score_text
+    from leepfrog.ranking.words import (
+        TITLES,
+        held_out_head,
+        interval_text,
+        milliseconds,
+        over_budget,
+        score_text,
+    )
 
     by = ranking.ranked_by
     several = sum(model.tied_with_best for model in ranking.models) > 1
@@ -208,10 +245,10 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
         ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
-        ("ms/image", lambda model: f"{1e3 * model.cost.latency:.1f}"),
-        ("p95", lambda model: f"{1e3 * model.cost.latency_p95:.1f}"),
+        ("ms/image", milliseconds),
+        ("p95", lambda model: milliseconds(model, "latency_p95")),
         ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}"),
-        ("front", lambda model: ("over " + ", ".join(model.outside)) if model.outside else "*" * model.on_front),
+        ("front", lambda model: over_budget(model) or "*" * model.on_front),
     ]
 
 
@@ -238,7 +275,8 @@ def _csv(ranking: Ranking) -> str:
             "top1": model.top1,
             "size_bytes": model.size_bytes,
             "macs": model.macs,
-            **{key: value for key, value in model.cost.as_dict().items() if key != "n_runs"},
+            **{key: value for key, value in model.cost.as_dict().items() if key not in ("n_runs", "reference")},
+            "doubtful": " ".join(model.cost.doubtful),
             "outside": " ".join(model.outside),
             "on_front": model.on_front,
             "precision": model.variant.precision if model.variant else "",

@@ -7,7 +7,7 @@ from leepfrog.cli.output import emit
 
 
 def schema(output: OutputOption = None, quiet: QuietOption = False) -> None:
-    """Print the JSON Schema of results: rank, score, validate, verify and check with --format json."""
+    """Print the JSON Schema of what commands write with --format json; each result names its definition as "kind"."""
     from importlib import resources
 
     emit(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text(encoding="utf-8"), output, quiet)

@@ -9,14 +9,16 @@ import typer
 
 from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
 
 HEADER = ("score", "value", "standard error", "90 % interval", "images", "inputs", "target classes", "diagnostics")
 NUMBERS = (False, True, True, True, True, True, True, False)
+# What a narrow terminal can do without, the least important first.
+LEAST = (7, 5, 6, 4, 2)
 
 
 def score(
-    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers or strings.")],
     probs: Annotated[
         Path | None, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")
     ] = None,
@@ -56,4 +58,4 @@ def score(
         low, high = s.interval or (s.value, s.value)
         interval = f"{low:.6g} to {high:.6g}"
         rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)

@@ -18,9 +18,11 @@ from leepfrog.cli.options import (
     QuietOption,
     StrictOption,
     ThreadsOption,
+    apart,
+    place,
     split_commas,
 )
-from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark
+from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
 
 if TYPE_CHECKING:
     from leepfrog.validation.agreement import Agreement
@@ -50,9 +52,10 @@ def validate(
         int | None, typer.Option("--tasks", min=3, help="Instead: one model on so many random choices of classes.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.")
+        Path | None,
+        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=place),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of splits, folds, episodes and tasks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -74,7 +77,8 @@ def validate(
 
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
-        check_ending(plot)
+        check_ending(plot, "--plot")
+        apart(output, plot)
     shared: dict[str, Any] = {
         "images": images,
         "device": device,
@@ -96,7 +100,7 @@ def validate(
                 progress=bars,
                 **shared,
             )
-            text = render(found, written_as)
+            text = render(found, written_as, room(output))
         else:
             from leepfrog.validation.tasks import study_tasks
 
@@ -112,20 +116,18 @@ def validate(
                 **shared,
             )
             text = render_tasks(found, written_as)
-    if plot is not None:
-        from leepfrog.files import write_whole
-        from leepfrog.plots.task_scatter import draw_task_scatter
-
-        assert not hasattr(found, "agreements")
-        write_whole(plot, draw_task_scatter(found, plot.suffix.lower()))
-        remark(f"wrote {plot}", quiet)
     emit(text, output, quiet)
     for note in found.notes:
         remark(f"note: {note}", quiet)
+    if plot is not None:
+        from leepfrog.plots.task_scatter import draw_task_scatter
+
+        assert not hasattr(found, "agreements")
+        write_file(plot, draw_task_scatter(found, plot.suffix.lower()), quiet)
 
 
-def render(found: Validation, written_as: Format) -> str:
-    """A validation as text in a format."""
+def render(found: Validation, written_as: Format, width: int | None = None) -> str:
+    """A validation as text in a format; `width` is that of the terminal, for a table that fits."""
     if written_as is Format.json:
         return as_json(found.as_dict())
     if written_as is Format.csv:
@@ -163,6 +165,8 @@ def render(found: Validation, written_as: Format) -> str:
             for name in order
         ],
         (False, False, *[True] * 10),
+        width,
+        (11, 10, 7, 4, 3, 2, 9, 8),
     )  # fmt: skip
     title = (
         f"{found.data}: {found.n_classes} classes; {found.n_train} images to score and fit, {found.n_test} to judge, "

@@ -19,7 +19,7 @@ from leepfrog.cli.options import (
     ThreadsOption,
     split_commas,
 )
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_lines, as_rows, chosen_format, emit
 
 if TYPE_CHECKING:
     from leepfrog.gate.compare import Verification
@@ -76,10 +76,10 @@ def render(found: Verification, where: str, written_as: Format) -> str:
         lines = [f"the same: {found.n_compared:,} values of {where}, numbers within {found.worst:.1e}"]
     else:
         lines = [f"not the same: {len(rows):,} of {found.n_compared:,} values of {where} differ", ""]
-        lines += [as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True))]
+        lines += as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True)).split("\n")
         lines += [f"{len(rows) - SHOWN:,} more, listed with --format json"] * (len(rows) > SHOWN) + [""]
     lines += [f"changed: {cause}" for cause in found.causes] or ["changed: nothing that the receipts tell of"]
-    return "\n".join(lines)
+    return as_lines(lines)
 
 
 def _shown(value: object) -> str:

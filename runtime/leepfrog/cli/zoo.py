@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -10,12 +11,14 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
 HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "licence")
 NUMBERS = (False, False, False, False, True, False)
+# What a narrow terminal can do without, the least important first.
+LEAST = (3, 2, 5)
 
 
 @app.command("list")
@@ -40,9 +43,9 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
             | {"exported": row[0] in local, "top1": entries[row[0]].top1 if row[0] in entries else None}
             for row in rows
         ]
-        emit(as_json({"schema_version": 1, "models": found}), output, quiet)
+        emit(as_json({"schema_version": 1, "kind": "zoo", "models": found}), output, quiet)
     else:
-        emit(as_rows(written_as, HEADER, rows, NUMBERS), output, quiet)
+        emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
 
 
 @app.command("pull")
@@ -58,11 +61,11 @@ def pull(
 ) -> None:
     """Fetch models of the zoo and export them. Needs the export extra."""
     for line in pull_models(names or [], force, quiet):
-        emit(line, None)
+        emit(line, None)  # as each is done: a later one may fail
 
 
-def pull_models(names: list[str], force: bool, quiet: bool) -> list[str]:
-    """Export zoo entries, all starters if none is named; one line on each."""
+def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
+    """Export zoo entries, all starters if none is named; one line on each, when it is done."""
     from leepfrog_exporter import zoo
 
     exporter = load_exporter()
@@ -70,5 +73,7 @@ def pull_models(names: list[str], force: bool, quiet: bool) -> list[str]:
     for name in wanted:
         zoo.find(name)  # a misspelt name fails before anything is fetched
     options = exporter.ExportOptions(force=force)
-    with Bars(quiet) as bars:
-        return [describe(exporter.export(f"zoo:{name}", options, bars)) for name in wanted]
+    for name in wanted:
+        with Bars(quiet) as bars:
+            line = describe(exporter.export(f"zoo:{name}", options, bars))
+        yield line

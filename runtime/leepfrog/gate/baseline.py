@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import LARGEST_TEXT, printable, read_regular
 from leepfrog.receipts.receipt import Receipt
 
 # The kinds of result files, and the schema version that this leepfrog writes and reads.
@@ -44,14 +44,14 @@ class Baseline:
         try:
             if path.suffix == ".npz":
                 return _embedding(path)
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_regular(path, LARGEST_TEXT).decode("utf-8"))
             return _result(values, where)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}; {_REMEDY}") from None
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
         except (ValueError, RecursionError, OverflowError):  # no UTF-8, no JSON, nested too deeply, or beyond floats
             raise UsageError(f"{where}: is not JSON, or cut short; {_REMEDY}") from None
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}; {_REMEDY}") from None
 
 
 _REMEDY = "leepfrog rank DIR -o baseline.json makes one"

@@ -6,7 +6,8 @@ score    each model's scores by themselves. The default order's own score is lef
          other models, so that one changed model would move all.
 rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
 latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
-         moments. What fails is measured twice more, and the median counts.
+         moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts. If
+         all is in doubt, nothing is judged: the check neither passes nor fails.
 size     bytes of the model's file.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import StrPath, check_name, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -56,6 +58,7 @@ class Finding:
         was, now: the values; for an order, the scores' differences.
         allowed: how far `now` may be from `was`, or above it.
         failed: whether it is further.
+        doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
         causes: of a failure, the likeliest first.
     """
 
@@ -67,12 +70,15 @@ class Finding:
     allowed: float
     failed: bool
     causes: tuple[str, ...] = ()
+    doubtful: bool = False
 
     @property
     def message(self) -> str:
         """What happened, in a few words."""
         if self.criterion == "rank":
             return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
+        if self.doubtful:
+            return "not judged: other work on this machine disturbed every measurement; check again when it is quiet"
         if self.criterion == "latency":
             most = 1 + self.allowed / self.was
             return f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the fixed graph"
@@ -105,9 +111,14 @@ class Check:
         return tuple(found for found in self.findings if found.failed)
 
     @property
+    def undecided(self) -> tuple[Finding, ...]:
+        """The findings that could not be judged."""
+        return tuple(found for found in self.findings if found.doubtful)
+
+    @property
     def passed(self) -> bool:
-        """Whether none did."""
-        return not self.failures
+        """Whether everything was judged, and nothing failed."""
+        return not self.failures and not self.undecided
 
     def as_dict(self) -> dict[str, Any]:
         """The check as JSON-ready values."""
@@ -125,11 +136,11 @@ class Check:
 
 
 def check(
-    baseline: str | Path,
-    data: str | Path,
+    baseline: StrPath,
+    data: StrPath,
     *,
-    models: Sequence[str | Path] = (),
-    fail_on: Sequence[str] | None = None,
+    models: StrPath | Sequence[StrPath] = (),
+    fail_on: str | Sequence[str] | None = None,
     tolerance: float = TOLERANCE,
     latency_tolerance: float = LATENCY_TOLERANCE,
     device: str | None = None,
@@ -157,9 +168,11 @@ def check(
         UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
         LeepfrogError: as of `leepfrog.rank`.
     """
-    unknown = [each for each in fail_on or () if each not in CRITERIA]
-    if unknown or (fail_on is not None and not fail_on):
-        raise UsageError(f"fail on {unknown[0] if unknown else 'nothing'!r}? one or more of {', '.join(CRITERIA)}")
+    fail_on = None if fail_on is None else several(fail_on)
+    for each in fail_on or ():
+        check_name("criterion", each, CRITERIA)
+    if fail_on is not None and not fail_on:
+        raise UsageError(f"fail on nothing? one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
     progress = progress or Silent()
@@ -168,6 +181,12 @@ def check(
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
     rows = _rows(first)
     criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(rows) > 1))
+    in_doubt = [printable(name) for name, row in rows.items() if "relative_latency" in row["cost"].get("doubtful", ())]
+    if in_doubt and "latency" in criteria:
+        raise UsageError(
+            f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
+            "baseline again when the machine is quiet"
+        )
     # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
     asked = dataclasses.replace(
         first.receipt,
@@ -175,7 +194,7 @@ def check(
         models=tuple(model for model in first.receipt.models if model.name in rows),
     )
     first = dataclasses.replace(first, receipt=asked)
-    how = How(models, device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
+    how = How(several(models), device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
     second = rerun(first, Path(data), how, progress)
     receipt = Receipt.from_dict(second["receipt"])
     _same_subject(first, rows, second, receipt)
@@ -188,7 +207,7 @@ def check(
         findings += judged
     if "latency" in criteria:
         findings = _measured_again(findings, first, how, progress)
-    findings.sort(key=lambda found: not found.failed)
+    findings.sort(key=lambda found: (not found.failed, not found.doubtful))
     return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), receipt)
 
 
@@ -203,14 +222,15 @@ def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
             for score in row["scores"].values():
                 _finite(score["value"])
                 _finite(score["standard_error"] or 0)
-            if not all(isinstance(name, str) for name in row["tied_with"]):
-                raise TypeError("tied_with")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            for name, texts in (("tied_with", row["tied_with"]), ("doubtful", row["cost"].get("doubtful", []))):
+                if not all(isinstance(text, str) for text in texts):
+                    raise TypeError(name)
+        race = {} if baseline.values.get("race") is None else baseline.values["race"]
+        left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
     if not rows or len(rows) < len(baseline.values["models"]):
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
-    race = baseline.values.get("race") or {}
-    left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
     lost = [model.name for model in baseline.receipt.models if model.name not in rows.keys() | left]
     if lost:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
@@ -294,8 +314,9 @@ class _Judge:
             was, now = (each["cost"]["relative_latency"] for each in (row, self.now[name]))
             allowed = self.latency_tolerance * was
             failed = not now <= was + allowed
-            causes = self.causes(name, of_data=False) if failed else ()
-            yield Finding("latency", name, "latency", was, now, allowed, failed, causes)
+            doubtful = "relative_latency" in self.now[name]["cost"]["doubtful"]
+            causes = self.causes(name, of_data=False) if failed or doubtful else ()
+            yield Finding("latency", name, "latency", was, now, allowed, failed, causes, doubtful)
 
     def sizes(self) -> Iterator[Finding]:
         for name, row in self.rows.items():
@@ -307,18 +328,24 @@ class _Judge:
 
 
 def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
-    """Latencies that failed are measured again, at length; the median of all measurements counts."""
+    """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
     device = how.device or str(first.receipt.arguments["device"])
     files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
 
-    def again(slow: Finding) -> Finding:
-        measured = [slow.now]
+    def again(found: Finding) -> Finding:
+        measured = [] if found.doubtful else [found.now]
         for _ in range(MEASUREMENTS - 1):
-            progress.notice(f"{slow.model}: {measured[-1] / slow.was:.2f} times as slow; measured again")
-            cost = measure(ModelFile.read(files[slow.model]), device, threads_for(device, how.threads), SECONDS)
-            measured.append(cost.relative_latency)
+            why = "in doubt" if found.doubtful else f"{found.now / found.was:.2f} times as slow"
+            progress.notice(f"latency of {found.model}: {why}; measured again")
+            cost = measure(ModelFile.read(files[found.model]), device, threads_for(device, how.threads), SECONDS)
+            if "relative_latency" not in cost.doubtful:
+                measured.append(cost.relative_latency)
+        if not measured:
+            return dataclasses.replace(found, failed=False, causes=(), doubtful=True)
         now = statistics.median(measured)
-        failed = not now <= slow.was + slow.allowed
-        return dataclasses.replace(slow, now=now, failed=failed, causes=slow.causes if failed else ())
+        failed = not now <= found.was + found.allowed
+        return dataclasses.replace(found, now=now, failed=failed, causes=found.causes if failed else (), doubtful=False)
 
-    return [again(each) if each.criterion == "latency" and each.failed else each for each in findings]
+    return [
+        again(each) if each.criterion == "latency" and (each.failed or each.doubtful) else each for each in findings
+    ]

@@ -17,7 +17,7 @@ from leepfrog.receipts.receipt import Receipt
 MEASURED = {
     "": frozenset(["receipt", "data"]),
     "models": frozenset(["cost", "on_front", "outside", "n_inferred", "path"]),
-    "drifts": frozenset(["latency", "memory", "verdict"]),
+    "drifts": frozenset(["latency", "latency_in_doubt", "memory", "verdict"]),
 }
 # Order among models that the images do not tell apart is a matter of rounding.
 OF_ORDER = frozenset(["rank", "group", "tied_with_best", "separation"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from leepfrog.escape import plain
 from leepfrog.gate.check import Check, Finding
 
 
@@ -14,9 +15,10 @@ def as_text(check: Check) -> str:
     for criterion, model, told, causes in _failures(check):
         lines.append(f"FAILED {criterion}: {model}: {told}")
         lines += [f"    why: {cause}" for cause in causes]
+    lines += [f"NOT JUDGED {found.criterion}: {found.model}: {found.message}" for found in check.undecided]
     if check.passed:
         lines += [f"changed, within what is allowed: {change}" for change in check.changes]
-    return "\n".join([*lines, _verdict(check)])
+    return "\n".join(map(plain, [*lines, _verdict(check)]))
 
 
 def as_github(check: Check) -> str:
@@ -24,6 +26,10 @@ def as_github(check: Check) -> str:
     lines = [
         f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([told, *causes]))}"
         for criterion, model, told, causes in _failures(check)
+    ]
+    lines += [
+        f"::warning title={_property(f'leepfrog {found.criterion}: {found.model}')}::{_data(found.message)}"
+        for found in check.undecided
     ]
     return "\n".join([*lines, f"::notice title=leepfrog check::{_data(_verdict(check))}"])
 
@@ -42,15 +48,17 @@ def _verdict(check: Check) -> str:
         f"{sum(found.criterion == criterion for found in check.findings)} {_PLURALS[criterion]}"
         for criterion in check.criteria
     ]
-    verdict = "passed" if check.passed else f"failed: {len(check.failures)} of {len(check.findings)}"
-    return f"{verdict}; judged against {check.baseline}: {', '.join(counts)}"
+    n = len(check.findings)
+    said = [f"failed: {len(check.failures)} of {n}"] if check.failures else []
+    said += [f"not judged: {len(check.undecided)} of {n}"] if check.undecided else []
+    return f"{', '.join(said) or 'passed'}; judged against {check.baseline}: {', '.join(counts)}"
 
 
 _PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies", "size": "sizes"}
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return plain(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -64,7 +72,7 @@ def as_junit(check: Check) -> str:
         name="leepfrog check",
         tests=str(len(check.findings)),
         failures=str(len(check.failures)),
-        errors="0",
+        errors=str(len(check.undecided)),
         skipped="0",
         timestamp=check.receipt.started,
         time=str(check.receipt.seconds),
@@ -72,9 +80,11 @@ def as_junit(check: Check) -> str:
     for found in check.findings:
         case = ElementTree.SubElement(suite, "testcase", classname=f"leepfrog.{found.criterion}", name=_title(found))
         if found.failed:
-            message = _printable(f"{found.model}: {found.message}")
+            message = plain(f"{found.model}: {found.message}")
             failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
-            failure.text = _printable("\n".join(found.causes))
+            failure.text = "\n".join(map(plain, found.causes))
+        if found.doubtful:
+            ElementTree.SubElement(case, "error", message=plain(f"{found.model}: {found.message}"), type="doubt")
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -82,13 +92,4 @@ def as_junit(check: Check) -> str:
 
 
 def _title(found: Finding) -> str:
-    return _printable(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
-
-
-def _printable(text: str) -> str:
-    """Without what XML 1.0 cannot hold."""
-    return "".join(c if c in "\t\n" or (c >= " " and not _is_none(c)) else "?" for c in text)
-
-
-def _is_none(character: str) -> bool:
-    return "\ud800" <= character < "\ue000" or character in "\ufffe\uffff"
+    return plain(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")

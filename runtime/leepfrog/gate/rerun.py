@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath, did_you_mean
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -32,7 +33,7 @@ class How:
         cached: take outputs that are in the cache, rather than run the models on all images again.
     """
 
-    models: Sequence[str | Path] = ()
+    models: Sequence[StrPath] = ()
     device: str | None = None
     threads: int | None = None
     batch_size: int | None = None
@@ -116,13 +117,13 @@ def find_again(receipt: Receipt, how: How) -> list[Path]:
     missing = [name for name in names if name not in known]
     if missing:
         raise UsageError(
-            f"the baseline's model {missing[0]!r} is not here (there are: {', '.join(known) or 'none'}); export it, or "
-            "say with --models where it is"
+            f"the baseline's model {missing[0]!r} is not here ({did_you_mean(missing[0], known)}); export it, or name "
+            "its file or folder with --models"
         )
     return [known[name] for name in names]
 
 
-def _named(wanted: Sequence[str | Path]) -> dict[str, Path]:
+def _named(wanted: Sequence[StrPath]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for model in find_models(wanted):
         if model.name in found:

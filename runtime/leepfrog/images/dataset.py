@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import stat
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from leepfrog.arrays import as_array, class_labels, same_fields
 from leepfrog.errors import DataSetError, ImageError
-from leepfrog.files import printable
-from leepfrog.images.decode import Decoded, Reduction, decode, decode_reduced
+from leepfrog.files import printable, read_regular
+from leepfrog.images.bounds import MAX_FILE_BYTES
+from leepfrog.images.decode import Decoded, Greys, Reduction, decode_reduced, deep_greys
+from leepfrog.images.labels import display_names, label_notes
 
 Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
+
+
+def levelled_digest(digest: Digest, white: float) -> Digest:
+    """What the cache knows an image by whose pixels depend on the value of white."""
+    return hashlib.sha256(digest + f"white {white:g}".encode()).digest()
 
 
 class LabelledImage(Protocol):
@@ -41,9 +46,15 @@ class LabelledImage(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileImage:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: where it is.
+        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
+    """
 
     path: str
+    white: float | None = None
 
     @property
     def name(self) -> str:
@@ -52,35 +63,48 @@ class FileImage:
 
     def _read(self) -> bytes:
         try:
-            if not stat.S_ISREG(os.stat(self.path).st_mode):  # a pipe would block, a device might never end
-                raise ImageError("cannot be read: not a file")
-            return Path(self.path).read_bytes()
+            return read_regular(self.path, MAX_FILE_BYTES)
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
         except ValueError as error:  # a NUL in the path, out of a table
             raise ImageError(f"cannot be read: {error}") from None
 
+    def _digest(self, content: bytes) -> Digest:
+        digest = hashlib.sha256(content).digest()
+        return digest if self.white is None else levelled_digest(digest, self.white)
+
     def digest(self) -> Digest:
-        """Hash of the file's bytes."""
-        return hashlib.sha256(self._read()).digest()
+        """Hash of the file's bytes, and of its white if that is known."""
+        return self._digest(self._read())
+
+    def examine(self) -> tuple[Digest, Greys | None]:
+        """Hash of the file's bytes, and the range of its greys if they have more than 8 bits."""
+        content = self._read()
+        return self._digest(content), deep_greys(content)
 
     def load(self) -> tuple[Digest, Image.Image]:
         """Read the file once, for both the hash and the pixels."""
-        content = self._read()
-        return hashlib.sha256(content).digest(), decode(content)
+        digest, (decoded,) = self.load_reduced([lambda width, height: 1])
+        return digest, decoded.image
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
         """The same, where less than the whole size will do."""
         content = self._read()
-        return hashlib.sha256(content).digest(), decode_reduced(content, reductions)
+        return self._digest(content), decode_reduced(content, reductions, self.white)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ArrayImage:
     """An image already decoded, [H, W, 3] uint8."""
 
     name: str
     pixels: NDArray[np.uint8]
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    def __repr__(self) -> str:
+        return f"ArrayImage({self.name!r}, {' x '.join(map(str, self.pixels.shape))})"
 
     def digest(self) -> Digest:
         """Hash of shape and pixels."""
@@ -97,9 +121,12 @@ class ArrayImage:
         return digest, [Decoded.whole(image)] * len(reductions)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
     """Labelled images.
+
+    `images[3]` is an image; `images[:10]` is a set, as is `images[at]` for an array of positions or of N booleans. Two
+    sets are equal if all their fields are.
 
     Attributes:
         name: where they come from, for messages and results.
@@ -107,6 +134,17 @@ class ImageSet:
         images: N images.
         labels: [N] int64 in 0..len(classes)-1.
         notes: what was odd about the set and what was done about it, one sentence each.
+        unreadable: the notes on folders that could not be read, which are errors with `strict`.
+
+    Raises:
+        DataSetError: labels that are not N integers from 0 to len(classes) - 1.
+
+    >>> import numpy as np
+    >>> images = ImageSet.from_arrays(np.zeros((4, 8, 8), np.uint8), ["cat", "dog", "cat", "dog"])
+    >>> images
+    ImageSet('arrays', 4 images of 2 classes: cat, dog)
+    >>> images[images.labels == 1]
+    ImageSet('arrays [2 of 4 images]', 2 images of 1 classes: dog)
     """
 
     name: str
@@ -114,9 +152,51 @@ class ImageSet:
     images: Sequence[LabelledImage]
     labels: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse labels that do not index the classes."""
+        labels = as_array(self.labels, "labels", DataSetError)
+        n, top = len(self.images), len(self.classes)
+        if labels.shape != (n,) or (n and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= top)):
+            raise DataSetError(
+                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}; they must be {n} integers from 0 to "
+                f"{top - 1}, which index the classes"
+            )
+        object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @overload
+    def __getitem__(self, at: int | np.integer) -> LabelledImage: ...
+
+    @overload
+    def __getitem__(self, at: slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> ImageSet: ...
+
+    def __getitem__(
+        self, at: int | np.integer | slice | Sequence[int] | NDArray[np.integer | np.bool_]
+    ) -> LabelledImage | ImageSet:
+        """An image, or a set of some of them with the classes that are left."""
+        if isinstance(at, int | np.integer):
+            return self.images[int(at)]
+        positions = np.arange(len(self))[at]
+        kept, labels = np.unique(self.labels[positions], return_inverse=True)
+        return ImageSet(
+            f"{self.name} [{len(positions)} of {len(self)} images]",
+            tuple(self.classes[i] for i in kept),
+            [self.images[i] for i in positions],
+            labels,
+            self.notes,
+            self.unreadable,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    def __repr__(self) -> str:
+        shown = ", ".join([*self.classes[:5], *["..."] * (len(self.classes) > 5)])
+        return f"ImageSet({self.name!r}, {len(self)} images of {len(self.classes)} classes: {shown})"
 
     @classmethod
     def from_arrays(cls, images: Sequence[ArrayLike] | NDArray[np.uint8], labels: ArrayLike) -> ImageSet:
@@ -124,17 +204,17 @@ class ImageSet:
 
         Args:
             images: N arrays, each [H, W, 3] or [H, W] uint8; sizes may differ.
-            labels: N labels, integers or strings.
+            labels: N labels, integers, booleans or strings.
 
         Raises:
             DataSetError: not uint8, wrong shape, no pixels, other labels, lengths that differ, fewer than two classes.
         """
-        names, indices = np.unique(_label_array(labels), return_inverse=True)
+        names, indices = np.unique(class_labels(labels, DataSetError), return_inverse=True)
         if len(images) != len(indices):
             raise DataSetError(f"{len(images)} images but {len(indices)} labels")
         held = []
         for i, image in enumerate(images):
-            pixels = np.asarray(image)
+            pixels = as_array(image, f"image {i}", DataSetError)
             fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
             if pixels.dtype != np.uint8 or not fits or not pixels.size:
                 raise DataSetError(
@@ -143,21 +223,10 @@ class ImageSet:
             if pixels.ndim == 2:
                 pixels = np.repeat(pixels[:, :, None], 3, axis=2)
             held.append(ArrayImage(f"image {i}", np.ascontiguousarray(pixels)))
-        classes = tuple(str(name) for name in names)
-        check_classes(classes, "the arrays")
-        return cls("arrays", classes, held, indices.astype(np.int64))
-
-
-def _label_array(labels: ArrayLike) -> NDArray[Any]:
-    try:
-        array = np.asarray(labels)
-    except ValueError:  # rows of different lengths
-        raise DataSetError("labels must be one integer or string an image, not nested lists") from None
-    if array.dtype == object and all(isinstance(label, str) for label in array.flat):
-        array = array.astype(str)  # how data frames hold text
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "biuU"):
-        raise DataSetError(f"labels are {array.dtype} {list(array.shape)}; they must be [N] integers or strings")
-    return array
+        classes = [str(name) for name in names]
+        shown = display_names(classes)
+        check_classes(shown, "the arrays")
+        return cls("arrays", shown, held, indices.astype(np.int64), tuple(label_notes(classes, len(held))))
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:

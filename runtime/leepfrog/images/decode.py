@@ -1,12 +1,15 @@
 """From a file's bytes to an upright RGB image, with what trips naive readers handled on purpose.
 
-1. Only formats that Pillow decodes by itself are opened; none that starts another program.
-2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there.
+1. Only formats that Pillow decodes by itself are opened, and HEIF where pillow-heif is installed; none that starts
+   another program.
+2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there. So is one that
+   asks for unbounded work (see `leepfrog.images.bounds`).
 3. EXIF orientation is applied; EXIF data that cannot be read says nothing and leaves the pixels as they are.
 4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
-5. 16-bit greys are scaled to 8 bits; a bare conversion would clip everything above 255 to white. Wider or signed
-   integers are taken if they lie in the same range, 0..65535.
-6. Float greys are taken as 0..1 or, if they exceed 1, as 0..255.
+5. Greys of more than 8 bits are scaled by the value that is white, which the set of images decides (see
+   `leepfrog.images.greys`); a bare conversion would clip everything above 255. For an image by itself, white is 65535,
+   or 255 for 32-bit integers that do not exceed it. TIFF files that say "0 is white" are inverted.
+6. Float greys are taken as 0..1 or 0..255, by the same rule; an image by itself by whether it exceeds 1.
 7. Of an animation, the first frame is taken.
 8. A JPEG file much larger than what is needed is decoded at a half, a quarter or an eighth of its size.
 """
@@ -14,25 +17,48 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from leepfrog.errors import ImageError
+from leepfrog.images import heif
+from leepfrog.images.bounds import BoundedBytes, check_content, check_opened
 
 # Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 # Part of every cache key: raise it when the pixels that come out for the same bytes change.
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
+
+_PHOTOMETRIC = 262  # TIFF: 0 is "0 is white"
+
+
+def decoder_versions() -> list[str]:
+    """Versions of the libraries that decode images, which are part of every cache key."""
+    return [version for version in (PIL.__version__, heif.version()) if version]
+
 
 Reduction = Callable[[int, int], int]
 
 # EXIF orientations that swap width and height.
 SIDEWAYS = (5, 6, 7, 8)
+
+
+class Greys(NamedTuple):
+    """The range of an image with greys of more than 8 bits.
+
+    Attributes:
+        is_float: whether the values are floats.
+        highest: the largest value.
+    """
+
+    is_float: bool
+    highest: float
 
 
 class Decoded(NamedTuple):
@@ -54,6 +80,28 @@ class Decoded(NamedTuple):
         return cls(image, image.size, 1)
 
 
+def deep_greys(content: bytes) -> Greys | None:
+    """The range of greys whose white the file does not state: 16-bit PNG, TIFF and float PNM.
+
+    PGM and JPEG 2000 files state it, and Pillow scales by it. None for all other images, and for those that `decode`
+    will refuse.
+    """
+    is_deep_png = content[12:16] == b"IHDR" and content[24:26] == b"\x10\0"
+    if not is_deep_png and content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and content[:2] != b"Pf":
+        return None
+    try:
+        check_content(content)
+        with _opened(content) as image:
+            if not image.mode.startswith(("I", "F")):
+                return None
+            image.load()
+            values = np.asarray(image)
+    except Exception:  # as of `decode_reduced`, which will give the reason
+        return None
+    low, high = float(values.min()), float(values.max())
+    return Greys(image.mode == "F", high) if low >= 0 and np.isfinite(high) else None
+
+
 def decode(content: bytes) -> Image.Image:
     """Decode an image file held in memory to mode RGB, upright.
 
@@ -63,7 +111,7 @@ def decode(content: bytes) -> Image.Image:
     return decode_reduced(content, [_whole])[0].image
 
 
-def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
+def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float | None = None) -> list[Decoded]:
     """Decode an image file to mode RGB, upright, once for each size that is needed.
 
     A JPEG file holds cosine waves in blocks of 8 x 8 pixels, from which an image 2, 4 or 8 times as small is had with
@@ -72,6 +120,7 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
     Args:
         content: the file's bytes.
         reductions: each gives, from the whole image's width and height, how many times as small it may be decoded.
+        white: the value of white of greys of more than 8 bits, if their file does not state it; None for the default.
 
     Returns:
         An image for each of `reductions`, which may be the same object. Files other than JPEG come whole.
@@ -84,27 +133,28 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
     if content.startswith(b"version https://git-lfs"):
         raise ImageError("a Git LFS pointer, not the image (run git lfs pull)")
     try:
-        return _decoded(content, reductions)
+        return _decoded(content, reductions, white)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError("not an image that can be read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it") from None
     except Exception as error:
-        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError, MemoryError).
+        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError).
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"broken image: {reason}") from None
 
 
-def _decoded(content: bytes, reductions: Sequence[Reduction]) -> list[Decoded]:
+def _decoded(content: bytes, reductions: Sequence[Reduction], white: float | None) -> list[Decoded]:
+    check_content(content)
     with _opened(content) as image:
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise ImageError(f"{image.width} x {image.height} pixels, above the limit of {limit:,}")
         if image.format not in ("JPEG", "MPO"):
             image.load()
-            return [Decoded.whole(_to_rgb(_upright(image)))] * len(reductions)
+            zero_is_white = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+            return [Decoded.whole(_to_rgb(_upright(image), white, zero_is_white))] * len(reductions)
         turned = _orientation(image)
         size = (image.height, image.width) if turned in SIDEWAYS else (image.width, image.height)
         wanted = [_possible(reduction(*size), image, turned) for reduction in reductions]
@@ -121,7 +171,18 @@ def _decoded_jpeg(content: bytes, times: int) -> Image.Image:
 
 
 def _opened(content: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(content), formats=_formats())
+    if heif.is_heif(content):
+        image = heif.open_heif(content)
+    else:
+        stream = BoundedBytes(content)
+        image = Image.open(stream, formats=_formats())
+        stream.allow_decoding()
+    try:
+        check_opened(image, len(content))
+    except BaseException:
+        image.close()
+        raise
+    return image
 
 
 def _possible(times: int, image: Image.Image, turned: int) -> int:
@@ -155,35 +216,40 @@ def _upright(image: Image.Image) -> Image.Image:
         return image.copy()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, white: float | None = None, zero_is_white: bool = False) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _from_integers(np.asarray(image))
+        return _from_integers(np.asarray(image), white, zero_is_white)
     if image.mode == "F":
-        return _from_float(np.asarray(image, dtype=np.float64))
+        return _from_float(np.asarray(image), white, zero_is_white)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layered).convert("RGB")
+        white_sheet = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white_sheet, layered).convert("RGB")
     return image.convert("RGB")
 
 
-def _from_integers(values: np.ndarray) -> Image.Image:
+def _from_integers(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"integer image with values from {low} to {high}; only 0..65535 is understood")
-    return _from_grey(values / 257.0)
+    if white is None:
+        white = 255 if values.itemsize > 2 and high <= 255 else 65535
+    levels = np.rint(np.arange(high + 1) * (255 / white)).clip(0, 255).astype(np.uint8)
+    return _from_grey(levels[values], zero_is_white)
 
 
-def _from_float(values: np.ndarray) -> Image.Image:
+def _from_float(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:
     if not np.isfinite(values).all():
         raise ImageError("float image with NaN or infinity")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 255:
         raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 are understood")
-    return _from_grey(values * 255.0 if high <= 1 else values)
+    if white is None:
+        white = 1 if high <= 1 else 255
+    return _from_grey(np.rint(values * (255.0 / white)).clip(0, 255).astype(np.uint8), zero_is_white)
 
 
-def _from_grey(values: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.rint(values).astype(np.uint8), mode="L").convert("RGB")
+def _from_grey(levels: np.ndarray, zero_is_white: bool) -> Image.Image:
+    return Image.fromarray(255 - levels if zero_is_white else levels, mode="L").convert("RGB")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leepfrog.arguments import did_you_mean
 from leepfrog.errors import ModelError
 from leepfrog.images.decode import Decoded
 from leepfrog.kernels.pixels import normalise_into
@@ -31,34 +32,40 @@ WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or sourc
 # Pixels across for each one that is asked for, below which a JPEG file is not reduced while it is decoded.
 ENOUGH_PIXELS = 2.0
 
+RESIZE_MODES = ("cover", "stretch", "letterbox")
+
 # No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
 MAX_SIDE = 4096
 
-# Bound on |mean|, |std| and 1 / |std|; within it no normalised pixel overflows float32.
-MAX_STATISTIC = 1e9
+# Bounds on |mean| and |std|, for pixels of 0..1; larger ones are for pixels of 0..255, and would make every input the
+# same constant. And on 1 / |std|; within it no normalised pixel overflows float32.
+MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessSpec:
-    """How one model wants its images: resize, cut the centre, then (pixel / 255 - mean) / std.
+    """How one model wants its images: resize, pad or cut the centre, then (pixel / 255 - mean) / std.
 
     Attributes:
         input_size: (height, width) that the model takes, in pixels.
         resize_size: (height, width) before the centre is cut out; at least `input_size`.
         resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (for a square, the shorter side becomes
-            that long); "stretch" resizes to exactly `resize_size`.
+            that long); "stretch" resizes to exactly `resize_size`; "letterbox" keeps the aspect ratio, fits the whole
+            image into `resize_size` and pads it there with `pad_color`, the image in the centre.
         interpolation: a key of INTERPOLATIONS; always antialiased, as Pillow does it.
         mean, std: a number for each channel, for pixels scaled to 0..1, in the order the model sees the channels.
         channel_order: "rgb" or "bgr".
+        pad_color: (red, green, blue), 0 to 255 each, with "letterbox"; None otherwise.
     """
 
     input_size: tuple[int, int]
     resize_size: tuple[int, int]
-    resize_mode: Literal["cover", "stretch"] = "cover"
+    resize_mode: Literal["cover", "stretch", "letterbox"] = "cover"
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_order: Literal["rgb", "bgr"] = "rgb"
+    pad_color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be carried out; the values may come from a stranger's file."""
@@ -71,22 +78,42 @@ class PreprocessSpec:
             raise ModelError(f"preprocessing sizes must be whole numbers from 1 to {MAX_SIDE}, not {list(sizes)}")
         if any(r < i for r, i in zip(self.resize_size, self.input_size, strict=True)):
             raise ModelError(f"resize_size {list(self.resize_size)} is smaller than input_size {list(self.input_size)}")
-        if self.resize_mode not in ("cover", "stretch"):
-            raise ModelError(f"resize_mode {self.resize_mode!r} is unknown; cover or stretch")
+        if self.resize_mode not in RESIZE_MODES:
+            raise ModelError(
+                f"resize_mode {self.resize_mode!r} is unknown; {did_you_mean(self.resize_mode, RESIZE_MODES)}"
+            )
+        self._check_pad_color()
         if self.interpolation not in INTERPOLATIONS:
-            raise ModelError(f"interpolation {self.interpolation!r} is unknown; one of {', '.join(INTERPOLATIONS)}")
+            raise ModelError(
+                f"interpolation {self.interpolation!r} is unknown; {did_you_mean(self.interpolation, INTERPOLATIONS)}"
+            )
         if self.channel_order not in ("rgb", "bgr"):
-            raise ModelError(f"channel_order {self.channel_order!r} is unknown; rgb or bgr")
+            raise ModelError(
+                f"channel_order {self.channel_order!r} is unknown; {did_you_mean(self.channel_order, ('rgb', 'bgr'))}"
+            )
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_STATISTIC for v in values):
+            if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_SCALE for v in values):
                 raise ModelError(f"{name} must be three numbers of at most {MAX_STATISTIC:g}, not {list(values)}")
-        if any(abs(v) * MAX_STATISTIC < 1 for v in self.std):
+        if any(abs(v) * MAX_SCALE < 1 for v in self.std):
             raise ModelError(f"std must not be 0 or close to it, as in {list(self.std)}")
+        if problem := for_bytes(self.mean, self.std):
+            raise ModelError(problem)
+
+    def _check_pad_color(self) -> None:
+        color = self.pad_color
+        if (self.resize_mode == "letterbox") != (color is not None):
+            raise ModelError("resize_mode letterbox needs a pad_color, such as [0, 0, 0], and no other mode takes one")
+        if color is not None and (len(color) != 3 or any(type(v) is not int or not 0 <= v <= 255 for v in color)):
+            raise ModelError(f"pad_color must be three whole numbers from 0 to 255, not {list(color)}")
 
     def as_dict(self) -> dict[str, Any]:
-        """The specification as JSON-ready values; `from_dict` reads it back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """The specification as JSON-ready values; `from_dict` reads it back.
+
+        It is part of cache keys: a field that came later is left out where it is not used.
+        """
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return values if self.pad_color is not None else {k: v for k, v in values.items() if k != "pad_color"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PreprocessSpec:
@@ -104,7 +131,7 @@ class PreprocessSpec:
     @property
     def geometry(self) -> tuple[object, ...]:
         """What decides the pixels; models that agree on it share one resize."""
-        return self.input_size, self.resize_size, self.resize_mode, self.interpolation
+        return self.input_size, self.resize_size, self.resize_mode, self.interpolation, self.pad_color
 
     def reduction(self, width: int, height: int) -> int:
         """How many times as small an image of this size may be decoded: 1, 2, 4 or 8.
@@ -121,6 +148,17 @@ class PreprocessSpec:
         return next((times for times in (8, 4, 2) if times <= spare), 1)
 
 
+def for_bytes(mean: Sequence[float], std: Sequence[float]) -> str:
+    """What is wrong with a mean and a std that are meant for pixels of 0..255; "" where they fit pixels of 0..1."""
+    large_mean, large_std = (max(map(abs, values)) > MAX_STATISTIC for values in (mean, std))
+    if not large_mean and not large_std:
+        return ""
+    mean = [value / 255 for value in mean] if large_mean else mean
+    std = [value / 255 for value in std] if large_std or min(map(abs, std)) >= 1 else std
+    shown = [",".join(f"{value:.4g}" for value in values) for values in (mean, std)]
+    return f"mean and std are for pixels of 0..1, these for 0..255; divided by 255: --mean {shown[0]} --std {shown[1]}"
+
+
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
     """The centre of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
     return resize_and_crop_reduced(Decoded.whole(image), spec)
@@ -135,6 +173,8 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     few pixels Pillow may run its two passes in another order, which shows where they overshoot.
     """
     image, (whole_width, whole_height), times = decoded
+    if spec.resize_mode == "letterbox":
+        return _letterboxed(decoded, spec)
     # In pixels of the image at hand, of which the whole may be no whole number.
     width, height = whole_width / times, whole_height / times
     to_height, to_width = _resized_size(whole_width, whole_height, spec)
@@ -154,6 +194,19 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     return np.asarray(resized)
 
 
+def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
+    """The whole image, resized and then padded to `resize_size`, of which the centre is cut out."""
+    image, (whole_width, whole_height), times = decoded
+    to_height, to_width = _resized_size(whole_width, whole_height, spec)
+    box = (0, 0, whole_width / times, whole_height / times)
+    resized = image.resize((to_width, to_height), INTERPOLATIONS[spec.interpolation], box=box)
+    height, width = spec.resize_size
+    sheet = Image.new("RGB", (width, height), spec.pad_color or 0)
+    sheet.paste(resized, (round((width - to_width) / 2), round((height - to_height) / 2)))
+    top, left = round((height - spec.input_size[0]) / 2), round((width - spec.input_size[1]) / 2)
+    return np.asarray(sheet.crop((left, top, left + spec.input_size[1], top + spec.input_size[0])))
+
+
 def normalise(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
     """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32, (pixel / 255 - mean) / std by table look-up."""
     levels = np.arange(256, dtype=np.float64) / 255.0
@@ -168,6 +221,10 @@ def _resized_size(width: int, height: int, spec: PreprocessSpec) -> tuple[int, i
     to_height, to_width = spec.resize_size
     if spec.resize_mode == "stretch":
         return to_height, to_width
+    if spec.resize_mode == "letterbox":  # as Pillow's ImageOps.pad, but at least a pixel
+        if width * to_height > height * to_width:
+            return max(1, round(height / width * to_width)), to_width
+        return to_height, max(1, round(width / height * to_height))
     # Integer arithmetic: the side that does not decide is rounded down, as torchvision and timm do.
     if to_width * height >= to_height * width:
         return max(to_height, to_width * height // width), to_width

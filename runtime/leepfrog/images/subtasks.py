@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import did_you_mean, several
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
 
@@ -82,16 +84,17 @@ def class_pairs(images: ImageSet) -> list[ImageSet]:
     ]
 
 
-def class_subset(images: ImageSet, classes: Sequence[str]) -> ImageSet:
+def class_subset(images: ImageSet, classes: str | Sequence[str]) -> ImageSet:
     """The task of telling these classes apart.
 
     Raises:
         UsageError: a class is unknown, or there are fewer than two.
     """
+    classes = several(classes)
     unknown = [name for name in classes if name not in images.classes]
     if unknown or len(set(classes)) < 2:
         raise UsageError(
-            f"{images.name}: no class {unknown[0]!r}; there are {', '.join(images.classes)}"
+            f"{images.name}: no class {unknown[0]!r}; {did_you_mean(unknown[0], images.classes)}"
             if unknown
             else "a task needs at least 2 classes"
         )
@@ -129,11 +132,4 @@ def _range(given: Range | None, otherwise: tuple[int, int], what: str) -> tuple[
 
 def _subset(images: ImageSet, positions: NDArray[np.int64], what: str) -> ImageSet:
     """Images at positions, in the set's order; only classes that are left."""
-    positions = np.sort(positions)
-    kept, labels = np.unique(images.labels[positions], return_inverse=True)
-    return ImageSet(
-        f"{images.name} [{what}]",
-        tuple(images.classes[i] for i in kept),
-        [images.images[i] for i in positions],
-        labels.astype(np.int64),
-    )
+    return dataclasses.replace(images[np.sort(positions)], name=f"{images.name} [{what}]", notes=())

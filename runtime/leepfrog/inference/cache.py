@@ -20,14 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import PIL
 from numpy.typing import NDArray
 
 from leepfrog import paths
 from leepfrog.errors import MachineError
-from leepfrog.files import printable, remove_old_parts, write_whole
+from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
-from leepfrog.images.decode import PIPELINE_VERSION
+from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
 from leepfrog.inference.device import PROVIDERS, ort_options
 from leepfrog.inference.model import ModelFile
 
@@ -47,7 +46,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         model.sha256,
         model.metadata.preprocess.as_dict(),
         PIPELINE_VERSION,
-        PIL.__version__,
+        *decoder_versions(),
         onnxruntime.__version__,
         PROVIDERS[device],
         *ort_options().items(),
@@ -83,10 +82,20 @@ class OutputCache:
         self._lock = threading.Lock()
         self._writable = True
         remove_old_parts(self.folder)
-        for path in sorted(self.folder.glob("*.npy")):
+        for path in self._files():
             records = self._read_shard(path)
             if records is not None:
                 self._index(path, records)
+
+    def _files(self) -> list[Path]:
+        try:
+            return listed(self.folder, ".npy")
+        except OSError as error:
+            self._notice(
+                f"the cache {printable(self.folder)} cannot be read ({error.strerror}); outputs of {self._name} are "
+                "computed again"
+            )
+            return []
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._where
@@ -165,7 +174,7 @@ class OutputCache:
 
     def _read_shard(self, path: Path) -> Records | None:
         try:
-            content = path.read_bytes()
+            content = read_regular(path, LARGEST_BINARY)
         except OSError as error:  # not the file's fault: it stays
             self._notice(
                 f"cache entry {printable(path)} cannot be read ({error.strerror}); its images are computed again"

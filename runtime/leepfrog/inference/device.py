@@ -15,7 +15,9 @@ import onnxruntime
 import PIL
 
 from leepfrog import __version__
+from leepfrog.arguments import check_name
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.inference.bounded import seconds_per_image
 
 Device = Literal["cpu", "cuda"]
 
@@ -35,8 +37,7 @@ def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
         UsageError: an unknown device.
         MachineError: this onnxruntime was not built for the device.
     """
-    if device not in PROVIDERS:
-        raise UsageError(f"device {device!r} is unknown; one of {', '.join(PROVIDERS)}")
+    check_name("device", device, PROVIDERS)
     available = onnxruntime.get_available_providers()
     if PROVIDERS[device] not in available:
         raise MachineError(
@@ -113,6 +114,7 @@ def threads_for(device: str, threads: int | None) -> int:
         raise UsageError(f"threads must be at least 1, not {threads}")
     providers(device)
     ort_options()
+    seconds_per_image()
     return threads or available_threads()
 
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from leepfrog.errors import LeepfrogError
-from leepfrog.files import sha256_of
+from leepfrog.errors import LeepfrogError, ModelError
+from leepfrog.files import printable, sha256_of
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.load import load_file, read_bytes
+from leepfrog.inference.undisturbed import Timer, in_turns
 
 # What latencies are held against, so that those of two moments or machines compare (leepfrog_exporter.calibration).
 CALIBRATION = Path(__file__).with_name("calibration.onnx")
 
 WARM_UPS = 3
-FEWEST_RUNS, MOST_RUNS = 10, 1000
-TURNS = 11
 BATCH = 16
+# Seconds longer than asked for that single images, and then batches, are run to find undisturbed moments.
+PATIENCE = 1.5
 
 
 def peak_memory() -> int:
@@ -44,7 +45,7 @@ def peak_memory() -> int:
     return held if sys.platform == "darwin" else held * 1024
 
 
-def main(path: str, sha256: str, device: str, threads: int, seconds: float) -> dict[str, object]:
+def main(path: str, sha256: str, device: str, threads: int, seconds: float, known: float) -> dict[str, object]:
     """Load a scoring model, run it alone and in batches.
 
     Args:
@@ -53,72 +54,74 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float) -> d
         device: "cpu" or "cuda".
         threads: threads within one run.
         seconds: how long to time single images, and batches.
+        known: the fixed graph's best known seconds on so many threads, 0 if there are none.
+
+    Returns:
+        The fields of `leepfrog.inference.cost.Cost`, but for the number of threads.
     """
     before = peak_memory()
     session = load_file(Path(path), sha256, device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal((1, *taken.shape[1:])).astype(np.float32)
     names = [output.name for output in session.get_outputs()]
-    for _ in range(WARM_UPS):
-        session.run(names, {taken.name: image})
-    latencies: list[float] = []
-    while len(latencies) < FEWEST_RUNS or (sum(latencies) < seconds and len(latencies) < MOST_RUNS):
-        start = time.perf_counter()
-        session.run(names, {taken.name: image})
-        latencies.append(time.perf_counter() - start)
-    peak = peak_memory()
     batch = np.repeat(image, BATCH, axis=0)
-    session.run(names, {taken.name: batch})
-    times: list[float] = []
-    while not times or sum(times) < seconds:
-        start = time.perf_counter()
-        session.run(names, {taken.name: batch})
-        times.append(time.perf_counter() - start)
-    alone = session if threads == 1 else load_file(Path(path), sha256, device, 1)
+    try:
+        for _ in range(WARM_UPS):
+            session.run(names, {taken.name: image})
+    except ModelError as error:
+        raise ModelError(f"{printable(path)}: {error}") from None
+    peak = peak_memory()
+
+    # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
+    watched = threads if device == "cpu" and threads <= available_threads() else 0
+    reference, timer, limit = _reference(device, threads), Timer(watched), seconds + PATIENCE
+    single = alone = in_turns(
+        lambda: session.run_to_time(names, {taken.name: image}),
+        reference, timer, seconds=seconds, limit=limit, known=known,
+    )  # fmt: skip
+    runs, doubtful = single.best()
+    batches = in_turns(
+        lambda: session.run_to_time(names, {taken.name: batch}),
+        reference, timer, seconds=seconds, limit=0 if doubtful else limit, known=known, fewest=1,
+    )  # fmt: skip
+    timer.close()
+    if threads > 1:
+        on_one = load_file(Path(path), sha256, device, 1)
+        alone = in_turns(
+            lambda: on_one.run_to_time(names, {taken.name: image}),
+            _reference(device, 1), Timer(1 if device == "cpu" else 0), seconds=seconds, limit=limit,
+        )  # fmt: skip
+        if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
+            runs = min(runs, alone.all(), key=np.median)
+    relative, relative_doubtful = alone.relative()
+    batch_runs, batch_doubtful = batches.best(fewest=1)
+    throughput = BATCH / float(np.median(batch_runs))
     return {
-        "latencies": latencies,
-        "batch_seconds": times,
-        "batch": BATCH,
-        "memory_before": before,
+        "latency": float(np.median(runs)),
+        "latency_p95": float(np.quantile(runs, 0.95)),
+        "relative_latency": relative,
+        "throughput": max(throughput, 1 / float(np.median(runs))) if batch_doubtful else throughput,
         "memory": peak,
-        "relative": _relative(lambda: alone.run(names, {taken.name: image}), device, seconds),
+        "memory_of_model": peak - before,
+        "n_runs": len(runs),
+        "reference": single.reference,
+        "doubtful": ["latency", "latency_p95"] * doubtful
+        + ["relative_latency"] * relative_doubtful
+        + ["throughput"] * batch_doubtful,
     }
 
 
-def _relative(run: Callable[[], object], device: str, seconds: float) -> float:
-    """A run's time by that of the calibration graph, in turns, so that what slows one slows the other.
-
-    Both on one thread: threads that wait for each other suffer from other processes the more, the longer the run.
-    Each is repeated for as long as the other, some milliseconds at a time: of a single short run, other processes would
-    stop few and those for long, of a long one nearly all for a part.
-    """
-    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, 1)
+def _reference(device: str, threads: int) -> Callable[[], object]:
+    """Runs the fixed graph once."""
+    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
-
-    def calibrate() -> None:
-        session.run(None, {taken.name: image})
-
-    for _ in range(WARM_UPS):
-        calibrate()
-    quickest = min(_times(run, FEWEST_RUNS)), min(_times(calibrate, FEWEST_RUNS))
-    block = max(seconds / (2 * TURNS), *quickest)
-    often = [max(1, round(block / each)) for each in quickest]
-    turns = [(sum(_times(run, often[0])), sum(_times(calibrate, often[1]))) for _ in range(TURNS)]
-    return float(np.median([own / fixed for own, fixed in turns])) * often[1] / often[0]
-
-
-def _times(run: Callable[[], object], times: int) -> list[float]:
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return found
+    return lambda: session.run_to_time(None, {taken.name: image})
 
 
 if __name__ == "__main__":
+    path, sha256, device, *numbers = sys.argv[1:]
     try:
-        print(json.dumps(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))))  # noqa: T201
+        print(json.dumps(main(path, sha256, device, int(numbers[0]), float(numbers[1]), float(numbers[2]))))  # noqa: T201
     except LeepfrogError as error:
         print(json.dumps({"error": str(error), "exit_code": error.exit_code}))  # noqa: T201

@@ -11,12 +11,13 @@ from typing import Any
 import onnxruntime
 
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.files import printable, sha256_of
+from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
+from leepfrog.inference.bounded import BoundedSession, load_bounded, one_line
 from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
 from leepfrog.inference.header import Header, read_header
 
 
-def load_file(path: Path, sha256: str, device: str, threads: int) -> onnxruntime.InferenceSession:
+def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSession:
     """An onnxruntime session of a file that is what it was when it was hashed, on the device that was asked for.
 
     Args:
@@ -56,11 +57,18 @@ def load(
     content: bytes,
     options: onnxruntime.SessionOptions | None = None,
     wanted: Sequence[tuple[str, dict[str, Any]]] = (("CPUExecutionProvider", {}),),
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session of a model in memory, that prints nothing.
+    **further: Any,
+) -> BoundedSession:
+    """An onnxruntime session of a model in memory, that prints nothing and can be stopped.
+
+    Args:
+        content: the model file's bytes.
+        options: of the session; None for onnxruntime's defaults.
+        wanted: execution providers and their options.
+        further: arguments of `InferenceSession`.
 
     Raises:
-        ModelError: onnxruntime refuses the model; the message is the reason alone.
+        ModelError: onnxruntime refuses the model, or takes too long; the message is the reason alone.
         MachineError: a GPU that was asked for fails.
     """
     header = read_header(memoryview(content))
@@ -70,9 +78,11 @@ def load(
     onnxruntime.set_default_logger_severity(4)
     try:
         # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
-        session = onnxruntime.InferenceSession(content, options, providers=list(wanted), enable_fallback=0)
+        session = load_bounded(content, options, providers=list(wanted), enable_fallback=0, **further)
         for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
             _ = value.name, value.shape
+    except ModelError:  # the time limit
+        raise
     except Exception as error:  # onnxruntime's exceptions share no base class
         if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):
             raise MachineError(f"the GPU cannot be used: {one_line(error)}; see leepfrog doctor") from None
@@ -100,13 +110,6 @@ def _explain(error: Exception, header: Header) -> str:
     return f"{runtime} cannot load it: {one_line(error)}"
 
 
-def one_line(error: Exception) -> str:
-    """What onnxruntime says, without its prefix and line breaks, cut to a length that can be read."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    return text if len(text) <= 300 else text[:300] + " ..."
-
-
 def read_bytes(path: Path) -> bytes:
     """A model file's bytes.
 
@@ -114,6 +117,6 @@ def read_bytes(path: Path) -> bytes:
         ModelError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, LARGEST_BINARY)
     except OSError as error:
         raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None

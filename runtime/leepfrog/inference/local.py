@@ -8,35 +8,45 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from leepfrog import paths
-from leepfrog.errors import ModelError, UsageError
-from leepfrog.files import printable
+from leepfrog.arguments import StrPath, did_you_mean, nearest, several
+from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
+from leepfrog.files import listed, printable
+from leepfrog.images.dataset import ImageSet
+from leepfrog.images.find import find_images
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 
 def exported() -> dict[str, Path]:
-    """Model files in the models folder, by file name without `.onnx`."""
-    return {path.stem: path for path in _scoring_models(paths.models())}
+    """Model files in the models folder, by file name without `.onnx`; MachineError where it cannot be read."""
+    folder = paths.models()
+    try:
+        return {path.stem: path for path in _scoring_models(folder)}
+    except OSError as error:
+        raise MachineError(
+            f"{printable(folder)}: the models folder cannot be read: {error.strerror or error}; make it readable, or "
+            "set LEEPFROG_HOME to another folder"
+        ) from None
 
 
 def _scoring_models(folder: Path) -> list[Path]:
-    """The model files in a folder that are no probes."""
-    return [path for path in sorted(folder.glob("*.onnx")) if not path.name.endswith(PROBE_SUFFIX)]
+    """The model files in a folder that are no probes; OSError where it cannot be read."""
+    return [path for path in listed(folder, ".onnx") if not path.name.endswith(PROBE_SUFFIX)]
 
 
-def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
+def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
 
     Args:
-        wanted: each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a source that a model
-            there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty: all that is
-            exported.
+        wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
+            source that a model there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty:
+            all that is exported.
 
     Raises:
         UsageError: nothing goes by that name.
         ModelError: a file is broken or not exported by leepfrog.
     """
-    local = exported()
+    wanted, local = several(wanted), exported()
     if not wanted and not local:
         raise UsageError(
             "no models are exported yet: leepfrog zoo pull fetches the starter set, leepfrog export adds your own"
@@ -48,11 +58,36 @@ def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
     return list(chosen.values())
 
 
-def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Path]:
+def find_both(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
+    """Labelled images and models; where neither can be had, one error says so of both.
+
+    Raises:
+        DataSetError: as of `find_images`.
+        UsageError, ModelError, MachineError: as of `find_models`.
+    """
+    lacking: LeepfrogError | None = None
+    chosen: list[ModelFile] = []
+    try:
+        chosen = find_models(models)
+    except LeepfrogError as error:
+        lacking = error
+    try:
+        images = data if isinstance(data, ImageSet) else find_images(data)
+    except LeepfrogError as error:
+        raise type(error)(f"{error}; besides, {lacking}") if lacking else error from None
+    if lacking is not None:
+        raise lacking
+    return images, chosen
+
+
+def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
     for entry in wanted:
-        text, path = str(entry), Path(entry)
+        text, path = os.fspath(entry), Path(entry)
         if os.path.isdir(text):
-            inside = _scoring_models(path)
+            try:
+                inside = _scoring_models(path)
+            except OSError as error:
+                raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
             if not inside:
                 raise UsageError(f"{printable(path)}: no .onnx files in this folder")
             yield from inside
@@ -63,9 +98,21 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
         elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
             yield from from_source
         else:
-            known = ", ".join(local) or "none yet"
-            how = f"leepfrog export {text}" if ":" in text else f"leepfrog zoo pull {text}"
-            raise UsageError(f"no exported model is called {text!r} (there are: {known}); to add it: {how}")
+            raise UsageError(f"no exported model is called {text!r}; {_how_to_get(text, local)}")
+
+
+def _how_to_get(name: str, local: Iterable[str]) -> str:
+    """What a name that no exported model has may mean: a misspelling, a model of the zoo, a source."""
+    if ":" in name:
+        return f"to add it: leepfrog export {name}"
+    if near := nearest(name, local):
+        return f"did you mean {near}?"
+    from leepfrog_exporter.zoo import load
+
+    if near := nearest(name, load()):
+        meant = "" if near == name else f"did you mean the zoo's {near}? "
+        return f"{meant}to add it: leepfrog zoo pull {near}"
+    return f"{did_you_mean(name, local)}; leepfrog zoo list shows those that can be added"
 
 
 def _without_folder(source: str) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.header import Fingerprint, Header, fingerprint, read_header
-from leepfrog.inference.load import load_file, one_line, read_bytes
+from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
@@ -45,12 +46,13 @@ class ModelFile:
         return printable(self.metadata.name)
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
+    def read(cls, path: StrPath) -> ModelFile:
         """Read a scoring model's header and hash.
 
         Raises:
             ModelError: the file is missing, broken or not exported by leepfrog.
         """
+        path = Path(path)
         content = read_bytes(path)
         try:
             header = read_header(memoryview(content))
@@ -130,8 +132,8 @@ class Session:
         """
         try:
             probs, features = self._session.run([PROBS_OUTPUT, FEATURES_OUTPUT], {IMAGE_INPUT: batch})
-        except Exception as error:
-            raise ModelError(f"{self._where}: onnxruntime failed: {one_line(error)}") from None
+        except ModelError as error:
+            raise ModelError(f"{self._where}: {error}") from None
         shapes, wanted = (probs.shape, features.shape), ((len(batch), self.n_source), (len(batch), self.n_features))
         if shapes != wanted:
             raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import DataSetError, ImageError
-from leepfrog.images.dataset import Digest, ImageSet, check_classes
+from leepfrog.images.dataset import Digest, FileImage, ImageSet, check_classes, levelled_digest
+from leepfrog.images.decode import Greys
+from leepfrog.images.greys import level
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.inference.stream import Lanes, Scoring, stream
@@ -35,6 +37,7 @@ class Outputs:
         bad: reasons of the images that are left out, by position.
         caches: one a model, in which the outputs lie.
         n_inferred: one a model: images that passed it in this run.
+        grey_notes: how images with greys of more than 8 bits were scaled.
     """
 
     images: ImageSet
@@ -43,6 +46,7 @@ class Outputs:
     bad: dict[int, str]
     caches: list[OutputCache]
     n_inferred: list[int]
+    grey_notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -95,6 +99,7 @@ class Outputs:
 
     def notes(self) -> Iterator[str]:
         """What is odd about the images."""
+        yield from self.grey_notes
         images = self.images
         repeated = [at for at in self.positions.values() if len(at) > 1]
         if repeated:
@@ -125,45 +130,70 @@ class Hashed:
         digests: each image's hash; empty where it could not be read.
         positions: where in the set each readable image stands; copies stand more than once.
         bad: reasons of those that cannot be read, by position.
+        grey_notes: as of Outputs.
     """
 
     images: ImageSet
     digests: list[Digest]
     positions: dict[Digest, list[int]]
     bad: dict[int, str]
+    grey_notes: tuple[str, ...] = ()
 
     def part(self, wanted: NDArray[np.int64]) -> Hashed:
         """The same set, as if it had the images at these positions only."""
         chosen = set(wanted.tolist())
         positions = {digest: [i for i in at if i in chosen] for digest, at in self.positions.items()}
         bad = {i: reason for i, reason in self.bad.items() if i in chosen}
-        return Hashed(self.images, self.digests, {digest: at for digest, at in positions.items() if at}, bad)
+        positions = {digest: at for digest, at in positions.items() if at}
+        return dataclasses.replace(self, positions=positions, bad=bad)
 
 
 def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
-    """Hash every image; ImageError where one cannot be read, and `strict`."""
+    """Hash every image.
 
-    def digest(position: int) -> Digest | ImageError:
+    Raises:
+        ImageError: an image cannot be read, and `strict`.
+        DataSetError: a folder could not be read, and `strict`.
+    """
+    if strict and images.unreadable:
+        raise DataSetError(f"{images.name}: {images.unreadable[0]}")
+
+    def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
+        image = images.images[position]
         try:
-            return images.images[position].digest()
+            return image.examine() if isinstance(image, FileImage) else (image.digest(), None)
         except ImageError as error:
             return error
 
-    def digests(start: int) -> list[Digest | ImageError]:
-        return [digest(position) for position in range(start, min(start + HASHED_TOGETHER, len(images)))]
+    def examine_some(start: int) -> list[tuple[Digest, Greys | None] | ImageError]:
+        return [examine(position) for position in range(start, min(start + HASHED_TOGETHER, len(images)))]
 
     progress.start("hashing", len(images))
-    hashed = Hashed(images, [], {}, {})
+    digests: list[Digest] = []
+    bad: dict[int, str] = {}
+    greys: dict[int, Greys] = {}
     with ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(digests, range(0, len(images), HASHED_TOGETHER))
+        parts = pool.map(examine_some, range(0, len(images), HASHED_TOGETHER))
         for position, found in enumerate(itertools.chain.from_iterable(parts)):
             if isinstance(found, ImageError):
-                hashed.bad[position] = str(found)
-                hashed.digests.append(b"")
+                bad[position] = str(found)
+                digests.append(b"")
             else:
-                hashed.digests.append(found)
-                hashed.positions.setdefault(found, []).append(position)
+                digests.append(found[0])
+                if found[1] is not None:
+                    greys[position] = found[1]
             progress.advance(1)
+    levelled = level(images, greys)
+    for position in greys:
+        image = levelled.images.images[position]
+        assert isinstance(image, FileImage)
+        assert image.white is not None
+        digests[position] = levelled_digest(digests[position], image.white)
+    positions: dict[Digest, list[int]] = {}
+    for position, digest in enumerate(digests):
+        if position not in bad:
+            positions.setdefault(digest, []).append(position)
+    hashed = Hashed(levelled.images, digests, positions, bad, levelled.notes)
     if strict:
         _refuse(images, hashed.bad)
     return hashed
@@ -222,7 +252,8 @@ def infer(
         _refuse(images, bad)
     # An image that one model has in its cache and another can no longer read counts for neither.
     usable = {digest: at for digest, at in positions.items() if at[0] not in bad}
-    outputs = Outputs(images, digests, usable, bad, caches, [len(wanted - bad.keys()) for wanted in missing])
+    inferred = [len(wanted - bad.keys()) for wanted in missing]
+    outputs = Outputs(images, digests, usable, bad, caches, inferred, hashed.grey_notes)
     check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
     return outputs
 

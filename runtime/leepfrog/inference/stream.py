@@ -9,6 +9,7 @@ while a decoder holds a core.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from leepfrog.errors import ImageError
 from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
+from leepfrog.inference.bounded import PATIENCE, stop_all
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import Session
 
@@ -147,32 +149,49 @@ def stream(
             for future in done:
                 future.result()
 
-    with ThreadPoolExecutor(decoders) as preparing, ThreadPoolExecutor(lanes.count) as inferring:
-        try:
-            ahead = iter(wanted)
-            exhausted = False
-            while decoding or not exhausted:
-                while not exhausted and len(decoding) < 2 * decoders + lanes.batch_size:
-                    position = next(ahead, None)
-                    if position is None:
-                        exhausted = True
-                    else:
-                        decoding.append((position, preparing.submit(prepare, position)))
-                if decoding:
-                    position, prepared = decoding.popleft()
-                    try:
-                        ready.append((position, prepared.result()))
-                    except ImageError as error:
-                        bad[position] = str(error)
-                        advance(sum(position in job.needed for job in jobs))
-                if len(ready) == lanes.batch_size:
-                    dispatch()
-            dispatch()
-            for inferred in running:
-                inferred.result()
-        finally:
-            preparing.shutdown(wait=False, cancel_futures=True)
-            inferring.shutdown(wait=True, cancel_futures=True)
-            for job in jobs:
-                job.flush()
+    preparing, inferring = ThreadPoolExecutor(decoders), ThreadPoolExecutor(lanes.count)
+    try:
+        ahead = iter(wanted)
+        exhausted = False
+        while decoding or not exhausted:
+            while not exhausted and len(decoding) < 2 * decoders + lanes.batch_size:
+                position = next(ahead, None)
+                if position is None:
+                    exhausted = True
+                else:
+                    decoding.append((position, preparing.submit(prepare, position)))
+            if decoding:
+                position, prepared = decoding.popleft()
+                try:
+                    ready.append((position, prepared.result()))
+                except ImageError as error:
+                    bad[position] = str(error)
+                    advance(sum(position in job.needed for job in jobs))
+            if len(ready) == lanes.batch_size:
+                dispatch()
+        dispatch()
+        for inferred in running:
+            inferred.result()
+    except BaseException as error:
+        preparing.shutdown(wait=False, cancel_futures=True)
+        inferring.shutdown(wait=False, cancel_futures=True)
+        _let_end(running, stopped=not isinstance(error, Exception))
+        raise
+    finally:
+        for job in jobs:
+            job.flush()
+    preparing.shutdown()
+    inferring.shutdown()
     return bad
+
+
+def _let_end(running: Collection[Future[None]], stopped: bool) -> None:
+    """Wait for what runs: until it has finished, or, where Ctrl-C stopped it, for a moment."""
+    begun = [future for future in running if not future.cancelled()]
+    if not stopped:
+        wait(begun)
+        return
+    until = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < until and any(not future.done() for future in begun):
+        stop_all()  # again and again: a lane may just have been about to run
+        wait(begun, timeout=0.05)

@@ -66,7 +66,8 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.set_ylabel(f"{by} with 90 % interval", parse_math=False)
         axes.set_title(
             f"{ranking.n_images} images of {len(ranking.classes)} classes from {ranking.data}"
-            "\nfilled: no other model is as good and as quick; crosses: outside the budget",
+            "\nfilled: no other model is as good and as quick; crosses: outside the budget"
+            + ("; ~ latency in doubt" if any(model.latency_in_doubt for model in ranking.models) else ""),
             parse_math=False, fontsize=9,
         )  # fmt: skip
         axes.margins(x=0.12)
@@ -84,7 +85,8 @@ def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
     to_pixels, to_data = axes.transData.transform, axes.transData.inverted().transform
     names = [
         axes.annotate(
-            model.name, (1e3 * model.cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
+            "~" * model.latency_in_doubt + model.name,
+            (1e3 * model.cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
             textcoords="offset points", ha="center", va="center", fontsize=NAME,
             color=OUTSIDE if model.outside else INSIDE, parse_math=False, in_layout=False,
         )

@@ -31,7 +31,7 @@ SETTINGS: Any = {
 }
 
 
-def check_ending(path: Path) -> None:
+def check_ending(path: Path, option: str = "-o") -> None:
     """Refuse a file name that no kind of picture goes with, before any work.
 
     Raises:
@@ -39,7 +39,7 @@ def check_ending(path: Path) -> None:
         MachineError: matplotlib is missing or refuses its settings.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"-o {path}: a picture is written as {', '.join(ENDINGS)}")
+        raise UsageError(f"{option} {path}: a picture is written as {', '.join(ENDINGS)}")
     try:
         import_unconfigured("matplotlib")
     except ImportError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
+from numbers import Real
 
 from leepfrog.errors import UsageError
 from leepfrog.inference.cost import Cost
@@ -23,11 +25,23 @@ class Budget:
         latency: median seconds of a run on one image.
         size: bytes of the file.
         memory: bytes that a process with the model holds at most.
+
+    Raises:
+        UsageError: a limit that is not a positive number.
+
+    >>> Budget(latency=0.02, size=10e6)
+    Budget(latency=0.02, size=10000000.0, memory=None)
     """
 
     latency: float | None = None
     size: float | None = None
     memory: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are not positive numbers."""
+        for name, limit in dataclasses.asdict(self).items():
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) > 0):
+                raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
     def exceeded(self, cost: Cost, size: int) -> tuple[str, ...]:
         """Which limits a model breaks, by name."""
@@ -51,7 +65,7 @@ def amount(text: str | None, kind: str, option: str) -> float | None:
         return None
     units = _UNITS[kind]
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    if found is None or found[2].lower() not in units or not float(found[1]) > 0:
+    if found is None or found[2].lower() not in units or not 0 < float(found[1]) < math.inf:
         example = "20ms" if kind == "time" else "10MB"
         raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
     return float(found[1]) * units[found[2].lower()]

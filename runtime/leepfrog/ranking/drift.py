@@ -36,6 +36,7 @@ class Drift:
         top1_agreement: part of the images that get the same first source class.
         latency, size, memory: the variant's divided by the parent's.
         verdict: any of "broken", "worse", "slower".
+        latency_in_doubt: whether other work on the machine may have changed either latency; then it is never "slower".
     """
 
     model: str
@@ -49,6 +50,7 @@ class Drift:
     size: float
     memory: float
     verdict: tuple[str, ...]
+    latency_in_doubt: bool
 
 
 def drifts(
@@ -80,12 +82,13 @@ def _drift(row: RankedModel, parent: RankedModel, same: float, labels: NDArray[n
         head = row.scores["ridge"].diagnostics["accuracy"] - parent.scores["ridge"].diagnostics["accuracy"]
     lower = error is not None and score < -TIE_ERRORS * error
     latency = row.cost.latency / parent.cost.latency
+    in_doubt = row.latency_in_doubt or parent.latency_in_doubt
     verdict = []
     if same < BROKEN_AGREEMENT or (lower and head is not None and head < -BROKEN_LOSS):
         verdict.append("broken")
     elif lower:
         verdict.append("worse")
-    if latency > 1 + SAME_SPEED:
+    if latency > 1 + SAME_SPEED and not in_doubt:
         verdict.append("slower")
     return Drift(
         model=row.name,
@@ -99,4 +102,5 @@ def _drift(row: RankedModel, parent: RankedModel, same: float, labels: NDArray[n
         size=row.size_bytes / parent.size_bytes,
         memory=row.cost.memory / parent.cost.memory,
         verdict=tuple(verdict),
+        latency_in_doubt=in_doubt,
     )

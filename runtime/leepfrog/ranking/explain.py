@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import Digest, ImageSet
-from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
+from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.leep import score_leep_loo
 from leepfrog.scoring.sample import Sample
 
@@ -128,12 +129,12 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return {"schema_version": SCHEMA_VERSION, "kind": "explanation", **dataclasses.asdict(self)}
 
 
 def explain(
-    data: ImageSet | str | Path,
-    model: str | Path,
+    data: ImageSet | StrPath,
+    model: StrPath,
     *,
     top: int = 3,
     device: str = "cpu",
@@ -161,11 +162,10 @@ def explain(
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     threads = threads_for(device, threads)
-    files = find_models([model])
+    images, files = find_both(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
-        raise UsageError(f"an explanation is of one model; {str(model)!r} names {len(files)}: {names}")
-    images = data if isinstance(data, ImageSet) else find_images(data)
+        raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
     return explain_files(images, files, top=top, device=device, threads=threads, strict=strict, progress=progress)[0]
 
 
@@ -180,7 +180,8 @@ def explain_files(
     progress: Progress | None = None,
 ) -> list[Explanation]:
     """Explain several models, one after the other; arguments and errors as of `explain`."""
-    outputs = infer(images, files, device, threads_for(device, threads), strict, progress or Silent())
+    watch = Stopwatch(progress or Silent())
+    outputs = infer(images, files, device, threads_for(device, threads), strict, watch)
     positions = np.flatnonzero(outputs.kept)
     present, labels = np.unique(images.labels[positions], return_inverse=True)
     classes = [images.classes[label] for label in present]
@@ -196,7 +197,7 @@ def explain_files(
                 n_images=len(sample),
                 leep_loo=score_leep_loo(sample).value,
                 classes=tuple(sorted(found, key=lambda each: each.leep_loo)),
-                notes=(*images.notes, *outputs.notes(), *outputs.skips()),
+                notes=(*images.notes, *outputs.notes(), *outputs.skips(), *watch.notices),
             )
         )
     return explanations

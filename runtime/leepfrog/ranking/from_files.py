@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath, several
 from leepfrog.errors import ArrayError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import open_regular, printable
 from leepfrog.inference.device import available_threads
 from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import SCHEMA_VERSION
@@ -42,10 +43,10 @@ class Scores:
 
 
 def score_files(
-    labels: Path,
-    probs: Path | None,
-    features: Path | None,
-    names: Sequence[str] = (),
+    labels: StrPath,
+    probs: StrPath | None,
+    features: StrPath | None,
+    names: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Scores:
     """Score a model from its predictions, its features or both.
@@ -62,6 +63,7 @@ def score_files(
         ArrayError: a file or an array is not what it has to be.
     """
     watch = Stopwatch(progress or Silent())
+    names = several(names)
     given = {"probs": probs, "features": features}
     if probs is None and features is None:
         raise UsageError("nothing to score: give --probs, --features or both")
@@ -82,27 +84,31 @@ def score_files(
     receipt = watch.receipt(
         "score",
         {"scores": [each.name for each in chosen]},
-        arrays={name: array_receipt(path) for name, path in files.items()},
+        arrays={name: array_receipt(Path(path)) for name, path in files.items()},
         threads=available_threads(),
     )
     return Scores(tuple(scores), receipt)
 
 
-def load_array(path: Path) -> NDArray[Any]:
+def load_array(path: StrPath) -> NDArray[Any]:
     """An array from a `.npy` file; pickled objects are refused.
 
     Raises:
         ArrayError: missing, no `.npy` file, cut short, or pickled.
     """
+    path = Path(path)
     try:
-        with open(path, "rb") as stream:
-            known = stream.read(6) == b"\x93NUMPY"
+        stream = open_regular(path)
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
-    if not known:
-        raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        with stream:
+            if stream.read(6) != b"\x93NUMPY":
+                raise ArrayError(f"{printable(path)}: not a .npy file (write it with numpy.save)")
+            stream.seek(0)
+            array: NDArray[Any] = np.load(stream, allow_pickle=False)
+    except ArrayError:
+        raise
     except MemoryError:
         raise ArrayError(f"{printable(path)}: broken, or larger than the memory of this machine") from None
     except Exception as error:  # NumPy's reader raises nearly anything on broken headers

@@ -6,19 +6,18 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath, check_name, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
 from leepfrog.inference.cache import OutputCache
-from leepfrog.inference.cost import Cost, cost_of
+from leepfrog.inference.cost import Cost, costs_of
 from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
+from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Hashed, Outputs, hash_images, infer
 from leepfrog.progress import Progress, Silent
@@ -41,11 +40,11 @@ ALWAYS = ("leep_loo", "leep")
 
 
 def rank(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path] = (),
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath] = (),
     *,
     by: str = COMBINED,
-    scores: Sequence[str] = (),
+    scores: str | Sequence[str] = (),
     device: str = "cpu",
     threads: int | None = None,
     batch_size: int | None = None,
@@ -59,10 +58,11 @@ def rank(
 
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
-        models: names, wildcards, sources or files (see `find_models`); empty for all exported models.
+        models: one or several names, wildcards, sources or files (see `find_models`); empty for all exported models.
         by: the score that decides the order: "combined" (see `leepfrog.ranking.combined`) or one of
             `leepfrog.scoring.registry`.
-        scores: further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are always there.
+        scores: one or several further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are
+            always there.
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         batch_size: images in one run of a model; None for what suits the device.
@@ -78,8 +78,8 @@ def rank(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if by != COMBINED and by not in SCORES:
-        raise UsageError(f"score {by!r} is unknown; one of {COMBINED}, {', '.join(SCORES)}")
+    check_name("score", by, (COMBINED, *SCORES))
+    scores = several(scores)
     wanted = [*scores, *(PARTS if by == COMBINED else (by,))]
     further = [each for each in chosen_scores(wanted) if each.name not in ALWAYS]
     if batch_size is not None and batch_size < 1:
@@ -88,19 +88,18 @@ def rank(
     if racing:
         check_raceable(by)
     progress, budget = Stopwatch(progress or Silent()), budget or Budget()
-    chosen = find_models(models)
-    images = data if isinstance(data, ImageSet) else find_images(data)
+    images, chosen = find_both(data, models)
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 
     hashed = hash_images(images, threads, strict, progress)
-    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress)
+    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress, warming)
     raced, everyone = None, chosen
     if racing:
         chosen, raced = run.race(chosen, budget)
     outputs = run.infer(hashed, chosen)
     kept, counts = outputs.kept, outputs.counts
-    warming.join()
+    run.measure(chosen)
     rows: list[RankedModel] = []
     first_classes: list[NDArray[np.int64]] = []
     progress.start("scoring", len(chosen))
@@ -175,6 +174,7 @@ class _Run:
     strict: bool
     measure_again: bool
     progress: Progress
+    warming: threading.Thread
     n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
     opened: dict[str, OutputCache] = dataclasses.field(default_factory=dict)
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
@@ -188,18 +188,24 @@ class _Run:
             self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n
         return outputs
 
-    def cost(self, model: ModelFile) -> Cost:
-        """What was measured before, or now; once in a run."""
-        if model.sha256 not in self.costs:
-            again = self.measure_again
-            self.costs[model.sha256] = cost_of(model, self.device, self.threads, self.progress.notice, again)
-        return self.costs[model.sha256]
+    def measure(self, models: Sequence[ModelFile]) -> None:
+        """Put the models' costs into `costs`, each once in a run, while this process does nothing else."""
+        self.warming.join()
+        missing = [model for model in models if model.sha256 not in self.costs]
+        if missing:
+            found = costs_of(missing, self.device, self.threads, self.progress, measure_again=self.measure_again)
+            self.costs |= {model.sha256: cost for model, cost in zip(missing, found, strict=True)}
 
     def race(self, models: Sequence[ModelFile], budget: Budget) -> tuple[list[ModelFile], Race]:
         """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
         broken: dict[str, tuple[str, ...]] = {}
         if budget != Budget():
-            broken = {model.sha256: budget.exceeded(self.cost(model), model.size) for model in models}
+            self.measure(models)
+            # A model that is over a limit only by a value in doubt may still be the best: it races.
+            for model in models:
+                cost = self.costs[model.sha256]
+                limits = budget.exceeded(cost, model.size)
+                broken[model.sha256] = limits if set(limits) - set(cost.doubtful) else ()
         inside = [model for model in models if not broken.get(model.sha256)]
         if not inside:
             raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
@@ -224,7 +230,7 @@ def _row(
     model: ModelFile, outputs: Outputs, i: int, scores: dict[str, Score], run: _Run, budget: Budget
 ) -> RankedModel:
     """A model's row, its place not yet known."""
-    cost = run.cost(model)
+    cost = run.costs[model.sha256]
     n_source, n_features = outputs.widths(i)
     return RankedModel(
         rank=0,

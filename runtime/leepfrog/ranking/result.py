@@ -33,7 +33,7 @@ class RankedModel:
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
         macs: multiply-adds on one image, if they could be counted.
-        cost: measured on this machine.
+        cost: measured on this machine; `cost.doubtful` names what other work on it may have changed.
         outside: the limits of the budget that it breaks, by name.
         on_front: whether it is within the budget and no other such model is as good and as quick.
         variant: how it differs from its float32 parent, None for a model that has none.
@@ -66,6 +66,11 @@ class RankedModel:
     def tied_with_best(self) -> bool:
         """Whether the images leave open that it is as good as the first."""
         return self.group == 1
+
+    @property
+    def latency_in_doubt(self) -> bool:
+        """Whether other work on the machine may have changed the latency, which is then what a run takes at most."""
+        return "latency" in self.cost.doubtful
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values."""

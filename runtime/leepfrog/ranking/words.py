@@ -52,6 +52,35 @@ def held_out_head(model: RankedModel) -> str:
     return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}"
 
 
+def milliseconds(model: RankedModel, name: str = "latency") -> str:
+    """`latency` or `latency_p95`, after "~" if it is in doubt."""
+    return f"{'~' if name in model.cost.doubtful else ''}{1e3 * getattr(model.cost, name):.1f}"
+
+
+def over_budget(model: RankedModel) -> str:
+    """Which limits a model breaks, with "?" after those that it may not break, "" if none."""
+    limits = (f"{limit}?" if limit in model.cost.doubtful else limit for limit in model.outside)
+    return f"over {', '.join(limits)}" if model.outside else ""
+
+
+def doubts_in_words(ranking: Ranking) -> list[str]:
+    """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
+    doubtful = [model for model in ranking.models if model.cost.doubtful]
+    if not doubtful:
+        return []
+    slow = [model.name for model in doubtful if model.latency_in_doubt]
+    kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.cost.doubtful)
+    what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
+    bound = " They take this long at most." if slow else ""
+    why = f"{what}: other work slowed this machine while costs were measured.{bound}"
+    lines = [f"{why} Such costs are not kept: the next run measures them again, as does leepfrog bench."]
+    if slow and any(model.on_front for model in ranking.models) and len(ranking.models) > 1:
+        lines.append("The front depends on latencies in doubt.")
+    if open_ := [model.name for model in doubtful if set(model.outside) & set(model.cost.doubtful)]:
+        lines.append(f"Whether these are within the budget is in doubt: {', '.join(open_)}.")
+    return lines
+
+
 def certainty_in_words(ranking: Ranking) -> list[str]:
     """What the images leave open, and what would settle it; nothing where they leave nothing open."""
     tied = [model.name for model in ranking.models if model.tied_with_best]
@@ -79,7 +108,7 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
             "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
             "" if each.head is None else f"{100 * each.head:+.1f}",
             f"{100 * each.top1_agreement:.1f}",
-            f"x {each.latency:.2f}",
+            f"{'~ ' if each.latency_in_doubt else ''}x {each.latency:.2f}",
             f"x {each.size:.2f}",
             f"x {each.memory:.2f}",
             ", ".join(each.verdict) or "as good",

@@ -93,6 +93,7 @@ class Receipt:
         started: when, in UTC.
         seconds: how long it took.
         stages: seconds of each stage of the work.
+        notices: faults of this machine met on the way, such as a damaged cache entry, and what was done about them.
     """
 
     command: str
@@ -105,6 +106,7 @@ class Receipt:
     started: str
     seconds: float
     stages: dict[str, float]
+    notices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The receipt as JSON-ready values, tuples as lists."""
@@ -137,6 +139,10 @@ class Receipt:
             started=_of(found.get("started"), str, "receipt.started"),
             seconds=float(_of(found.get("seconds"), int | float, "receipt.seconds")),
             stages=_of(found.get("stages"), dict, "receipt.stages"),
+            notices=tuple(
+                _of(each, str, f"receipt.notices[{i}]")
+                for i, each in enumerate(_of(found.get("notices", []), list, "receipt.notices"))
+            ),
         )
 
 

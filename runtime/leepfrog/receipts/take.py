@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import ArrayError
-from leepfrog.files import printable, sha256_of
+from leepfrog.files import open_regular, printable
+from leepfrog.images import heif
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
@@ -20,7 +21,7 @@ from leepfrog.receipts.receipt import ArrayReceipt, ClassReceipt, DataReceipt, M
 
 
 class Stopwatch:
-    """A listener that passes on what it is told and remembers how long each stage took, and when it all began."""
+    """A listener that passes on what it is told, and records when work began, how long stages took, and notices."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -28,6 +29,7 @@ class Stopwatch:
         self._begun = self._stage_begun = time.perf_counter()
         self._stage = "start"
         self._stages: dict[str, float] = {}
+        self.notices: list[str] = []
 
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""
@@ -40,7 +42,8 @@ class Stopwatch:
         self._progress.advance(steps)
 
     def notice(self, text: str) -> None:
-        """Pass it on."""
+        """Pass it on, and keep it for the receipt."""
+        self.notices.append(printable(text))
         self._progress.notice(text)
 
     def _end_stage(self) -> None:
@@ -81,11 +84,16 @@ class Stopwatch:
             data=None if outputs is None else data_receipt(outputs, bad or {}),
             arrays=dict(arrays or {}),
             models=tuple(map(model_receipt, models)),
-            environment={**environment(device, threads), "image_pipeline": PIPELINE_VERSION},
+            environment={
+                **environment(device, threads),
+                "image_pipeline": PIPELINE_VERSION,
+                **({"heif": heif.version()} if heif.installed() else {}),
+            },
             seed=seed,
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.perf_counter() - self._begun, 3),
             stages={name: round(seconds, 3) for name, seconds in self._stages.items()},
+            notices=tuple(self.notices),
         )
 
 
@@ -105,7 +113,8 @@ def model_receipt(model: ModelFile) -> ModelReceipt:
 def array_receipt(path: Path) -> ArrayReceipt:
     """Which array a file holds; ArrayError where it cannot be read."""
     try:
-        return ArrayReceipt(printable(path.name), sha256_of(path.read_bytes()))
+        with open_regular(path) as stream:
+            return ArrayReceipt(printable(path.name), hashlib.file_digest(stream, "sha256").hexdigest())
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from leepfrog.plots.labels import LINE, leader, place_labels
 from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import interval_text, score_text
+from leepfrog.ranking.words import interval_text, milliseconds, over_budget, score_text
 
 # Names longer than this are cut off in the picture; what reads them out gets them whole.
 LONGEST_NAME = 34
@@ -216,8 +216,8 @@ def _kind(model: RankedModel) -> str:
 
 
 def _numbers(model: RankedModel, by: str) -> str:
-    where = {"outside": f", over {', '.join(model.outside)}", "front": ", on the front"}.get(_kind(model), "")
-    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {1e3 * model.cost.latency:.1f} ms{where}"
+    where = {"outside": f", {over_budget(model)}", "front": ", on the front"}.get(_kind(model), "")
+    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {milliseconds(model)} ms{where}"
 
 
 def _cut(name: str) -> str:
@@ -240,7 +240,7 @@ def _around(one: _Place, other: _Place) -> _Box:
 def _description(ranking: Ranking) -> str:
     on_front = [model for model in ranking.models if model.on_front]
     names = ", ".join(
-        f"{model.name} ({1e3 * model.cost.latency:.1f} ms)" for model in sorted(on_front, key=lambda m: m.cost.latency)
+        f"{model.name} ({milliseconds(model)} ms)" for model in sorted(on_front, key=lambda m: m.cost.latency)
     )
     text = f"{len(ranking.models)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
     text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."

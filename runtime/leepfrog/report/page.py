@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leepfrog import __version__
+from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
@@ -18,6 +19,7 @@ from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import (
     certainty_in_words,
     chance_level,
+    doubts_in_words,
     drift_table,
     race_outside,
     race_risked,
@@ -58,7 +60,7 @@ def check_ending(path: Path) -> None:
 def report(
     ranking: Ranking,
     images: ImageSet,
-    models: Sequence[str | Path] = (),
+    models: StrPath | Sequence[StrPath] = (),
     *,
     device: str = "cpu",
     threads: int | None = None,
@@ -110,6 +112,7 @@ def render(ranking: Ranking, explained: Sequence[Reasons] = ()) -> str:
             n_classes=sum(map(bool, ranking.classes.values())),
             chance=chance_level(ranking),
             in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
+            doubts=doubts_in_words(ranking),
             rows=ranking_rows(ranking),
             scores=score_table(ranking),
             costs=cost_table(ranking),

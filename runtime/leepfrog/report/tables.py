@@ -6,7 +6,15 @@ import dataclasses
 
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import TITLES, Table, held_out_head, interval_text, score_text
+from leepfrog.ranking.words import (
+    TITLES,
+    Table,
+    held_out_head,
+    interval_text,
+    milliseconds,
+    over_budget,
+    score_text,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +66,9 @@ def ranking_rows(ranking: Ranking) -> list[Row]:
             score=score_text(model, by),
             interval=interval_text(model, by),
             head=held_out_head(model) if "ridge" in model.scores else "",
-            latency=f"{1e3 * model.cost.latency:.1f}",
+            latency=milliseconds(model),
             bar=_bar(model, by, min(ends), max(ends)) if model.scores[by].interval else None,
-            remark=f"over {', '.join(model.outside)}" if model.outside else "on the front" if model.on_front else "",
+            remark=over_budget(model) or ("on the front" if model.on_front else ""),
         )
         for model in ranking.models
     ]
@@ -105,15 +113,15 @@ def cost_table(ranking: Ranking) -> Table:
     rows = [
         (
             model.name,
-            f"{1e3 * model.cost.latency:.1f}",
-            f"{1e3 * model.cost.latency_p95:.1f}",
-            f"{model.cost.throughput:.0f}",
+            milliseconds(model),
+            milliseconds(model, "latency_p95"),
+            f"{'~' if 'throughput' in model.cost.doubtful else ''}{model.cost.throughput:.0f}",
             f"{model.cost.memory / 1e6:.0f}",
             f"{model.cost.memory_of_model / 1e6:.0f}",
             f"{model.size_bytes / 1e6:.1f}",
             f"{model.n_parameters / 1e6:.1f}",
             "" if model.macs is None else f"{model.macs / 1e6:.0f}",
-            *(["over " + ", ".join(model.outside) if model.outside else "within"] if limited else []),
+            *([over_budget(model) or "within"] if limited else []),
         )
         for model in ranking.models
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leepfrog.arrays import as_array, class_labels, numbers
 from leepfrog.errors import ArrayError
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE, sums_and_negatives
 
@@ -15,7 +16,7 @@ def checked_probs(probs: ArrayLike) -> NDArray[np.floating]:
     Raises:
         ArrayError: wrong shape or dtype, no rows, NaN, infinite or negative entries, rows that do not sum to 1.
     """
-    array = np.asarray(probs)
+    array = as_array(probs, "probs")
     if array.dtype == object:
         raise ArrayError("probs holds Python objects; give a float32 or float64 array [N, Z]")
     if array.ndim != 2:
@@ -50,9 +51,7 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     Raises:
         ArrayError: wrong shape or dtype, no rows or columns, NaN or infinity.
     """
-    array = np.asarray(features)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
-        raise ArrayError(f"features has dtype {array.dtype}; it must be numbers, such as float32, [N, D]")
+    array = numbers(features, "features")
     if array.ndim != 2:
         raise ArrayError(f"features has shape {list(array.shape)}; it must be [N, D]: images by features")
     if not array.size:
@@ -66,27 +65,16 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     return array
 
 
-def checked_labels(labels: ArrayLike, n_samples: int, n_target: int | None = None) -> tuple[NDArray[np.int64], int]:
-    """Labels [N] as class indices 0..C-1 and the number of classes C.
-
-    Without `n_target`, the distinct labels are numbered in ascending order and C is their count. With it, labels must
-    lie in 0..n_target-1 already, which is what shards of one data set need.
+def checked_labels(labels: ArrayLike, n_samples: int) -> tuple[NDArray[np.int64], int]:
+    """Labels [N] as class indices 0..C-1, numbered in the labels' sorted order, and the number of classes C.
 
     Raises:
-        ArrayError: wrong shape or length, not integers, negative, or not below `n_target`.
+        ArrayError: see `class_labels`; another length, or negative.
     """
-    array = np.asarray(labels)
-    if array.ndim != 1:
-        raise ArrayError(f"labels has shape {list(array.shape)}; it must be [N]: one class index an image")
-    if array.dtype.kind not in "iu":
-        raise ArrayError(f"labels has dtype {array.dtype}; it must be integers, one class index an image")
+    array = class_labels(labels)
     if len(array) != n_samples:
         raise ArrayError(f"labels has {len(array)} entries for {n_samples} rows")
-    if len(array) and int(array.min()) < 0:
+    if array.dtype.kind == "i" and len(array) and int(array.min()) < 0:
         raise ArrayError(f"labels holds {int(array.min())}; class indices start at 0 (drop unlabelled rows first)")
-    if n_target is None:
-        distinct, indices = np.unique(array, return_inverse=True)
-        return indices.astype(np.int64), len(distinct)
-    if len(array) and int(array.max()) >= n_target:
-        raise ArrayError(f"labels holds {int(array.max())}, but there are {n_target} classes, 0 to {n_target - 1}")
-    return array.astype(np.int64), n_target
+    distinct, indices = np.unique(array, return_inverse=True)
+    return indices.astype(np.int64), len(distinct)

@@ -30,7 +30,7 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         covariance: "spherical" or "diagonal".
         n_components: the number k of principal components, as far as there are so many.
 

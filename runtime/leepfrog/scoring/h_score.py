@@ -25,7 +25,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
 
     Returns:
         Score with diagnostics `shrinkage`, which the standard error takes as given.

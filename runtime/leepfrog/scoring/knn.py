@@ -24,7 +24,7 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         k: neighbours, from 1 to N - 1.
 
     Returns:

@@ -171,7 +171,7 @@ def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         probs: [N, Z] float32 or float64, each row the model's softmax over its Z source classes.
-        labels: [N] integers, the target class of each image; any non-negative numbers.
+        labels: [N] integers (non-negative, in any range) or strings, the target class of each image.
 
     Returns:
         Score with diagnostics `n_masked_source`: source classes that no image gives any probability. The standard

@@ -28,7 +28,7 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         folds: from 2 to N.
         seed: of the folds.
 

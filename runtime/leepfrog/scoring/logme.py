@@ -35,7 +35,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         features: [N, D], not centred.
-        labels: [N] integers.
+        labels: [N] integers or strings.
 
     Returns:
         Score with diagnostics `rank` and `n_not_converged`: classes whose targets the features fit without error, so

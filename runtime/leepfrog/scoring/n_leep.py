@@ -36,7 +36,7 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         seed: of the centres. The images' order does not matter.
 
     Returns:

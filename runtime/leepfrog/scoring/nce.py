@@ -22,7 +22,7 @@ def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         probs: [N, Z] float32 or float64, each row the model's softmax over its Z source classes.
-        labels: [N] integers, the target class of each image.
+        labels: [N] integers or strings, the target class of each image.
 
     Returns:
         Score with diagnostics `n_predicted`: source classes that are predicted at all. The standard error takes the

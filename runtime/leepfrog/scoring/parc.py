@@ -29,7 +29,7 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         n_components: principal components, as far as there are so many.
         seed: of the MAX_IMAGES images, class by class in proportion, that are drawn where there are more.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name, several
 from leepfrog.scoring.gbc import score_gbc
 from leepfrog.scoring.h_score import score_h_score
 from leepfrog.scoring.knn import score_knn
@@ -59,15 +59,14 @@ SCORES = {
 }
 
 
-def chosen_scores(names: Sequence[str]) -> list[Definition]:
-    """Scores by name, each once, in the order asked for; "all" stands for all of them.
+def chosen_scores(names: str | Sequence[str]) -> list[Definition]:
+    """One or several scores by name, each once, in the order asked for; "all" stands for all of them.
 
     Raises:
         UsageError: a name is unknown.
     """
     found: dict[str, Definition] = {}
-    for name in names:
-        if name != "all" and name not in SCORES:
-            raise UsageError(f"score {name!r} is unknown; one of {', '.join(SCORES)}, or all")
+    for name in several(names):
+        check_name("score", name, (*SCORES, "all"))
         found.update(SCORES if name == "all" else {name: SCORES[name]})
     return list(found.values())

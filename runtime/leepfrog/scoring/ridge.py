@@ -35,7 +35,7 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
 
     Returns:
         Score with diagnostics `strength` (in units of the mean eigenvalue), `temperature`, `accuracy`, `squared_error`

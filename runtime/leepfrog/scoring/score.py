@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,15 @@ from leepfrog.scoring.uncertainty import intervals, resampled_means, standard_er
 Floats = NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Score:
     """A score with its uncertainty and what a careful reader wants to know of how it came about.
+
+    It can be formatted, converted to float, and compared with numbers and with scores of the same name.
+
+    >>> score = Score("knn", 0.875, 0.05, n_samples=40, n_source=6, n_target=2)
+    >>> f"{score:.2f}", score > 0.5, score == 0.875
+    ('0.88', True, True)
 
     Attributes:
         name: the score's name, such as "leep".
@@ -42,6 +49,32 @@ class Score:
 
     def __float__(self) -> float:
         return self.value
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec) if spec else repr(self)
+
+    def _beside(self, other: object) -> float | None:
+        """The number that `value` is compared with; None for what it cannot be."""
+        if isinstance(other, Score):
+            return other.value if other.name == self.name else None
+        return float(other) if isinstance(other, Real) else None
+
+    def __lt__(self, other: object) -> bool:
+        return NotImplemented if (number := self._beside(other)) is None else self.value < number
+
+    def __le__(self, other: object) -> bool:
+        return NotImplemented if (number := self._beside(other)) is None else self.value <= number
+
+    def __gt__(self, other: object) -> bool:
+        return NotImplemented if (number := self._beside(other)) is None else self.value > number
+
+    def __ge__(self, other: object) -> bool:
+        return NotImplemented if (number := self._beside(other)) is None else self.value >= number
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Score):
+            return self.as_dict() == other.as_dict()
+        return self.value == other
 
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready values."""

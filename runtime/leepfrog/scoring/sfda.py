@@ -33,7 +33,7 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Args:
         features: [N, D]; left as they are.
-        labels: [N] integers.
+        labels: [N] integers or strings.
 
     Returns:
         Score with diagnostics `shrinkage` (s). The standard error takes the discriminants as given.

@@ -29,7 +29,7 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
     Args:
         features: [N, D].
-        labels: [N] integers.
+        labels: [N] integers or strings.
         epsilon: the squared distortion of the code.
 
     Returns:

@@ -69,7 +69,7 @@ class Advice:
 
     def as_dict(self) -> dict[str, Any]:
         """The advice as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return {"schema_version": SCHEMA_VERSION, "kind": "advice", **dataclasses.asdict(self)}
 
 
 def advise(task: Embedding, library: Library) -> Advice:

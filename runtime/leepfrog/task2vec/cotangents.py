@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name
 from leepfrog.task2vec.head import Head
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ def cotangents(
         roots = np.sqrt(probs) * rng.choice((-1.0, 1.0), probs.shape)
         yield np.ones(n), _through(head, roots - probs * roots.sum(axis=1, keepdims=True))
     else:
-        raise UsageError(f"estimator {estimator!r} is unknown; one of {', '.join(ESTIMATORS)}")
+        check_name("estimator", estimator, ESTIMATORS)
 
 
 def _through(head: Head, residual: Floats) -> NDArray[np.float32]:

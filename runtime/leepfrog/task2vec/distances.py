@@ -22,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name
+from leepfrog.arrays import numbers
 from leepfrog.inference.device import available_threads
 from leepfrog.kernels.pairwise import symmetric_block
 from leepfrog.task2vec.embedding import Embedding, check_comparable
@@ -43,7 +44,7 @@ def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | 
         columns: embeddings; None for the rows again, each pair computed once.
         threads: cores to use; None for all that this process may use.
     """
-    whole = np.asarray(rows), np.asarray(rows if columns is None else columns)
+    whole = numbers(rows, "rows"), numbers(rows if columns is None else columns, "columns")
     # One unit for all, in which float32 holds them.
     top = max(float(side.max(initial=0)) for side in whole) or 1.0
     a, b = (np.ascontiguousarray(side / top, np.float32) for side in whole)
@@ -73,7 +74,7 @@ def prior_of(rows: ArrayLike, n_filters: Sequence[int]) -> Floats:
         rows: all the embeddings that are compared.
         n_filters: of each layer.
     """
-    means = np.asarray(rows, np.float64).mean(axis=0)
+    means = numbers(rows, "rows").mean(axis=0, dtype=np.float64)
     layers = np.split(means, np.cumsum(n_filters)[:-1])
     # A layer that is dead in every task says nothing, whatever its prior.
     levels = [layer.mean() or 1.0 for layer in layers]
@@ -148,8 +149,7 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
         # To oneself only the complexity counts, without the rounding of the symmetric part.
         np.fill_diagonal(found, -ALPHA * symmetric(rows, prior[None])[:, 0])
         return found
-    if kind not in _OF_PAIRS:
-        raise UsageError(f"distance {kind!r} is unknown; one of {', '.join(DISTANCES)}")
+    check_name("distance", kind, DISTANCES)
     # In a unit in which squares neither vanish nor overflow.
     top = float(rows.max())
     return np.array([[_OF_PAIRS[kind](a / top, b / top, prior / top) for b in rows] for a in rows])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath, check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.files import printable
+from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
@@ -30,8 +33,8 @@ DEFAULT_TOLERANCE = 0.01
 
 
 def embed(
-    data: ImageSet | str | Path,
-    probe: str | Path | ProbeFile,
+    data: ImageSet | StrPath,
+    probe: StrPath | ProbeFile,
     *,
     name: str | None = None,
     estimator: str = DEFAULT_ESTIMATOR,
@@ -69,14 +72,15 @@ def embed(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if not tolerance >= 0:
-        raise UsageError(f"tolerance must be 0 or more, not {tolerance}")
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(f"tolerance must be 0 or more, and finite, not {tolerance}")
     if max_images is not None and max_images < 2:
         raise UsageError(f"max_images must be at least 2, not {max_images}")
+    check_seed(seed)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
+    images = data if isinstance(data, ImageSet) else find_images(data)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
-    images = data if isinstance(data, ImageSet) else find_images(data)
     outputs = infer(images, [model], device, threads, strict, progress)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
@@ -132,24 +136,28 @@ def default_name(images: ImageSet) -> str:
     return printable("/".join(parts[-2:]) or images.name)
 
 
-def find_probe(wanted: str | Path) -> ProbeFile:
+def find_probe(wanted: StrPath) -> ProbeFile:
     """A probe by the name of its model in the models folder, or by its file.
 
     Raises:
         UsageError: nothing goes by that name, or the model has no probe yet.
         ModelError: the file is broken or no probe.
     """
-    text = str(wanted)
+    text = os.fspath(wanted)
     if text.endswith(".onnx"):
         path = Path(text)
         if not text.endswith(PROBE_SUFFIX):
             path = path.with_name(path.name.removesuffix(".onnx") + PROBE_SUFFIX)
         return ProbeFile.read(path)
     path = paths.models() / f"{text}{PROBE_SUFFIX}"
+    known = exported()
     if not path.exists():
-        known = [name for name in exported() if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
-        listed = f"there are probes of {', '.join(known)}" if known else "there are no probes yet"
-        raise UsageError(f"no model called {text!r} has a probe ({listed}); to make it: leepfrog export {text} --probe")
+        probes = [name for name in known if (paths.models() / f"{name}{PROBE_SUFFIX}").exists()]
+        near = nearest(text, probes)
+        if text not in known and near:
+            raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
+        there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
+        raise UsageError(f"no model called {text!r} has a probe ({there}); to make it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
 
 
@@ -159,7 +167,8 @@ def probe_of(embedding: Embedding) -> ProbeFile:
     Raises:
         UsageError: it is not there.
     """
-    for path in sorted(paths.models().glob(f"*{PROBE_SUFFIX}")):
+    exported()  # where the folder cannot be read, it says so
+    for path in listed(paths.models(), PROBE_SUFFIX):
         found = ProbeFile.read(path)
         layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
         if (found.metadata.scoring_sha256, layers) == (embedding.network, embedding.layers):
@@ -187,8 +196,8 @@ def scoring_model(probe: ProbeFile) -> ModelFile:
     return model
 
 
-def _scoring_model(wanted: str | Path | ProbeFile) -> ModelFile:
-    text = str(wanted.path if isinstance(wanted, ProbeFile) else wanted)
+def _scoring_model(wanted: StrPath | ProbeFile) -> ModelFile:
+    text = os.fspath(wanted.path if isinstance(wanted, ProbeFile) else wanted)
     if text.endswith(PROBE_SUFFIX):
         text = text.removesuffix(PROBE_SUFFIX) + ".onnx"
     models = find_models([text])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
+from leepfrog.arrays import numbers, same_fields
 from leepfrog.errors import EmbeddingError
-from leepfrog.files import printable, write_whole
+from leepfrog.files import printable, read_regular, write_whole
 from leepfrog.task2vec.fisher import self_distance
 
 Floats = NDArray[np.float64]
@@ -34,9 +37,9 @@ class EmbeddedLayer:
     n_filters: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Embedding:
-    """A task as the diagonal Fisher information of a network's filters.
+    """A task as the diagonal Fisher information of a network's filters. Two are equal if all their fields are.
 
     Attributes:
         name: of the task.
@@ -56,6 +59,9 @@ class Embedding:
 
     def __post_init__(self) -> None:
         """Refuse what is no embedding."""
+        for field in ("vector", "standard_errors"):
+            values = numbers(getattr(self, field), field, EmbeddingError)
+            object.__setattr__(self, field, values.astype(np.float64, copy=False))
         n = sum(layer.n_filters for layer in self.layers)
         if self.vector.shape != (n,) or self.standard_errors.shape != (n,) or not n:
             raise EmbeddingError(
@@ -70,6 +76,12 @@ class Embedding:
         if not 1e-100 < self.vector.max() < 1e100:  # whose sums and ratios would overflow
             raise EmbeddingError(f"values up to {self.vector.max():.3g}, which no network's squared gradients are")
 
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    def __repr__(self) -> str:
+        return f"Embedding({self.name!r}, {len(self.vector)} filters of {len(self.layers)} layers of {_network(self)})"
+
     @property
     def self_distance(self) -> float:
         """About how far another embedding of the same task would lie; see `leepfrog.task2vec.fisher.self_distance`."""
@@ -83,7 +95,7 @@ class Embedding:
             self, layers=layers, vector=self.vector[-n:], standard_errors=self.standard_errors[-n:]
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write a `.npz` file: arrays and JSON text, no pickles; equal embeddings give equal bytes.
 
         Raises:
@@ -102,17 +114,17 @@ class Embedding:
                 member = io.BytesIO()
                 np.lib.format.write_array(member, array, allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-        write_whole(path, stream.getvalue())
+        write_whole(Path(path), stream.getvalue())
 
     @classmethod
-    def load(cls, path: Path) -> Embedding:
+    def load(cls, path: StrPath) -> Embedding:
         """Read what `save` wrote.
 
         Raises:
             EmbeddingError: the file is missing, broken, or no embedding.
         """
         try:
-            return cls._read(path)
+            return cls._read(Path(path))
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
         except EmbeddingError as error:
@@ -120,21 +132,22 @@ class Embedding:
         # zipfile, NumPy and json raise whatever they meet first in a stranger's bytes.
         except Exception as error:
             reason = f"is no task embedding: {' '.join(str(error).split())[:200] or type(error).__name__}"
-        raise EmbeddingError(f"{printable(path)}: {reason}; leepfrog embed makes one")
+        raise EmbeddingError(f"{printable(os.fspath(path))}: {reason}; leepfrog embed makes one")
 
     @classmethod
     def _read(cls, path: Path) -> Embedding:
-        with zipfile.ZipFile(path) as archive:
+        content = read_regular(path, MAX_BYTES)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             header = json.loads(str(arrays["header"]))
             if header["format_version"] != FORMAT_VERSION:
                 raise EmbeddingError(f"has format {str(header['format_version'])[:20]}, this leepfrog reads 1")
             layers = tuple(EmbeddedLayer(str(name), str(kind), int(n)) for name, kind, n in header["layers"])
             if any(layer.n_filters < 1 for layer in layers) or not isinstance(header["made"], dict):
                 raise EmbeddingError("its layer table or history is none")
-            vector, errors = (np.asarray(arrays[name], np.float64) for name in ("vector", "standard_errors"))
+            vector, errors = arrays["vector"], arrays["standard_errors"]
         str(header["name"]).encode("utf-8", "surrogateescape")  # it becomes a file's name in a library
         return cls(str(header["name"]), str(header["network"]), layers, vector, errors, header["made"])
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import UsageError
+from leepfrog.arguments import check_name
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.outputs import Outputs
 from leepfrog.inference.stream import Lanes, stream
@@ -142,8 +142,7 @@ def fisher(
         UsageError: the estimator is unknown.
         ModelError, MachineError: the probe or the device fails.
     """
-    if estimator not in ESTIMATORS:
-        raise UsageError(f"estimator {estimator!r} is unknown; one of {', '.join(ESTIMATORS)}")
+    check_name("estimator", estimator, ESTIMATORS)
     usable, place = np.flatnonzero(outputs.kept), np.cumsum(outputs.kept) - 1
     order = np.random.default_rng(seed).permutation(usable)[:max_images]
     lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=BATCH_SIZES[device])

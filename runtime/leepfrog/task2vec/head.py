@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.checks import checked_labels
+from leepfrog.scoring.checks import checked_features, checked_labels
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import principal
 from leepfrog.scoring.softmax import softmax
@@ -63,11 +63,7 @@ def fit_head(features: ArrayLike, labels: ArrayLike, l2: float | None = None) ->
     Raises:
         ArrayError: wrong shapes, numbers that are not finite, fewer than two classes, or no convergence.
     """
-    x = np.asarray(features, np.float64)
-    if x.ndim != 2 or not x.size:
-        raise ArrayError(f"features must have shape [N, D], not {list(x.shape)}")
-    if not np.isfinite(x).all():
-        raise ArrayError("features hold NaN or infinity")
+    x = checked_features(features).astype(np.float64, copy=False)
     y, n_classes = checked_labels(labels, len(x))
     counts = np.bincount(y)
     if n_classes < 2:

@@ -11,15 +11,18 @@ import dataclasses
 import hashlib
 import io
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import locked, printable, write_whole
+from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -54,9 +57,9 @@ class Tasks:
 class Library:
     """A folder of embedded tasks and models' errors on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StrPath) -> None:
         """Open a library; the folder need not exist before something is added."""
-        self.folder = folder
+        self.folder = Path(folder)
 
     def add(self, embedding: Embedding, errors: Mapping[str, float] | None = None) -> bool:
         """Add a task, or replace the one of the same name.
@@ -128,10 +131,13 @@ class Library:
             EmbeddingError: the table is damaged.
         """
         path = self.folder / "errors.csv"
-        return read_errors(path) if path.exists() else {}
+        return read_errors(path) if os.path.lexists(path) else {}
 
     def _files(self) -> list[Path]:
-        return sorted((self.folder / "tasks").glob("*.npz"))
+        try:
+            return listed(self.folder / "tasks", ".npz")
+        except OSError as error:
+            raise EmbeddingError(f"{printable(self.folder)}: cannot be read: {error.strerror or error}") from None
 
     def _file(self, name: str) -> Path:
         return self.folder / "tasks" / f"{_file_name(name)}.npz"
@@ -159,15 +165,18 @@ def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
     return (embedding.vector / unit).astype(np.float32)
 
 
-def read_errors(path: Path) -> Errors:
+def read_errors(path: StrPath) -> Errors:
     """A table with the columns task, model and error, further ones ignored.
 
     Raises:
         EmbeddingError: it cannot be read, a column is missing, a line is none.
     """
+    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, LARGEST_TEXT).decode("utf-8-sig")
+    except OSError as error:
+        raise EmbeddingError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise EmbeddingError(f"{printable(path)}: cannot be read: {error}") from None
     found: Errors = {}
     try:
@@ -200,7 +209,7 @@ def table_of(errors: Errors, tasks: Sequence[str]) -> tuple[list[str], NDArray[n
 
 
 def _check_error(task: str, model: str, error: float) -> None:
-    if not 0 <= error <= 1:
+    if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error <= 1:
         raise EmbeddingError(f"the error of {model} on {task} is {error}, not a fraction from 0 to 1")
 
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.header import read_header
+from leepfrog.inference.load import read_bytes
 from leepfrog.inference.metadata import PROBE_PREFIX
 
 FORMAT_VERSION = 1
@@ -191,16 +193,14 @@ class ProbeFile:
     metadata: ProbeMetadata
 
     @classmethod
-    def read(cls, path: Path) -> ProbeFile:
+    def read(cls, path: StrPath) -> ProbeFile:
         """Read a probe model's header and hash.
 
         Raises:
             ModelError: the file is missing, broken or no probe.
         """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+        path = Path(path)
+        content = read_bytes(path)
         try:
             metadata = ProbeMetadata.from_props(read_header(memoryview(content)).metadata)
         except ModelError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from leepfrog.errors import ModelError
 from leepfrog.files import printable
-from leepfrog.inference.load import load_file, one_line
+from leepfrog.inference.bounded import BoundedSession
+from leepfrog.inference.load import load_file
 from leepfrog.inference.metadata import IMAGE_INPUT
 from leepfrog.kernels.depthwise import mean_squared_gradients
 from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, Correlation, ProbeFile, ProbeLayer
@@ -81,15 +81,10 @@ def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
     return [FISHER_OUTPUT, *dict.fromkeys(name for c in outside for name in (c.seen, c.gradient))]
 
 
-def filters(
-    session: onnxruntime.InferenceSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats
-) -> Floats:
+def filters(session: BoundedSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats) -> Floats:
     """`ProbeSession.run` on a session of any probe model with these layers; ModelError if it fails."""
     names = output_names(layers)
-    try:
-        outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(f"onnxruntime failed: {one_line(error)}") from None
+    outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})
     values = dict(zip(names, outputs, strict=True))
     inside, n = values[FISHER_OUTPUT], len(images)
     n_inside = sum(layer.n_filters for layer in layers if layer.correlation is None)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
 from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
+from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.progress import Progress
@@ -50,8 +49,8 @@ class Material:
 
 
 def gather(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path],
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath],
     device: str,
     threads: int | None,
     strict: bool,
@@ -64,8 +63,7 @@ def gather(
         DataSetError: a class with fewer than FEWEST images.
     """
     threads = threads_for(device, threads)
-    files = find_models(models)
-    images = data if isinstance(data, ImageSet) else find_images(data)
+    images, files = find_both(data, models)
     outputs = infer(images, files, device, threads, strict, progress)
     present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
     counts = np.bincount(labels)

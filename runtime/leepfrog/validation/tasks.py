@@ -6,15 +6,16 @@ Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, section 5.1.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -31,6 +32,8 @@ SCHEMA_VERSION = 2
 
 # What the number of classes alone says: a guess is right once in so many times.
 BY_CLASSES = "-log(classes)"
+
+MOST_TASKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +94,11 @@ class TaskStudy:
 
 
 def study_tasks(
-    data: ImageSet | str | Path,
-    model: str | Path,
+    data: ImageSet | StrPath,
+    model: StrPath,
     n_tasks: int,
     *,
-    scores: Sequence[str] = ("leep", "leep_loo"),
+    scores: str | Sequence[str] = ("leep", "leep_loo"),
     images: int = 1000,
     device: str = "cpu",
     threads: int | None = None,
@@ -127,11 +130,15 @@ def study_tasks(
     """
     if n_tasks < 3:
         raise UsageError(f"a correlation over tasks needs at least 3, not {n_tasks}")
+    scores = several(scores)
+    if n_tasks > MOST_TASKS:
+        raise UsageError(f"n_tasks must be at most {MOST_TASKS:,}, not {n_tasks}")
+    check_seed(seed)
     chosen = chosen_scores(scores)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
     material = gather(data, [model], device, threads, strict, progress)
     if len(material.files) != 1:
-        raise UsageError(f"a study of tasks is of one model; {str(model)!r} names {len(material.files)}")
+        raise UsageError(f"a study of tasks is of one model; {os.fspath(model)!r} names {len(material.files)}")
     if len(material.classes) < 3:
         raise DataSetError(f"{material.outputs.images.name}: tasks of other classes need at least 3 classes")
     everything = material.sample(0)

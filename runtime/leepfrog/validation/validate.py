@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -31,6 +31,7 @@ from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 SCHEMA_VERSION = 2
 TRUTHS = ("head", "prototype", "mahalanobis")
 EPISODES = 50
+MOST_SPLITS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,17 +85,17 @@ class Validation:
         found = {"schema_version": SCHEMA_VERSION, "kind": "validation", **dataclasses.asdict(self)}
         return {**found, "receipt": self.receipt.as_dict()}
 
-    def best(self, truth: str, names: Sequence[str]) -> str:
+    def best(self, truth: str, names: str | Sequence[str]) -> str:
         """Of these scores the one to trust: the highest weighted tau, then the least regret."""
         found = self.agreements[truth]
-        return max(names, key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
+        return max(several(names), key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
 
 
 def validate(
-    data: ImageSet | str | Path,
-    models: Sequence[str | Path] = (),
+    data: ImageSet | StrPath,
+    models: StrPath | Sequence[StrPath] = (),
     *,
-    scores: Sequence[str] = ("all",),
+    scores: str | Sequence[str] = ("all",),
     images: int = 1000,
     splits: int = 3,
     shots: int = 5,
@@ -127,10 +128,14 @@ def validate(
         DataSetError: a class with fewer than 4 images.
         LeepfrogError: as of `leepfrog.rank`.
     """
+    scores = several(scores)
     chosen = chosen_scores(scores)
     for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
         if value < least:
             raise UsageError(f"{name} must be at least {least}, not {value}")
+    if splits > MOST_SPLITS:
+        raise UsageError(f"splits must be at most {MOST_SPLITS:,}, not {splits}")
+    check_seed(seed)
     progress = Stopwatch(progress or Silent())
     threads = threads_for(device, threads)
     material = gather(data, models, device, threads, strict, progress)

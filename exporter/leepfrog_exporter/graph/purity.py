@@ -1,0 +1,50 @@
+"""Nodes that make a network's outputs more than a function of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+
+from leepfrog_exporter.graph.edit import describe, stored, subgraphs
+
+_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+
+
+def random_node(model: ModelProto) -> str:
+    """The first node that draws random numbers, as messages name it; "" if there is none."""
+    tensors = stored(model.graph)
+    for node in _nodes(model):
+        if node.op_type in _RANDOM:
+            return describe(node)
+        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+            training = tensors.get(node.input[2])
+            if training is None or numpy_helper.to_array(training).any():
+                return f"{describe(node)} in training mode"
+    return ""
+
+
+def mixing_node(model: ModelProto) -> str:
+    """The first node that is known to mix the images of a batch, and what to do; "" if there is none."""
+    for node in _nodes(model):
+        if node.op_type.startswith("DynamicQuantize"):
+            return (
+                f"{describe(node)} takes one range for the whole batch (dynamic quantisation); export the float32 "
+                "original, then leepfrog export NAME --precision int8"
+            )
+        if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+            return f"{describe(node)} is in training mode; export the network in evaluation mode, model.eval()"
+    return ""
+
+
+def _nodes(model: ModelProto) -> Iterator[NodeProto]:
+    yield from _below(model.graph)
+    for function in model.functions:
+        yield from function.node
+
+
+def _below(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for subgraph in subgraphs(node):
+            yield from _below(subgraph)

@@ -1,0 +1,90 @@
+"""An ONNX file as it came: what its scoring model is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from leepfrog.errors import ModelError
+from leepfrog.inference.load import load
+from numpy.typing import NDArray
+from onnx import helper
+
+from leepfrog_exporter.graph.edit import producers
+from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.image_input import LUMA, layout
+from leepfrog_exporter.parity import Reference
+
+# A file may say any batch size; its images are made in memory.
+MAX_FIXED_BATCH = 1024
+_KINDS = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+
+
+class Original:
+    """A network before any edit, run one image at a time in its own layout and number type.
+
+    Attributes:
+        input: the name of its image input.
+        channels: of its input; None where that is open.
+        channels_last: whether they are the input's last axis.
+    """
+
+    def __init__(self, model: onnx.ModelProto, output: str) -> None:
+        """Load a network.
+
+        Args:
+            model: copied.
+            output: its output that holds the classes.
+
+        Raises:
+            ModelError: onnxruntime cannot load it, it has no input, or a batch size that is absurd.
+        """
+        self._content, self._output = model.SerializeToString(), output
+        self._session = load(self._content)
+        if not (inputs := self._session.get_inputs()):
+            raise ModelError("has no input; a scoring model takes one image")
+        taken = inputs[0]  # that there is only one is for attach_input to say
+        dims = [dim if isinstance(dim, int) else None for dim in taken.shape]
+        self.input, self._kind = taken.name, _KINDS.get(taken.type, np.float32)
+        self.channels, self.channels_last = layout(dims) if len(dims) == 4 else (None, False)
+        self._repeat = max(1, dims[0] or 1) if dims else 1
+        if self._repeat > MAX_FIXED_BATCH:
+            raise ModelError(
+                f"takes batches of {self._repeat} images only; export it with a free batch axis, [N, 3, H, W]"
+            )
+
+    def reference(self, head: Head) -> Reference:
+        """The network as the parity check's reference, with what its last linear layer sees.
+
+        Raises:
+            ModelError: onnxruntime cannot load it with that value as an output.
+        """
+        model = onnx.load_model_from_string(self._content)
+        inner = head.features in producers(model.graph)  # otherwise it is the image itself
+        if inner and head.features not in {value.name for value in model.graph.output}:
+            model.graph.output.append(helper.make_empty_tensor_value_info(head.features))
+            self._session = load(model.SerializeToString())
+
+        def run(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            fed = self._fed(image)
+            names = [self._output, head.features] if inner else [self._output]
+            try:
+                found = self._session.run(names, {self.input: fed})
+            except Exception as error:  # onnxruntime's exceptions share no base class
+                raise ModelError(f"does not run as it came: {' '.join(str(error).split())[:300]}") from None
+            output, features = found if inner else (found[0], fed)
+            return np.asarray(output[:1], np.float32), np.asarray(features[:1], np.float32)
+
+        def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            outputs, features = zip(*map(run, batch), strict=True)
+            return np.concatenate(outputs), np.concatenate(features)
+
+        return reference
+
+    def _fed(self, image: NDArray[np.float32]) -> NDArray[np.generic]:
+        if self.channels == 1:
+            image = np.tensordot(np.array(LUMA, np.float32), image, axes=1)[None]
+        fed = np.repeat(image[None], self._repeat, axis=0)
+        fed = fed.transpose(0, 2, 3, 1) if self.channels_last else fed
+        if self._kind == np.uint8:
+            fed = np.floor(fed + np.float32(0.5))
+        return np.ascontiguousarray(fed).astype(self._kind)

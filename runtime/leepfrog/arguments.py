@@ -1,0 +1,71 @@
+"""Arguments of the public functions: paths of any type, one item in place of several, seeds, and misspelt names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import overload
+
+from leepfrog.errors import UsageError
+
+StrPath = str | os.PathLike[str]
+"""A path as text or as an object, such as `pathlib.Path`."""
+
+# So many names of a list are shown in a message.
+MOST_NAMES = 20
+
+
+@overload
+def several(given: str | Iterable[str]) -> tuple[str, ...]: ...
+
+
+@overload
+def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]: ...
+
+
+def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]:
+    """The items of a sequence; a string or a path is one item, not a sequence of characters.
+
+    >>> several("ridge"), several(["ridge", "knn"])
+    (('ridge',), ('ridge', 'knn'))
+    """
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
+def check_seed(seed: int) -> None:
+    """UsageError where `seed` is negative, which no random number generator takes."""
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, not {seed}")
+
+
+def check_name(what: str, name: str, known: Iterable[str]) -> None:
+    """UsageError where a name is none of those that are known, with the nearest of these.
+
+    >>> check_name("device", "cudo", ["cpu", "cuda"])
+    Traceback (most recent call last):
+        ...
+    leepfrog.errors.UsageError: device 'cudo' is unknown; did you mean cuda? (one of cpu, cuda)
+    """
+    names = list(known)
+    if name not in names:
+        raise UsageError(f"{what} {name!r} is unknown; {did_you_mean(name, names)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is unknown: the nearest known one, and all of them where they are few."""
+    names = list(known)
+    if not names:
+        return "there are none"
+    near = nearest(name, names)
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    listed = f"one of {', '.join(names[:MOST_NAMES])}{more}"
+    return f"did you mean {near}? ({listed})" if near else listed
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a misspelt one, None where none is."""
+    from difflib import get_close_matches
+
+    by_lower = {each.lower(): each for each in known}
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
+    return by_lower[found[0]] if found else None

@@ -1,0 +1,185 @@
+"""Are the folders of a data set its classes, or splits, parts and tools' output? Decided by structure, then by names.
+
+>>> from leepfrog.images.layout import is_part
+>>> [name for name in ("train2017", "Test Set", "holdout", "images", "cat") if is_part(name)]
+['train2017', 'Test Set', 'holdout', 'images']
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from leepfrog.errors import DataSetError
+from leepfrog.files import printable
+from leepfrog.images.folders import Folder, read_root
+from leepfrog.images.kinds import word_set
+
+_SPLITS = word_set(
+    "train training trn trainset trainval traindata val vals valid valset validation test tests testing testset "
+    "testdata tst dev devset eval evaluation holdout fold folds split splits"
+)
+_CONTAINERS = word_set("images image imgs img jpegimages photos pictures pics data dataset datasets")
+_SIDECARS = word_set(
+    "annotation annotations label labels mask masks segmentation segmentations trimap trimaps groundtruth gt bbox "
+    "bboxes xmls"
+)
+_TOOLS = word_set("runs wandb mlruns logs checkpoints")
+_FILLERS = word_set("set sets data dataset images image imgs img photos hold out held of part small full mini raw")
+# Folders inside a class that divide it without being classes themselves.
+_SERIES = word_set(
+    "session sess day week month year date take batch part run video clip seq sequence scene cam camera page group "
+    "subset folder subject person patient visit round"
+)
+SHOWN = 5
+
+
+def is_split(name: str) -> bool:
+    """Whether a name says "train" or "test" and nothing else, however it is written."""
+    words = _words(name)
+    return bool(words & _SPLITS or {"hold", "out"} <= words) and words <= _SPLITS | _FILLERS
+
+
+def is_part(name: str) -> bool:
+    """Whether a name is that of a split, of a folder for all images or of one for their annotations."""
+    words = _words(name)
+    return is_split(name) or (bool(words) and words <= _CONTAINERS | _SIDECARS)
+
+
+def is_series(name: str) -> bool:
+    """Whether a name is a number, a date, "session 3", or that of a part."""
+    return is_part(name) or _words(name) <= _SERIES | _FILLERS
+
+
+def class_folders(root: Path, folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
+    """The folders that are classes.
+
+    Args:
+        root: the folder that they lie in.
+        folders: those with images in them.
+        notes: gets a sentence for each assumption.
+
+    Raises:
+        DataSetError: they are not classes, or the classes lie one folder deeper.
+    """
+    where = printable(root)
+    _refuse_parts(root, folders)
+    same = _refuse_same_contents(root, folders, notes)
+    left_out = _left_out(folders)
+    for folder, reason in left_out.items():
+        notes.append(f"folder {printable(folder)} {reason} and was left out")
+    classes = [folder for folder in folders if folder.name not in left_out]
+    if len(classes) == 1 and classes[0].is_hollow:
+        _point_inside(root, classes[0])
+    odd = [each.name for each in classes if is_part(each.name) or each.name.lower() in _TOOLS]
+    series = len(classes) > 1 and all(is_series(each.name) and _words(each.name) for each in classes)
+    if odd or series:
+        shown = _listed(odd or [each.name for each in classes])
+        notes.append(f"folders called {shown} in {where} count as classes; move them elsewhere if they are not")
+    if not same and len(classes) > 1 and all(each.is_hollow and len(each.parts) > 1 for each in classes):
+        inside = _listed(classes[0].parts)
+        notes.append(
+            f"no folder in {where} holds images itself, and they were taken as the classes; if the folders inside them "
+            f"are the classes ({inside}), give one of them, such as {printable(root / classes[0].name)}"
+        )
+    return classes
+
+
+def _refuse_parts(root: Path, folders: Sequence[Folder]) -> None:
+    names = [folder.name for folder in folders]
+    splits = [name for name in names if is_split(name)]
+    if names and all(map(is_part, names)):
+        what = "splits" if splits == names else "parts of a data set"
+    elif len(splits) > 1:
+        what, names = "splits", splits
+    else:
+        return
+    if not any(folder.is_hollow for folder in folders) and len(folders) == 1:
+        return  # a single folder of images, which is said elsewhere
+    raise DataSetError(
+        f"{printable(root)}: holds {what} ({_listed(names)}), not classes; give one of them, such as "
+        f"{printable(root / _best(folders, names))}"
+    )
+
+
+def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str]) -> bool:
+    """Folders that hold no images themselves but share the names of folders inside are splits, whatever their names.
+
+    Unless what they share are dates and the like, there are more of them than of what they share, or as many others
+    hold images: then they are classes, which a note says, and True is returned.
+    """
+    hollow = [folder for folder in folders if folder.is_hollow]
+    times = Counter(part for folder in hollow for part in folder.parts)
+    shared = {part for part, n in times.items() if n > 1}
+    alike = [
+        folder
+        for folder in hollow
+        if (common := shared & folder.parts.keys()) and (len(common) > 1 or len(folder.parts) == 1)
+    ]
+    if len(alike) < 2 or all(len(folder.parts) == 1 for folder in alike):
+        return False
+    names = [folder.name for folder in alike]
+    both = f"{_listed(names)} hold the same folders ({_listed(sorted(shared))})"
+    if all(map(is_series, shared)) or len(alike) > len(shared) or 2 * len(alike) <= len(folders):
+        notes.append(
+            f"{both}, whose images were taken together as one class each; if those folders are the classes, give one "
+            f"of {_listed(names)}"
+        )
+        return True
+    raise DataSetError(
+        f"{printable(root)}: {both}, so they are splits or parts, not classes; give one of them, such as "
+        f"{printable(root / _best(alike, names))}, or list the images in a CSV table of file_name,label"
+    )
+
+
+def _left_out(folders: Sequence[Folder]) -> dict[str, str]:
+    """Folders that are no classes beside others that are, and why."""
+    names = {folder.name for folder in folders}
+    found = {}
+    for folder in folders:
+        if not folder.is_hollow or len(folders) < 3:
+            continue
+        same = names & folder.parts.keys()
+        if len(same) > 1:
+            found[folder.name] = f"holds folders called like those beside it ({_listed(sorted(same))})"
+        elif folder.name.lower() in _TOOLS:
+            found[folder.name] = "is called like a program's output"
+    return found
+
+
+def _point_inside(root: Path, folder: Folder) -> None:
+    """Raise DataSetError where the only folder with images holds the class folders."""
+    path = root / folder.name
+    inside = [each for each in read_root(path).folders if each.images]
+    while len(inside) == 1 and inside[0].is_hollow:
+        path /= inside[0].name
+        inside = [each for each in read_root(path).folders if each.images]
+    if len(inside) > 1:
+        raise DataSetError(
+            f"{printable(root)}: only {printable(folder.name)} has images, in {len(inside)} folders "
+            f"({_listed(each.name for each in inside)}); give {printable(path)}"
+        )
+
+
+def _best(folders: Sequence[Folder], names: Sequence[str]) -> str:
+    """The one to give instead: with folders inside, for training, or that of the images."""
+    chosen = [folder for folder in folders if folder.name in names]
+
+    def rank(folder: Folder) -> tuple[bool, bool, bool]:
+        words = _words(folder.name)
+        return not folder.is_hollow, not any(word.startswith("tr") for word in words & _SPLITS), not words & _CONTAINERS
+
+    return min(chosen, key=rank).name
+
+
+def _words(name: str) -> set[str]:
+    """Lower-case words of a name, without numbers: "TrainSet_2017" is train and set."""
+    return {word.lower() for word in re.findall(r"[^\W\d_]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)}
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [printable(name) for name in names]
+    more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more

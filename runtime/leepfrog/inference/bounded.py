@@ -1,0 +1,219 @@
+"""onnxruntime sessions that can be stopped: by a time limit, or by Ctrl-C.
+
+A model is a program: one with an endless `Loop` never returns. Python handles Ctrl-C in the main thread only, between
+two instructions of its own, so a caller never enters onnxruntime itself: a helper thread does, and the caller waits.
+`RunOptions.terminate`, which onnxruntime reads between two nodes, stops a run; `set_load_cancellation_flag` stops a
+load. A single node cannot be stopped: its thread is left behind, and `unfinished` counts it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from leepfrog.errors import ModelError, UsageError
+
+LIMIT_VARIABLE = "LEEPFROG_SECONDS_PER_IMAGE"
+# The largest published networks take some 20 s per image on one slow core.
+SECONDS_PER_IMAGE = 120.0
+# Loading evaluates what is constant in a graph; it may take as long as this many images.
+LOAD_AS_IMAGES = 5
+# Seconds that a stopped call has to return, before its thread is left behind.
+PATIENCE = 1.0
+# Seconds between two looks at the clock; on Windows, Ctrl-C is handled no sooner.
+_TICK = 0.1
+
+_Result = TypeVar("_Result")
+
+
+class _Call:
+    """A call into onnxruntime: runs in a helper thread, can be stopped by any thread."""
+
+    def __init__(self, call: Callable[[], Any], stop: Callable[[], None]) -> None:
+        self._call, self._stop = call, stop
+        self.over = threading.Event()
+        self.stopped_at = math.inf
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as error:
+            self.error = error
+        finally:
+            _calls.discard(self)
+            self.over.set()
+
+    def stop(self) -> None:
+        """Ask onnxruntime to return."""
+        self.stopped_at = min(self.stopped_at, time.monotonic())
+        self._stop()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was stopped a while ago and has not returned."""
+        return time.monotonic() > self.stopped_at + PATIENCE
+
+
+_calls: set[_Call] = set()
+"""Calls that onnxruntime has not returned from; single operations on a set are atomic."""
+
+
+class _Helper:
+    """A thread that makes one caller's calls one after the other, until its caller is gone."""
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        threading.Thread(target=_serve, args=(self.calls,), daemon=True).start()
+
+    def __del__(self) -> None:
+        self.calls.put(None)
+
+
+def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call  # it holds inputs and outputs
+
+
+_of_caller = threading.local()
+
+
+def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: float, what: str) -> _Result:
+    """Call onnxruntime in a helper thread, for a limited time.
+
+    Args:
+        call: the call.
+        stop: asks onnxruntime to return from it.
+        seconds: the time limit.
+        what: what takes too long, for the message.
+
+    Raises:
+        ModelError: the time limit is reached, or `stop_all` was called.
+        Exception: what `call` raises.
+    """
+    made = _Call(call, stop)
+    _calls.add(made)
+    if not hasattr(_of_caller, "helper"):
+        _of_caller.helper = _Helper()
+    _of_caller.helper.calls.put(made)
+    deadline = time.monotonic() + seconds
+    too_long = False
+    try:
+        while not made.over.wait(_TICK):
+            if not too_long and time.monotonic() > deadline:
+                too_long = True
+                made.stop()
+            if made.is_lost:
+                break
+    except BaseException:  # Ctrl-C
+        made.stop()
+        made.over.wait(PATIENCE)
+        raise
+    finally:
+        if not made.over.is_set():
+            del _of_caller.helper
+    if too_long:
+        raise ModelError(f"{what} takes more than {seconds:g} s, the limit; {LIMIT_VARIABLE}=N allows N s per image")
+    if made.stopped_at < math.inf:
+        raise ModelError(f"{what} was stopped")
+    if made.error is not None:
+        raise made.error
+    return made.result  # type: ignore[no-any-return]
+
+
+def stop_all() -> None:
+    """Stop everything that onnxruntime is doing, in all threads; for Ctrl-C."""
+    for call in list(_calls):
+        call.stop()
+
+
+def unfinished() -> int:
+    """How many calls onnxruntime has not returned from: such a process must be ended by `os._exit`."""
+    return len(_calls)
+
+
+def seconds_per_image() -> float:
+    """How long a model may take for an image; `$LEEPFROG_SECONDS_PER_IMAGE`, or SECONDS_PER_IMAGE.
+
+    Raises:
+        UsageError: the variable is not a positive number.
+    """
+    text = os.environ.get(LIMIT_VARIABLE) or str(SECONDS_PER_IMAGE)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise UsageError(f"{LIMIT_VARIABLE}: {text[:40]!r} is not a positive number of seconds")
+    return seconds
+
+
+class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onnxruntime has no types
+    """An onnxruntime session whose runs end within the time limit, and at once on Ctrl-C."""
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]], run_options: Any = None
+    ) -> list[Any]:
+        """Run the model, as `InferenceSession.run` does.
+
+        Raises:
+            ModelError: it fails, or reaches the time limit; the message is the reason alone.
+        """
+        options = run_options or onnxruntime.RunOptions()
+        options.log_severity_level = 4
+
+        def stop() -> None:
+            options.terminate = True
+
+        images = max((len(value) for value in input_feed.values() if np.ndim(value)), default=1) or 1
+        try:
+            found: list[Any] = bounded(
+                lambda: super(BoundedSession, self).run(output_names, input_feed, options),
+                stop,
+                seconds_per_image() * images,
+                f"a run on {images} image(s)",
+            )
+        except ModelError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelError(f"onnxruntime failed: {one_line(error)}") from None
+        return found
+
+    def run_to_time(self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """Run the model in this thread and without limit, for a process that measures it and can be killed."""
+        return super().run(output_names, input_feed)  # type: ignore[no-any-return]
+
+
+def load_bounded(content: bytes, options: onnxruntime.SessionOptions, **arguments: Any) -> BoundedSession:
+    """Make a session, as `InferenceSession` does, within the time limit.
+
+    Raises:
+        ModelError: the time limit is reached.
+        Exception: what onnxruntime raises.
+    """
+
+    def stop() -> None:
+        if hasattr(options, "set_load_cancellation_flag"):  # from onnxruntime 1.21 on
+            options.set_load_cancellation_flag(True)
+
+    limit = LOAD_AS_IMAGES * seconds_per_image()
+    return bounded(lambda: BoundedSession(content, options, **arguments), stop, limit, "loading it")
+
+
+def one_line(error: Exception) -> str:
+    """What onnxruntime says, without its prefix and line breaks, cut to a length that can be read."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    return text if len(text) <= 300 else text[:300] + " ..."
