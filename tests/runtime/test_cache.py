@@ -16,6 +16,7 @@ from pathlib import Path
 import leepfrog
 import numpy as np
 import pytest
+from busy import keep_costs
 from leepfrog.errors import ImageError, MachineError
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
@@ -30,7 +31,8 @@ def test_the_second_run_takes_no_inference(zoo_home: Path, tmp_path: Path) -> No
     assert [m.n_inferred for m in first.models] == [24, 24]
     assert [m.n_inferred for m in second.models] == [0, 0]
     assert values(first) == values(second)
-    assert [m.cost for m in first.models] == [m.cost for m in second.models]
+    for one, other in zip(first.models, second.models, strict=True):
+        assert one.cost == other.cost or one.cost.doubtful  # which is not kept
 
 
 def test_new_images_and_new_models_alone_are_computed(zoo_home: Path, tmp_path: Path) -> None:
@@ -159,14 +161,14 @@ def test_bad_images_are_not_counted_as_computed(zoo_home: Path, tmp_path: Path) 
 
 def test_a_cost_that_is_none_is_measured_again(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
-    leepfrog.rank(folder, FAST[:1])
+    cost = keep_costs(find_models(FAST[:1]), threads=1)
     (kept,) = (zoo_home / "inference").glob("*/cost-*.json")
     good = kept.read_text()
     latency = json.loads(good)["latency"]
+    assert leepfrog.rank(folder, FAST[:1], threads=1).models[0].cost == cost
     for text in (good.replace(str(latency), "NaN"), good.replace(str(latency), "-1"), "{}", "[]", "{", ""):
         kept.write_text(text)
-        assert 0 < leepfrog.rank(folder, FAST[:1]).models[0].cost.latency < 10
-        assert json.loads(kept.read_text())["latency"] > 0
+        assert leepfrog.rank(folder, FAST[:1], threads=1).models[0].cost != cost
 
 
 RANK = "import sys, leepfrog; leepfrog.rank(sys.argv[1], sys.argv[2:])"

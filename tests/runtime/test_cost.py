@@ -109,7 +109,7 @@ def test_bad_amounts(text: str, kind: str) -> None:
 
 
 def test_a_budget_names_what_is_exceeded() -> None:
-    cost = Cost(0.02, 0.03, 15.0, 60.0, 200, 100, 1, 10)
+    cost = Cost(0.02, 0.03, 15.0, 60.0, 200, 100, 1, 10, 1e-3)
     assert Budget().exceeded(cost, 10) == ()
     assert Budget(latency=0.01, size=10, memory=150).exceeded(cost, 10) == ("latency", "memory")
 

@@ -159,7 +159,7 @@ def clothing(budget: Budget) -> Ranking:
     front = pareto_front([at[1] for at in CLOTHING.values()], [at[0] for at in CLOTHING.values()])
     rows = []
     for (name, (latency, value, low, high)), on_front in zip(CLOTHING.items(), front, strict=True):
-        cost = Cost(1e-3 * latency, 1e-3 * latency, latency, 1.0, 10**8, 10**7, 2, 10)
+        cost = Cost(1e-3 * latency, 1e-3 * latency, latency, 1.0, 10**8, 10**7, 2, 10, 1e-3)
         score = Score("combined", value, 0.7, 372, 1280, 10, interval=(low, high))
         outside = budget.exceeded(cost, 0)
         rows.append(

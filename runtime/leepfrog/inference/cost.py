@@ -130,7 +130,7 @@ def costs_of(
     threads: int,
     progress: Progress,
     *,
-    seconds: float = BRIEFLY,
+    seconds: float | None = None,
     measure_again: bool = False,
 ) -> list[Cost]:
     """What models cost: what an earlier run measured on this machine with as many threads, or what is measured now.
@@ -142,7 +142,7 @@ def costs_of(
         device: "cpu" or "cuda".
         threads: threads within one run.
         progress: is told of each model, and of costs that cannot be read or kept.
-        seconds: how long to time single images, and then batches.
+        seconds: how long to time single images, and then batches; None for BRIEFLY.
         measure_again: measure costs even if they are known.
 
     Raises:
@@ -150,7 +150,7 @@ def costs_of(
     """
 
     def measured(model: ModelFile) -> Cost:
-        cost = measure(model, device, threads, seconds)
+        cost = measure(model, device, threads, seconds=BRIEFLY if seconds is None else seconds)
         keep(cost, model, device, progress.notice)
         return cost
 

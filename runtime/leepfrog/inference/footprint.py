@@ -24,7 +24,7 @@ CALIBRATION = Path(__file__).with_name("calibration.onnx")
 
 WARM_UPS = 3
 BATCH = 16
-# Seconds longer than asked for that single images, and then batches, are run to find undisturbed moments.
+# Seconds longer than asked for that single images, and then batches, are run at most to find undisturbed moments.
 PATIENCE = 1.5
 
 
@@ -73,7 +73,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     peak = peak_memory()
 
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
-    on_cpu, limit = device == "cpu", seconds + PATIENCE
+    on_cpu, limit = device == "cpu", min(10 * seconds, seconds + PATIENCE)
     timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
     reference, reference_timer = _reference(device), Timer(1 if on_cpu else 0)
     session.run(names, {taken.name: image})

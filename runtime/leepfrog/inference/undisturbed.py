@@ -128,9 +128,11 @@ def in_turns(
         while time.perf_counter() < settled:
             reference()
         fixed = float(np.median([reference_timer(reference).seconds for _ in range(REFERENCE_RUNS)]))
-        runs = [timer(run)]
-        while sum(each.seconds for each in runs) < block:
+        runs: list[Run] = []
+        left = block
+        while left > 0 and len(runs) < MOST_RUNS // 10:
             runs.append(timer(run))
+            left -= runs[-1].seconds
         found.turns.append(Turn(fixed, runs))
         quiet, n = found.undisturbed(), len(found.all())
         enough = len(quiet) >= fewest and (sum(quiet) >= seconds or len(quiet) >= MOST_RUNS)

@@ -1,0 +1,66 @@
+"""A machine made busy: programs that do nothing but compute, on chosen cores. And costs, as of a quiet one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import pytest
+from leepfrog.inference.cost import Cost, keep
+from leepfrog.inference.model import ModelFile
+
+COST = Cost(
+    latency=4e-3,
+    latency_p95=5e-3,
+    relative_latency=8.0,
+    throughput=300.0,
+    memory=10**8,
+    memory_of_model=10**7,
+    threads=2,
+    n_runs=40,
+    reference=1e-9,  # no machine is as quick, so it is never in doubt
+)
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="programs are put on cores, on Linux")
+
+
+def keep_costs(models: Sequence[ModelFile], threads: int) -> Cost:
+    """Keep a cost for each model, so that a ranking on so many threads measures none."""
+    cost = dataclasses.replace(COST, threads=threads)
+    for model in models:
+        keep(cost, model, "cpu", pytest.fail)
+    return cost
+
+
+@contextlib.contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Let this process, and those that it starts, use these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def busy(cores: set[int], programs: int) -> Iterator[None]:
+    """Run so many programs on each of some cores that never wait."""
+    started = []
+    try:
+        for core in cores:
+            with on_cores({core}):
+                command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+                started += [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(programs)]
+        for program in started:
+            assert program.stdout is not None
+            program.stdout.readline()
+        yield
+    finally:
+        for program in started:
+            program.kill()
+            program.communicate()
