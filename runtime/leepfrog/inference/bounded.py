@@ -161,7 +161,13 @@ def seconds_per_image() -> float:
 
 
 class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onnxruntime has no types
-    """An onnxruntime session whose runs end within the time limit, and at once on Ctrl-C."""
+    """An onnxruntime session whose runs end within the time limit, and at once on Ctrl-C.
+
+    Attributes:
+        fallback: which nodes run on the CPU though another device was asked for, as a note; "" where none do.
+    """
+
+    fallback: str = ""
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]], run_options: Any = None

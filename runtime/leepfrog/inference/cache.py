@@ -27,10 +27,11 @@ from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
-from leepfrog.inference.device import PROVIDERS, ort_options
+from leepfrog.inference.device import ort_options, provider_options
 from leepfrog.inference.model import ModelFile
 
-CACHE_FORMAT = 1
+# 2: from models whose outputs were found to be a function of the image.
+CACHE_FORMAT = 2
 # A shard is written when it has so many rows, or when its oldest row has waited so long: what a kill can cost.
 ROWS_PER_SHARD = 256
 SECONDS_PER_SHARD = 10.0
@@ -48,7 +49,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         PIPELINE_VERSION,
         *decoder_versions(),
         onnxruntime.__version__,
-        PROVIDERS[device],
+        provider_options(device),
         *ort_options().items(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
@@ -86,6 +87,10 @@ class OutputCache:
             records = self._read_shard(path)
             if records is not None:
                 self._index(path, records)
+
+    def __len__(self) -> int:
+        """How many images have outputs here."""
+        return len(self._where)
 
     def _files(self) -> list[Path]:
         try:

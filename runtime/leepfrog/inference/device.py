@@ -44,6 +44,11 @@ def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
             f"this onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]} (it has {', '.join(available)}); "
             "to use an NVIDIA GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu"
         )
+    return provider_options(device)
+
+
+def provider_options(device: str) -> list[tuple[str, dict[str, Any]]]:
+    """What `providers` returns, whether or not this machine has the device; for cache keys and receipts."""
     chosen = [(PROVIDERS[device], _PROVIDER_OPTIONS[device])]
     return chosen if device == "cpu" else [*chosen, (PROVIDERS["cpu"], {})]
 
@@ -142,6 +147,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "scipy": metadata.version("scipy"),
         "pillow": PIL.__version__,
         "provider": PROVIDERS[device],
+        "provider_options": {name: dict(options) for name, options in provider_options(device)},
         "ort_options": ort_options(),
         "threads": threads,
         "machine": platform.machine(),

@@ -9,18 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from leepfrog.errors import ModelError
 from leepfrog.files import sha256_of
 
 # Field numbers of ModelProto, OperatorSetIdProto and StringStringEntryProto in onnx.proto.
-_IR_VERSION, _OPSET_IMPORT, _GRAPH, _METADATA = 1, 8, 7, 14
+_IR_VERSION, _OPSET_IMPORT, _GRAPH, _METADATA, _FUNCTIONS = 1, 8, 7, 14, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _KEY, _VALUE = 1, 2
-# And of GraphProto's weights, and a TensorProto's name and description.
-_INITIALIZER, _TENSOR_NAMES = 5, (8, 12)
+# And of GraphProto's nodes and weights, FunctionProto's nodes, and a TensorProto's type, name and description.
+_GRAPH_NODE, _INITIALIZER, _FUNCTION_NODE, _TENSOR_TYPE, _TENSOR_NAMES = 1, 5, 7, 2, (8, 12)
+# And of NodeProto and AttributeProto, whose graphs are the bodies of loops and branches.
+_OPERATOR, _ATTRIBUTE, _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_GRAPHS = 4, 5, 1, 3, (6, 11)
+_FLOAT16, _BFLOAT16 = 10, 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Fields of one message, entries of the metadata and graphs within graphs: real files have some 10,000, 20 and 3.
+MAX_FIELDS, MAX_ENTRIES, MAX_DEPTH = 1 << 22, 1 << 12, 16
+
+Value = int | bytes | memoryview
+"""A field's value: a number, 4 or 8 bytes of fixed width, or a message, text or bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +64,15 @@ def read_header(content: memoryview) -> Header:
             if field == _IR_VERSION and isinstance(value, int):
                 ir_version = value
             elif field == _OPSET_IMPORT and isinstance(value, memoryview):
-                opset = dict(_fields(value))
-                opsets[_text(opset.get(_OPSET_DOMAIN))] = _number(opset.get(_OPSET_VERSION))
+                domain, version = _last(value, _OPSET_DOMAIN, _OPSET_VERSION)
+                opsets[_text(domain)] = _number(version)
             elif field == _METADATA and isinstance(value, memoryview):
-                entry = dict(_fields(value))
-                metadata[_text(entry.get(_KEY))] = _text(entry.get(_VALUE))
-            elif field == _GRAPH:
+                key, text = _last(value, _KEY, _VALUE)
+                metadata[_text(key)] = _text(text)
+            elif field == _GRAPH and isinstance(value, memoryview):
                 has_graph = True
+            if len(opsets) + len(metadata) > MAX_ENTRIES:
+                raise ModelError(f"more than {MAX_ENTRIES:,} entries of metadata")
     except (ValueError, IndexError, UnicodeDecodeError):
         raise ModelError("not an ONNX model, or cut short") from None
     if not has_graph or not ir_version:
@@ -82,14 +94,69 @@ class Fingerprint(NamedTuple):
 
 def fingerprint(content: memoryview) -> Fingerprint:
     """Hashes of the network in a file that `read_header` reads."""
-    graphs = [value for field, value in _fields(content) if field == _GRAPH and isinstance(value, memoryview)]
-    graph = graphs[-1] if graphs else content[:0]
+    graph, functions = _network(content)
+    network = sha256_of(graph) if not functions else sha256_of(b"".join([graph, *functions]))
     try:
-        tensors = [value for field, value in _fields(graph) if field == _INITIALIZER and isinstance(value, memoryview)]
-        weights = sorted(map(_tensor_hash, tensors))
+        weights = sorted(_tensor_hash(value) for value in _messages(graph, _INITIALIZER))
     except (ValueError, IndexError):  # onnxruntime will refuse it as well
-        weights = []
-    return Fingerprint(sha256_of(graph), sha256_of("".join(weights).encode()))
+        return Fingerprint(network, network)
+    return Fingerprint(network, sha256_of("".join(weights).encode()))
+
+
+def operators(content: memoryview) -> set[str]:
+    """The operators in a file that `read_header` reads, and how they compute.
+
+    Returns:
+        Names such as "Conv"; those set to training are followed by TRAINING; 16-bit weights add FEW_BITS.
+    """
+    graph, functions = _network(content)
+    found: set[str] = set()
+    try:
+        _add_operators(graph, _GRAPH_NODE, found, 0)
+        for function in functions:
+            _add_operators(function, _FUNCTION_NODE, found, 0)
+        if any(_last(tensor, _TENSOR_TYPE)[0] in (_FLOAT16, _BFLOAT16) for tensor in _messages(graph, _INITIALIZER)):
+            found.add(FEW_BITS)
+    except (ValueError, IndexError, UnicodeDecodeError):  # what was found until then
+        pass
+    return found
+
+
+TRAINING, FEW_BITS = " in training mode", "16-bit weights"
+
+
+def _add_operators(message: memoryview, field: int, found: set[str], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        return
+    for node in _messages(message, field):
+        training = False
+        for attribute in _messages(node, _ATTRIBUTE):
+            name, number = _last(attribute, _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER)
+            training |= _text(name) == "training_mode" and bool(_number(number))
+            for graphs in _ATTRIBUTE_GRAPHS:
+                for graph in _messages(attribute, graphs):
+                    _add_operators(graph, _GRAPH_NODE, found, depth + 1)
+        found.add(_text(_last(node, _OPERATOR)[0]) + (TRAINING if training else ""))
+
+
+def _network(content: memoryview) -> tuple[memoryview, list[memoryview]]:
+    """The graph, and the functions that its nodes may call.
+
+    Protobuf merges a message that stands in a file several times, which is the same as reading their bytes in a row.
+    """
+    graphs = list(_messages(content, _GRAPH))
+    graph = graphs[0] if len(graphs) == 1 else memoryview(b"".join(graphs))
+    return graph, list(_messages(content, _FUNCTIONS))
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (value for field, value in _fields(message) if field == wanted and isinstance(value, memoryview))
+
+
+def _last(message: memoryview, *wanted: int) -> list[Value | None]:
+    """The values of some fields; of one that stands there several times, the last, as protobuf has it."""
+    found: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
+    return [found.get(field) for field in wanted]
 
 
 def _tensor_hash(tensor: memoryview) -> str:
@@ -101,15 +168,17 @@ def _tensor_hash(tensor: memoryview) -> str:
     return found.hexdigest()
 
 
-def _fields(message: memoryview) -> list[tuple[int, int | memoryview]]:
-    found: list[tuple[int, int | memoryview]] = []
-    position = 0
+def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
+    position = n = 0
     while position < len(message):
+        n += 1
+        if n > MAX_FIELDS:
+            raise ValueError("too many fields")
         tag, position = _varint(message, position)
         kind = tag & 7
         if kind == _VARINT:
             number, position = _varint(message, position)
-            found.append((tag >> 3, number))
+            yield tag >> 3, number
             continue
         if kind == _BYTES:
             length, position = _varint(message, position)
@@ -119,9 +188,9 @@ def _fields(message: memoryview) -> list[tuple[int, int | memoryview]]:
             raise ValueError("unknown wire type")
         if position + length > len(message):
             raise ValueError("a field runs past the end")
-        found.append((tag >> 3, message[position : position + length]))
+        value = message[position : position + length]
+        yield tag >> 3, value if kind == _BYTES else bytes(value)
         position += length
-    return found
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
@@ -135,9 +204,9 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
     raise ValueError("a number of more than 64 bits")
 
 
-def _text(value: int | memoryview | None) -> str:
+def _text(value: Value | None) -> str:
     return bytes(value).decode() if isinstance(value, memoryview) else ""
 
 
-def _number(value: int | memoryview | None) -> int:
+def _number(value: Value | None) -> int:
     return value if isinstance(value, int) else 0

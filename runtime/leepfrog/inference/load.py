@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
     )
+    if device != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         session = load(content, options, wanted)
     except ModelError as error:
@@ -50,7 +53,43 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
             f"asked for {PROVIDERS[device]}, onnxruntime fell back to {provider}: the driver, CUDA or cuDNN "
             "is missing or of the wrong version; see leepfrog doctor"
         )
+    try:
+        session.fallback = fallback(nodes_by_provider(session), provider)
+    except MachineError as error:
+        raise MachineError(f"{where}: {error}") from None
     return session
+
+
+def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counter[str]]:
+    """How many nodes of each operator each execution provider runs; empty where onnxruntime does not tell.
+
+    The first of `get_providers` says nothing: onnxruntime lists a provider that runs no node at all.
+    """
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    try:
+        parts = session.get_provider_graph_assignment_info()
+    except Exception:  # an older onnxruntime, or a session that does not record it
+        return {}
+    for part in parts:
+        found[part.ep_name].update(node.op_type for node in part.get_nodes())
+    return dict(found)
+
+
+def fallback(nodes: Mapping[str, Counter[str]], provider: str) -> str:
+    """A note on the nodes that another provider runs than the one asked for; "" where there are none.
+
+    Raises:
+        MachineError: they are most of the nodes.
+    """
+    total = sum(count.total() for count in nodes.values())
+    elsewhere = sum((count for name, count in nodes.items() if name != provider), Counter[str]())
+    if not elsewhere:
+        return ""
+    most = ", ".join(f"{operator} ({n})" for operator, n in elsewhere.most_common(5))
+    note = f"{elsewhere.total()} of {total} nodes do not run on {provider} but on the CPU: {printable(most)}"
+    if 2 * elsewhere.total() > total:
+        raise MachineError(f"{note}; use --device cpu, or export the model with operators that {provider} supports")
+    return note
 
 
 def load(

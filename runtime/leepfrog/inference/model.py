@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
-from leepfrog.inference.header import Fingerprint, Header, fingerprint, read_header
+from leepfrog.inference.consistency import first_refused, inconsistencies
+from leepfrog.inference.header import Fingerprint, Header, fingerprint, operators, read_header
 from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
@@ -71,6 +72,7 @@ class Session:
     Attributes:
         model: its file.
         provider: the execution provider really in use.
+        fallback: a note on nodes that run on the CPU instead, or "".
         n_source: Z, its source classes.
         n_features: D, what its last linear layer sees.
     """
@@ -90,6 +92,7 @@ class Session:
         self.model = model
         self._session = load_file(model.path, model.sha256, device, threads)
         self.provider: str = self._session.get_providers()[0]
+        self.fallback = self._session.fallback
         self.n_source, self.n_features = self._check_contract()
 
     @property
@@ -116,6 +119,21 @@ class Session:
         if widths[0] < 2:
             raise ModelError(f"{self._where}: {widths[0]} source class; a score needs at least 2")
         return widths[0], widths[1]
+
+    def check_consistent(self, batch: NDArray[np.float32], together: Outputs) -> None:
+        """Refuse a model whose outputs for an image are not a function of that image.
+
+        Args:
+            batch: [n, 3, H, W], of which a few are run again.
+            together: what `run` gave for it.
+
+        Raises:
+            ModelError: it is such a model, or fails.
+        """
+        found = inconsistencies(self.run, batch, (PROBS_OUTPUT, FEATURES_OUTPUT), together)
+        why = first_refused(found, lambda: operators(memoryview(read_bytes(self.model.path))))
+        if why:
+            raise ModelError(f"{self._where}: {why}")
 
     def run(self, batch: NDArray[np.float32], names: Callable[[int], str] = "row {}".format) -> Outputs:
         """Run a batch [n, 3, H, W] float32.

@@ -38,6 +38,7 @@ class Outputs:
         caches: one a model, in which the outputs lie.
         n_inferred: one a model: images that passed it in this run.
         grey_notes: how images with greys of more than 8 bits were scaled.
+        fallbacks: notes on models that ran partly on the CPU though another device was asked for.
     """
 
     images: ImageSet
@@ -47,6 +48,7 @@ class Outputs:
     caches: list[OutputCache]
     n_inferred: list[int]
     grey_notes: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -98,7 +100,8 @@ class Outputs:
         return found
 
     def notes(self) -> Iterator[str]:
-        """What is odd about the images."""
+        """What is odd about the images, and about how the models ran on them."""
+        yield from self.fallbacks
         yield from self.grey_notes
         images = self.images
         repeated = [at for at in self.positions.values() if len(at) > 1]
@@ -235,17 +238,21 @@ def infer(
         if model.sha256 not in opened:
             opened[model.sha256] = OutputCache(model, device, progress.notice)
     caches = [opened[model.sha256] for model in models]
+    fallbacks: list[str] = []
     missing = [{at[0] for digest, at in positions.items() if digest not in cache} for cache in caches]
     if any(missing):
         what = f"{len(models)} models" if len(models) > 1 else models[0].name
         progress.start(f"inference, {what}", sum(map(len, missing)))
         for wave in _waves(models, missing):
             lanes = Lanes.plan(device, threads, batch_size)
+            sessions = [Session(models[i], device, lanes.threads) for i in wave]
+            fallbacks += [f"{each.model.name}: {each.fallback}" for each in sessions if each.fallback]
             jobs = [
-                Scoring(Session(models[i], device, lanes.threads), caches[i], missing[i], images, digests) for i in wave
+                Scoring(session, caches[i], missing[i], images, digests)
+                for i, session in zip(wave, sessions, strict=True)
             ]
             found = stream(jobs, images.images, digests, lanes, threads, progress.advance)
-            del jobs  # and with them the sessions, before the next wave's are loaded
+            del sessions, jobs  # before the next wave's are loaded
             for first, reason in found.items():
                 bad.update(dict.fromkeys(positions[digests[first]], reason))
     if strict:
@@ -253,7 +260,7 @@ def infer(
     # An image that one model has in its cache and another can no longer read counts for neither.
     usable = {digest: at for digest, at in positions.items() if at[0] not in bad}
     inferred = [len(wanted - bad.keys()) for wanted in missing]
-    outputs = Outputs(images, digests, usable, bad, caches, inferred, hashed.grey_notes)
+    outputs = Outputs(images, digests, usable, bad, caches, inferred, hashed.grey_notes, tuple(fallbacks))
     check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
     return outputs
 

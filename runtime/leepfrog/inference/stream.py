@@ -9,6 +9,7 @@ while a decoder holds a core.
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import ImageError
+from leepfrog.errors import ImageError, ModelError
 from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.bounded import PATIENCE, stop_all
@@ -63,6 +64,9 @@ class Scoring:
     ) -> None:
         self._session, self._cache, self.needed = session, cache, needed
         self._images, self._digests = images.images, digests
+        # What is in the cache came from a model that was checked.
+        self._checked, self._checking = len(cache) > 0, threading.Lock()
+        self._refused: ModelError | None = None
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -72,6 +76,15 @@ class Scoring:
     def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> None:
         """Run the model and keep what it puts out."""
         probs, features = self._session.run(batch, lambda row: self._images[positions[row]].name)
+        with self._checking:
+            if not self._checked:
+                self._checked = True
+                try:
+                    self._session.check_consistent(batch, (probs, features))
+                except ModelError as error:
+                    self._refused = error
+            if self._refused is not None:  # by this batch, or by one that another thread ran
+                raise self._refused
         self._cache.add([self._digests[position] for position in positions], probs, features)
 
     def flush(self) -> None:

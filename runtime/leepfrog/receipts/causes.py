@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from leepfrog.receipts.receipt import DataReceipt, ModelReceipt, Receipt
 
 # What of the environment moves numbers, and what of it only time.
-RUNTIME = ("onnxruntime", "provider", "ort_options", "leepfrog", "numpy", "scipy", "numba", "python")
+RUNTIME = (
+    "onnxruntime",
+    "provider",
+    "provider_options",
+    "ort_options",
+    "leepfrog",
+    "numpy",
+    "scipy",
+    "numba",
+    "python",
+)
 PICTURES = ("pillow", "image_pipeline", "heif")
 MACHINE = ("threads", "machine", "processor", "system")
 

@@ -147,6 +147,8 @@ def fisher(
     order = np.random.default_rng(seed).permutation(usable)[:max_images]
     lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=BATCH_SIZES[device])
     session = ProbeSession(probe, device, lanes.threads)
+    if session.fallback:
+        progress.notice(f"{probe.metadata.name}: {session.fallback}")
     moments, bad = Moments(probe.metadata.n_filters), {}
     progress.start(f"backward passes, {probe.metadata.name}", len(order))
     for chunk in _chunks(order):

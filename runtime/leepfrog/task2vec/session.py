@@ -27,6 +27,7 @@ class ProbeSession:
     Attributes:
         probe: its file.
         provider: the execution provider really in use.
+        fallback: a note on nodes that run on the CPU instead, or "".
     """
 
     def __init__(self, probe: ProbeFile, device: str, threads: int) -> None:
@@ -44,6 +45,7 @@ class ProbeSession:
         self.probe = probe
         self._session = load_file(probe.path, probe.sha256, device, threads)
         self.provider: str = self._session.get_providers()[0]
+        self.fallback = self._session.fallback
         self._check_contract()
 
     def _check_contract(self) -> None:
