@@ -56,6 +56,7 @@ def gather(
     threads: int | None,
     strict: bool,
     progress: Progress,
+    cache: StrPath | None = None,
 ) -> Material:
     """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
 
@@ -66,7 +67,7 @@ def gather(
     threads = threads_for(device, threads)
     files = find_models(models)
     images = data if isinstance(data, ImageSet) else find_images(data)
-    outputs = infer(images, files, device, threads, strict, progress)
+    outputs = infer(images, files, device, threads, strict, progress, cache=cache)
     present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)
