@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from leepfrog import __version__, paths
 from leepfrog.arguments import StrPath
-from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
+from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError, one_line
 from leepfrog.files import printable, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.load import load
@@ -330,7 +330,7 @@ def _original(model: onnx.ModelProto, output: str) -> parity.Reference:
         try:
             return np.asarray(session.run([output], {taken.name: fed})[0][:1], dtype=np.float32)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"does not run as it came: {' '.join(str(error).split())[:300]}") from None
+            raise ModelError(f"does not run as it came: {one_line(error)}") from None
 
     return lambda batch: np.concatenate([run(image) for image in batch])
 

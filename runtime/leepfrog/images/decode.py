@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from leepfrog.errors import ImageError
+from leepfrog.errors import ImageError, one_line
 
 # Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -93,7 +93,7 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction]) -> list[Deco
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
     except Exception as error:
         # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError, MemoryError).
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ImageError(f"broken image: {reason}") from None
 
 

@@ -15,7 +15,7 @@ import onnxruntime
 import PIL
 
 from leepfrog import __version__
-from leepfrog.errors import MachineError, UsageError
+from leepfrog.errors import MachineError, UsageError, one_line
 
 Device = Literal["cpu", "cuda"]
 
@@ -96,9 +96,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
         try:
             options.add_session_config_entry(key, value)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise UsageError(
-                f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {' '.join(str(error).split())[:200]}"
-            ) from None
+            raise UsageError(f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {one_line(error)}") from None
     return options
 
 

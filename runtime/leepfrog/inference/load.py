@@ -10,7 +10,7 @@ from typing import Any
 
 import onnxruntime
 
-from leepfrog.errors import MachineError, ModelError
+from leepfrog.errors import MachineError, ModelError, one_line
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
 from leepfrog.inference.header import Header, read_header
@@ -82,7 +82,7 @@ def load(
 
 def _explain(error: Exception, header: Header) -> str:
     """One line on why onnxruntime refused a model: what it needs and what is installed."""
-    text = " ".join(str(error).split())  # whole: what matters may stand far to the right
+    text = one_line(error, None)  # whole: what matters may stand far to the right
     runtime = f"onnxruntime {onnxruntime.__version__}"
     installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):
@@ -98,13 +98,6 @@ def _explain(error: Exception, header: Header) -> str:
     if "protobuf parsing failed" in text:
         return "not an ONNX model, or cut short"
     return f"{runtime} cannot load it: {one_line(error)}"
-
-
-def one_line(error: Exception) -> str:
-    """What onnxruntime says, without its prefix and line breaks, cut to a length that can be read."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    return text if len(text) <= 300 else text[:300] + " ..."
 
 
 def read_bytes(path: Path) -> bytes:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.header import Fingerprint, Header, fingerprint, read_header
-from leepfrog.inference.load import load_file, one_line, read_bytes
+from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 

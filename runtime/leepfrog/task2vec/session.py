@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.files import printable
-from leepfrog.inference.load import load_file, one_line
+from leepfrog.inference.load import load_file
 from leepfrog.inference.metadata import IMAGE_INPUT
 from leepfrog.kernels.depthwise import mean_squared_gradients
 from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, Correlation, ProbeFile, ProbeLayer

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
+from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
@@ -84,13 +85,9 @@ def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.i
 
     Every class keeps its share, and at least 2 on each side.
     """
-    rng = np.random.default_rng(seed)
     share = min(0.5, most / len(labels))
-    train = []
-    for own in (np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)):
-        wanted = min(max(2, round(share * len(own))), len(own) - 2)
-        train.append(rng.permutation(own)[:wanted])
-    chosen = np.sort(np.concatenate(train))
+    classes = shuffled(members_of(labels), np.random.default_rng(seed))
+    chosen = np.sort(np.concatenate([own[: min(max(2, round(share * len(own))), len(own) - 2)] for own in classes]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
 
 
