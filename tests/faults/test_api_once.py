@@ -16,8 +16,6 @@ from leepfrog.errors import one_line
 
 PACKAGES = [Path(str(package.__file__)).parent for package in (leepfrog, leepfrog_exporter)]
 SOURCES = [path for package in PACKAGES for path in package.rglob("*.py")]
-    path for package in (leepfrog, leepfrog_exporter) for path in Path(str(package.__file__)).parent.rglob("*.py")
-]
 
 
 @pytest.mark.parametrize(
