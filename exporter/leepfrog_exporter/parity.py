@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
@@ -210,7 +210,7 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> l
     try:
         found = session.run([PROBS_OUTPUT, FEATURES_OUTPUT, *(others or [PROBS_OUTPUT])], {IMAGE_INPUT: batch})
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         batch_is_fixed = (
             " (its batch size may be written into it: export it with a free batch axis)" if len(batch) > 1 else ""
         )

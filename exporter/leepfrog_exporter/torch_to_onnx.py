@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import onnx
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 
 from leepfrog_exporter.sources.torch_packages import package
 
@@ -48,7 +48,7 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
             )
             model: onnx.ModelProto = program.model_proto
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise ModelError(f"{name}: torch cannot export it to ONNX: {type(error).__name__}: {reason}") from None
     model.ir_version = min(model.ir_version, IR_VERSION)
     return model

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.errors import ArrayError, BadInputError
+from leepfrog.errors import ArrayError, BadInputError, one_line
 
 
 def as_array(values: ArrayLike, what: str, error: type[BadInputError] = ArrayError) -> NDArray[Any]:
@@ -27,7 +27,7 @@ def as_array(values: ArrayLike, what: str, error: type[BadInputError] = ArrayErr
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as reason:
-        raise error(f"{what} is not an array: {' '.join(str(reason).split())[:200]}") from None
+        raise error(f"{what} is not an array: {one_line(reason)}") from None
 
 
 def numbers(values: ArrayLike, what: str, error: type[BadInputError] = ArrayError) -> NDArray[Any]:

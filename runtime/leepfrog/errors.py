@@ -16,6 +16,22 @@ A message is one line: the problem, where it is, and the fix.
 
 from __future__ import annotations
 
+import re
+
+
+def one_line(error: object, most: int | None = 300) -> str:
+    r"""What an exception says, as one line without onnxruntime's prefix; the name of its class if it says nothing.
+
+    Args:
+        error: the exception.
+        most: characters before the text is cut off; None for no limit.
+
+    >>> one_line(ValueError("not\na number")), one_line(KeyError())
+    ('not a number', 'KeyError')
+    """
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split())) or type(error).__name__
+    return text if most is None or len(text) <= most else text[:most] + " ..."
+
 
 class LeepfrogError(Exception):
     """Base of all deliberate errors; `exit_code` is what the command line returns."""

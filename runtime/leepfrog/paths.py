@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import os
 import secrets
 import shutil
@@ -47,27 +46,17 @@ def inference() -> Path:
     return home() / "inference"
 
 
-_ELSEWHERE: contextvars.ContextVar[Path | None] = contextvars.ContextVar("outputs", default=None)
-
-
-def outputs() -> Path:
-    """Where model outputs are looked up and kept: `inference()`, or within `fresh_outputs` a folder of its own."""
-    return _ELSEWHERE.get() or inference()
-
-
 @contextlib.contextmanager
-def fresh_outputs() -> Iterator[None]:
-    """Look up no outputs of earlier runs, nor leave any: for a second run that is to prove something."""
+def fresh_outputs() -> Iterator[Path]:
+    """An empty folder for model outputs, removed at the end: for a run that must not use those of earlier runs."""
     for left in inference().glob(".fresh-*"):  # by a run that was killed
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > DAY:
                 shutil.rmtree(left, ignore_errors=True)
     folder = inference() / f".fresh-{os.getpid()}-{secrets.token_hex(4)}"
-    token = _ELSEWHERE.set(folder)
     try:
-        yield
+        yield folder
     finally:
-        _ELSEWHERE.reset(token)
         shutil.rmtree(folder, ignore_errors=True)
 
 

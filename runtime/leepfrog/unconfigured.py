@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from leepfrog.errors import MachineError
+from leepfrog.errors import MachineError, one_line
 
 # Numba's CACHE_DIR makes it unpickle files from there; matplotlib's settings can run LaTeX.
 SETTINGS = {"numba": ".numba_config.yaml", "matplotlib": "matplotlibrc"}
@@ -35,7 +35,7 @@ def import_unconfigured(name: str) -> ModuleType:
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise MachineError(
                 f"{name} does not start: {reason} (check environment variables that begin with {name.upper()}_, MPL "
                 "and your settings of it)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 import onnxruntime
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.inference.load import load
 from numpy.typing import NDArray
 from onnx import helper, version_converter
@@ -44,7 +44,7 @@ def simplified(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
         try:
             pruned = version_converter.convert_version(pruned, OPSET)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ModelError(f"cannot be brought from opset {version} to {OPSET}: {reason}") from None
     folded = _folded(pruned)
     for node in folded.graph.node:
@@ -64,7 +64,7 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
             load(model.SerializeToString(), options, disabled_optimizers=NOT_WANTED)
             return onnx.load(path)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"onnxruntime cannot fold its constants: {' '.join(str(error).split())[:300]}") from None
+            raise ModelError(f"onnxruntime cannot fold its constants: {one_line(error)}") from None
 
 
 def all_values(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.files import printable, read_regular
 from leepfrog.inference.header import read_header
 from onnx import GraphProto, NodeProto, TensorProto
@@ -50,7 +50,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
         _check_external(external, path.parent, len(content))
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ModelError(f"{where}: its external data cannot be used: {reason}") from None
     if model.ByteSize() > MAX_BYTES:
         raise ModelError(f"{where}: larger than 2 GB with its external data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import onnx
-from leepfrog.errors import ModelError
+from leepfrog.errors import ModelError, one_line
 from leepfrog.inference.metadata import PROBS_OUTPUT
 from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -33,7 +33,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
     except Exception as error:  # the converter raises nearly anything
-        raise ModelError(f"cannot be made float16: {' '.join(str(error).split())[:300]}") from None
+        raise ModelError(f"cannot be made float16: {one_line(error)}") from None
     half.graph.node.extend(tail)
     del half.graph.output[:]
     half.graph.output.extend(outputs)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from leepfrog.errors import MachineError, ModelError
+from leepfrog.errors import MachineError, ModelError, one_line
 from leepfrog.inference.metadata import IMAGE_INPUT
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -148,6 +148,6 @@ def _step(what: str) -> Iterator[None]:
         folder = tempfile.gettempdir()
         if shutil.disk_usage(folder).free < LEAST_SPACE:  # onnxruntime cuts files short without a word
             raise MachineError(f"{what}: {os.strerror(errno.ENOSPC)} (its files go by {folder})") from None
-        raise ModelError(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+        raise ModelError(f"{what}: {one_line(error)}") from None
     finally:
         logging.disable(disabled)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from leepfrog.errors import BadInputError
+from leepfrog.errors import BadInputError, one_line
 from leepfrog.files import open_regular
 
 from leepfrog_exporter.sources.torch_packages import package
@@ -31,7 +31,7 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
         with open_regular(path) as stream:
             state = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and more on foreign bytes
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise BadInputError(f"{path}: not a checkpoint of plain weights: {reason}") from None
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise BadInputError(f"{path}: holds a {type(state).__name__}, not weights by name")
@@ -40,7 +40,7 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
             state = RENAMINGS[keys](state, module.state_dict())
         module.load_state_dict(state, strict=True)
     except (RuntimeError, LookupError) as error:  # LookupError: a block that the network does not have
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise BadInputError(f"{path}: does not fit the architecture: {reason}") from None
 
 

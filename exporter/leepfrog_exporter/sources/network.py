@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from leepfrog.arguments import nearest
-from leepfrog.errors import MachineError, UsageError
+from leepfrog.errors import MachineError, UsageError, one_line
 from leepfrog.images.preprocess import PreprocessSpec
 
 from leepfrog_exporter.sources.torch_packages import package
@@ -134,7 +134,7 @@ def _built(source: str, build: Callable[[], Any]) -> Any:
         with contextlib.redirect_stdout(sys.stderr):  # torch.hub says there what it downloads; stdout is for data
             return build().eval()
     except (OSError, RuntimeError, ValueError) as error:  # what the two hubs' clients raise without a network
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise MachineError(
             f"cannot get the weights of {source}: {reason} (a hub is needed; leepfrog zoo list marks models that come "
             "from packages instead, --random-weights tries the export without any)"

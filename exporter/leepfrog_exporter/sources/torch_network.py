@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from leepfrog.errors import one_line
 from leepfrog.progress import Progress
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -36,7 +37,7 @@ def fused(module: Any, source: str, progress: Progress) -> Any:
         with package("torch").no_grad():
             return package("timm").utils.reparameterize_model(module).eval()
     except Exception as error:  # whatever a network's own method raises
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         progress.notice(f"{source}: exported in its training form, which cannot be fused: {reason}")
         return module
 

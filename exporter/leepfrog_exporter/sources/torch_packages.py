@@ -6,7 +6,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from leepfrog.errors import MachineError
+from leepfrog.errors import MachineError, one_line
 
 HINT = "pip install 'leepfrog[export]' (in a checkout: pip install -c constraints.txt -e '.[export]')"
 
@@ -29,7 +29,7 @@ def package(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MachineError(f"this source needs {error.name}, which is not installed: {HINT}") from None
     except (ImportError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise MachineError(f"{name} does not import: {reason}; the versions must fit together: {HINT}") from None
 
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from leepfrog.cli.interrupts import Interrupts
-from leepfrog.errors import LeepfrogError
+from leepfrog.errors import LeepfrogError, one_line
 
 INTERRUPTED = 130
 """The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
@@ -54,7 +54,7 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"the machine refuses: {reason} (leepfrog doctor shows where things are kept)", 4
     if os.environ.get("LEEPFROG_DEBUG"):
         raise error
-    reason = " ".join(str(error).split())
+    reason = one_line(error, None)
     told = f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows where)"
     return told, 70
 

@@ -31,6 +31,7 @@ class How:
         threads, batch_size: None for what suits the machine.
         measure_again: measure costs anew.
         cached: take outputs that are in the cache, rather than run the models on all images again.
+        cache: folder of kept outputs; None for leepfrog's own. Not used unless `cached`.
     """
 
     models: Sequence[StrPath] = ()
@@ -39,6 +40,7 @@ class How:
     batch_size: int | None = None
     measure_again: bool = False
     cached: bool = False
+    cache: Path | None = None
 
 
 def rerun(baseline: Baseline, data: Path, how: How, progress: Progress) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def rerun(baseline: Baseline, data: Path, how: How, progress: Progress) -> dict[
         raise UsageError(
             f"{baseline.where}: made by {printable(baseline.receipt.command)!r}, which cannot be run again"
         )
-    with contextlib.nullcontext() if how.cached else paths.fresh_outputs():
-        again = run(baseline.receipt, data, how, progress)
+    with contextlib.nullcontext(how.cache) if how.cached else paths.fresh_outputs() as cache:
+        again = run(baseline.receipt, data, dataclasses.replace(how, cache=cache), progress)
     found: dict[str, Any] = json.loads(json.dumps(again))  # as it would be read from its file
     return found
 
@@ -98,6 +100,11 @@ def _asked(receipt: Receipt, how: How) -> dict[str, Any]:
     if "device" in asked:
         asked["device"] = how.device or asked["device"]
     return asked
+
+
+def _machine(how: How) -> dict[str, Any]:
+    """Arguments that all commands on images take."""
+    return {"threads": how.threads, "cache": how.cache}
 
 
 def find_again(receipt: Receipt, how: How) -> list[Path]:
@@ -145,7 +152,7 @@ def _rank(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[st
         find_again(receipt, how),
         **asked,
         budget=Budget(**limits),
-        threads=how.threads,
+        **_machine(how),
         measure_again=how.measure_again,
         progress=progress,
     ).as_dict()
@@ -155,14 +162,14 @@ def _validate(receipt: Receipt, data: Path, how: How, progress: Progress) -> dic
     from leepfrog.validation.validate import validate
 
     asked, models = _asked(receipt, how), find_again(receipt, how)
-    return validate(data, models, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
+    return validate(data, models, **asked, **_machine(how), seed=receipt.seed, progress=progress).as_dict()
 
 
 def _tasks(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
     from leepfrog.validation.tasks import study_tasks
 
     asked, model = _asked(receipt, how), _one_model(receipt, how)
-    return study_tasks(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress).as_dict()
+    return study_tasks(data, model, **asked, **_machine(how), seed=receipt.seed, progress=progress).as_dict()
 
 
 def _embed(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def _embed(receipt: Receipt, data: Path, how: How, progress: Progress) -> dict[s
 
     asked, model = _asked(receipt, how), _one_model(receipt, how)
     del asked["probe_sha256"]
-    found = embed(data, model, **asked, threads=how.threads, seed=receipt.seed, progress=progress)
+    found = embed(data, model, **asked, **_machine(how), seed=receipt.seed, progress=progress)
     return {"vector": found.vector.tolist(), "network": found.network, "receipt": found.made["receipt"]}
 
 

@@ -25,7 +25,7 @@ import PIL
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from leepfrog.errors import ImageError
+from leepfrog.errors import ImageError, one_line
 from leepfrog.images import heif
 from leepfrog.images.bounds import BoundedBytes, check_content, check_opened
 
@@ -144,7 +144,7 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:
         # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError).
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ImageError(f"broken image: {reason}") from None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import did_you_mean, several
+from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
 
@@ -66,8 +67,7 @@ def random_subtasks(
         chosen = rng.permutation(len(members))[:count]
         shares = float(imbalance) ** (-np.arange(count) / (count - 1))
         parts = []
-        for label, share in zip(chosen, shares, strict=True):
-            own = rng.permutation(members[label])
+        for own, share in zip(shuffled((members[label] for label in chosen), rng), shares, strict=True):
             smallest, largest = _range(n_images, (len(own), len(own)), "n_images")
             wanted = int(rng.integers(smallest, largest + 1))
             parts.append(own[: max(1, round(min(wanted, len(own)) * share))])
@@ -110,17 +110,16 @@ def disjoint_samples(images: ImageSet, n_parts: int, seed: int = 0) -> list[Imag
     """
     rng = np.random.default_rng(seed)
     parts: list[list[NDArray[np.int64]]] = [[] for _ in range(n_parts)]
-    for name, own in zip(images.classes, _members(images), strict=True):
+    for name, own in zip(images.classes, shuffled(_members(images), rng), strict=True):
         if len(own) < n_parts:
             raise DataSetError(f"{images.name}: class {name!r} has {len(own)} images for {n_parts} parts")
-        shuffled = rng.permutation(own)
         for i, part in enumerate(parts):
-            part.append(shuffled[i::n_parts])
+            part.append(own[i::n_parts])
     return [_subset(images, np.concatenate(part), f"part {i + 1} of {n_parts}") for i, part in enumerate(parts)]
 
 
 def _members(images: ImageSet) -> list[NDArray[np.int64]]:
-    return [np.flatnonzero(images.labels == label) for label in range(len(images.classes))]
+    return members_of(images.labels, len(images.classes))
 
 
 def _range(given: Range | None, otherwise: tuple[int, int], what: str) -> tuple[int, int]:

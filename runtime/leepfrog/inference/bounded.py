@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog.errors import ModelError, UsageError
+from leepfrog.errors import ModelError, UsageError, one_line
 
 LIMIT_VARIABLE = "LEEPFROG_SECONDS_PER_IMAGE"
 # The largest published networks take some 20 s per image on one slow core.
@@ -216,10 +215,3 @@ def load_bounded(content: bytes, options: onnxruntime.SessionOptions, **argument
 
     limit = LOAD_AS_IMAGES * seconds_per_image()
     return bounded(lambda: BoundedSession(content, options, **arguments), stop, limit, "loading it")
-
-
-def one_line(error: Exception) -> str:
-    """What onnxruntime says, without its prefix and line breaks, cut to a length that can be read."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    return text if len(text) <= 300 else text[:300] + " ..."

@@ -23,6 +23,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from leepfrog import paths
+from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
@@ -70,9 +71,9 @@ class OutputCache:
     Where the folder cannot be written, outputs are kept in memory for this run and `notice` is told once.
     """
 
-    def __init__(self, model: ModelFile, device: str, notice: Notice) -> None:
-        """Open the cache and index what is there; damaged shards are deleted and told of."""
-        self.folder = paths.outputs() / cache_key(model, device)
+    def __init__(self, model: ModelFile, device: str, notice: Notice, folder: StrPath | None = None) -> None:
+        """Open the cache in a folder, by default leepfrog's, and index what is there; damaged shards are deleted."""
+        self.folder = Path(folder or paths.inference()) / cache_key(model, device)
         self._name = model.name
         self._notice = notice
         # Files by path, read again when needed: maps of them would each hold a file descriptor.

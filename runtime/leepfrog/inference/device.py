@@ -16,7 +16,7 @@ import PIL
 
 from leepfrog import __version__
 from leepfrog.arguments import check_name
-from leepfrog.errors import MachineError, UsageError
+from leepfrog.errors import MachineError, UsageError, one_line
 from leepfrog.inference.bounded import seconds_per_image
 
 Device = Literal["cpu", "cuda"]
@@ -102,9 +102,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
         try:
             options.add_session_config_entry(key, value)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise UsageError(
-                f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {' '.join(str(error).split())[:200]}"
-            ) from None
+            raise UsageError(f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {one_line(error)}") from None
     return options
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import onnxruntime
 
-from leepfrog.errors import MachineError, ModelError
+from leepfrog.errors import MachineError, ModelError, one_line
 from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
-from leepfrog.inference.bounded import BoundedSession, load_bounded, one_line
+from leepfrog.inference.bounded import BoundedSession, load_bounded
 from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
 from leepfrog.inference.header import Header, read_header
 
@@ -131,7 +131,7 @@ def load(
 
 def _explain(error: Exception, header: Header) -> str:
     """One line on why onnxruntime refused a model: what it needs and what is installed."""
-    text = " ".join(str(error).split())  # whole: what matters may stand far to the right
+    text = one_line(error, None)  # whole: what matters may stand far to the right
     runtime = f"onnxruntime {onnxruntime.__version__}"
     installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arguments import StrPath
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.images.dataset import Digest, FileImage, ImageSet, check_classes, levelled_digest
 from leepfrog.images.decode import Greys
@@ -212,6 +213,7 @@ def infer(
     *,
     batch_size: int | None = None,
     opened: dict[str, OutputCache] | None = None,
+    cache: StrPath | None = None,
 ) -> Outputs:
     """Have every model's outputs for every image in its cache.
 
@@ -225,6 +227,7 @@ def infer(
         batch_size: images in one run of a model; None for what suits the device.
         opened: caches by the models' hashes, for callers that come again: opening one reads it through. Those that
             are not there are put there.
+        cache: folder of the caches; None for leepfrog's own.
 
     Raises:
         ImageError: an image is bad, and `strict`.
@@ -236,7 +239,7 @@ def infer(
     opened = {} if opened is None else opened
     for model in models:
         if model.sha256 not in opened:
-            opened[model.sha256] = OutputCache(model, device, progress.notice)
+            opened[model.sha256] = OutputCache(model, device, progress.notice, cache)
     caches = [opened[model.sha256] for model in models]
     fallbacks: list[str] = []
     missing = [{at[0] for digest, at in positions.items() if digest not in cache} for cache in caches]

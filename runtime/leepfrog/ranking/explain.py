@@ -140,6 +140,7 @@ def explain(
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Say, for each class of a data set, how a model comes to its leave-one-out LEEP.
@@ -153,6 +154,7 @@ def explain(
         device: "cpu" or "cuda".
         threads: cores to use; None for all.
         strict: make a bad image an error.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
         progress: who is told how far the work is.
 
     Raises:
@@ -166,7 +168,9 @@ def explain(
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
-    return explain_files(images, files, top=top, device=device, threads=threads, strict=strict, progress=progress)[0]
+    return explain_files(
+        images, files, top=top, device=device, threads=threads, strict=strict, cache=cache, progress=progress
+    )[0]
 
 
 def explain_files(
@@ -177,11 +181,12 @@ def explain_files(
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> list[Explanation]:
     """Explain several models, one after the other; arguments and errors as of `explain`."""
     watch = Stopwatch(progress or Silent())
-    outputs = infer(images, files, device, threads_for(device, threads), strict, watch)
+    outputs = infer(images, files, device, threads_for(device, threads), strict, watch, cache=cache)
     positions = np.flatnonzero(outputs.kept)
     present, labels = np.unique(images.labels[positions], return_inverse=True)
     classes = [images.classes[label] for label in present]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath, several
-from leepfrog.errors import ArrayError, UsageError
+from leepfrog.errors import ArrayError, UsageError, one_line
 from leepfrog.files import open_regular, printable
 from leepfrog.inference.device import available_threads
 from leepfrog.progress import Progress, Silent
@@ -112,7 +112,7 @@ def load_array(path: StrPath) -> NDArray[Any]:
     except MemoryError:
         raise ArrayError(f"{printable(path)}: broken, or larger than the memory of this machine") from None
     except Exception as error:  # NumPy's reader raises nearly anything on broken headers
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         reason = "holds pickled Python objects, which are not loaded" if "pickle" in reason else f"broken: {reason}"
         raise ArrayError(f"{printable(path)}: {reason}") from None
     return array

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import UsageError
 from leepfrog.ranking.combined import COMBINED
 from leepfrog.scoring.uncertainty import standard_error
@@ -142,9 +143,11 @@ def growing(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """An order of images [N] each beginning of which holds every class in proportion, at random within a class."""
     rng = np.random.default_rng(seed)
     place = np.empty(len(labels))
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        place[rng.permutation(own)] = (np.arange(len(own)) + rng.uniform()) / len(own)
+    members = members_of(np.unique(labels, return_inverse=True)[1])
+    classes = shuffled(members, rng)
+    for n in map(len, members):
+        start = rng.uniform()
+        place[next(classes)] = (np.arange(n) + start) / n
     return np.argsort(place, kind="stable")
 
 

@@ -52,6 +52,7 @@ def rank(
     budget: Budget | None = None,
     racing: bool = False,
     measure_again: bool = False,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank models by how well they are expected to transfer to labelled images, without training anything.
@@ -70,6 +71,7 @@ def rank(
         budget: the most that a model may cost; those that cost more are marked, not left out.
         racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
         measure_again: measure costs anew rather than take those of an earlier run.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
         progress: who is told how far the work is.
 
     Returns:
@@ -93,7 +95,7 @@ def rank(
     warming.start()
 
     hashed = hash_images(images, threads, strict, progress)
-    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, progress, warming)
+    run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, cache, progress, warming)
     raced, everyone = None, chosen
     if racing:
         chosen, raced = run.race(chosen, budget)
@@ -173,6 +175,7 @@ class _Run:
     batch_size: int | None
     strict: bool
     measure_again: bool
+    cache: StrPath | None
     progress: Progress
     warming: threading.Thread
     n_inferred: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -182,7 +185,7 @@ class _Run:
     def infer(self, hashed: Hashed, models: Sequence[ModelFile]) -> Outputs:
         outputs = infer(
             hashed, models, self.device, self.threads, self.strict, self.progress,
-            batch_size=self.batch_size, opened=self.opened,
+            batch_size=self.batch_size, opened=self.opened, cache=self.cache,
         )  # fmt: skip
         for model, n in zip(models, outputs.n_inferred, strict=True):
             self.n_inferred[model.sha256] = self.n_inferred.get(model.sha256, 0) + n

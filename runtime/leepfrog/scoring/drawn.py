@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.draws import members_of, shuffled
 from leepfrog.scoring.score import Score
 
 
@@ -14,13 +15,9 @@ def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> 
     """Positions of about `most` of labels [N], in order; each class its share, none left out; all where N is less."""
     if len(labels) <= most:
         return np.arange(len(labels))
-    rng = np.random.default_rng(seed)
     share = most / len(labels)
-    parts = [
-        rng.permutation(own)[: max(1, round(share * len(own)))]
-        for own in (np.flatnonzero(labels == label) for label in np.unique(labels))
-    ]
-    return np.sort(np.concatenate(parts))
+    classes = shuffled(members_of(np.unique(labels, return_inverse=True)[1]), np.random.default_rng(seed))
+    return np.sort(np.concatenate([own[: max(1, round(share * len(own)))] for own in classes]))
 
 
 def spread_terms(score: Score, drawn: NDArray[np.int64], n: int) -> Score:

@@ -46,6 +46,7 @@ def embed(
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Embedding:
     """A task's TASK2VEC embedding (Achille et al., ICCV 2019), without a training framework.
@@ -67,6 +68,7 @@ def embed(
         device: "cpu" or "cuda".
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
         progress: who is told how far the work is.
 
     Raises:
@@ -81,7 +83,7 @@ def embed(
     images = data if isinstance(data, ImageSet) else find_images(data)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
-    outputs = infer(images, [model], device, threads, strict, progress)
+    outputs = infer(images, [model], device, threads, strict, progress, cache=cache)
     features, kept = outputs.features(0), outputs.kept
     progress.start("fitting the head", 1)
     head = fit_head(features, images.labels[kept], l2)

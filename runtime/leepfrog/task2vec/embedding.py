@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
 from leepfrog.arrays import numbers, same_fields
-from leepfrog.errors import EmbeddingError
+from leepfrog.errors import EmbeddingError, one_line
 from leepfrog.files import printable, read_regular, write_whole
 from leepfrog.task2vec.fisher import self_distance
 
@@ -131,7 +131,7 @@ class Embedding:
             reason = str(error)
         # zipfile, NumPy and json raise whatever they meet first in a stranger's bytes.
         except Exception as error:
-            reason = f"is no task embedding: {' '.join(str(error).split())[:200] or type(error).__name__}"
+            reason = f"is no task embedding: {one_line(error)}"
         raise EmbeddingError(f"{printable(os.fspath(path))}: {reason}; leepfrog embed makes one")
 
     @classmethod

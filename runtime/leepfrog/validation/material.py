@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
+from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.device import threads_for
@@ -55,6 +56,7 @@ def gather(
     threads: int | None,
     strict: bool,
     progress: Progress,
+    cache: StrPath | None = None,
 ) -> Material:
     """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
 
@@ -64,7 +66,7 @@ def gather(
     """
     threads = threads_for(device, threads)
     images, files = find_both(data, models)
-    outputs = infer(images, files, device, threads, strict, progress)
+    outputs = infer(images, files, device, threads, strict, progress, cache=cache)
     present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)
@@ -81,13 +83,9 @@ def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.i
 
     Every class keeps its share, and at least 2 on each side.
     """
-    rng = np.random.default_rng(seed)
     share = min(0.5, most / len(labels))
-    train = []
-    for own in (np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)):
-        wanted = min(max(2, round(share * len(own))), len(own) - 2)
-        train.append(rng.permutation(own)[:wanted])
-    chosen = np.sort(np.concatenate(train))
+    classes = shuffled(members_of(labels), np.random.default_rng(seed))
+    chosen = np.sort(np.concatenate([own[: min(max(2, round(share * len(own))), len(own) - 2)] for own in classes]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
 
 

@@ -104,6 +104,7 @@ def study_tasks(
     threads: int | None = None,
     strict: bool = False,
     seed: int = 0,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> TaskStudy:
     """Score a model on random choices of classes, and hold the scores against its retrained heads' accuracies.
@@ -121,6 +122,7 @@ def study_tasks(
         threads: cores to use; None for all.
         strict: make a bad image an error.
         seed: of classes, splits and folds.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
         progress: who is told how far the work is.
 
     Raises:
@@ -136,7 +138,7 @@ def study_tasks(
     check_seed(seed)
     chosen = chosen_scores(scores)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
-    material = gather(data, [model], device, threads, strict, progress)
+    material = gather(data, [model], device, threads, strict, progress, cache)
     if len(material.files) != 1:
         raise UsageError(f"a study of tasks is of one model; {os.fspath(model)!r} names {len(material.files)}")
     if len(material.classes) < 3:

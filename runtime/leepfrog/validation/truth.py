@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.draws import members_of, shuffled
 from leepfrog.scoring.folds import fold_of
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import Sample
@@ -97,10 +98,10 @@ def few_shot_accuracy(
     rng = np.random.default_rng(seed)
     x = train.centred
     queries = features / train.unit - train.x.mean(axis=0)
-    members = [np.flatnonzero(train.labels == label) for label in range(train.n_target)]
+    members = members_of(train.labels, train.n_target)
     found = np.zeros(2)
     for _ in range(episodes):
-        drawn = [rng.permutation(own)[:shots] for own in members]
+        drawn = [own[:shots] for own in shuffled(members, rng)]
         means = np.stack([x[own].mean(axis=0) for own in drawn])
         apart = np.concatenate([x[own] - mean for own, mean in zip(drawn, means, strict=True)])
         for i, directions in enumerate((means, _mahalanobis(means, apart))):

@@ -103,6 +103,7 @@ def validate(
     threads: int | None = None,
     strict: bool = False,
     seed: int = 0,
+    cache: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Validation:
     """Hold scores against what they promise to foretell, on a user's own images and models.
@@ -121,6 +122,7 @@ def validate(
         threads: cores to use; None for all.
         strict: make a bad image an error.
         seed: of splits, folds and episodes.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
         progress: who is told how far the work is.
 
     Raises:
@@ -138,7 +140,7 @@ def validate(
     check_seed(seed)
     progress = Stopwatch(progress or Silent())
     threads = threads_for(device, threads)
-    material = gather(data, models, device, threads, strict, progress)
+    material = gather(data, models, device, threads, strict, progress, cache)
     files = material.files
     if len(files) < 2:
         raise UsageError("a validation compares models: give at least 2")
