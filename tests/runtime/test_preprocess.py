@@ -239,14 +239,16 @@ def specs(draw: st.DrawFn) -> PreprocessSpec:
     resize = draw(st.tuples(st.integers(1, 4096), st.integers(1, 4096)))
     hints = get_type_hints(PreprocessSpec)
     number = st.floats(-3, 3) | st.integers(-3, 3)
+    mode = draw(st.sampled_from(get_args(hints["resize_mode"])))
     return PreprocessSpec(
         input_size=(draw(st.integers(1, resize[0])), draw(st.integers(1, resize[1]))),
         resize_size=resize,
-        resize_mode=draw(st.sampled_from(get_args(hints["resize_mode"]))),
+        resize_mode=mode,
         interpolation=draw(st.sampled_from(sorted(INTERPOLATIONS))),
         mean=draw(st.tuples(number, number, number)),
         std=draw(st.tuples(*[st.floats(1e-9, 3) | st.floats(-3, -1e-9)] * 3)),
         channel_order=draw(st.sampled_from(get_args(hints["channel_order"]))),
+        pad_color=draw(st.tuples(*[st.integers(0, 255)] * 3)) if mode == "letterbox" else None,
     )
 
 

@@ -53,7 +53,7 @@ def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
                     f"{where}, line {line}: {len(row)} fields for {len(columns)} columns; put quotes around a field "
                     "with a comma in it"
                 )
-            if begun - line > 1 and _swallows_rows(row, at):
+            if begun - line > 1 and _swallows_rows(row, len(columns), at):
                 raise DataSetError(f"{where}, line {line}: a quote that opens here ends {begun - line - 1} lines later")
             name, label = (row[i].strip() if i < len(row) else "" for i in at)
             if not name or not label:
@@ -63,12 +63,20 @@ def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
         raise DataSetError(f"{where}, line {begun}: cannot be read as a UTF-8 CSV table: {error}") from None
 
 
-def _swallows_rows(row: Sequence[str], at: Sequence[int]) -> bool:
-    """Whether a field of several lines is more likely several rows: a name, a label, or a text with rows in it."""
-    if any("\n" in row[i] or "\r" in row[i] for i in at if i < len(row)):
-        return True
-    inner = [line.split(",") for field in row for line in field.splitlines()[1:]]
-    return any(len(fields) > at[0] and ending(fields[at[0]].strip()) in EXTENSIONS for fields in inner)
+def _swallows_rows(row: Sequence[str], n_columns: int, at: Sequence[int]) -> bool:
+    """Whether a field of several lines looks like several rows.
+
+    In a name or label, lines with as many commas as a row do; in a text, where commas are common, lines that name an
+    image file besides.
+    """
+    for i, field in enumerate(row):
+        for line in field.splitlines()[1:]:
+            fields = line.split(",")
+            if i in at and len(fields) >= n_columns:
+                return True
+            if len(fields) > at[0] and ending(fields[at[0]].strip()) in EXTENSIONS:
+                return True
+    return False
 
 
 def _check_columns(where: str, columns: Sequence[str]) -> None:
