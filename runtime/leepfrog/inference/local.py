@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import printable
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
+
+_WILDCARDS = set("*?[")
 
 
 def exported() -> dict[str, Path]:
@@ -29,8 +32,8 @@ def find_models(wanted: Sequence[str | Path]) -> list[ModelFile]:
 
     Args:
         wanted: each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a source that a model
-            there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty: all that is
-            exported.
+            there was exported from (`timm:resnet18`), an `.onnx` file, a folder of them, or a wildcard for either
+            (`out/l*.onnx`). Empty: all that is exported.
 
     Raises:
         UsageError: nothing goes by that name.
@@ -58,14 +61,26 @@ def _paths(wanted: Sequence[str | Path], local: dict[str, Path]) -> Iterable[Pat
             yield from inside
         elif matching := fnmatch.filter(local, text):
             yield from (local[name] for name in matching)
-        elif path.suffix == ".onnx" and ":" not in text:
+        elif path.suffix == ".onnx" and ":" not in text and (os.path.lexists(text) or not _WILDCARDS & set(text)):
             yield path
+        elif _WILDCARDS & set(text) and ":" not in text and (path.suffix == ".onnx" or len(path.parts) > 1):
+            yield from _matching(text)
         elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
             yield from from_source
         else:
             known = ", ".join(local) or "none yet"
             how = f"leepfrog export {text}" if ":" in text else f"leepfrog zoo pull {text}"
             raise UsageError(f"no exported model is called {text!r} (there are: {known}); to add it: {how}")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The model files that a wildcard matches, and those in folders that it matches."""
+    paths = [Path(found) for found in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
+    files = [path for path in paths if path.suffix == ".onnx" and not path.name.endswith(PROBE_SUFFIX)]
+    files += [path for folder in paths if folder.is_dir() for path in _scoring_models(folder)]
+    if not files:
+        raise UsageError(f"no .onnx file matches {pattern!r}")
+    return files
 
 
 def _without_folder(source: str) -> str:
