@@ -22,7 +22,7 @@ from leepfrog.arguments import StrPath, nearest
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
-from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
+from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBE_SUFFIX, PROBS_OUTPUT, ModelMetadata
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
 
@@ -42,6 +42,7 @@ from leepfrog_exporter.sources.torch_packages import package
 from leepfrog_exporter.torch_to_onnx import trace
 
 _OWN_NAMES = (IMAGE_INPUT, PROBS_OUTPUT, FEATURES_OUTPUT)
+LONGEST_NAME = 200  # in bytes; endings and temporary files' names still fit in the usual 255
 _EMBEDDING_NAME = re.compile("embed|encod|feat|hidden|pool|represent", re.IGNORECASE)
 
 __all__ = ["ExportOptions", "export"]
@@ -292,10 +293,27 @@ def path_of(output: StrPath | None, name: str) -> Path:
     """Where a model of this name is written; UsageError where it cannot be a file's name."""
     folder = paths.models() if output is None else Path(output)
     if output is not None and folder.suffix == ".onnx":
+        if folder.name.startswith(".") or folder.name.endswith(PROBE_SUFFIX):
+            raise UsageError(f"{printable(folder)}: hidden files and {PROBE_SUFFIX} are not found as models; rename it")
+        if folder.stem != name and folder.parent.absolute() == paths.models().absolute():
+            raise UsageError(
+                f"{printable(folder)}: models in this folder are found by their file name; add --name "
+                f"{printable(folder.stem)}, or leave --output out"
+            )
         return folder
-    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise UsageError(f"name {name!r} cannot be a file name; letters, digits and . _ + - only (see --name)")
+    _check_name(name)
     return folder / f"{name}.onnx"
+
+
+def _check_name(name: str) -> None:
+    """UsageError where a model of this name could not be written, or not be found again."""
+    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith((".", "-")) or len(os.fsencode(name)) > LONGEST_NAME:
+        raise UsageError(
+            f"name {printable(name)[:80]!r} cannot be a file name; up to {LONGEST_NAME} letters, digits and . _ + - "
+            "only, no . or - first (see --name)"
+        )
+    if name.lower().endswith((".onnx", PROBE_SUFFIX.removesuffix(".onnx"))):
+        raise UsageError(f"name {name!r} ends like a file of leepfrog's own; leave the ending out (see --name)")
 
 
 def refuse_to_replace_another(path: Path, metadata: ModelMetadata, force: bool) -> None:

@@ -233,14 +233,20 @@ def describe_probe(probe: ProbeFile) -> str:
 
 
 def describe(model: ModelFile) -> str:
-    """One line on an exported model."""
+    """Lines on an exported model: how far it differs from its source, and what was taken for its classes."""
     from leepfrog.files import printable
 
     parity = model.metadata.parity
-    return (
-        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, differs from {parity.get('reference')} by "
-        f"{parity.get('max_difference', 0):.1e} (allowed {parity.get('tolerance', 0):.1e})"
+    reference, head = (printable(str(parity.get(key))) for key in ("reference", "head"))
+    difference, allowed, n_source, n_features = (
+        value if isinstance(value := parity.get(key), int | float) else 0
+        for key in ("max_difference", "tolerance", "n_source", "n_features")
     )
+    line = (
+        f"{printable(model.path)}  {model.size / 1e6:.1f} MB, differs from {reference} by {difference:.1e} "
+        f"(allowed {allowed:.1e})"
+    )
+    return f"{line}\n    {n_source:,} classes, {n_features:,} features from {head}" if n_source else line
 
 
 def load_exporter() -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
+
+_WILDCARDS = set("*?[")
 
 
 def exported() -> dict[str, Path]:
@@ -38,9 +41,9 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
 
     Args:
-        wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
-            source that a model there was exported from (`timm:resnet18`), an `.onnx` file, or a folder of them. Empty:
-            all that is exported.
+            wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
+            source that a model there was exported from (`timm:resnet18`), an `.onnx` file, a folder of them, or a
+            wildcard for either (`out/l*.onnx`). Empty: all that is exported.
 
     Raises:
         UsageError: nothing goes by that name.
@@ -93,8 +96,10 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
             yield from inside
         elif matching := fnmatch.filter(local, text):
             yield from (local[name] for name in matching)
-        elif path.suffix == ".onnx" and ":" not in text:
+        elif path.suffix == ".onnx" and ":" not in text and (os.path.lexists(text) or not _WILDCARDS & set(text)):
             yield path
+        elif _WILDCARDS & set(text) and ":" not in text and (path.suffix == ".onnx" or len(path.parts) > 1):
+            yield from _matching(text)
         elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
             yield from from_source
         else:
@@ -113,6 +118,16 @@ def _how_to_get(name: str, local: Iterable[str]) -> str:
         meant = "" if near == name else f"did you mean the zoo's {near}? "
         return f"{meant}to add it: leepfrog zoo pull {near}"
     return f"{did_you_mean(name, local)}; leepfrog zoo list shows those that can be added"
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The model files that a wildcard matches, and those in folders that it matches."""
+    paths = [Path(found) for found in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
+    files = [path for path in paths if path.suffix == ".onnx" and not path.name.endswith(PROBE_SUFFIX)]
+    files += [path for folder in paths if folder.is_dir() for path in _scoring_models(folder)]
+    if not files:
+        raise UsageError(f"no .onnx file matches {pattern!r}")
+    return files
 
 
 def _without_folder(source: str) -> str:
