@@ -36,7 +36,8 @@ def bench(
 ) -> None:
     """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
 
-    Keep the machine quiet meanwhile. Preprocessing is not counted. The memory is that of a whole process with
+    Runs that other programs disturb are left out; ~ marks what stays in doubt, which is not kept. Preprocessing is not
+    counted. The memory is that of a whole process with
     onnxruntime at one image; "of the model" is what came with loading and running it.
     """
     from leepfrog.errors import UsageError
