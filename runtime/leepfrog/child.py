@@ -31,19 +31,38 @@ def run(module: str, *arguments: str, timeout: float | None = None) -> subproces
         MachineError: the process cannot be started.
         subprocess.TimeoutExpired: it was killed after `timeout` seconds.
     """
+    command = [sys.executable, "-m", module, *arguments]
     try:
-        return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", module, *arguments],
+        process = subprocess.Popen(  # noqa: S603
+            command,
             env=_environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            check=False,
-            timeout=timeout,
         )
     except (OSError, TypeError) as error:  # TypeError: a program with Python inside need not name an interpreter
         raise MachineError(f"cannot start Python ({sys.executable}) to run {module}: {error}") from None
+    with process:
+        _running.add(process)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def kill_all() -> None:
+    """Kill the children that run, for a program that is about to end."""
+    for process in list(_running):
+        process.kill()
+
+
+_running: set[subprocess.Popen[str]] = set()
 
 
 def _environment() -> dict[str, str]:

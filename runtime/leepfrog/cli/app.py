@@ -26,7 +26,9 @@ from leepfrog.cli import (
     verify,
     zoo,
 )
+from leepfrog.cli.room import lacking
 from leepfrog.cli.root import Root
+from leepfrog.errors import MachineError
 
 app = typer.Typer(
     name="leepfrog",
@@ -64,8 +66,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Which pre-trained model should I start from, for my images, on my device? Answered without training."""
+    if context.invoked_subcommand not in ("doctor", "schema") and (reason := lacking()) is not None:
+        raise MachineError(reason)

@@ -10,6 +10,7 @@ import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
+from leepfrog.cli.room import lacking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,8 @@ def examine() -> tuple[dict[str, str], list[str]]:
             f"{' and '.join(wheels)} are both installed and overwrite each other's files; keep one: "
             f"pip uninstall -y {' '.join(wheels)}, then pip install the one you want"
         )
+    if (reason := lacking()) is not None:
+        problems.append(reason)
     try:
         import onnxruntime
 
@@ -63,7 +66,7 @@ def examine() -> tuple[dict[str, str], list[str]]:
         available = onnxruntime.get_available_providers()
         facts["providers"] = ", ".join(available)
         facts["devices"] = ", ".join(device for device, provider in PROVIDERS.items() if provider in available)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, OSError, MemoryError) as error:
         problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
     places = {
         "home": paths.home(),

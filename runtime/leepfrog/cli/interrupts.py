@@ -1,17 +1,28 @@
-"""Ctrl-C, also where native code swallows it: in a callback, or while a package is being imported."""
+"""Ctrl-C, also where native code swallows it or keeps Python from seeing it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
+INTERRUPTED = 130
+"""The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
+
+# Two signals that come closer together are one Ctrl-C: the terminal's, and that of a wrapper that passes it on.
+SECONDS_APART = 0.05
+
 
 class Interrupts:
-    """Within a `with` block, remembers that Ctrl-C came, and raises it again where it was swallowed.
+    """Within a `with` block, Ctrl-C is a KeyboardInterrupt, raised again where it was swallowed.
+
+    A second Ctrl-C ends the process at once, with exit code INTERRUPTED.
 
     Attributes:
         seen: whether it came. An error that comes then is its doing: an import, say, fails with an ImportError.
@@ -19,7 +30,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.seen = False
-        self._ours = False
+        self._ours = self._again_sent = False
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
@@ -28,10 +39,18 @@ class Interrupts:
             self._ours, self._hook = True, sys.unraisablehook
             signal.signal(signal.SIGINT, self._note)
             sys.unraisablehook = self._again
+            self._told, told = socket.socketpair()
+            told.setblocking(False)
+            self._wakeup = told
+            signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ours:
+        if self._ours and not self.seen:  # else the process is about to end, which a second Ctrl-C may hasten
+            signal.set_wakeup_fd(-1)
+            self._wakeup.close()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.unraisablehook = self._hook
 
@@ -39,10 +58,40 @@ class Interrupts:
         self.seen = True
         raise KeyboardInterrupt
 
+    def _watch(self) -> None:
+        """In a thread: Python's handlers run in the main thread, and so not while that is in native code."""
+        first = None
+        with self._told:
+            while numbers := self._told.recv(64):
+                for _ in range(numbers.count(signal.SIGINT)):
+                    if self._again_sent:
+                        self._again_sent = False
+                    elif first is None:
+                        first = time.monotonic()
+                    elif time.monotonic() > first + SECONDS_APART:
+                        _end()
+
     def _again(self, lost: Any) -> None:
         """Python would only print what a destructor or a callback from native code raised, and go on."""
         if isinstance(lost.exc_value, KeyboardInterrupt):
             # Once this callback is over: within it, it would be lost in the same way. A signal also ends a wait.
-            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(0.01, self._send_again).start()
         else:
             self._hook(lost)
+
+    def _send_again(self) -> None:
+        self._again_sent = True
+        if os.name == "posix":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:  # on Windows os.kill would end the process
+            signal.raise_signal(signal.SIGINT)
+
+
+def _end() -> None:
+    """End the process now, and its children. Files that are not finished have names that later runs remove."""
+    from leepfrog import child
+
+    child.kill_all()
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nleepfrog: error: interrupted twice, ended at once\n")
+    os._exit(INTERRUPTED)

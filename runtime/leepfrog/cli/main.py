@@ -7,15 +7,15 @@ import os
 import sys
 import warnings
 
-from leepfrog.cli.interrupts import Interrupts
+from leepfrog.cli.interrupts import INTERRUPTED, Interrupts
 from leepfrog.errors import LeepfrogError, one_line
-
-INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
 
 
 def main() -> None:
     """Run the command line; deliberate errors become one line and their exit code."""
+    # Numba's other settings, when invalid or for debugging, stop it, slow it down or print to stdout.
+    for name in [name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"]:
+        del os.environ[name]
     # Pillow warns of what it then decodes all the same, or of what becomes an error of ours.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with Interrupts() as interrupts:
@@ -31,6 +31,7 @@ def main() -> None:
         except SystemExit as stop:
             if stop.code == INTERRUPTED:  # typer makes that of Ctrl-C, silently
                 _fail(*_INTERRUPTION)
+            _end_if_exit_fails(stop.code)
             raise
         except Exception as error:
             _fail(*(_INTERRUPTION if interrupts.seen else _told(error)))
@@ -48,6 +49,11 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"a package is missing or broken: {error}; {remedy}", 4
     if isinstance(error, MemoryError):
         return "out of memory; smaller arrays, fewer models at once (--models) or fewer --threads need less", 4
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return (
+            "no thread can be started: a limit on memory or processes (ulimit -v, ulimit -u) or too many --threads",
+            4,
+        )
     if isinstance(error, OSError):  # what no one nearer to it knew how to explain
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         reason = f"{error.strerror or error}{where}"
@@ -64,15 +70,17 @@ def _fail(message: str, code: int) -> None:
     from leepfrog.files import printable
 
     remark(f"leepfrog: error: {printable(message)}")
-    _end_if_stuck(code)
+    _end_if_exit_fails(code)
     sys.exit(code)
 
 
-def _end_if_stuck(code: int) -> None:
-    """End the process at once where onnxruntime will not give a thread back: an ordinary exit would wait, or crash."""
+def _end_if_exit_fails(code: object) -> None:
+    """End the process at once where `sys.exit` would not: onnxruntime keeps a thread, or Python is to go on (-i)."""
     bounded = sys.modules.get("leepfrog.inference.bounded")
-    if bounded is not None and bounded.unfinished():
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    stuck = bounded is not None and bounded.unfinished()
+    if not stuck and not (sys.flags.inspect and os.environ.get("PYTHONINSPECT")):
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else bool(code))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import math
 import os
+import select
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -55,8 +58,6 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
     if output is not None and not _is_stdout(output):
         write_file(output, text.encode(), quiet)
         return
-    if sys.stdout is None:  # how Python shows a stream that was closed before it started
-        raise MachineError("the result cannot be written: stdout is closed; name a file with -o where there is one")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -65,13 +66,15 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
         sys.exit(0)
     except OSError as error:
         _give_up(sys.stdout)
-        raise MachineError(f"the result cannot be written to stdout: {error.strerror or error}") from None
+        raise MachineError(
+            f"the result cannot be written to stdout: {error.strerror or error}; -o writes it to a file"
+        ) from None
 
 
 def _is_stdout(path: Path) -> bool:
     """Whether a path, such as /dev/stdout, is where stdout goes: a log that is appended to must not be replaced."""
     try:
-        return sys.stdout is not None and os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):
         return False
 
@@ -120,7 +123,7 @@ def remark(text: str, quiet: bool = False) -> None:
 
 
 def steady_streams() -> None:
-    """Let stdout and stderr take any text, and keep files from getting the numbers of streams that are closed.
+    """Let stdout and stderr take any text, and all of it or fail; keep files from getting the numbers of closed ones.
 
     What is no terminal gets UTF-8, as files do; a terminal that lacks a character gets an escape for it.
     """
@@ -129,14 +132,42 @@ def steady_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            if os.name == "posix" and stream is getattr(sys, f"__{name}__"):
+                stream.flush()
+                patient = io.BufferedWriter(_Patient(stream.fileno(), "wb", closefd=False))
+                stream = io.TextIOWrapper(patient, encoding, line_buffering=stream.line_buffering)
+                setattr(sys, name, stream)
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+    if sys.stdout is None:  # how Python shows a stream that was closed before it started
+        sys.stdout = _Closed()
+
+
+class _Patient(io.FileIO):
+    """A descriptor that takes all that is written: where it does not block and is full, this waits for its reader."""
+
+    def write(self, data: Any) -> int:
+        """How many bytes were written, at least one."""
+        while (written := super().write(data)) is None:
+            select.select([], [self], [])
+        return written
+
+
+class _Closed(io.TextIOBase):
+    """In place of a stdout that is closed: what is written to it is lost, and that is an error."""
+
+    def write(self, text: str) -> int:
+        """Raises OSError."""
+        raise OSError(errno.EBADF, "stdout is closed")
 
 
 def _give_up(stream: TextIO) -> None:
     """Send what is still to come, such as Python's own flush at the end, to nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with contextlib.suppress(OSError):  # a stream without a descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def as_json(value: Any) -> str:

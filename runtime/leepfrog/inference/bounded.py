@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog.errors import ModelError, UsageError, one_line
+from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError, one_line
 
 LIMIT_VARIABLE = "LEEPFROG_SECONDS_PER_IMAGE"
 # The largest published networks take some 20 s per image on one slow core.
@@ -31,6 +31,9 @@ LOAD_AS_IMAGES = 5
 PATIENCE = 1.0
 # Seconds between two looks at the clock; on Windows, Ctrl-C is handled no sooner.
 _TICK = 0.1
+
+# What onnxruntime says then.
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "pthread_create failed")
 
 _Result = TypeVar("_Result")
 
@@ -100,12 +103,17 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
 
     Raises:
         ModelError: the time limit is reached, or `stop_all` was called.
+        MachineError: there is no memory for it, or no thread.
         Exception: what `call` raises.
     """
     made = _Call(call, stop)
     _calls.add(made)
     if not hasattr(_of_caller, "helper"):
-        _of_caller.helper = _Helper()
+        try:
+            _of_caller.helper = _Helper()
+        except RuntimeError as error:
+            _calls.discard(made)
+            raise MachineError(f"no thread can be started: {error}; limits are low, or --threads is high") from None
     _of_caller.helper.calls.put(made)
     deadline = time.monotonic() + seconds
     too_long = False
@@ -127,6 +135,10 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
         raise ModelError(f"{what} takes more than {seconds:g} s, the limit; {LIMIT_VARIABLE}=N allows N s per image")
     if made.stopped_at < math.inf:
         raise ModelError(f"{what} was stopped")
+    if isinstance(made.error, MemoryError) or any(words in str(made.error) for words in _OUT_OF_MEMORY):
+        raise MachineError(
+            f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less"
+        )
     if made.error is not None:
         raise made.error
     return made.result  # type: ignore[no-any-return]
@@ -190,7 +202,7 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
                 seconds_per_image() * images,
                 f"a run on {images} image(s)",
             )
-        except ModelError:
+        except LeepfrogError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime failed: {one_line(error)}") from None

@@ -62,6 +62,9 @@ _LEVELS = {
 }
 OPTIONS_VARIABLE = "LEEPFROG_ORT_OPTIONS"
 
+# More threads than cores only take memory; some are allowed, so that commands move between machines.
+THREADS_PER_CORE, FEWEST_ALLOWED = 4, 16
+
 
 def ort_options() -> dict[str, str]:
     """What `$LEEPFROG_ORT_OPTIONS` sets for every session, as "key=value key=value", in the order of keys.
@@ -110,15 +113,24 @@ def threads_for(device: str, threads: int | None) -> int:
     """How many threads to use on a device: as many as asked for, or all that this process may use.
 
     Raises:
-        UsageError: fewer than 1, or an unknown device or option.
+        UsageError: fewer than 1, more than `most_threads()`, or an unknown device or option.
         MachineError: the device is absent. Both are told here, before any work.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
+    check_threads(threads)
     providers(device)
     ort_options()
     seconds_per_image()
     return threads or available_threads()
+
+
+def check_threads(threads: int | None) -> None:
+    """UsageError where a number of threads is less than 1 or more than THREADS_PER_CORE for each core."""
+    cores = available_threads()
+    most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
+    if threads is not None and not 1 <= threads <= most:
+        raise UsageError(
+            f"threads must be 1 to {most} here, where this process may use {cores} core(s), not {threads!s:.20}"
+        )
 
 
 def available_threads() -> int:

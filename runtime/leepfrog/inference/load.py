@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime
 
-from leepfrog.errors import MachineError, ModelError, one_line
+from leepfrog.errors import LeepfrogError, MachineError, ModelError, one_line
 from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
 from leepfrog.inference.bounded import BoundedSession, load_bounded
 from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
@@ -114,13 +114,12 @@ def load(
     options = options or onnxruntime.SessionOptions()
     # Its errors are raised as well; printing them too would bury ours. Some are not the session's to print.
     options.log_severity_level = 4
-    onnxruntime.set_default_logger_severity(4)
     try:
         # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
         session = load_bounded(content, options, providers=list(wanted), enable_fallback=0, **further)
         for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
             _ = value.name, value.shape
-    except ModelError:  # the time limit
+    except LeepfrogError:  # the time limit, or no memory
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
         if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.arguments import check_name
 from leepfrog.arrays import numbers
-from leepfrog.inference.device import available_threads
+from leepfrog.inference.device import available_threads, check_threads
 from leepfrog.kernels.pairwise import symmetric_block
 from leepfrog.task2vec.embedding import Embedding, check_comparable
 
@@ -44,6 +44,7 @@ def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | 
         columns: embeddings; None for the rows again, each pair computed once.
         threads: cores to use; None for all that this process may use.
     """
+    check_threads(threads)
     whole = numbers(rows, "rows"), numbers(rows if columns is None else columns, "columns")
     # One unit for all, in which float32 holds them.
     top = max(float(side.max(initial=0)) for side in whole) or 1.0
