@@ -58,8 +58,8 @@ class Finding:
         was, now: the values; for an order, the scores' differences.
         allowed: how far `now` may be from `was`, or above it.
         failed: whether it is further.
-        doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
         causes: of a failure, the likeliest first.
+        doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
     """
 
     criterion: str
