@@ -29,13 +29,15 @@ from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remo
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
 from leepfrog.inference.device import ort_options, provider_options
-from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model import ModelFile, problem_of_rows
 
 # 2: from models whose outputs were found to be a function of the image.
 CACHE_FORMAT = 2
 # A shard is written when it has so many rows, or when its oldest row has waited so long: what a kill can cost.
 ROWS_PER_SHARD = 256
 SECONDS_PER_SHARD = 10.0
+# What shards of all caches together may keep in memory, so that those of small sets are read once.
+HELD_BYTES = 64 << 20
 
 Records = NDArray[np.void]
 Notice = Callable[[str], None]
@@ -76,8 +78,9 @@ class OutputCache:
         self.folder = Path(folder or paths.inference()) / cache_key(model, device)
         self._name = model.name
         self._notice = notice
-        # Files by path, read again when needed: maps of them would each hold a file descriptor.
+        # Shards are kept as paths and read again on demand: memory maps would hold one file descriptor each.
         self._shards: list[Path | Records] = []
+        self._kind: np.dtype[np.void] | None = None
         self._where: dict[Digest, tuple[int, int]] = {}
         self._waiting: list[tuple[Digest, NDArray[np.float32], NDArray[np.float32]]] = []
         self._waiting_since = 0.0
@@ -157,16 +160,20 @@ class OutputCache:
         if not self._waiting:
             return
         _, probs, features = self._waiting[0]
-        kind = np.dtype([("digest", "V32"), ("probs", "<f4", probs.shape), ("features", "<f4", features.shape)])
+        kind = _kind(*probs.shape, *features.shape)
         records = np.empty(len(self._waiting), kind)
         for record, (digest, probs, features) in zip(records, self._waiting, strict=True):
             record["digest"], record["probs"], record["features"] = np.void(digest), probs, features
         self._waiting.clear()
+        if self._kind not in (None, kind):
+            raise MachineError(f"the cache {printable(self.folder)} is of another model; delete this folder")
         stream = io.BytesIO()
         np.save(stream, records, allow_pickle=False)
         content = stream.getvalue()
         path = self.folder / f"{_shard_name(content)}.npy"
         written = self._write(path, content)
+        if written:
+            _HELD.add(path, records)
         self._index(path if written else records, records)
 
     def _write(self, path: Path, content: bytes) -> bool:
@@ -179,6 +186,9 @@ class OutputCache:
         return self._writable
 
     def _read_shard(self, path: Path) -> Records | None:
+        held = _HELD.get(path)
+        if held is not None and self._kind in (None, held.dtype):
+            return held
         try:
             content = read_regular(path, LARGEST_BINARY)
         except OSError as error:  # not the file's fault: it stays
@@ -189,11 +199,12 @@ class OutputCache:
         try:
             if _shard_name(content) != path.stem:
                 raise ValueError("its content does not match its name")
-            records: Records = np.load(io.BytesIO(content), allow_pickle=False)
-            if records.dtype.names != ("digest", "probs", "features"):
-                raise ValueError("it holds something else")
+            records = _records_of(content)
+            if self._kind not in (None, records.dtype):
+                raise ValueError("its rows have other lengths than those of other entries")
+            _HELD.add(path, records)
             return records
-        except (ValueError, EOFError) as error:
+        except ValueError as error:
             self._notice(f"cache entry {printable(path)} is damaged ({error}); its images are computed again")
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -208,6 +219,7 @@ class OutputCache:
         return records
 
     def _index(self, shard: Path | Records, records: Records) -> None:
+        self._kind = records.dtype
         number = len(self._shards)
         self._shards.append(shard)
         for row, digest in enumerate(records["digest"].tolist()):
@@ -216,3 +228,69 @@ class OutputCache:
 
 def _shard_name(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def _records_of(content: bytes) -> Records:
+    """The rows in a shard's bytes, which are not copied; ValueError where they are not what `add` was given."""
+    stream = io.BytesIO(content)
+    try:
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, _, kind = read_header(stream)
+    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
+        raise ValueError(" ".join(str(error).split())[:100] or type(error).__name__) from None
+    widths = [kind[name].shape for name in kind.names or () if name != "digest"]
+    if kind.names != ("digest", "probs", "features") or any(len(width) != 1 or not width[0] for width in widths):
+        raise ValueError("it holds something else")
+    rows = len(content) - stream.tell()
+    if kind != _kind(widths[0][0], widths[1][0]) or len(shape) != 1 or rows != shape[0] * kind.itemsize:
+        raise ValueError("it holds something else")
+    records: Records = np.frombuffer(content, kind, offset=stream.tell())
+    if problem_of_rows(records["probs"], records["features"]):
+        raise ValueError("its rows are not a model's outputs")
+    return records
+
+
+def _kind(n_source: int, n_features: int) -> np.dtype[np.void]:
+    return np.dtype([("digest", "V32"), ("probs", "<f4", (n_source,)), ("features", "<f4", (n_features,))])
+
+
+class _Held:
+    """Shards read last, up to HELD_BYTES in all; one whose file has changed since is not among them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shards: dict[Path, tuple[tuple[int, ...], Records]] = {}
+        self._bytes = 0
+
+    def get(self, path: Path) -> Records | None:
+        with self._lock:
+            state, records = self._shards.pop(path, ((), None))
+            if records is None:
+                return None
+            if state != _state(path):
+                self._bytes -= records.nbytes
+                return None
+            self._shards[path] = state, records  # now the youngest
+            return records
+
+    def add(self, path: Path, records: Records) -> None:
+        with self._lock:
+            _, old = self._shards.pop(path, ((), None))
+            self._bytes += records.nbytes - (0 if old is None else old.nbytes)
+            self._shards[path] = _state(path), records
+            while self._bytes > HELD_BYTES:
+                self._bytes -= self._shards.pop(next(iter(self._shards)))[1].nbytes
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+_HELD = _Held()

@@ -155,12 +155,21 @@ class Session:
         shapes, wanted = (probs.shape, features.shape), ((len(batch), self.n_source), (len(batch), self.n_features))
         if shapes != wanted:
             raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")
-        sums = probs.sum(axis=1, dtype=np.float64)
-        good = (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) & (probs.min(axis=1) >= 0) & np.isfinite(features).all(axis=1)
-        if not good.all():
-            row = int(np.argmin(good))
-            what = f"probabilities that sum to {sums[row]:.6g}" if np.isfinite(sums[row]) else "NaN or infinity"
-            if np.isfinite(sums[row]) and not np.isfinite(features[row]).all():
-                what = "features with NaN or infinity"
+        if problem := problem_of_rows(probs, features):
+            row, what = problem
             raise ModelError(f"{self._where}: puts out {what} for {names(row)}; it cannot be scored")
         return probs, features
+
+
+def problem_of_rows(probs: NDArray[np.float32], features: NDArray[np.float32]) -> tuple[int, str] | None:
+    """The first row that is not a distribution, or whose features are not finite, and what is wrong with it."""
+    sums = probs.sum(axis=1, dtype=np.float64)
+    good = (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) & (probs.min(axis=1) >= 0) & np.isfinite(features).all(axis=1)
+    if good.all():
+        return None
+    row = int(np.argmin(good))
+    if not np.isfinite(sums[row]):
+        return row, "NaN or infinity"
+    if not np.isfinite(features[row]).all():
+        return row, "features with NaN or infinity"
+    return row, f"probabilities that sum to {sums[row]:.6g}"
