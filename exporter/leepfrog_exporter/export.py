@@ -249,7 +249,7 @@ def _traced(
     if shipped is not network.module:
         reference_name += " before fusing"
     reference = partial(torch_reference, network.module, shipped)
-    return _Draft(model, reference, reference_name, metadata, f"{source} names no classes")
+    return _Draft(model, reference, reference_name, metadata, network.doubt)
 
 
 _SOURCES: dict[str, Callable[[str, ExportOptions, Progress], _Draft]] = {

@@ -156,7 +156,7 @@ def _check_rows(
     for name, before, single, other in zip(_NAMES, together, alone, mixed, strict=True):
         difference = float(np.maximum(_furthest(single, before), _furthest(other, before[list(_MIXED)])))
         if not difference <= relative * _scale(before):
-            reason = mixing_node(model) or "the network mixes images, so its batch axis is not free"
+            reason = mixing_node(model.graph) or "the network mixes images, so its batch axis is not free"
             raise ModelError(
                 f"refused: an image's {name} change by {difference:.3g} with the batch that it is in; {reason}"
             )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from leepfrog_exporter.graph.edit import constants, describe, drop_unused, producers, shapes, stored
+from leepfrog_exporter.graph.purity import mixing_node
 from leepfrog_exporter.graph.softmax import Ending, softmax_at
 
 LOGITS = "leepfrog_logits"
@@ -133,6 +134,8 @@ def find_head(graph: GraphProto, output: str) -> Head:
             changed = describe(node)
             value = _varying(node, constant)
         else:
+            if mixing := mixing_node(graph):
+                raise ModelError(f"refused: {mixing}")
             raise ModelError(
                 f"cannot find the last linear layer: {describe(node)} stands between it and the output; expected "
                 "Gemm, MatMul or a 1x1 Conv, then reshaping, pooling, a bias or Softmax"

@@ -24,9 +24,9 @@ def random_node(model: ModelProto) -> str:
     return ""
 
 
-def mixing_node(model: ModelProto) -> str:
+def mixing_node(graph: GraphProto) -> str:
     """The first node that is known to mix the images of a batch, and what to do; "" if there is none."""
-    for node in _nodes(model):
+    for node in _below(graph):
         if node.op_type.startswith("DynamicQuantize"):
             return (
                 f"{describe(node)} takes one range for the whole batch (dynamic quantisation); export the float32 "

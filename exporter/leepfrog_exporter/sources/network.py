@@ -31,6 +31,7 @@ class Network:
         module: torch.nn.Module from images [N, 3, H, W] to logits [N, Z].
         name: the library's name for it, weights included.
         preprocess, labels, licence, top1: as in ModelMetadata.
+        doubt: why its outputs may not be classes, where no labels and no usual number of classes say that they are.
     """
 
     module: Any
@@ -39,6 +40,7 @@ class Network:
     labels: tuple[str, ...]
     licence: str
     top1: float | None
+    doubt: str = ""
 
     def weights_sha256(self) -> str:
         """Hash over all weights in order: name, dtype, shape and bytes of each."""
@@ -106,6 +108,7 @@ def from_timm(name: str, *, pretrained: bool) -> Network:
         imagenet_labels() if module.num_classes == 1000 else (),
         pretrained_config.get("license") or "",
         None,
+        doubt="timm gives embeddings of image towers, such as CLIP's, as classes",
     )
 
 
