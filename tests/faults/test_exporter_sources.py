@@ -318,7 +318,7 @@ def test_a_network_that_undoes_its_preprocessing_goes_with_it(home: Path, tmp_pa
     arrays = {"slope": STD / 0.5, "offset": (MEAN - 0.5) / 0.5}
     network = scaling_by_itself([("Mul", ["slope"]), ("Add", ["offset"])], arrays, last=False)
     source = f"onnx:{network.save(tmp_path / 'net.onnx')}"
-    assert export(source, made.options()).metadata.preprocess.mean == PRESETS["imagenet"]["pixel_mean"]
+    assert export(source, made.options()).metadata.preprocess.mean == PRESETS["imagenet"]["mean"]
 
 
 # 46: wildcards for paths
