@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import printable
 from leepfrog.receipts.receipt import Receipt
+from leepfrog.stated import parsed
 
 # The kinds of result files, and the schema version that this leepfrog writes and reads.
 SCHEMA_VERSION = 2
@@ -44,12 +44,12 @@ class Baseline:
         try:
             if path.suffix == ".npz":
                 return _embedding(path)
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parsed(path.read_text(encoding="utf-8"))
             return _result(values, where)
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
-        except (ValueError, RecursionError, OverflowError):  # no UTF-8, no JSON, nested too deeply, or beyond floats
-            raise UsageError(f"{where}: is not JSON, or cut short; {_REMEDY}") from None
+        except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
+            raise UsageError(f"{where}: is not valid JSON, or cut short ({error!s:.100}); {_REMEDY}") from None
         except UsageError as error:
             raise UsageError(f"{where}: {error}; {_REMEDY}") from None
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog import stated
 from leepfrog.errors import EmbeddingError
 from leepfrog.files import printable, write_whole
 from leepfrog.task2vec.fisher import self_distance
@@ -128,15 +129,24 @@ class Embedding:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
         with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(str(arrays["header"]))
+            header = stated.parsed(str(arrays["header"]))
             if header["format_version"] != FORMAT_VERSION:
-                raise EmbeddingError(f"has format {str(header['format_version'])[:20]}, this leepfrog reads 1")
-            layers = tuple(EmbeddedLayer(str(name), str(kind), int(n)) for name, kind, n in header["layers"])
-            if any(layer.n_filters < 1 for layer in layers) or not isinstance(header["made"], dict):
-                raise EmbeddingError("its layer table or history is none")
+                raise EmbeddingError(f"has format {stated.shown(header['format_version'])}, this leepfrog reads 1")
+            layers = tuple(_layer(*each) for each in header["layers"])
+            stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
+            if not isinstance(header["made"], dict):
+                raise EmbeddingError("how it was made is missing")
             vector, errors = (np.asarray(arrays[name], np.float64) for name in ("vector", "standard_errors"))
-        str(header["name"]).encode("utf-8", "surrogateescape")  # it becomes a file's name in a library
-        return cls(str(header["name"]), str(header["network"]), layers, vector, errors, header["made"])
+        name, network = stated.name(header["name"], "name"), stated.text(header["network"], "network")
+        return cls(name, network, layers, vector, errors, stated.cleaned(header["made"], "made"))
+
+
+def _layer(name: Any, kind: Any, n_filters: Any) -> EmbeddedLayer:
+    return EmbeddedLayer(
+        stated.name(name, "a layer's name"),
+        stated.name(kind, "a layer's kind"),
+        stated.whole(n_filters, "a layer's filters", 1, stated.MOST_FILTERS),
+    )
 
 
 def check_comparable(embeddings: Sequence[Embedding]) -> None:

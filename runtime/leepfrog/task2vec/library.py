@@ -18,6 +18,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog import stated
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import locked, printable, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
@@ -176,7 +177,8 @@ def read_errors(path: Path) -> Errors:
         if absent:
             raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
         for row in reader:
-            task, model, given = (row[column] for column in COLUMNS)
+            task, model, given = (row[column] or "" for column in COLUMNS)
+            task, model = (stated.text(each, "a name", stated.LONGEST_NAME) for each in (task, model))
             if not task or not model:
                 raise EmbeddingError(f"line {reader.line_num} names no task or no model")
             try:
@@ -187,7 +189,7 @@ def read_errors(path: Path) -> Errors:
             if (task, model) in found:
                 raise EmbeddingError(f"line {reader.line_num}: {task}, {model} for a second time")
             found[task, model] = value
-    except (EmbeddingError, csv.Error) as error:
+    except (EmbeddingError, ValueError, csv.Error) as error:
         raise EmbeddingError(f"{printable(path)}: {printable(str(error))}") from None
     return found
 
