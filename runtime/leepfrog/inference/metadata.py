@@ -111,8 +111,8 @@ class ModelMetadata:
         version = values.pop("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(
-                f"metadata has format {stated.shown(version)}, this leepfrog reads {FORMAT_VERSION}; export it again or "
-                "upgrade"
+                f"metadata has format {stated.shown(version)}, this leepfrog reads {FORMAT_VERSION}; export it again "
+                "or upgrade"
             )
         try:
             return cls._read(values)

@@ -128,15 +128,17 @@ class Embedding:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as arrays:
-            header = stated.parsed(str(arrays["header"]))
-            if header["format_version"] != FORMAT_VERSION:
-                raise EmbeddingError(f"has format {stated.shown(header['format_version'])}, this leepfrog reads 1")
-            layers = tuple(_layer(*each) for each in header["layers"])
-            stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
-            if not isinstance(header["made"], dict):
-                raise EmbeddingError("how it was made is missing")
-            vector, errors = (np.asarray(arrays[name], np.float64) for name in ("vector", "standard_errors"))
+            read, *values = (
+                stated.array(archive.read(f"{name}.npy")) for name in ("header", "vector", "standard_errors")
+            )
+        header = stated.parsed(str(read))
+        if header["format_version"] != FORMAT_VERSION:
+            raise EmbeddingError(f"has format {stated.shown(header['format_version'])}, this leepfrog reads 1")
+        layers = tuple(_layer(*each) for each in header["layers"])
+        stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
+        if not isinstance(header["made"], dict):
+            raise EmbeddingError("how it was made is missing")
+        vector, errors = (np.asarray(each, np.float64) for each in values)
         name, network = stated.name(header["name"], "name"), stated.text(header["network"], "network")
         return cls(name, network, layers, vector, errors, stated.cleaned(header["made"], "made"))
 

@@ -177,8 +177,8 @@ def read_errors(path: Path) -> Errors:
         if absent:
             raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
         for row in reader:
-            task, model, given = (row[column] or "" for column in COLUMNS)
-            task, model = (stated.text(each, "a name", stated.LONGEST_NAME) for each in (task, model))
+            task, model, given = (row[column] for column in COLUMNS)
+            task, model = (stated.text(each or "", "a name", stated.LONGEST_NAME) for each in (task, model))
             if not task or not model:
                 raise EmbeddingError(f"line {reader.line_num} names no task or no model")
             try:
