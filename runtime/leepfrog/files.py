@@ -209,8 +209,10 @@ def unsealed(content: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is something else, or damaged.
     """
+    from leepfrog.stated import parsed
+
     try:
-        values = json.loads(content)
+        values = parsed(content)
         seal = values.pop(_SEAL)
         if seal == sha256_of(json.dumps(values).encode()):
             return dict(values)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular
 from leepfrog.receipts.receipt import Receipt
+from leepfrog.stated import parsed
 
 # The kinds of result files, and the schema version that this leepfrog writes and reads.
 SCHEMA_VERSION = 2
@@ -44,14 +44,14 @@ class Baseline:
         try:
             if path.suffix == ".npz":
                 return _embedding(path)
-            values = json.loads(read_regular(path, LARGEST_TEXT).decode("utf-8"))
+            values = parsed(read_regular(path, LARGEST_TEXT).decode("utf-8"))
             return _result(values, where)
         except UsageError as error:
             raise UsageError(f"{where}: {error}; {_REMEDY}") from None
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
-        except (ValueError, RecursionError, OverflowError):  # no UTF-8, no JSON, nested too deeply, or beyond floats
-            raise UsageError(f"{where}: is not JSON, or cut short; {_REMEDY}") from None
+        except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
+            raise UsageError(f"{where}: is not valid JSON, or cut short ({error!s:.100}); {_REMEDY}") from None
 
 
 _REMEDY = "leepfrog rank DIR -o baseline.json makes one"

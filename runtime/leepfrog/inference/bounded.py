@@ -144,6 +144,15 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
     return made.result  # type: ignore[no-any-return]
 
 
+def run_directly() -> None:
+    """From now on, run models in the calling thread, without limit: for a process that times them and can be killed."""
+    global _direct  # noqa: PLW0603 - of the process, as threads are
+    _direct = True
+
+
+_direct = False
+
+
 def stop_all() -> None:
     """Stop everything that onnxruntime is doing, in all threads; for Ctrl-C."""
     for call in list(_calls):
@@ -188,6 +197,8 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
         Raises:
             ModelError: it fails, or reaches the time limit; the message is the reason alone.
         """
+        if _direct:
+            return super().run(output_names, input_feed, run_options)  # type: ignore[no-any-return]
         options = run_options or onnxruntime.RunOptions()
         options.log_severity_level = 4
 
@@ -207,10 +218,6 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime failed: {one_line(error)}") from None
         return found
-
-    def run_to_time(self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]]) -> list[Any]:
-        """Run the model in this thread and without limit, for a process that measures it and can be killed."""
-        return super().run(output_names, input_feed)  # type: ignore[no-any-return]
 
 
 def load_bounded(content: bytes, options: onnxruntime.SessionOptions, **arguments: Any) -> BoundedSession:

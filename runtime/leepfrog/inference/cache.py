@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog import paths
+from leepfrog import paths, stated
 from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
@@ -230,24 +230,15 @@ def _shard_name(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
 def _records_of(content: bytes) -> Records:
-    """The rows in a shard's bytes, which are not copied; ValueError where they are not what `add` was given."""
-    stream = io.BytesIO(content)
-    try:
-        read_header = _HEADERS[np.lib.format.read_magic(stream)]
-        shape, _, kind = read_header(stream)
-    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
-        raise ValueError(" ".join(str(error).split())[:100] or type(error).__name__) from None
+    """The rows in a shard's bytes; ValueError where they are not what `add` was given."""
+    records: Records = stated.array(content)
+    kind = records.dtype
     widths = [kind[name].shape for name in kind.names or () if name != "digest"]
     if kind.names != ("digest", "probs", "features") or any(len(width) != 1 or not width[0] for width in widths):
         raise ValueError("it holds something else")
-    rows = len(content) - stream.tell()
-    if kind != _kind(widths[0][0], widths[1][0]) or len(shape) != 1 or rows != shape[0] * kind.itemsize:
+    if kind != _kind(widths[0][0], widths[1][0]) or records.ndim != 1:
         raise ValueError("it holds something else")
-    records: Records = np.frombuffer(content, kind, offset=stream.tell())
     if problem_of_rows(records["probs"], records["features"]):
         raise ValueError("its rows are not a model's outputs")
     return records

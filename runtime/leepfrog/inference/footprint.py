@@ -15,6 +15,7 @@ import numpy as np
 
 from leepfrog.errors import LeepfrogError, ModelError
 from leepfrog.files import printable, sha256_of
+from leepfrog.inference.bounded import run_directly
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.undisturbed import Timer, in_turns
@@ -70,6 +71,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
             session.run(names, {taken.name: image})
     except ModelError as error:
         raise ModelError(f"{printable(path)}: {error}") from None
+    run_directly()
     peak = peak_memory()
 
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
@@ -78,13 +80,13 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     reference, reference_timer = _reference(device), Timer(1 if on_cpu else 0)
     session.run(names, {taken.name: image})
     single = alone = in_turns(
-        lambda: session.run_to_time(names, {taken.name: image}),
+        lambda: session.run(names, {taken.name: image}),
         reference, timer, reference_timer, seconds=seconds, limit=limit, known=known,
     )  # fmt: skip
     runs, doubtful = single.best()
     session.run(names, {taken.name: batch})
     batches = in_turns(
-        lambda: session.run_to_time(names, {taken.name: batch}),
+        lambda: session.run(names, {taken.name: batch}),
         reference, timer, reference_timer, seconds=seconds, limit=0 if doubtful else limit, known=known, fewest=1,
     )  # fmt: skip
     timer.close()
@@ -92,7 +94,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
         on_one = load_file(Path(path), sha256, device, 1)
         on_one.run(names, {taken.name: image})
         alone = in_turns(
-            lambda: on_one.run_to_time(names, {taken.name: image}),
+            lambda: on_one.run(names, {taken.name: image}),
             reference, reference_timer, reference_timer, seconds=seconds, limit=limit, known=known,
         )  # fmt: skip
         if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
@@ -120,7 +122,7 @@ def _reference(device: str) -> Callable[[], object]:
     session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, 1)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
-    return lambda: session.run_to_time(None, {taken.name: image})
+    return lambda: session.run(None, {taken.name: image})
 
 
 if __name__ == "__main__":

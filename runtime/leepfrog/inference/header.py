@@ -73,6 +73,8 @@ def read_header(content: memoryview) -> Header:
                 has_graph = True
             if len(opsets) + len(metadata) > MAX_ENTRIES:
                 raise ModelError(f"more than {MAX_ENTRIES:,} entries of metadata")
+    except ModelError:
+        raise
     except (ValueError, IndexError, UnicodeDecodeError):
         raise ModelError("not an ONNX model, or cut short") from None
     if not has_graph or not ir_version:

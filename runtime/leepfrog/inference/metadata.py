@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from leepfrog import stated
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import PreprocessSpec
 
 PREFIX = "leepfrog."
 FORMAT_VERSION = 1
-
-# What a stranger's file may hold instead would fail far from here.
-_KINDS: dict[str, Any] = {
-    "name": str,
-    "source": str,
-    "licence": str,
-    "n_parameters": int,
-    "top1": int | float | None,
-    "macs": int | None,
-    "weights_sha256": str,
-    "parity": Mapping,
-}
 
 IMAGE_INPUT = "image"
 PROBS_OUTPUT = "probs"
@@ -59,10 +47,12 @@ class Variant:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Variant:
         """Read what was written as JSON; TypeError, KeyError or ValueError where it is something else."""
-        texts = {key: values[key] for key in ("precision", "parent", "parent_sha256", "recipe")}
-        if not all(isinstance(text, str) for text in texts.values()) or texts["precision"] not in PRECISIONS:
-            raise ValueError(f"variant is {str(values)[:80]}")
-        return cls(**texts, tried=tuple(dict(each) for each in values["tried"]))
+        texts = {key: stated.text(values[key], f"variant.{key}") for key in ("parent_sha256", "recipe")}
+        if values["precision"] not in PRECISIONS:
+            raise ValueError(f"variant.precision is {stated.shown(values['precision'])}")
+        parent = stated.name(values["parent"], "variant.parent")
+        tried = tuple(_measured(each, "variant.tried", needs=("recipe", *_OF_VARIANTS)) for each in values["tried"])
+        return cls(values["precision"], parent, **texts, tried=tried)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,26 +105,55 @@ class ModelMetadata:
                 raise ModelError("is a probe, not a scoring model; the scoring model lies beside it")
             raise ModelError("not a scoring model yet")
         try:
-            values = {key: json.loads(text) for key, text in own.items()}
-        except (ValueError, RecursionError) as error:  # nested too deeply
+            values = {key: stated.parsed(text) for key, text in own.items()}
+        except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         version = values.pop("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(
-                f"metadata has format {version}, this leepfrog reads {FORMAT_VERSION}; export it again or upgrade"
+                f"metadata has format {stated.shown(version)}, this leepfrog reads {FORMAT_VERSION}; export it again "
+                "or upgrade"
             )
-        known = {field.name for field in dataclasses.fields(cls)}
         try:
-            fields = {key: value for key, value in values.items() if key in known}
-            fields["preprocess"] = PreprocessSpec.from_dict(values["preprocess"])
-            fields["labels"] = tuple(str(label) for label in values.get("labels", ()))
-            fields["variant"] = Variant.from_dict(fields["variant"]) if fields.get("variant") else None
-            metadata = cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return cls._read(values)
+        except KeyError as error:
             raise ModelError(f"metadata is incomplete: {error}") from None
-        for key, kind in _KINDS.items():
-            if not isinstance(value := getattr(metadata, key), kind) or isinstance(value, bool):
-                raise ModelError(f"metadata is not understood: {key} is {str(value)[:80]!r}")
-        if metadata.top1 is not None and not math.isfinite(metadata.top1):
-            raise ModelError("metadata is not understood: top1 is not finite")
-        return metadata
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"metadata is invalid: {error}") from None
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any]) -> ModelMetadata:
+        labels, variant, macs, top1 = (values.get(key) for key in ("labels", "variant", "macs", "top1"))
+        if not isinstance(labels or [], list) or len(labels or ()) > stated.WIDEST:
+            raise ValueError(f"labels is {stated.shown(labels)}, not a list of names")
+        return cls(
+            name=stated.name(values["name"], "name"),
+            source=stated.text(values["source"], "source"),
+            preprocess=PreprocessSpec.from_dict(values["preprocess"]),
+            labels=tuple(stated.text(label, "a label", stated.LONGEST_NAME) for label in labels or ()),
+            licence=stated.text(values.get("licence", ""), "licence"),
+            n_parameters=stated.whole(values.get("n_parameters", 0), "n_parameters"),
+            macs=None if macs is None else stated.whole(macs, "macs"),
+            top1=None if top1 is None else stated.number(top1, "top1", 0, 100),
+            weights_sha256=stated.text(values.get("weights_sha256", ""), "weights_sha256"),
+            parity=_measured(values.get("parity", {}), "parity", needs=_OF_VARIANTS if variant else ()),
+            variant=Variant.from_dict(variant) if variant else None,
+        )
+
+
+# What is measured of a variant, and where it is compared; and of both, what is a number.
+_OF_VARIANTS = ("top1_agreement", "features_cosine", "n_inputs")
+_NUMBERS = (*_OF_VARIANTS, "max_difference", "batch_difference", "tolerance")
+
+
+def _measured(values: object, what: str, needs: tuple[str, ...]) -> dict[str, Any]:
+    """Measurements by name, those in `needs` among them."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} is {stated.shown(values)}, not measurements by name")
+    for key in {*needs} | {*_NUMBERS} & values.keys():
+        if key in _NUMBERS:
+            stated.number(values[key], f"{what}.{key}")
+        else:
+            stated.text(values[key], f"{what}.{key}")
+    found: dict[str, Any] = stated.cleaned(values, what)
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog import stated
 from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
@@ -62,7 +63,7 @@ class ModelFile:
             reason = str(error)
             if reason == "not a scoring model yet":
                 reason += f"; make it one: leepfrog export onnx:{printable(path)} --preprocess PRESET"
-            raise ModelError(f"{printable(path)}: {reason}") from None
+            raise ModelError(f"{printable(path)}: {reason:.400}") from None
         return cls(path, sha256_of(content), fingerprint(memoryview(content)), len(content), header, metadata)
 
 
@@ -116,6 +117,10 @@ class Session:
             raise ModelError(f"{self._where}: outputs are not float rows, one an image; export it again")
         if not all(isinstance(width, int) for width in widths):
             raise ModelError(f"{self._where}: output widths are not fixed ({widths}); export it again")
+        if max(widths) > stated.WIDEST:
+            raise ModelError(
+                f"{self._where}: {max(widths):,} values per image; at most {stated.WIDEST:,} can be scored"
+            )
         if widths[0] < 2:
             raise ModelError(f"{self._where}: {widths[0]} source class; a score needs at least 2")
         return widths[0], widths[1]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog import stated
 from leepfrog.arguments import StrPath
 from leepfrog.arrays import numbers, same_fields
 from leepfrog.errors import EmbeddingError, one_line
@@ -140,16 +141,26 @@ class Embedding:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            header = json.loads(str(arrays["header"]))
-            if header["format_version"] != FORMAT_VERSION:
-                raise EmbeddingError(f"has format {str(header['format_version'])[:20]}, this leepfrog reads 1")
-            layers = tuple(EmbeddedLayer(str(name), str(kind), int(n)) for name, kind, n in header["layers"])
-            if any(layer.n_filters < 1 for layer in layers) or not isinstance(header["made"], dict):
-                raise EmbeddingError("its layer table or history is none")
-            vector, errors = arrays["vector"], arrays["standard_errors"]
-        str(header["name"]).encode("utf-8", "surrogateescape")  # it becomes a file's name in a library
-        return cls(str(header["name"]), str(header["network"]), layers, vector, errors, header["made"])
+            read, vector, errors = (
+                stated.array(archive.read(f"{name}.npy")) for name in ("header", "vector", "standard_errors")
+            )
+        header = stated.parsed(str(read))
+        if header["format_version"] != FORMAT_VERSION:
+            raise EmbeddingError(f"has format {stated.shown(header['format_version'])}, this leepfrog reads 1")
+        layers = tuple(_layer(*each) for each in header["layers"])
+        stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
+        if not isinstance(header["made"], dict):
+            raise EmbeddingError("how it was made is missing")
+        name, network = stated.name(header["name"], "name"), stated.text(header["network"], "network")
+        return cls(name, network, layers, vector, errors, stated.cleaned(header["made"], "made"))
+
+
+def _layer(name: Any, kind: Any, n_filters: Any) -> EmbeddedLayer:
+    return EmbeddedLayer(
+        stated.name(name, "a layer's name"),
+        stated.name(kind, "a layer's kind"),
+        stated.whole(n_filters, "a layer's filters", 1, stated.MOST_FILTERS),
+    )
 
 
 def check_comparable(embeddings: Sequence[Embedding]) -> None:

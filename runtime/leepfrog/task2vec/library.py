@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog import stated
 from leepfrog.arguments import StrPath
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
@@ -186,6 +187,7 @@ def read_errors(path: StrPath) -> Errors:
             raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
         for row in reader:
             task, model, given = (row[column] for column in COLUMNS)
+            task, model = (stated.text(each or "", "a name", stated.LONGEST_NAME) for each in (task, model))
             if not task or not model:
                 raise EmbeddingError(f"line {reader.line_num} names no task or no model")
             try:
@@ -196,7 +198,7 @@ def read_errors(path: StrPath) -> Errors:
             if (task, model) in found:
                 raise EmbeddingError(f"line {reader.line_num}: {task}, {model} for a second time")
             found[task, model] = value
-    except (EmbeddingError, csv.Error) as error:
+    except (EmbeddingError, ValueError, csv.Error) as error:
         raise EmbeddingError(f"{printable(path)}: {printable(str(error))}") from None
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leepfrog import stated
 from leepfrog.arguments import StrPath
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, sha256_of
@@ -51,14 +52,15 @@ class Correlation:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        pairs = {key: tuple(values[key]) for key in ("window", "strides", "dilations", "begin")}
-        found = cls(seen=values["seen"], gradient=values["gradient"], **pairs)
-        numbers = [*found.window, *found.strides, *found.dilations, *(n + 1 for n in found.begin)]
-        if len(numbers) != 8 or any(type(n) is not int or not 0 < n < MAX_LENGTH for n in numbers):
-            raise ValueError("a window is none")
-        if not isinstance(found.seen, str) or not isinstance(found.gradient, str):
-            raise TypeError("a value's name is none")
-        return found
+        pairs = {key: _pair(values[key], key) for key in ("window", "strides", "dilations", "begin")}
+        return cls(
+            seen=stated.name(values["seen"], "seen"), gradient=stated.name(values["gradient"], "gradient"), **pairs
+        )
+
+
+def _pair(value: Any, key: str) -> tuple[int, int]:
+    first, second = (stated.whole(n, key, 0 if key == "begin" else 1, MAX_LENGTH) for n in value)
+    return first, second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +88,14 @@ class ProbeLayer:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
+        if values["kind"] not in KINDS:
+            raise ValueError(f"a layer's kind is {stated.shown(values['kind'])}, not one of {', '.join(KINDS)}")
         outside = values["correlation"]
         return cls(
-            values["name"],
+            stated.name(values["name"], "a layer's name"),
             values["kind"],
-            values["n_filters"],
-            values["n_weights"],
+            stated.whole(values["n_filters"], "n_filters", 1, stated.MOST_FILTERS),
+            stated.whole(values["n_weights"], "n_weights", 1),
             None if outside is None else Correlation.from_json(outside),
         )
 
@@ -142,38 +146,30 @@ class ProbeMetadata:
         if "format_version" not in own:
             raise ModelError("not a probe model; leepfrog export SOURCE --probe makes one")
         try:
-            values = {key: json.loads(text) for key, text in own.items()}
-        except (ValueError, RecursionError) as error:  # nested too deeply
+            values = {key: stated.parsed(text) for key, text in own.items()}
+        except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         if values["format_version"] != FORMAT_VERSION:
             raise ModelError(
-                f"probe metadata has format {str(values['format_version'])[:20]}, this leepfrog reads "
+                f"probe metadata has format {stated.shown(values['format_version'])}, this leepfrog reads "
                 f"{FORMAT_VERSION}; export it again or upgrade"
             )
         try:
-            metadata = cls(
-                name=values["name"],
-                scoring_sha256=values["scoring_sha256"],
+            layers = tuple(map(ProbeLayer.from_json, values["layers"]))
+            stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
+            stated.whole(sum(layer.n_filters for layer in layers), "the number of filters", 1, stated.MOST_FILTERS)
+            return cls(
+                name=stated.name(values["name"], "name"),
+                scoring_sha256=stated.text(values["scoring_sha256"], "scoring_sha256"),
                 preprocess=PreprocessSpec.from_dict(values["preprocess"]),
-                layers=tuple(map(ProbeLayer.from_json, values["layers"])),
-                n_features=values["n_features"],
-                skipped=values["skipped"],
+                layers=layers,
+                n_features=stated.whole(values["n_features"], "n_features", 1, stated.WIDEST),
+                skipped=stated.whole(values["skipped"], "skipped", 0, stated.MOST_LAYERS),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
             raise ModelError(f"probe metadata is incomplete: {error}") from None
-        metadata._check()
-        return metadata
-
-    def _check(self) -> None:
-        """What a stranger's file may hold instead would fail far from here."""
-        numbers = [self.n_features, *(n for layer in self.layers for n in (layer.n_filters, layer.n_weights))]
-        if not self.layers or any(type(n) is not int or n < 1 for n in numbers):
-            raise ModelError("probe metadata is not understood: a layer without filters")
-        if type(self.skipped) is not int or self.skipped < 0:
-            raise ModelError(f"probe metadata is not understood: skipped is {str(self.skipped)[:80]!r}")
-        texts = [self.name, self.scoring_sha256, *(layer.name for layer in self.layers)]
-        if not all(isinstance(text, str) for text in texts) or any(layer.kind not in KINDS for layer in self.layers):
-            raise ModelError("probe metadata is not understood: a name or kind is none")
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"probe metadata is invalid: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,5 +200,5 @@ class ProbeFile:
         try:
             metadata = ProbeMetadata.from_props(read_header(memoryview(content)).metadata)
         except ModelError as error:
-            raise ModelError(f"{printable(path)}: {error}") from None
+            raise ModelError(f"{printable(path)}: {error!s:.400}") from None
         return cls(path, sha256_of(content), len(content), metadata)

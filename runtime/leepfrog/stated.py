@@ -1,0 +1,135 @@
+"""Values that a file states: typed, within a range and printable, or ValueError.
+
+Every file may come from a stranger. What is read of one passes through here, so that nothing later meets a number that
+overflows, a text that cannot be printed, or a size that takes all memory.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.files import printable
+
+# The bounds leave room for the largest that exists: about 10^12 parameters and 10^15 multiply-adds.
+MOST = 1 << 63
+LONGEST_TEXT = 1 << 14
+LONGEST_NAME = 1 << 10
+DEEPEST = 64
+# Numbers in a row of outputs, filters of a network, and layers of it.
+WIDEST, MOST_FILTERS, MOST_LAYERS = 1 << 20, 1 << 20, 1 << 14
+
+
+def parsed(text: str | bytes) -> Any:
+    """JSON of which every number is finite and below 2^63 in size, nested DEEPEST levels deep at most.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        found = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    _check_depth(found, 0)
+    return found
+
+
+def text(value: object, what: str, longest: int = LONGEST_TEXT) -> str:
+    """A text, with all that is not printable escaped."""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {shown(value)}, not text")
+    if len(value) > longest:
+        raise ValueError(f"{what} has {len(value):,} characters; at most {longest:,} are read")
+    return printable(value)
+
+
+def name(value: object, what: str) -> str:
+    """A text that is short enough for a table and is not empty."""
+    if not (found := text(value, what, LONGEST_NAME)):
+        raise ValueError(f"{what} is empty")
+    return found
+
+
+def whole(value: object, what: str, least: int = 0, most: int = MOST) -> int:
+    """A whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{what} is {shown(value)}, not a whole number from {least} to {most}")
+    return value
+
+
+def number(value: object, what: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST <= value <= MOST:
+        raise ValueError(f"{what} is {shown(value)}, not a number")
+    if not least <= value <= most:
+        raise ValueError(f"{what} is {shown(value)}, not from {least:g} to {most:g}")
+    return value
+
+
+def cleaned(value: Any, what: str) -> Any:
+    """JSON values, of which every text and key is as of `text`."""
+    if isinstance(value, str):
+        return text(value, what)
+    if isinstance(value, list | tuple):
+        return [cleaned(each, what) for each in value]
+    if isinstance(value, dict):
+        return {text(key, what): cleaned(each, f"{what}.{key[:20]}") for key, each in value.items()}
+    return value
+
+
+def array(content: bytes) -> NDArray[Any]:
+    """The array in the bytes of a `.npy` file, which are not copied.
+
+    Memory is never taken for what the header declares and the file does not hold.
+    """
+    stream = io.BytesIO(content)
+    try:
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, in_columns, kind = read_header(stream)
+        start = stream.tell()
+        if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - start:
+            raise ValueError(f"it does not hold what it declares: {kind} {shape}")
+        flat: NDArray[Any] = np.frombuffer(content, kind, offset=start) if start < len(content) else np.empty(0, kind)
+        return flat.reshape(shape, order="F" if in_columns else "C")
+    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
+        raise ValueError(shown(" ".join(str(error).split()) or type(error).__name__).strip("'")) from None
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and short."""
+    try:
+        return printable(f"{value!r:.40}")
+    except ValueError:  # a number of more digits than Python writes
+        return "a number that is too large"
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or abs(found := int(digits)) >= MOST:
+        raise ValueError("it holds a number beyond 2^63")
+    return found
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(found := float(digits)):
+        raise ValueError("it holds a number beyond 10^308")
+    return found
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"it holds {constant}")
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(each, dict | list):
+            _check_depth(each, depth + 1)
