@@ -137,7 +137,9 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
     if made.stopped_at < math.inf:
         raise ModelError(f"{what} was stopped")
     if isinstance(made.error, MemoryError) or any(words in str(made.error) for words in _OUT_OF_MEMORY):
-        raise MachineError(f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less")
+        raise MachineError(
+            f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less"
+        )
     if made.error is not None:
         raise made.error
     return made.result  # type: ignore[no-any-return]
