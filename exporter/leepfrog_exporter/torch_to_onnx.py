@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -32,9 +33,13 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
     torch = package("torch")
     example = torch.zeros(2, 3, *input_size)
     said = io.StringIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with (
+            _quiet("torch.onnx"),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
             warnings.simplefilter("ignore")  # the tracer warns of its own internals
             program = torch.onnx.export(
                 module,
@@ -52,3 +57,15 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
         raise ModelError(f"{name}: torch cannot export it to ONNX: {type(error).__name__}: {reason}") from None
     model.ir_version = min(model.ir_version, IR_VERSION)
     return model
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Within the block, a logger passes on errors only."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import os
 import secrets
@@ -126,25 +127,36 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 def locked(path: Path) -> Iterator[None]:
     """Let no two processes into the block at once; the lock is on the file `path` and ends with its process.
 
-    Where the system has no such lock, as Windows, nobody waits.
-
     Raises:
         WriteError: the file cannot be made.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(_open_at_once(path, os.O_RDWR | os.O_CREAT), "ab")  # noqa: SIM115
     except OSError as error:
         raise WriteError(f"cannot write {printable(path)}: {error.strerror or error}") from error
     with stream:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        _wait_for_lock(stream.fileno())
         yield
+
+
+def _wait_for_lock(file: int) -> None:
+    """Lock a file until it is closed; on a file system without locks, do nothing."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        msvcrt: Any = importlib.import_module("msvcrt")
+        os.lseek(file, 0, os.SEEK_SET)
+        with contextlib.suppress(OSError):
+            while True:
+                try:
+                    return msvcrt.locking(file, msvcrt.LK_LOCK, 1)  # type: ignore[no-any-return]
+                except OSError as error:
+                    if error.errno != errno.EDEADLOCK:  # what it gives up with after ten seconds
+                        raise
+    else:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def check_writable(path: Path) -> None:

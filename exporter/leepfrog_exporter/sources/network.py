@@ -130,11 +130,19 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near}?" if near else "its documentation lists them"
 
 
-def _built(source: str, build: Callable[[], Any]) -> Any:
+@contextlib.contextmanager
+def seeded() -> Iterator[None]:
+    """Within the block, networks that torch builds have the same random weights each time; the caller's seed stays."""
     torch = package("torch")
-    torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
+        torch.default_generator.manual_seed(0)
+        yield
+
+
+def _built(source: str, build: Callable[[], Any]) -> Any:
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub says there what it downloads; stdout is for data
+        # torch.hub says on stdout what it downloads; stdout is for data.
+        with seeded(), contextlib.redirect_stdout(sys.stderr):
             return build().eval()
     except (OSError, RuntimeError, ValueError) as error:  # what the two hubs' clients raise without a network
         reason = one_line(error)

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import platform
+import reprlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -129,7 +130,7 @@ def check_threads(threads: int | None) -> None:
     most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
     if threads is not None and not 1 <= threads <= most:
         raise UsageError(
-            f"threads must be 1 to {most} here, where this process may use {cores} core(s), not {threads!s:.20}"
+            f"threads must be 1 to {most} here, where this process may use {cores} core(s), not {reprlib.repr(threads)}"
         )
 
 

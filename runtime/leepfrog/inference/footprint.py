@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from leepfrog.errors import LeepfrogError, ModelError
+from leepfrog.errors import LeepfrogError, MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.bounded import run_directly
 from leepfrog.inference.device import available_threads
@@ -38,12 +39,38 @@ def peak_memory() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
+    except OSError:  # not on macOS and Windows
         pass
-    import resource
-
+    if sys.platform == "win32":
+        return _peak_on_windows()
+    try:
+        import resource
+    except ImportError:
+        raise MachineError("this system does not tell how much memory a process has held") from None
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return held if sys.platform == "darwin" else held * 1024
+
+
+def _peak_on_windows() -> int:
+    """The peak working set, in bytes."""
+    import ctypes
+
+    sizes = ("peak", "now", "peak_paged", "paged", "peak_nonpaged", "nonpaged", "pagefile", "peak_pagefile")
+
+    class Counters(ctypes.Structure):
+        """PROCESS_MEMORY_COUNTERS of psapi.h."""
+
+        _fields_ = (
+            ("cb", ctypes.c_uint32), ("faults", ctypes.c_uint32), *((size, ctypes.c_size_t) for size in sizes)
+        )  # fmt: skip
+
+    kernel: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    kernel.K32GetProcessMemoryInfo.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
+    counters = Counters(cb=ctypes.sizeof(Counters))
+    if not kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
+        raise MachineError("Windows does not tell how much memory this process has held")
+    return int(counters.peak)
 
 
 def main(path: str, sha256: str, device: str, threads: int, seconds: float, known: float) -> dict[str, object]:
