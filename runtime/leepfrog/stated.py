@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.errors import one_line
 from leepfrog.files import printable
 
 # The bounds leave room for the largest that exists: about 10^12 parameters and 10^15 multiply-adds.
@@ -97,7 +98,7 @@ def array(content: bytes) -> NDArray[Any]:
         flat: NDArray[Any] = np.frombuffer(content, kind, offset=start) if start < len(content) else np.empty(0, kind)
         return flat.reshape(shape, order="F" if in_columns else "C")
     except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
-        raise ValueError(shown(" ".join(str(error).split()) or type(error).__name__).strip("'")) from None
+        raise ValueError(shown(one_line(error)).strip("'")) from None
 
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -221,8 +221,16 @@ USAGE: dict[str, tuple[dict[str, object], type[LeepfrogError], str]] = {
         ModelError,
         "one of nearest, box",
     ),
-    "resize mode": ({"preprocess": PreprocessChoice("unit", resize_mode="crop")}, ModelError, "cover or stretch"),
-    "channel order": ({"preprocess": PreprocessChoice("unit", channel_order="grb")}, ModelError, "rgb or bgr"),
+    "resize mode": (
+        {"preprocess": PreprocessChoice("unit", resize_mode="crop")},
+        ModelError,
+        "one of cover, stretch, letterbox",
+    ),
+        {"preprocess": PreprocessChoice("unit", resize_mode="crop")},
+        ModelError,
+        "one of cover, stretch, letterbox",
+    ),
+    "channel order": ({"preprocess": PreprocessChoice("unit", channel_order="grb")}, ModelError, "one of rgb, bgr"),
     "std of 0": ({"preprocess": PreprocessChoice("unit", std=(1, 0, 1))}, ModelError, "std must not be 0"),
 }
 
@@ -238,7 +246,7 @@ def test_wrong_preprocessing(
 
 def test_unknown_preset(home: Path, tmp_path: Path) -> None:
     path = made.classifier().save(tmp_path / "net.onnx")
-    with pytest.raises(UsageError, match="preset 'imagnet' is unknown; one of imagenet, inception, unit, raw, caffe"):
+    with pytest.raises(UsageError, match="preset 'imagnet' is unknown; did you mean imagenet"):
         export(f"onnx:{path}", made.options(preprocess=PreprocessChoice("imagnet")))
 
 

@@ -289,7 +289,7 @@ def swallowed(source: str) -> Iterator[str]:
             for handler in node.handlers:
                 types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
                 caught = {ast.unparse(kind) for kind in types if kind is not None} & bases.get(name, set())
-                if caught & {"ValueError", "OSError"}:
+                if caught and caught <= {"ValueError", "OSError"}:  # not where ours is named as well
                     yield f"line {each.lineno}: {name} is caught as {', '.join(caught)}"
                 if caught:
                     break

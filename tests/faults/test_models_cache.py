@@ -58,6 +58,7 @@ def test_fault_23_what_is_held_of_shards_is_bounded(
     shards = list((with_made / "inference").glob("*/*.npy"))
     for held in (0, 2 * shards[0].stat().st_size):
         monkeypatch.setattr(cache, "HELD_BYTES", held)
+        monkeypatch.setattr(cache, "_HELD", cache._Held())
         again = leepfrog.rank(folder, ["made"])
         assert sum(records.nbytes for _, records in cache._HELD._shards.values()) == cache._HELD._bytes <= held
         assert again.models[0].n_inferred == 0

@@ -85,7 +85,8 @@ def bench(
         title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
         emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, quiet)
     else:
-        emit(as_rows(written_as, (*HEADER, "doubtful") if is_csv else HEADER, cells, NUMBERS), output, quiet)
+        header, numbers = ((*HEADER, "doubtful"), (*NUMBERS, False)) if is_csv else (HEADER, NUMBERS)
+        emit(as_rows(written_as, header, cells, numbers), output, quiet)
     if n := sum(bool(cost.doubtful) for cost in costs):
         remark(
             f"~ in doubt: other work slowed this machine while {n} of {len(costs)} models were measured; they take "
