@@ -226,10 +226,6 @@ USAGE: dict[str, tuple[dict[str, object], type[LeepfrogError], str]] = {
         ModelError,
         "one of cover, stretch, letterbox",
     ),
-        {"preprocess": PreprocessChoice("unit", resize_mode="crop")},
-        ModelError,
-        "one of cover, stretch, letterbox",
-    ),
     "channel order": ({"preprocess": PreprocessChoice("unit", channel_order="grb")}, ModelError, "one of rgb, bgr"),
     "std of 0": ({"preprocess": PreprocessChoice("unit", std=(1, 0, 1))}, ModelError, "std must not be 0"),
 }
