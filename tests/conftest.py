@@ -21,6 +21,39 @@ from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
 from reported import Reported, rank_hostile
 
+SLOW_FOLDERS = ("faults", "fuzz")
+SLOW = frozenset(
+    [
+        "test_bad_models",
+        "test_benchmarks",
+        "test_cache",
+        "test_check",
+        "test_cli",
+        "test_contributing",
+        "test_cost",
+        "test_embed",
+        "test_experts",
+        "test_faults",
+        "test_inputs_arrays",
+        "test_inputs_data_sets",
+        "test_inputs_images",
+        "test_inputs_models",
+        "test_kernels",
+        "test_kills",
+        "test_memory",
+        "test_precision",
+        "test_probe",
+        "test_racing",
+        "test_report_in_browser",
+        "test_terminal",
+        "test_torch_sources",
+        "test_validate",
+        "test_verify",
+        "test_wheel",
+        "test_zoo",
+    ]
+)
+
 # The same examples on every run: a red CI run can be repeated at home.
 hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("leepfrog")
@@ -132,9 +165,13 @@ def furnished(furniture: Path, home: Path, here: Here) -> Here:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what exports the starter models."""
+    """Mark as slow what starts processes, exports networks or tries thousands of inputs; the rest takes about a minute."""
     for item in items:
-        if "starters" in getattr(item, "fixturenames", ()):
+        if (
+            item.path.parent.name in SLOW_FOLDERS
+            or item.path.stem in SLOW
+            or "starters" in getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.slow)
 
 
