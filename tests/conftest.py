@@ -23,7 +23,7 @@ from reported import Reported, rank_hostile
 
 SLOW_FOLDERS = ("faults", "fuzz")
 SLOW = frozenset(
-    [
+    [  # fmt: skip
         "test_bad_models",
         "test_benchmarks",
         "test_cache",

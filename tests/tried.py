@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
+import shutil
+import signal
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
@@ -15,11 +22,77 @@ OUTCOMES: Counter[str] = Counter()
 """What came of fuzzed inputs: "images: decoded", "images: refused"."""
 FAULTS: Counter[str] = Counter()
 """Faults injected into real processes, by kind."""
+HANGS: Counter[str] = Counter()
+"""Fuzzed inputs that took longer than SECONDS, by kind."""
 TRACEBACKS: list[str] = []
 """Commands that ended with a traceback or an internal error."""
 
 TIMES = float(os.environ.get("LEEPFROG_FUZZ", "1"))
 """How many times as many examples as CI tries."""
+
+
+SECONDS = 120.0
+"""What one fuzzed input may take, on a busy machine; most take milliseconds."""
+KEPT = Path(tempfile.gettempdir()) / "leepfrog-hangs"
+"""Where inputs are kept that took longer."""
+
+
+class Hang(BaseException):
+    """Raised where the code stands that takes too long; no `except Exception` swallows it."""
+
+
+@contextlib.contextmanager
+def limited(kind: str, seconds: float | None = None, **inputs: bytes) -> Iterator[None]:
+    """Fail if the block takes longer than SECONDS, count that, and keep the inputs.
+
+    Native code that never returns to Python ends the process after twice that time: a hang is never waited for.
+
+    Args:
+        kind: of the inputs, as for `outcome`.
+        seconds: in place of SECONDS.
+        inputs: the bytes of each file, by its name with "_" for ".".
+    """
+    seconds = SECONDS if seconds is None else seconds
+    KEPT.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{kind.replace(' ', '-')}-", dir=KEPT))
+    for name, content in inputs.items():
+        (folder / ".".join(name.rsplit("_", 1))).write_bytes(content)
+    hung = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal hung
+        hung = True
+        raise Hang
+
+    has_alarm = hasattr(signal, "setitimer")  # not on Windows
+    with open(folder / "stack.txt", "w") as stack:
+        faulthandler.dump_traceback_later(2 * seconds, exit=True, file=stack)
+        if has_alarm:
+            before = signal.signal(signal.SIGALRM, interrupt)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        except Hang:
+            pass
+        finally:
+            if has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            faulthandler.cancel_dump_traceback_later()
+            if not hung:
+                shutil.rmtree(folder)
+    if hung:
+        HANGS[kind] += 1
+        raise AssertionError(f"{kind}: more than {seconds:g} s; the input is kept in {folder}")
+
+
+def hang(kind: str, name: str, content: bytes) -> Path:
+    """Count an input that another process hung on, and keep it; where it is kept."""
+    HANGS[kind] += 1
+    KEPT.mkdir(exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix=f"{kind.replace(' ', '-')}-", dir=KEPT)) / name
+    path.write_bytes(content)
+    return path
 
 
 def examples(n: int) -> hypothesis.settings:
@@ -49,7 +122,7 @@ def add(others: Mapping[str, Any]) -> None:
     TRACEBACKS.extend(others.get("tracebacks", []))
 
 
-_COUNTERS = {"inputs": INPUTS, "outcomes": OUTCOMES, "faults": FAULTS}
+_COUNTERS = {"inputs": INPUTS, "outcomes": OUTCOMES, "faults": FAULTS, "hangs": HANGS}
 
 
 def tell() -> list[str]:
@@ -63,6 +136,7 @@ def tell() -> list[str]:
         lines.append(f"inputs tried: {listed(INPUTS)}; {INPUTS.total():,} in all")
     if OUTCOMES:
         lines.append(f"of the fuzzed ones: {listed(OUTCOMES)}")
+        lines.append(f"hangs: {HANGS.total()}" + (f" ({listed(HANGS)}), kept in {KEPT}" if HANGS else ""))
     if FAULTS:
         lines.append(f"faults injected: {listed(FAULTS)}; {FAULTS.total():,} in all")
     if lines:

@@ -101,7 +101,8 @@ def test_any_numbers(arrays: dict[str, Array], tmp_path_factory: pytest.TempPath
     for chosen in ({"probs", "features"}, {"probs"}, {"features"}):
         given_paths = {name: paths[name] if name in chosen else None for name in ("probs", "features")}
         try:
-            found = score_files(paths["labels"], given_paths["probs"], given_paths["features"], [])
+            with tried.limited("arrays", **{f"{name}_npy": path.read_bytes() for name, path in paths.items()}):
+                found = score_files(paths["labels"], given_paths["probs"], given_paths["features"], [])
         except ArrayError as error:
             assert "\n" not in str(error)  # noqa: PT017
             tried.outcome("arrays", "refused")
@@ -134,9 +135,10 @@ def test_any_bytes(name: str, to: Any, tmp_path_factory: pytest.TempPathFactory)
     for each, content in FILES.items():
         paths[each].write_bytes(to(content) if each == name else content)
     try:
-        loaded = load_array(paths[name])
-        assert loaded.dtype != object
-        found = score_files(paths["labels"], paths["probs"], paths["features"], [])
+        with tried.limited("array files", **{f"{each}_npy": path.read_bytes() for each, path in paths.items()}):
+            loaded = load_array(paths[name])
+            assert loaded.dtype != object
+            found = score_files(paths["labels"], paths["probs"], paths["features"], [])
     except ArrayError as error:
         assert "\n" not in str(error)  # noqa: PT017
         tried.outcome("array files", "refused")

@@ -68,7 +68,8 @@ def test_shards_of_the_cache(photos: Path, with_made: Path) -> None:
         content = to(whole)
         shard.write_bytes(content)
         listener = Listener()
-        again = leepfrog.rank(photos, ["made"], progress=listener)
+        with tried.limited("cache files", shard_npy=content):
+            again = leepfrog.rank(photos, ["made"], progress=listener)
         assert bool([notice for notice in listener.notices if "damaged" in notice]) == (content != whole)
         assert again.models[0].n_inferred == (0 if content == whole else 12)
         assert numbers(again) == pytest.approx(first, abs=1e-6)
@@ -87,8 +88,10 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
     @tried.examples(300)
     @given(damage(b"{[]}0123456789.e-"))
     def try_one(to: Any) -> None:
+        content = to(sealed(values))
         try:
-            assert unsealed(to(sealed(values))) == values
+            with tried.limited("cache files", cost_json=content):
+                assert unsealed(content) == values
         except ValueError:
             tried.outcome("cache files", "computed again")
         else:
@@ -139,9 +142,11 @@ def test_embeddings_bytes(task: Path, here: Here) -> None:
     @tried.examples(150)
     @given(damage(whole))
     def try_one(to: Any) -> None:
-        (here.folder / "damaged.npz").write_bytes(to(whole))
+        content = to(whole)
+        (here.folder / "damaged.npz").write_bytes(content)
         try:
-            found = Embedding.load(here.folder / "damaged.npz")
+            with tried.limited("embeddings", damaged_npz=content):
+                found = Embedding.load(here.folder / "damaged.npz")
         except EmbeddingError as error:
             assert "damaged.npz: " in str(error)  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
@@ -215,7 +220,8 @@ def test_embeddings_by_strangers(task: Path, here: Here) -> None:
         else:
             content = rewritten(whole, replaced(header, where, odd))
         (here.folder / "damaged.npz").write_bytes(content)
-        use(here, "damaged.npz", here.folder / "library")
+        with tried.limited("embeddings", damaged_npz=content):
+            use(here, "damaged.npz", here.folder / "library")
         tried.outcome("embeddings", "used or refused")
 
     try_one()
@@ -241,16 +247,18 @@ def test_tables_of_errors(task: Path, here: Here) -> None:
     def try_one(to: Any) -> None:
         library = here.folder / "library"
         shutil.rmtree(library, ignore_errors=True)
-        (here.folder / "errors.csv").write_bytes(to(whole))
-        done = here.call("library", "add", library, "task.npz", "--errors", "errors.csv")
-        assert done.code in (0, 2, 3), done
-        done.check(done.code)
-        if library.exists():
-            (library / "errors.csv").write_bytes(to(whole))
-            for command in (["library", "list", library], ["experts", "task.npz", "-l", library]):
-                done = here.call(*command)
-                assert done.code in (0, 2, 3), done
-                done.check(done.code)
+        content = to(whole)
+        (here.folder / "errors.csv").write_bytes(content)
+        with tried.limited("library tables", errors_csv=content):
+            done = here.call("library", "add", library, "task.npz", "--errors", "errors.csv")
+            assert done.code in (0, 2, 3), done
+            done.check(done.code)
+            if library.exists():
+                (library / "errors.csv").write_bytes(content)
+                for command in (["library", "list", library], ["experts", "task.npz", "-l", library]):
+                    done = here.call(*command)
+                    assert done.code in (0, 2, 3), done
+                    done.check(done.code)
         tried.outcome("library tables", "refused" if done.code else "read")
 
     try_one()
@@ -273,7 +281,8 @@ def test_results_read_again(command: str, photos: Path, here: Here) -> None:
     @given(st.one_of(text, parts))
     def try_one(content: bytes) -> None:
         (here.folder / "damaged.json").write_bytes(content)
-        done = here.call(command, "damaged.json", "photos", "--cached", "-q")
+        with tried.limited("results", damaged_json=content):
+            done = here.call(command, "damaged.json", "photos", "--cached", "-q")
         assert "internal error" not in done.err, done
         assert "Traceback" not in done.err, done
         assert done.code in (0, 1, 2, 3, 4), done

@@ -36,7 +36,7 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, how: str, content: bytes) -> tuple[str, str]:
-        """What becomes of a model: good, refused, out of memory, failed, crashed or slow; and a message."""
+        """What becomes of a model: good, refused, out of memory, failed, crashed or hung; and a message."""
         path = self._folder / "damaged.onnx"
         path.write_bytes(content)
         if self._process is None or self._process.poll() is not None:
@@ -46,7 +46,12 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                # A model that never ends is refused well before the worker counts as hung.
+                env={
+                    **os.environ,
+                    "LEEPFROG_SECONDS_PER_IMAGE": "5",
+                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                },
             )
         assert self._process.stdin
         assert self._process.stdout
@@ -59,7 +64,7 @@ class Worker:
         if not ready:
             self._process.kill()
         code = self._process.wait()
-        return ("crashed" if ready else "slow"), f"exit {code}"
+        return ("crashed" if ready else "hung"), f"exit {code}"
 
     def close(self) -> None:
         if self._process is not None:
@@ -79,7 +84,9 @@ def worker(tmp_path: Path, home: Path) -> Iterator[Worker]:
 def settle(kind: str, answer: tuple[str, str], content: bytes, folder: Path) -> None:
     what, message = answer
     tried.outcome(kind, what)
-    if what in ("crashed", "slow"):  # kept, for a report to onnxruntime
+    if what == "hung":
+        pytest.fail(f"{kind}: more than {SECONDS} s; the input is kept in {tried.hang(kind, 'damaged.onnx', content)}")
+    if what == "crashed":  # kept, for a report to onnxruntime
         (folder / f"{what}-{tried.OUTCOMES[f'{kind} {what}']}.onnx").write_bytes(content)
     assert what in ("good", "refused", "out of memory", "crashed"), answer
     assert "\n" not in message

@@ -168,10 +168,10 @@ def header(**values: object) -> NDArray[np.str_]:
         ({"vector": np.array(["x"] * 8)}, "vector has dtype <U1; it must be real numbers"),
         ({"header": np.array("{")}, "is no task embedding"),
         ({"header": header(format_version=2)}, "has format 2, this leepfrog reads 1"),
-        ({"header": header(layers=[["l", "conv", 0], ["m", "conv", 8]])}, "layer table or history is none"),
+        ({"header": header(layers=[["l", "conv", 0], ["m", "conv", 8]])}, "filters is 0, not a whole number"),
         ({"header": header(layers=[[1]])}, "is no task embedding"),
-        ({"header": header(made=[])}, "layer table or history is none"),
-        ({"header": header(layers=[])}, "for 0 filters"),
+        ({"header": header(made=[])}, "how it was made is missing"),
+        ({"header": header(layers=[])}, "number of layers is 0"),
     ],
 )
 def test_a_strangers_file(arrays: dict[str, NDArray[np.generic] | None], message: str, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Baseline:
         except OSError as error:
             raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
         except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
-            raise UsageError(f"{where}: is not valid JSON, or cut short ({error!s:.100}); {_REMEDY}") from None
+            raise UsageError(f"{where}: is not JSON, or cut short ({error!s:.100}); {_REMEDY}") from None
 
 
 _REMEDY = "leepfrog rank DIR -o baseline.json makes one"

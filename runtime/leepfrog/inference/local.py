@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 _WILDCARDS = set("*?[")
+# Digits of a file's hash that follow the name of a model where another has the same name.
+MARK = 12
 
 
 def exported() -> dict[str, Path]:
@@ -58,7 +62,16 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     for path in _paths(wanted, local) if wanted else local.values():
         model = ModelFile.read(path)
         chosen.setdefault(model.sha256, model)
-    return list(chosen.values())
+    return told_apart(list(chosen.values()))
+
+
+def told_apart(models: Sequence[ModelFile]) -> list[ModelFile]:
+    """Models whose names differ, for results that are looked up by name: equal ones get a part of the file's hash."""
+    shared = {name for name, n in Counter(model.name for model in models).items() if n > 1}
+    return [
+        dataclasses.replace(model, mark=f"@{model.sha256[:MARK]}") if model.name in shared else model
+        for model in models
+    ]
 
 
 def find_both(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:

@@ -33,6 +33,7 @@ class ModelFile:
         size: bytes.
         header: versions and metadata as they stand in the file.
         metadata: what the file says of itself.
+        mark: what tells its name from the same name of another model; "" where no other has it.
     """
 
     path: Path
@@ -41,11 +42,12 @@ class ModelFile:
     size: int
     header: Header
     metadata: ModelMetadata
+    mark: str = ""
 
     @property
     def name(self) -> str:
-        """The model's name in the zoo, printable whatever the file says."""
-        return printable(self.metadata.name)
+        """The model's name in the zoo, and its mark."""
+        return self.metadata.name + self.mark
 
     @classmethod
     def read(cls, path: StrPath) -> ModelFile:
