@@ -1,0 +1,163 @@
+"""Output that is never lost in silence, and a second Ctrl-C that ends the process at once."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import process
+from photos import folder_of_pieces
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and signals are those of Unix")
+
+SCRIPT = Path(sys.executable).with_name("leepfrog")
+# Long enough to fill a pipe, whose smallest size is a page.
+LONG = [
+    "--version",
+    "--help",
+    "schema",
+    "zoo list --format json",
+    "score --labels y.npy --features x.npy --format json",
+]
+
+
+@pytest.fixture
+def arrays(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    np.save("y.npy", np.arange(30) % 3)
+    np.save("x.npy", np.random.default_rng(0).normal(size=(30, 4)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", LONG)
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_fault_09_a_full_pipe_that_does_not_block_gets_everything(command: str, buffered: str, arrays: Path) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    words = [SCRIPT, *command.split()]
+    expected = subprocess.run(words, capture_output=True, check=True, env=environment).stdout
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filler = b"." * 4096
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writer, filler)
+    except BlockingIOError:
+        pass
+    running = subprocess.Popen(words, stdout=writer, stderr=subprocess.PIPE, env=environment)
+    os.close(writer)
+    time.sleep(1)  # until it meets the full pipe; if it is slower, the test is easier
+    with open(reader, "rb") as stream:
+        found = stream.read()
+    assert running.wait(60) == 0, running.stderr.read()
+    running.stderr.close()
+    assert found[filled:].split(b'"time"')[0] == expected.split(b'"time"')[0]
+
+
+@pytest.mark.parametrize("command", LONG)
+@pytest.mark.parametrize("stdout", [">&-", ">/dev/full"])
+def test_fault_09_lost_output_is_no_success(command: str, stdout: str, arrays: Path) -> None:
+    if stdout.endswith("full") and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    for further in ("", " 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{SCRIPT} {command} {stdout}{further}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 4, done
+        assert bool(further) or ("closed" if "&-" in stdout else "No space left on device") in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv", "md"])
+def test_fault_09_nor_is_it_in_any_format(format_: str, home: Path) -> None:
+    for words in (["zoo", "list"], ["doctor"]):
+        done = subprocess.run(
+            ["sh", "-c", f"{SCRIPT} {' '.join(words)} --format {format_} >&-"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 4, done
+        assert "stdout is closed" in done.stderr
+
+
+NATIVE = """
+import sys, threading, time
+sys.argv = ["leepfrog", "--version"]
+from leepfrog.cli import main as frame, interrupts
+import numpy as np
+
+def app():
+    a = np.ones((9000, 9000))
+    print("started", flush=True)
+    while True:
+        a @ a  # seconds in native code, which Python's own handler waits for
+
+import leepfrog.cli.app
+leepfrog.cli.app.app = app
+frame.main()
+"""
+
+STUBBORN = NATIVE.replace(
+    "        a @ a", "        try:\n            a @ a\n        except KeyboardInterrupt:\n            pass"
+)
+
+
+def started(words: list[str], **options: object) -> subprocess.Popen[str]:
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=heed,  # noqa: PLW1509 - no other thread runs here
+        **options,
+    )  # fmt: skip
+
+
+def test_fault_36_a_second_ctrl_c_ends_native_code_at_once(tmp_path: Path) -> None:
+    """A program that would go on after the first, and is in native code nearly always."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    running = started([sys.executable, "-c", STUBBORN], env=environment)
+    hung = threading.Timer(60, running.kill)
+    hung.start()
+    assert running.stdout.readline() == "started\n"
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, err = running.communicate()
+    hung.cancel()
+    assert running.returncode == 130, err
+    assert "interrupted twice" in err
+    assert time.monotonic() - begun < 30
+
+
+def test_fault_36_two_signals_at_the_same_moment_are_one_ctrl_c(tmp_path: Path) -> None:
+    """A wrapper passes on what the terminal has sent as well: the first still ends in order."""
+    code = (
+        "import sys, time\nsys.argv = ['leepfrog']\nimport leepfrog.cli.app\n"
+        "def app():\n    print('started', flush=True)\n    time.sleep(60)\n"
+        "leepfrog.cli.app.app = app\nfrom leepfrog.cli.main import main\nmain()\n"
+    )
+    running = started([sys.executable, "-c", code])
+    assert running.stdout.readline() == "started\n"
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode in (130, -signal.SIGINT)
+    assert "interrupted twice" not in err
+
+
+def test_fault_36_the_first_ctrl_c_still_ends_in_order(tmp_path: Path, with_made: Path) -> None:
+    photos = folder_of_pieces(tmp_path / "photos", count=30)
+    running = started([str(SCRIPT), "rank", str(photos), "-m", "made", "-s", "all"])
+    time.sleep(0.8)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode in (0, 130, -signal.SIGINT)
+    assert running.returncode != 130 or "what was finished is cached" in err
+    process(["rank", photos, "-m", "made"]).check(0)
