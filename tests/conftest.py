@@ -23,7 +23,7 @@ from reported import Reported, rank_hostile
 
 SLOW_FOLDERS = ("faults", "fuzz")
 SLOW = frozenset(
-    [  # fmt: skip
+    [
         "test_bad_models",
         "test_benchmarks",
         "test_cache",
@@ -165,7 +165,7 @@ def furnished(furniture: Path, home: Path, here: Here) -> Here:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts processes, exports networks or tries thousands of inputs; the rest takes about a minute."""
+    """Mark as slow what starts processes, exports networks or tries many inputs; the rest takes about two minutes."""
     for item in items:
         if (
             item.path.parent.name in SLOW_FOLDERS

@@ -67,5 +67,5 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     by_lower = {each.lower(): each for each in known}
-    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
+    found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
     return by_lower[found[0]] if found else None

@@ -22,14 +22,13 @@ def run(module: str, *arguments: str, timeout: float | None = None) -> subproces
     Args:
         module: as in `python -m MODULE`.
         arguments: for the module.
-        timeout: seconds after which the process is killed; None for no limit.
+        timeout: seconds after which it is killed and `subprocess.TimeoutExpired` raised; None for no limit.
 
     Returns:
         Its exit code, stdout and stderr; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         MachineError: the process cannot be started.
-        subprocess.TimeoutExpired: it was killed after `timeout` seconds.
     """
     command = [sys.executable, "-m", module, *arguments]
     try:

@@ -210,9 +210,9 @@ def test_broken_images_do_not_calibrate(parent: ModelFile, tmp_path: Path) -> No
 
 
 def test_metadata_of_variants_survive_and_are_checked() -> None:
-    tried = {"recipe": "per tensor", "top1_agreement": 1.0, "features_cosine": 1.0, "n_inputs": 4}
-    variant = Variant("int8", "made", "0" * 64, "per tensor", (tried,))
-    metadata = ModelMetadata("made-int8", "onnx:made.onnx (int8)", made.SPEC, variant=variant)
+    measured = {"top1_agreement": 1.0, "features_cosine": 1.0, "n_inputs": 4}
+    variant = Variant("int8", "made", "0" * 64, "per tensor", ({"recipe": "per tensor", **measured},))
+    metadata = ModelMetadata("made-int8", "onnx:made.onnx (int8)", made.SPEC, parity=measured, variant=variant)
     assert ModelMetadata.from_props(metadata.to_props()) == metadata
     for wrong in ('"int8"', '{"precision": "int8"}', '{"precision": 8}', "[1]", "7"):
         with pytest.raises(ModelError):

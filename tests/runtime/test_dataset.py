@@ -24,8 +24,8 @@ PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     ("path", "reason"),
     [
         ("missing.jpg", "No such file"),
-        ("folder.jpg", "not a file"),
-        ("pipe.jpg", "not a file"),  # reading it would wait for ever
+        ("folder.jpg", "Is a directory"),
+        ("pipe.jpg", "not a regular file"),  # reading it would wait for ever
         ("loop.jpg", "symbolic links"),
         ("dangling.jpg", "No such file"),
         ("nul\0.jpg", "null byte"),
@@ -96,11 +96,11 @@ def test_arrays(labels: Any, classes: tuple[str, ...]) -> None:
     ("images", "labels", "reason"),
     [
         ([PIXELS], [0, 1], "1 images but 2 labels"),
-        ([PIXELS, PIXELS], [[0], [1]], r"labels are int64 \[2, 1\]"),
-        ([PIXELS, PIXELS], [[0], [1, 2]], "nested lists"),
-        ([PIXELS, PIXELS], [0.0, 1.0], "labels are float64"),
-        ([PIXELS, PIXELS], [None, "a"], "labels are object"),
-        ([PIXELS, PIXELS], 3, r"labels are int64 \[\]"),
+        ([PIXELS, PIXELS], [[0], [1]], r"labels has shape \[2, 1\]"),
+        ([PIXELS, PIXELS], [[0], [1, 2]], "labels is not an array"),
+        ([PIXELS, PIXELS], [0.0, 1.0], "labels has dtype float64"),
+        ([PIXELS, PIXELS], [None, "a"], "labels has dtype object"),
+        ([PIXELS, PIXELS], 3, r"labels has shape \[\]"),
         ([PIXELS, PIXELS], [1, 1], "only one class with images"),
         ([], [], "no classes"),
         ([PIXELS, PIXELS / 255], [0, 1], "image 1 is float64"),

@@ -53,7 +53,8 @@ def attributes(node: ast.ClassDef) -> list[str]:
     for each in ast.walk(initialiser(node) or ast.Module()):
         if isinstance(each, ast.Assign | ast.AnnAssign):
             for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
-                named += target.elts if isinstance(target, ast.Tuple) else [target]
+                targets = target.elts if isinstance(target, ast.Tuple) else [target]
+                named += [one for one in targets if isinstance(one, ast.Attribute)]  # others are local variables
     names = [
         each.id if isinstance(each, ast.Name) else each.attr
         for each in named

@@ -202,7 +202,6 @@ BAD_ARRAYS = {
     "label shape": (GOOD, [[0], [1], [2]], "must be [N]"),
     "label count": (GOOD, [0, 1], "2 entries for 3 rows"),
     "float labels": (GOOD, [0.0, 1.0, 2.0], "must be integers"),
-    "text labels": (GOOD, ["a", "b", "c"], "must be integers"),
     "negative labels": (GOOD, [0, -1, 1], "start at 0"),
     "ragged labels": (GOOD, np.array([0, [1], 2], dtype=object), "must be integers"),
 }

@@ -296,7 +296,7 @@ def test_find_models(home: Path, tmp_path: Path) -> None:
     for wanted, message in (
         (
             "absent",
-            r"no exported model is called 'absent' \(there are: net_a, net_b, other\).*leepfrog zoo pull absent",
+            "no exported model is called 'absent'; one of net_a, net_b, other; leepfrog zoo list shows",
         ),
         ("timm:x", "no exported model is called 'timm:x'.*leepfrog export timm:x"),
         ("absent*", "no exported model is called"),

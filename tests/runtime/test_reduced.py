@@ -6,6 +6,7 @@ import dataclasses
 import io
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import leepfrog.images.decode as decode_module
 import models_made as made
@@ -137,9 +138,9 @@ def test_each_file_is_decoded_once_a_needed_size(home: Path, tmp_path: Path, mon
             Image.fromarray(piece).resize((256, 256)).save(tmp_path / "photos" / subject / f"{i}.{ending}")
     sizes: list[tuple[int, int]] = []
 
-    def counted(image: Image.Image) -> Image.Image:
+    def counted(image: Image.Image, *others: Any) -> Image.Image:
         sizes.append(image.size)
-        return to_rgb(image)
+        return to_rgb(image, *others)
 
     to_rgb = decode_module._to_rgb
     monkeypatch.setattr(decode_module, "_to_rgb", counted)

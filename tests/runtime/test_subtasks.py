@@ -74,7 +74,7 @@ def test_class_pairs() -> None:
 def test_class_subset() -> None:
     whole = numbered([1, 2, 3])
     assert contents(class_subset(whole, ["c", "a"])) == [each for each in contents(whole) if each[0] != "b"]
-    with pytest.raises(UsageError, match="no class 'x'; there are a, b, c"):
+    with pytest.raises(UsageError, match="no class 'x'; one of a, b, c"):
         class_subset(whole, ["a", "x"])
     with pytest.raises(UsageError, match="at least 2"):
         class_subset(whole, ["a", "a"])

@@ -34,6 +34,9 @@ def peak_memory() -> int:
     """The most bytes of memory that this process has held at once.
 
     Linux's ru_maxrss would count the parent's memory at the time of the fork; the status file does not.
+
+    Raises:
+        MachineError: the system does not say.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -86,6 +89,9 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
 
     Returns:
         The fields of `leepfrog.inference.cost.Cost`, but for the number of threads.
+
+    Raises:
+        ModelError: the model cannot be loaded or run.
     """
     before = peak_memory()
     session = load_file(Path(path), sha256, device, threads)

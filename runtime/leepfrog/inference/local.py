@@ -45,7 +45,7 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
 
     Args:
-            wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
+        wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
             source that a model there was exported from (`timm:resnet18`), an `.onnx` file, a folder of them, or a
             wildcard for either (`out/l*.onnx`). Empty: all that is exported.
 
