@@ -40,13 +40,18 @@ SLOW = frozenset(
         "test_inputs_models",
         "test_kernels",
         "test_kills",
+        "test_library",
+        "test_map",
         "test_memory",
         "test_precision",
         "test_probe",
         "test_racing",
+        "test_reduced",
+        "test_report",
         "test_report_in_browser",
         "test_terminal",
         "test_torch_sources",
+        "test_uncertainty",
         "test_validate",
         "test_verify",
         "test_wheel",
@@ -165,7 +170,7 @@ def furnished(furniture: Path, home: Path, here: Here) -> Here:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts processes, exports networks or tries many inputs; the rest takes about two minutes."""
+    """Mark as slow what starts processes, exports networks or tries many inputs; the rest takes a minute or two."""
     for item in items:
         if (
             item.path.parent.name in SLOW_FOLDERS
