@@ -93,7 +93,7 @@ def test_top1_and_weights_are_the_librarys(entry: ZooEntry) -> None:
 
 def test_find() -> None:
     assert zoo.find("mobilenet_v2").name == "mobilenet_v2"
-    with pytest.raises(UsageError, match=r"the zoo has no model 'absent'; it has mobilenet_v2, .*leepfrog zoo list"):
+    with pytest.raises(UsageError, match=r"the zoo has no model 'absent'; one of mobilenet_v2, .*leepfrog zoo list"):
         zoo.find("absent")
 
 

@@ -199,11 +199,15 @@ def _export_variants(
             emit(describe_variant(variant), None)
 
 
+# A variant that another program made need not say how it compares with its parent.
+_UNKNOWN = {"top1_agreement": math.nan, "features_cosine": math.nan, "n_inputs": 0}
+
+
 def describe_variant(model: ModelFile) -> str:
     """One line on a variant, and one on each recipe that was tried, where there were several."""
     from leepfrog.files import printable
 
-    measured, made = model.metadata.parity, model.metadata.variant
+    measured, made = {**_UNKNOWN, **model.metadata.parity}, model.metadata.variant
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
     lines = [
@@ -214,8 +218,9 @@ def describe_variant(model: ModelFile) -> str:
         )
     ]
     if len(made.tried) > 1:
+        tried = [{**_UNKNOWN, **each} for each in made.tried]
         lines += [
-            f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}" for each in made.tried
+            f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}" for each in tried
         ]
     return "\n".join(lines)
 

@@ -22,10 +22,13 @@ def main() -> None:
         try:
             # Imported here, so that Ctrl-C at any moment is one line too.
             from leepfrog.cli.app import app
-            from leepfrog.cli.output import steady_streams
+            from leepfrog.cli.output import steady_streams, write_out
 
             steady_streams()
-            app()
+            try:
+                app()
+            finally:  # of --help and --version, too
+                write_out()
         except KeyboardInterrupt:
             _fail(*_INTERRUPTION)
         except SystemExit as stop:

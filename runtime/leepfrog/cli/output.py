@@ -58,6 +58,15 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
     if output is not None and not _is_stdout(output):
         write_file(output, text.encode(), quiet)
         return
+    write_out(text)
+
+
+def write_out(text: str = "") -> None:
+    """Write to stdout, and all that is still buffered: Python itself would fail to only when it ends, with code 120.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -51,7 +51,7 @@ class Variant:
         if values["precision"] not in PRECISIONS:
             raise ValueError(f"variant.precision is {stated.shown(values['precision'])}")
         parent = stated.name(values["parent"], "variant.parent")
-        tried = tuple(_measured(each, "variant.tried", needs=("recipe", *_OF_VARIANTS)) for each in values["tried"])
+        tried = tuple(_measured(each, "variant.tried", needs=("recipe",)) for each in values["tried"])
         return cls(values["precision"], parent, **texts, tried=tried)
 
 
@@ -136,7 +136,7 @@ class ModelMetadata:
             macs=None if macs is None else stated.whole(macs, "macs"),
             top1=None if top1 is None else stated.number(top1, "top1", 0, 100),
             weights_sha256=stated.text(values.get("weights_sha256", ""), "weights_sha256"),
-            parity=_measured(values.get("parity", {}), "parity", needs=_OF_VARIANTS if variant else ()),
+            parity=_measured(values.get("parity", {}), "parity"),
             variant=Variant.from_dict(variant) if variant else None,
         )
 
@@ -146,7 +146,7 @@ _OF_VARIANTS = ("top1_agreement", "features_cosine", "n_inputs")
 _NUMBERS = (*_OF_VARIANTS, "max_difference", "batch_difference", "tolerance")
 
 
-def _measured(values: object, what: str, needs: tuple[str, ...]) -> dict[str, Any]:
+def _measured(values: object, what: str, needs: tuple[str, ...] = ()) -> dict[str, Any]:
     """Measurements by name, those in `needs` among them."""
     if not isinstance(values, dict):
         raise ValueError(f"{what} is {stated.shown(values)}, not measurements by name")
