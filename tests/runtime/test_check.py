@@ -247,8 +247,8 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
         with pytest.raises(UsageError, match=message):
             check(path, folder)
     for call, message in (
-        ({"fail_on": ["taste"]}, "fail on 'taste'"),
-        ({"fail_on": []}, "fail on 'nothing'"),
+        ({"fail_on": ["taste"]}, "criterion 'taste' is unknown"),
+        ({"fail_on": []}, "fail on nothing"),
         ({"tolerance": -1.0}, "tolerances must be 0 or more, and finite"),
         ({"tolerance": math.inf}, "tolerances must be 0 or more, and finite"),
         ({"tolerance": float("nan")}, "tolerances must be 0 or more"),

@@ -64,7 +64,7 @@ IMAGES: dict[str, tuple[str, bytes | Callable[[Path], object], str | None]] = {
     "decompression bomb at the first limit": ("x.png", bomb(9500), "9500 x 9500 pixels, above the limit of 89,478,485"),
     "decompression bomb": ("x.png", bomb(60000), "above the limit of 89,478,485"),
     "float tiff out of range": ("x.tif", floats(4096), "only 0..1 or 0..255 are understood"),
-    "not a file": ("x.jpg", os.mkfifo, "not a file"),
+    "not a file": ("x.jpg", os.mkfifo, "not a regular file"),
     "link to nothing": ("x.jpg", lambda path: path.symlink_to("gone"), "No such file"),
     "exif rotation": ("x.jpg", turned("JPEG"), None),
     "exif rotation of a png": ("x.png", turned("PNG"), None),

@@ -21,9 +21,14 @@ def place(path: Path | None) -> Path | None:
     return path
 
 
+def _takes_all(path: Path) -> bool:
+    """Whether it is a pipe or device, which one output may follow another into."""
+    return path.exists() and not path.is_file()
+
+
 def apart(*outputs: Path | None) -> None:
     """UsageError where two outputs are one file, of which the second would replace the first."""
-    places = [os.path.realpath(path) for path in outputs if path is not None]
+    places = [os.path.realpath(path) for path in outputs if path is not None and not _takes_all(path)]
     twice = next((path for path in places if places.count(path) > 1), None)
     if twice is not None:
         raise UsageError(f"two outputs are the same file, {twice}; give each a file of its own")
