@@ -163,7 +163,7 @@ def test_one_image_a_class_is_said_to_be_too_few(zoo_home: Path, tmp_path: Path)
 
 def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
-    with pytest.raises(UsageError, match="score 'logmee' is unknown; one of combined, leep_loo, leep"):
+    with pytest.raises(UsageError, match="score 'logmee' is unknown; did you mean logme"):
         leepfrog.rank(folder, by="logmee")
     with pytest.raises(UsageError, match="score 'all' is unknown"):
         leepfrog.rank(folder, by="all")

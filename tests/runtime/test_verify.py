@@ -127,7 +127,7 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
         verified(path, folder)
     assert verified(path, folder, How(models=[tmp_path / "elsewhere"])).same
     (tmp_path / "elsewhere" / "copy.onnx").write_bytes(model("plain", noise=1.0).SerializeToString())
-    with pytest.raises(UsageError, match="two models are called 'plain'"):
+    with pytest.raises(UsageError, match="the baseline's model 'plain' is not here"):
         verified(path, folder, How(models=[tmp_path / "elsewhere"]))
 
 
