@@ -169,9 +169,9 @@ def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.rank(folder, by="all")
     with pytest.raises(UsageError, match="score 'nope' is unknown"):
         leepfrog.rank(folder, scores=["nope"])
-    with pytest.raises(UsageError, match=r"no exported model is called 'resnet99'.*leepfrog zoo pull resnet99"):
+    with pytest.raises(UsageError, match=r"no exported model is called 'resnet99'.*leepfrog zoo pull resnet50"):
         leepfrog.rank(folder, ["resnet99"])
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="threads must be 1 to"):
         leepfrog.rank(folder, threads=0)
     with pytest.raises(UsageError, match="device 'tpu' is unknown"):
         leepfrog.rank(folder, device="tpu")
