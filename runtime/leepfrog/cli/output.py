@@ -68,7 +68,8 @@ def write_out(text: str = "") -> None:
         MachineError: it cannot be written.
     """
     try:
-        sys.stdout.write(text)
+        if text:  # a stdout that is closed is an error only where there is something to write
+            sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has seen enough; typer would make that exit code 1
         _give_up(sys.stdout)
