@@ -60,7 +60,8 @@ def rows(folder: Path, rounds: int) -> list[Row]:
     decoding, inference, torch = "decoding alone", "inference alone", "torch loop and NumPy LEEP"
     slower, both = "the slower of decoding and inference", "decoding, then inference"
     for_one = [f"{what} for {models[0].name}" for what in (decoding, inference)]
-    costs = [measure(model, "cpu", available_threads(), 0) for model in models]
+    with empty_home():
+        costs = [measure(model, "cpu", available_threads(), 0) for model in models]
     layout = fastest_layout(models, images, rounds)
 
     def contestants(folder: Path) -> dict[str, Callable[[], object]]:

@@ -53,9 +53,8 @@ REFUSED = [
     ("labels", json.dumps(["x" * 5000])),
     ("labels", "[1, 2]"),
     ("parity", json.dumps({"max_difference": "large"})),
-    ("variant", json.dumps(VARIANT)),  # without what was measured of it
     ("variant", json.dumps({**VARIANT, "parent": 3})),
-    ("variant", json.dumps({**VARIANT, "tried": [{"recipe": "a"}]})),
+    ("variant", json.dumps({**VARIANT, "tried": [{"top1_agreement": 1.0}]})),
     ("preprocess", json.dumps(made.SPEC.as_dict() | {"interpolation": "x" * 100_000})),
     ("preprocess", json.dumps(made.SPEC.as_dict()).replace("8", TOO_LARGE)),
     ("format_version", json.dumps("9" * 100_000)),

@@ -128,6 +128,7 @@ def test_fault_36_a_second_ctrl_c_ends_native_code_at_once(tmp_path: Path) -> No
     hung = threading.Timer(60, running.kill)
     hung.start()
     assert running.stdout.readline() == "started\n"
+    time.sleep(0.5)  # until it is in native code
     running.send_signal(signal.SIGINT)
     time.sleep(0.3)
     running.send_signal(signal.SIGINT)

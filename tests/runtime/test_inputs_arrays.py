@@ -104,7 +104,7 @@ ROWS = [
     row("a folder", lambda here: (here / "probs.npy").mkdir(), SCORE, 3, "probs.npy: cannot be read: Is a directory"),
     row("nothing to score", arrays(), "score --labels labels.npy", 2, "give --probs, --features or both"),
     row("a score without its array", arrays(), "score --labels labels.npy --probs probs.npy -s knn", 2, "--features"),
-    row("an unknown score", arrays(), f"{SCORE} -s leap", 2, "score 'leap' is unknown; one of leep_loo"),
+    row("an unknown score", arrays(), f"{SCORE} -s leap", 2, "score 'leap' is unknown; did you mean leep?"),
     row("an ending without a format", arrays(), f"{SCORE} -o scores.xls", 2, "scores.xls", ".json"),
 ]
 

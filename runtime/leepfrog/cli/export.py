@@ -199,30 +199,28 @@ def _export_variants(
             emit(describe_variant(variant), None)
 
 
-# A variant that another program made need not say how it compares with its parent.
-_UNKNOWN = {"top1_agreement": math.nan, "features_cosine": math.nan, "n_inputs": 0}
-
-
 def describe_variant(model: ModelFile) -> str:
     """One line on a variant, and one on each recipe that was tried, where there were several."""
     from leepfrog.files import printable
 
-    measured, made = {**_UNKNOWN, **model.metadata.parity}, model.metadata.variant
+    measured, made = model.metadata.parity, model.metadata.variant
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
-    lines = [
-        (
-            f"{printable(model.path)}  {model.size / 1e6:.1f} MB, same first class as {printable(made.parent)} on "
-            f"{measured['top1_agreement']:.0%} of {measured['n_inputs']} {kind}, features' cosine "
-            f"{measured['features_cosine']:.4f} ({made.recipe})"
+    line = f"{printable(model.path)}  {model.size / 1e6:.1f} MB"
+    if measured.keys() >= _COMPARED:  # a variant that another program made need not say how it compares
+        line += (
+            f", same first class as {printable(made.parent)} on {measured['top1_agreement']:.0%} of "
+            f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
         )
+    tried = [
+        f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}"
+        for each in made.tried
+        if {*each, "n_inputs"} >= _COMPARED
     ]
-    if len(made.tried) > 1:
-        tried = [{**_UNKNOWN, **each} for each in made.tried]
-        lines += [
-            f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}" for each in tried
-        ]
-    return "\n".join(lines)
+    return "\n".join([f"{line} ({printable(made.recipe)})", *(tried if len(tried) > 1 else [])])
+
+
+_COMPARED = {"top1_agreement", "features_cosine", "n_inputs"}
 
 
 def describe_probe(probe: ProbeFile) -> str:

@@ -30,7 +30,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.seen = False
-        self._ours = self._again_sent = False
+        self._ours = False
+        self._handled = self._resent = 0
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
@@ -56,6 +57,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
+        self._handled += 1
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
@@ -64,8 +66,8 @@ class Interrupts:
         with self._told:
             while numbers := self._told.recv(64):
                 for _ in range(numbers.count(signal.SIGINT)):
-                    if self._again_sent:
-                        self._again_sent = False
+                    if self._resent:
+                        self._resent -= 1
                     elif first is None:
                         first = time.monotonic()
                     elif time.monotonic() > first + SECONDS_APART:
@@ -74,17 +76,24 @@ class Interrupts:
     def _again(self, lost: Any) -> None:
         """Python would only print what a destructor or a callback from native code raised, and go on."""
         if isinstance(lost.exc_value, KeyboardInterrupt):
-            # Once this callback is over: within it, it would be lost in the same way. A signal also ends a wait.
-            threading.Timer(0.01, self._send_again).start()
+            threading.Thread(target=self._send_again, args=(self._handled,), daemon=True).start()
         else:
             self._hook(lost)
 
-    def _send_again(self) -> None:
-        self._again_sent = True
-        if os.name == "posix":
-            os.kill(os.getpid(), signal.SIGINT)
-        else:  # on Windows os.kill would end the process
-            signal.raise_signal(signal.SIGINT)
+    def _send_again(self, handled: int) -> None:
+        """Once the callback is over: within it, the signal would be lost in the same way.
+
+        A signal also ends a wait, but not one that begins in the very moment between Python's look for signals and the
+        system call. So it is sent until it is handled.
+        """
+        time.sleep(0.01)
+        while self._handled == handled:
+            self._resent += 1
+            if os.name == "posix":
+                os.kill(os.getpid(), signal.SIGINT)
+            else:  # on Windows os.kill would end the process
+                signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)
 
 
 def _end() -> None:
