@@ -21,7 +21,6 @@ from gated import conforms
 from leepfrog.files import sealed, unsealed
 from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
-from leepfrog.inference import cost
 from leepfrog.inference.cost import Cost, costs_of, keep, measure
 from leepfrog.inference.machine import best_reference, host, machine, remember_reference
 from leepfrog.inference.model import ModelFile
@@ -68,7 +67,7 @@ def model(home: Path) -> ModelFile:
 def slowed(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
     """The same, on a machine that was much quicker before, as far as it knows."""
     remember_reference("cpu", 1e-9)
-    monkeypatch.setattr(cost, "BRIEFLY", 0.01)
+    monkeypatch.setenv("LEEPFROG_COST_SECONDS", "0.01")
     return model
 
 

@@ -17,7 +17,6 @@ import leepfrog
 import models_made as made
 import numpy as np
 import pytest
-from leepfrog.inference import cost
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
@@ -32,11 +31,10 @@ SHARD = 16
 # A line for each thing that happens, then a wait for the kill; small shards, so that much is written.
 RUN = f"""
 import sys, leepfrog
-from leepfrog.inference import cache, cost
+from leepfrog.inference import cache
 from leepfrog.ranking import racing
 
 cache.ROWS_PER_SHARD = {SHARD}
-cost.BRIEFLY = 0.01
 racing.FIRST_IMAGES = 24
 
 class Told:
@@ -78,7 +76,6 @@ def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for i, colour in enumerate(colours):
             pixels = np.clip(rng.normal(colour, 60, (made.SIDE, made.SIDE, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i:03}.png")
-    monkeypatch.setattr(cost, "BRIEFLY", 0.01)
     monkeypatch.setattr(racing, "FIRST_IMAGES", 24)
     return home / "images"
 

@@ -20,10 +20,8 @@ FEW, MANY = 1_000, 10_000
 
 RUN = """
 import sys, leepfrog
-from leepfrog.inference import cost
 from leepfrog.inference.footprint import peak_memory
 
-cost.BRIEFLY = 0.01
 ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], threads=2)
 print(ranking.n_images, ranking.models[0].n_inferred, peak_memory())
 """

@@ -170,13 +170,22 @@ def seconds_per_image() -> float:
     Raises:
         UsageError: the variable is not a positive number.
     """
-    text = os.environ.get(LIMIT_VARIABLE) or str(SECONDS_PER_IMAGE)
+    return seconds_set(LIMIT_VARIABLE, SECONDS_PER_IMAGE)
+
+
+def seconds_set(variable: str, default: float) -> float:
+    """The seconds that an environment variable sets; the default where it is not set or empty.
+
+    Raises:
+        UsageError: the variable is not a positive number.
+    """
+    text = os.environ.get(variable) or str(default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < threading.TIMEOUT_MAX:
-        raise UsageError(f"{LIMIT_VARIABLE}: {text[:40]!r} is not a positive number of seconds")
+        raise UsageError(f"{variable}: {text[:40]!r} is not a positive number of seconds")
     return seconds
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from leepfrog import child, paths
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, sealed, unsealed, write_whole
-from leepfrog.inference.bounded import seconds_per_image
+from leepfrog.inference.bounded import seconds_per_image, seconds_set
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.machine import best_reference, machine, machine_key, remember_reference
 from leepfrog.inference.model import ModelFile
@@ -22,6 +22,8 @@ from leepfrog.progress import Progress
 
 # How long single images, and then batches, are timed.
 BRIEFLY, AT_LENGTH = 0.15, 2.0
+# Sets it for costs that a ranking measures on its way.
+SECONDS_VARIABLE = "LEEPFROG_COST_SECONDS"
 # A measurement runs some 70 images, and may take as long as the time limit allows for this many.
 LONGEST_IN_IMAGES = 200
 # Costs are measured again once; so many in a row that stay in doubt mean that the machine stays busy.
@@ -142,15 +144,16 @@ def costs_of(
         device: "cpu" or "cuda".
         threads: threads within one run.
         progress: is told of each model, and of costs that cannot be read or kept.
-        seconds: how long to time single images, and then batches; None for BRIEFLY.
+        seconds: how long to time single images, and then batches; None for `$LEEPFROG_COST_SECONDS`, or BRIEFLY.
         measure_again: measure costs even if they are known.
 
     Raises:
         ModelError, MachineError: see `measure`.
     """
+    how_long = seconds_set(SECONDS_VARIABLE, BRIEFLY) if seconds is None else seconds
 
     def measured(model: ModelFile) -> Cost:
-        cost = measure(model, device, threads, seconds=BRIEFLY if seconds is None else seconds)
+        cost = measure(model, device, threads, how_long)
         keep(cost, model, device, progress.notice)
         return cost
 
