@@ -66,7 +66,7 @@ def model(home: Path) -> ModelFile:
 @pytest.fixture
 def slowed(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
     """The same, on a machine that was much quicker before, as far as it knows."""
-    remember_reference("cpu", 1e-9)
+    remember_reference("cpu", 1, 1e-9)
     monkeypatch.setenv("LEEPFROG_COST_SECONDS", "0.01")
     return model
 
@@ -184,20 +184,20 @@ def test_fault_11_a_kept_cost_of_a_slow_moment_is_measured_again(model: ModelFil
     slow = dataclasses.replace(COST, reference=1e6)
     keep(slow, model, "cpu", pytest.fail)
     assert costs_of([model], "cpu", COST.threads, Silent()) == [slow]
-    remember_reference("cpu", 1e5)
+    remember_reference("cpu", COST.threads, 1e5)
     assert costs_of([model], "cpu", COST.threads, Silent(), seconds=0.01) != [slow]
 
 
 def test_fault_11_the_best_speed_is_remembered_for_some_days(home: Path) -> None:
-    assert best_reference("cpu") == 0
+    assert best_reference("cpu", 1) == 0
     for seconds in (2e-3, 1e-3, 3e-3):
-        remember_reference("cpu", seconds)
-    assert best_reference("cpu") == 1e-3
+        remember_reference("cpu", 1, seconds)
+    assert best_reference("cpu", 1) == 1e-3
     (path,) = (home / "inference").glob("reference-*.json")
     values = unsealed(path.read_bytes())
     for text in (sealed({**values, "time": values["time"] - 8 * 86_400}), sealed({"time": "now"}), b"{", b""):
         path.write_bytes(text)
-        assert best_reference("cpu") == 0
+        assert best_reference("cpu", 1) == 0
 
 
 @pytest.fixture

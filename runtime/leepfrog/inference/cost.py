@@ -49,7 +49,7 @@ class Cost:
         memory_of_model: the part of these that came with loading and running the model.
         threads: within one run.
         n_runs: single images timed.
-        reference: seconds of a run of the fixed graph, at the same time and on one thread.
+        reference: seconds of a run of the fixed graph on as many threads, at the same time.
         doubtful: names of the values above that other work on the machine may have changed; empty if it was quiet.
             Such a cost is not kept for later runs.
     """
@@ -108,7 +108,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         ModelError: it cannot be loaded or run.
         MachineError: the device is not there, or the process cannot be started.
     """
-    known = best_reference(device)
+    known = best_reference(device, threads)
     limit = LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds
     arguments = (str(model.path), model.sha256, device, str(threads), str(seconds), str(known))
     try:
@@ -122,7 +122,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         raise ModelError(f"{model.name}: fails when run by itself: {why[:300]}") from None
     if "error" in found:
         raise (MachineError if found["exit_code"] == MachineError.exit_code else ModelError)(found["error"])
-    remember_reference(device, found["reference"])
+    remember_reference(device, threads, found["reference"])
     return Cost.from_dict(found | {"threads": threads})
 
 
@@ -163,7 +163,7 @@ def costs_of(
         kept = None if measure_again else _kept(model, device, threads, progress.notice)
         found.append(kept or measured(model))
         progress.advance(1)
-    best = best_reference(device)
+    best = best_reference(device, threads)
     doubtful = [i for i, cost in enumerate(found) if cost.doubted(best).doubtful]
     if doubtful:
         progress.start("measuring again", len(doubtful))
@@ -175,7 +175,7 @@ def costs_of(
             )
             in_a_row = in_a_row + 1 if found[i].doubted(best).doubtful else 0
         progress.advance(1)
-    best = best_reference(device)
+    best = best_reference(device, threads)
     return [cost.doubted(best) for cost in found]
 
 

@@ -110,7 +110,8 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
     on_cpu, limit = device == "cpu", min(10 * seconds, seconds + PATIENCE)
     timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
-    reference, reference_timer = _reference(device), Timer(1 if on_cpu else 0)
+    within = min(threads, available_threads())
+    reference, reference_timer = _reference(device, within), Timer(1 if within == 1 and on_cpu else 0)
     session.run(names, {taken.name: image})
     single = alone = in_turns(
         lambda: session.run(names, {taken.name: image}),
@@ -124,11 +125,11 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     )  # fmt: skip
     timer.close()
     if threads > 1:
-        on_one = load_file(Path(path), sha256, device, 1)
+        on_one, one = load_file(Path(path), sha256, device, 1), Timer(1 if on_cpu else 0)
         on_one.run(names, {taken.name: image})
         alone = in_turns(
             lambda: on_one.run(names, {taken.name: image}),
-            reference, reference_timer, reference_timer, seconds=seconds, limit=limit, known=known,
+            _reference(device, 1), one, one, seconds=seconds, limit=limit,
         )  # fmt: skip
         if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
             runs = min(runs, alone.best()[0], key=np.median)
@@ -150,9 +151,9 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     }
 
 
-def _reference(device: str) -> Callable[[], object]:
-    """Runs the fixed graph once, on the calling thread."""
-    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, 1)
+def _reference(device: str, threads: int) -> Callable[[], object]:
+    """Runs the fixed graph once, on so many threads."""
+    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
     return lambda: session.run(None, {taken.name: image})

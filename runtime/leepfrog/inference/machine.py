@@ -53,27 +53,32 @@ def host(root: Path = Path("/")) -> str:
     return _hash(["leepfrog", _text(root / "proc/sys/kernel/random/boot_id") or platform.node()])
 
 
-def best_reference(device: str) -> float:
-    """The least seconds that the fixed graph took on this machine in the last days; 0 if that is not known."""
+def best_reference(device: str, threads: int) -> float:
+    """The least seconds that the fixed graph took on this machine in the last days; 0 if that is not known.
+
+    Args:
+        device: "cpu" or "cuda".
+        threads: within a run of it.
+    """
     try:
-        known = unsealed(read_regular(_path(device), LARGEST_TEXT))
+        known = unsealed(read_regular(_path(device, threads), LARGEST_TEXT))
         seconds, age = float(known["seconds"]), time.time() - float(known["time"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return 0.0
     return seconds if seconds > 0 and 0 <= age < REMEMBERED else 0.0
 
 
-def remember_reference(device: str, seconds: float) -> None:
+def remember_reference(device: str, threads: int, seconds: float) -> None:
     """Keep the fixed graph's seconds if they are the best known ones; nothing happens where they cannot be kept."""
-    best = best_reference(device)
+    best = best_reference(device, threads)
     if not best or seconds < best:
         with contextlib.suppress(MachineError):
-            write_whole(_path(device), sealed({"seconds": seconds, "time": time.time()}))
+            write_whole(_path(device, threads), sealed({"seconds": seconds, "time": time.time()}))
 
 
-def _path(device: str) -> Path:
-    about = environment(device, 1)
-    decides = [machine(device), *(about[name] for name in ("onnxruntime", "provider", "ort_options"))]
+def _path(device: str, threads: int) -> Path:
+    about = environment(device, threads)
+    decides = [machine(device), threads, *(about[name] for name in ("onnxruntime", "provider", "ort_options"))]
     return paths.inference() / f"reference-{_hash(decides)}.json"
 
 
