@@ -99,7 +99,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Between runs its threads would wait actively for some 50 ms, on cores that decoding, or another session, could use.
+    # Between runs its threads would wait actively for some 50 ms, on cores that decoding or another session could use.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for key, value in ort_options().items():
         if key == "graph_optimization_level":
