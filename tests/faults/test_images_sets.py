@@ -120,6 +120,19 @@ def test_fault_12_files_of_other_kinds_are_counted_and_named(with_made: Path, he
     assert ".txt" not in done.err
 
 
+@pytest.mark.parametrize(("name", "refused"), [("a.heics", False), ("a.mov", False), ("a.nef", True), ("a.jxl", True)])
+def test_fault_12_strict_refuses_images_of_kinds_that_are_not_read(
+    name: str, refused: bool, with_made: Path, here: Here
+) -> None:
+    photos = folder_of_pieces(here.folder / "photos", count=2)
+    lay_out(photos, f"cat/{name}")
+    done = here.call("rank", "photos", "-m", "made", "--strict")
+    if refused:
+        done.check(3, "photos: 1 ", f"({Path(name).suffix}) were not read: cat 1; convert them to JPEG or PNG")
+    else:
+        done.check(0)
+
+
 def test_fault_12_a_folder_of_nothing_else_says_so(tmp_path: Path) -> None:
     lay_out(tmp_path, *flat(*CLASSES, ending=".NEF"))
     message = refusal(tmp_path)

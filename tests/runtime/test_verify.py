@@ -13,7 +13,7 @@ import leepfrog
 import numpy as np
 import pytest
 from gated import NAMES, baseline, conforms, model, photographs, put, two_models
-from leepfrog.errors import UsageError
+from leepfrog.errors import LeepfrogError, UsageError
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.compare import Verification, compare
 from leepfrog.gate.rerun import How, rerun
@@ -69,6 +69,12 @@ def test_scores_of_arrays_verify(tmp_path: Path) -> None:
     found = verified(result, tmp_path / "arrays")
     assert {each.where.split(".")[1] for each in found.differences} == {"ridge"}
     assert found.causes == ("data: the array features is another",)
+    values = json.loads(result.read_text())
+    for outside in ("../labels.npy", str(paths[0]), "..", ""):
+        values["receipt"]["arrays"]["labels"]["file"] = outside
+        result.write_text(json.dumps(values))
+        with pytest.raises(LeepfrogError, match=r"receipt\.arrays\.labels\.file is .*, not a file's name"):
+            verified(result, tmp_path / "arrays")
 
 
 def test_nothing_comes_from_the_cache_unless_asked(home: Path, tmp_path: Path) -> None:

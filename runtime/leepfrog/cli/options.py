@@ -53,7 +53,7 @@ ModelsOption = Annotated[
         autocompletion=complete_models,
     ),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="A bad image is an error, not skipped.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.", autocompletion=complete_device)]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
 SameDeviceOption = Annotated[

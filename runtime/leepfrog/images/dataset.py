@@ -134,7 +134,7 @@ class ImageSet:
         images: N images.
         labels: [N] int64 in 0..len(classes)-1.
         notes: what was odd about the set and what was done about it, one sentence each.
-        unreadable: the notes on folders that could not be read, which are errors with `strict`.
+        unreadable: the notes on folders and images that could not be read, which are errors with `strict`.
 
     Raises:
         DataSetError: labels that are not N integers from 0 to len(classes) - 1.

@@ -61,7 +61,8 @@ def _find_in_folders(root: Path) -> ImageSet:
     filled = [folder for folder in found.folders if folder.images]
     if len(filled) < 2 and os.path.lexists(root / TABLE):  # one folder: all images together beside their table
         return _find_in_table(root / TABLE)
-    missed = list(not_read({where: found.not_read} | {folder.name: folder.not_read for folder in found.folders}))
+    kinds = list(not_read({where: found.not_read} | {folder.name: folder.not_read for folder in found.folders}))
+    missed = [sentence for sentence, _ in kinds]
     notes: list[str] = []
     unreadable = [sentence for folder in found.folders for sentence in folder.unreadable]
     classes = class_folders(root, filled, notes)
@@ -72,7 +73,8 @@ def _find_in_folders(root: Path) -> ImageSet:
     empty = (folder.name for folder in found.folders if not folder.images)
     notes.extend(f"class {printable(name)} has no images and was left out" for name in empty)
     rows = [(path, folder.name) for folder in classes for path in folder.images]
-    return _image_set(where, rows, [*unreadable, *notes, *missed], tuple(unreadable))
+    images_missed = [sentence for sentence, is_image in kinds if is_image]
+    return _image_set(where, rows, [*unreadable, *notes, *missed], (*unreadable, *images_missed))
 
 
 def _refuse(where: str, found: Root, classes: Sequence[str], reasons: Sequence[str]) -> None:

@@ -44,6 +44,7 @@ _FAMILIES: dict[str, tuple[str, str]] = {  # ending: (what it is, what to do)
     **dict.fromkeys(_VIDEOS.split(), ("video(s)", "extract frames from them")),
 }
 _UNKNOWN = ("file(s) of other kinds", "")
+_NO_IMAGES = (_FAMILIES[".mp4"], _UNKNOWN)
 
 SHOWN = 5
 
@@ -63,8 +64,8 @@ def is_companion(name: str) -> bool:
     return ending(name) in _COMPANIONS
 
 
-def not_read(endings: Mapping[str, Counter[str]]) -> Iterator[str]:
-    """A sentence about each family of files that were not read.
+def not_read(endings: Mapping[str, Counter[str]]) -> Iterator[tuple[str, bool]]:
+    """A sentence about each family of files that were not read, and whether they are images.
 
     Args:
         endings: how many files of each ending lie in each place.
@@ -82,4 +83,4 @@ def not_read(endings: Mapping[str, Counter[str]]) -> Iterator[str]:
         more = f", and {len(places[family]) - SHOWN} more" if len(places[family]) > SHOWN else ""
         kinds = ", ".join(printable(each) for each, _ in found.most_common(SHOWN))
         fix = f"; {remedy}" if remedy else ""
-        yield f"{found.total()} {what} ({kinds}) were not read: {where}{more}{fix}"
+        yield f"{found.total()} {what} ({kinds}) were not read: {where}{more}{fix}", family not in _NO_IMAGES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from leepfrog.errors import UsageError
@@ -127,7 +128,7 @@ class Receipt:
             arguments=_of(found.get("arguments"), dict, "receipt.arguments"),
             data=None if data is None else _data(data),
             arrays={
-                name: _built(ArrayReceipt, each, f"receipt.arrays.{name}")
+                name: _array(each, f"receipt.arrays.{name}")
                 for name, each in _of(found.get("arrays"), dict, "receipt.arrays").items()
             },
             models=tuple(
@@ -151,6 +152,14 @@ def _seed(value: object) -> int:
     if seed < 0:
         raise UsageError(f"receipt.seed is {seed}")
     return seed
+
+
+def _array(values: object, where: str) -> ArrayReceipt:
+    array = _built(ArrayReceipt, values, where)
+    # `verify` looks for the file in a folder; a stranger's receipt may not name one elsewhere.
+    if array.file in ("", "..") or Path(array.file).name != array.file:
+        raise UsageError(f"{where}.file is {array.file!r:.40}, not a file's name")
+    return array
 
 
 def _data(values: object) -> DataReceipt:
