@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 from leepfrog import __version__, paths
-from leepfrog.arguments import StrPath, nearest
+from leepfrog.arguments import StrPath, as_path, nearest
 from leepfrog.errors import BadInputError, LeepfrogError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.images.preprocess import PreprocessSpec
@@ -291,7 +291,7 @@ def _already(name: str, options: ExportOptions) -> ModelFile | None:
 
 def path_of(output: StrPath | None, name: str) -> Path:
     """Where a model of this name is written; UsageError where it cannot be a file's name."""
-    folder = paths.models() if output is None else Path(output)
+    folder = paths.models() if output is None else as_path(output, "a model")
     if output is not None and folder.suffix == ".onnx":
         if folder.name.startswith(".") or folder.name.endswith(PROBE_SUFFIX):
             raise UsageError(f"{printable(folder)}: hidden files and {PROBE_SUFFIX} are not found as models; rename it")

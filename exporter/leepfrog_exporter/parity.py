@@ -108,7 +108,7 @@ def check(
         raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
     if head.altered and head.ends_in == "softmax":
         _refuse_altered(head, expected)
-    tolerance = relative * _scale(expected)
+    tolerance = relative * _scale(expected, "probabilities" if head.ends_in == "softmax" else _NAMES[-1])
     parity = Parity(
         reference=reference_name,
         n_inputs=len(images),
@@ -126,7 +126,7 @@ def check(
             f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
             f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
         )
-    allowed = relative * _scale(features)
+    allowed = relative * _scale(features, "features")
     if parity.features_difference is not None and not parity.features_difference <= allowed:
         raise ModelError(
             f"refused: features differ from what {parity.head} of {reference_name} sees by "
@@ -144,7 +144,7 @@ def _check_rows(
 ) -> float:
     """How much an image's output changes with the batch; ModelError where that, or a second run, changes it."""
     for name, again, before in zip(_NAMES, _run(session, images), together, strict=True):
-        if not (difference := _furthest(again, before)) <= REPEATED * _scale(before):
+        if not (difference := _furthest(again, before)) <= REPEATED * _scale(before, name):
             raise ModelError(
                 f"refused: an image's {name} change by {difference:.3g} from one run to the next, so they are not a "
                 "function of the image"
@@ -155,7 +155,7 @@ def _check_rows(
     largest = 0.0
     for name, before, single, other in zip(_NAMES, together, alone, mixed, strict=True):
         difference = float(np.maximum(_furthest(single, before), _furthest(other, before[list(_MIXED)])))
-        if not difference <= relative * _scale(before):
+        if not difference <= relative * _scale(before, name):
             reason = mixing_node(model.graph) or "the network mixes images, so its batch axis is not free"
             raise ModelError(
                 f"refused: an image's {name} change by {difference:.3g} with the batch that it is in; {reason}"
@@ -191,8 +191,10 @@ def _furthest(a: Floats, b: Floats) -> float:
     return float(np.abs(a - b).max())
 
 
-def _scale(values: Floats) -> float:
-    return max(1.0, float(np.abs(values).max()))
+def _scale(values: Floats, name: str) -> float:
+    """What differences are relative to: the largest value, or 1 where that is more and the values are logits."""
+    # Logits may nearly cancel; features and probabilities may all be small, and still be what is scored.
+    return max(1.0 if name == _NAMES[-1] else 0.0, float(np.abs(values).max()))
 
 
 def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSession:

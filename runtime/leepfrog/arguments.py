@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import overload
 
 from leepfrog.errors import UsageError
@@ -13,6 +14,8 @@ StrPath = str | os.PathLike[str]
 
 # So many names of a list are shown in a message.
 MOST_NAMES = 20
+# The longest that a model may be timed, in seconds.
+MOST_SECONDS = 3600
 
 
 @overload
@@ -36,6 +39,22 @@ def check_seed(seed: int) -> None:
     """UsageError where `seed` is negative, which no random number generator takes."""
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, not {seed}")
+
+
+def as_path(given: StrPath, what: str) -> Path:
+    """A path that a user gave.
+
+    Args:
+        given: the path.
+        what: what it is of, for the message.
+
+    Raises:
+        UsageError: it is empty, which would mean the current folder, or holds a NUL.
+    """
+    text = os.fspath(given)
+    if not text or "\0" in text:
+        raise UsageError(f"{text!r} is not a path of {what}")
+    return Path(text)
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:

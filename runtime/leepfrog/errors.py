@@ -79,3 +79,15 @@ class MachineError(LeepfrogError):
 
 class WriteError(MachineError, OSError):
     """A file cannot be written: no permission, no space, or a folder in its place."""
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and a noun in the singular or plural.
+
+    >>> counted(1, "class"), counted(2, "class"), counted(1_000, "latency"), counted(3, "pair of models")
+    ('1 class', '2 classes', '1,000 latencies', '3 pairs of models')
+    """
+    word, space, rest = noun.partition(" ")
+    if n != 1:
+        word = word[:-1] + "ies" if word.endswith("y") else word + ("es" if word.endswith("s") else "s")
+    return f"{n:,} {word}{space}{rest}"

@@ -27,7 +27,7 @@ def markdown(cell: str) -> str:
 def csv_cell(cell: str) -> str:
     """A text cell that no spreadsheet computes: an apostrophe goes before what would be a formula."""
     text = plain(cell)
-    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+    return f"'{text}" if len(text) > 1 and text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def json_text(text: str) -> str:

@@ -106,7 +106,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         WriteError: the folder cannot be written, the disk is full, or `path` is a folder, pipe or device.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "is a folder" if path.is_dir() else "not a regular file")

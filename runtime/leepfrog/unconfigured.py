@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,8 @@ from leepfrog.errors import MachineError, one_line
 
 # Numba's CACHE_DIR makes it unpickle files from there; matplotlib's settings can run LaTeX.
 SETTINGS = {"numba": ".numba_config.yaml", "matplotlib": "matplotlibrc"}
+# Two threads that exchange `os.path.exists` at once could leave it exchanged.
+_HIDING = threading.Lock()
 
 
 def import_unconfigured(name: str) -> ModuleType:
@@ -27,12 +30,10 @@ def import_unconfigured(name: str) -> ModuleType:
     """
     if name in sys.modules:
         return sys.modules[name]
-    with _hidden(SETTINGS[name]):
+    with _HIDING, _hidden(SETTINGS[name]):
         try:
             package = importlib.import_module(name)
-        except ImportError:
-            raise
-        except (OSError, MemoryError):
+        except (ImportError, OSError, MemoryError):
             raise
         except Exception as error:
             reason = one_line(error, 200)

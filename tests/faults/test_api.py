@@ -304,3 +304,26 @@ def test_fault_19_no_handler_of_pythons_errors_catches_ours() -> None:
         for line in swallowed(path.read_text())
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("empty", ["", "a\0b"])
+def test_fault_31_empty_paths_from_python(empty: str, tiny: Path, photos: Path, tmp_path: Path) -> None:
+    embedding = leepfrog.embed(photos, probe="made")
+    calls: list[Callable[[], object]] = [
+        lambda: leepfrog.rank(empty),
+        lambda: leepfrog.find_images(empty),
+        lambda: leepfrog.embed(empty, probe="made"),
+        lambda: embedding.save(empty),
+        lambda: Library(empty),
+        lambda: export(f"onnx:{tiny}", ExportOptions(output=empty)),
+    ]
+    for call in calls:
+        with pytest.raises(errors.UsageError, match="is not a path of"):
+            call()
+
+
+def test_fault_19_types_are_checked_before_any_work(tiny: Path, photos: Path) -> None:
+    with pytest.raises(errors.UsageError, match=r"budget must be a leepfrog\.Budget, not dict"):
+        leepfrog.rank(photos, budget={"latency": 1})  # type: ignore[arg-type]
+    with pytest.raises(errors.UsageError, match="threads must be 1 to"):
+        leepfrog.rank(photos, threads=1.5)  # type: ignore[arg-type]

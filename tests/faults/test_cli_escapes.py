@@ -196,3 +196,13 @@ def test_fault_30_each_string_of_a_baseline(furnished: Here) -> None:
             tried.add(kind)
             _judged(furnished, _changed(values, path, lambda _: HOSTILE[0]))
     assert len(tried) > 20
+
+
+def test_fault_30_formulas_of_a_baseline(furnished: Here) -> None:
+    values = json.loads((furnished.folder / "ranking.json").read_text())
+    values["models"][0]["licence"] = '=HYPERLINK("http://x")'
+    (furnished.folder / "hostile.json").write_text(json.dumps(values))
+    done = furnished.call("verify", "hostile.json", "photos", "--format", "csv")
+    (row,) = [row for row in csv.DictReader(io.StringIO(done.out)) if row["value"].endswith("licence")]
+    assert row["was"].startswith("'")
+    assert "=HYPERLINK" in row["was"]

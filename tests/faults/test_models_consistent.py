@@ -18,7 +18,7 @@ from leepfrog.inference.cache import cache_key
 from leepfrog.inference.consistency import FEW_BITS_TOLERANCE, first_refused, inconsistencies
 from leepfrog.inference.header import fingerprint, operators
 from leepfrog.inference.load import fallback, load_file, nodes_by_provider
-from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model import ModelFile, Session
 from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from photos import folder_of_pieces, photo_set
@@ -211,3 +211,17 @@ def test_fault_36_a_field_of_another_wire_type_is_no_graph(tmp_path: Path) -> No
     path.write_bytes(b"\x08\x08" + b"\x39" + b"\x00" * 8)  # the graph's number, but 8 bytes of fixed width
     with pytest.raises(ModelError, match="not an ONNX model"):
         ModelFile.read(path)
+
+
+def test_fault_13_nothing_is_kept_where_the_check_itself_fails(
+    with_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MachineError("onnxruntime is out of memory")
+
+    photos = photo_set(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "check_consistent", fail)
+        with pytest.raises(MachineError, match="out of memory"):
+            leepfrog.rank(photos, ["made"], batch_size=1)
+    assert leepfrog.rank(photos, ["made"]).models[0].n_inferred == len(photos)

@@ -222,7 +222,7 @@ def declaring(shape: str) -> bytes:
 def test_fault_34_arrays_hold_what_they_declare(shape: str, tmp_path: Path) -> None:
     """NumPy takes memory for what the header says before it looks for the numbers."""
     assert Embedding.load(embedding(tmp_path / "good.npz")).vector.tolist() == [1, 1, 1, 1]
-    with pytest.raises(EmbeddingError, match=r"task\.npz: is no task embedding: "):
+    with pytest.raises(EmbeddingError, match=r"task\.npz: is not a task embedding: "):
         Embedding.load(embedding(tmp_path / "task.npz", vector=declaring(shape)))
 
 
@@ -244,7 +244,7 @@ def test_fault_34_arrays_hold_what_they_declare(shape: str, tmp_path: Path) -> N
     ids=lambda header: json.dumps(header)[:24],
 )
 def test_fault_07_embeddings_out_of_range(header: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(EmbeddingError, match=r"task\.npz: is no task embedding: "):
+    with pytest.raises(EmbeddingError, match=r"task\.npz: is not a task embedding: "):
         Embedding.load(embedding(tmp_path / "task.npz", header))
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import models_made as made
@@ -108,3 +109,48 @@ def test_fault_03_a_limit_that_is_no_limit(limit: str, photos: Path, tmp_path: P
     words = ["rank", photos, "-m", saved(made.scoring(), tmp_path)]
     done = process(words, env={**os.environ, "LEEPFROG_SECONDS_PER_IMAGE": limit})
     done.check(2, "LEEPFROG_SECONDS_PER_IMAGE", "not a positive number")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fault_03_a_forked_process_runs_models(home: Path) -> None:
+    session = load(made.scoring().SerializeToString())
+    image = np.zeros((1, 3, 8, 8), np.float32)
+    session.run(None, {"image": image})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's, of threads and fork
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            load(made.scoring().SerializeToString())
+            code = 0
+        finally:
+            os._exit(code)
+    until = time.monotonic() + HANG
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.05)
+    if done == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert done == (child, 0)
+
+
+@pytest.mark.parametrize("variable", ["LEEPFROG_SECONDS_PER_IMAGE", "LEEPFROG_COST_SECONDS"])
+@pytest.mark.parametrize("value", ["20000", "86400", "1e9", "inf", "1e400"])
+def test_fault_31_times_that_are_no_limit(
+    variable: str, value: str, photos: Path, with_made_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    done = process(["rank", photos, "-m", with_made_model, "-q"])
+    most = {"LEEPFROG_SECONDS_PER_IMAGE": 86_400, "LEEPFROG_COST_SECONDS": 3_600}[variable]
+    if float(value) <= most:
+        done.check(0)
+    else:
+        done.check(2, f"{variable}: '{value}' is not a positive number of seconds, {most:,} at most")
+
+
+@pytest.fixture
+def with_made_model(tmp_path: Path) -> Path:
+    path = tmp_path / "made.onnx"
+    path.write_bytes(made.scoring().SerializeToString())
+    return path

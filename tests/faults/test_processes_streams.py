@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import signal
@@ -165,3 +166,41 @@ def test_fault_36_the_first_ctrl_c_still_ends_in_order(tmp_path: Path, with_made
     assert running.returncode in (0, 130, -signal.SIGINT)
     assert running.returncode != 130 or "what was finished is cached" in err
     process(["rank", photos, "-m", "made"]).check(0)
+
+
+@pytest.fixture
+def failing(tmp_path: Path, with_made: Path) -> Path:
+    """A baseline that its photographs, in `photos`, do not reach any more."""
+    photos, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
+    process(["rank", photos, "-m", "made", "-q", "-o", path]).check(0)
+    values = json.loads(path.read_text())
+    for score in values["models"][0]["scores"].values():
+        score["value"] += 1
+    path.write_text(json.dumps(values))
+    return path
+
+
+@pytest.mark.parametrize("command", ["check", "verify"])
+def test_fault_09_a_gate_whose_reader_is_gone_still_fails(command: str, failing: Path, tmp_path: Path) -> None:
+    words = [SCRIPT, command, failing, tmp_path / "photos", "-q"]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 1
+    assert without_reader(words) == 1
+
+
+def test_fault_09_a_reader_that_is_gone_takes_no_other_output_with_it(with_made: Path, tmp_path: Path) -> None:
+    photos = folder_of_pieces(tmp_path / "photos", count=4)
+    plot = tmp_path / "front.svg"
+    assert without_reader([SCRIPT, "rank", photos, "-m", "made", "-q", "--plot", plot]) == 0
+    assert plot.read_text().startswith("<?xml")
+
+
+def without_reader(words: list[str | Path]) -> int:
+    """The exit code of a command whose stdout is a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    assert not done.stderr
+    return done.returncode

@@ -248,7 +248,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
             check(path, folder)
     for call, message in (
         ({"fail_on": ["taste"]}, "criterion 'taste' is unknown"),
-        ({"fail_on": []}, "fail on nothing"),
+        ({"fail_on": []}, "fail_on is empty"),
         ({"tolerance": -1.0}, "tolerances must be 0 or more, and finite"),
         ({"tolerance": math.inf}, "tolerances must be 0 or more, and finite"),
         ({"tolerance": float("nan")}, "tolerances must be 0 or more"),
@@ -276,7 +276,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, tmp_path: Path, call: Call) -> None:
     code, out, _ = call("check", *ranked, "-q")
-    assert (code, out) == (0, f"passed; judged against {ranked[0]}: 10 scores, 1 pairs of models, 2 sizes\n")
+    assert (code, out) == (0, f"passed; judged against {ranked[0]}: 10 scores, 1 pair of models, 2 sizes\n")
     put(home, "plain", noise=1.0)
     code, out, _ = call("check", *ranked, "-q")
     assert code == 1

@@ -163,13 +163,13 @@ def header(**values: object) -> NDArray[np.str_]:
         ({"vector": np.zeros(8)}, "all values are 0"),
         ({"vector": np.ones(7)}, "for 8 filters"),
         ({"standard_errors": np.ones(3)}, "for 8 filters"),
-        ({"vector": None}, "is no task embedding"),
-        ({"vector": np.array([{}] * 8, object)}, "is no task embedding"),
+        ({"vector": None}, "is not a task embedding"),
+        ({"vector": np.array([{}] * 8, object)}, "is not a task embedding"),
         ({"vector": np.array(["x"] * 8)}, "vector has dtype <U1; it must be real numbers"),
-        ({"header": np.array("{")}, "is no task embedding"),
+        ({"header": np.array("{")}, "is not a task embedding"),
         ({"header": header(format_version=2)}, "has format 2, this leepfrog reads 1"),
         ({"header": header(layers=[["l", "conv", 0], ["m", "conv", 8]])}, "filters is 0, not a whole number"),
-        ({"header": header(layers=[[1]])}, "is no task embedding"),
+        ({"header": header(layers=[[1]])}, "is not a task embedding"),
         ({"header": header(made=[])}, "how it was made is missing"),
         ({"header": header(layers=[])}, "number of layers is 0"),
     ],
@@ -189,7 +189,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         Embedding.load(path)
     for content in (b"", b"PK\x03\x04 and so on", b"\x93NUMPY"):
         path.write_bytes(content)
-        with pytest.raises(EmbeddingError, match="is no task embedding"):
+        with pytest.raises(EmbeddingError, match="is not a task embedding"):
             Embedding.load(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("vector.npy", bytes(1 << 28))

@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         library.add(task("b"), {"net": 25})
     assert library.tasks().names == ("a",)
     (tmp_path / "tasks" / "broken.npz").write_bytes(b"PK")
-    with pytest.raises(EmbeddingError, match=r"broken\.npz: is no task embedding"):
+    with pytest.raises(EmbeddingError, match=r"broken\.npz: is not a task embedding"):
         library.tasks()
 
 
@@ -75,7 +75,7 @@ def test_names_become_different_files_in_the_folder(name: str, other: str) -> No
         ("task,model,error\na,b\n", "line 2: error is 'None', no number"),
         ("task,model,error\na,b,nan\n", "the error of b on a is nan, not a fraction"),
         ("task,model,error\na,,0.1\n", "line 2 names no task or no model"),
-        ("task,model,error\na,b,0.1\na,b,0.2\n", "line 3: a, b for a second time"),
+        ("task,model,error\na,b,0.1\na,b,0.2\n", "line 3 repeats a, b"),
         ('task,model,error\n"a\n', "unexpected end of data"),
     ],
 )

@@ -70,7 +70,7 @@ class Original:
             try:
                 found = self._session.run(names, {self.input: fed})
             except Exception as error:  # onnxruntime's exceptions share no base class
-                raise ModelError(f"does not run as it came: {one_line(error)}") from None
+                raise ModelError(f"does not run in its original form: {one_line(error)}") from None
             output, features = found if inner else (found[0], fed)
             return np.asarray(output[:1], np.float32), np.asarray(features[:1], np.float32)
 

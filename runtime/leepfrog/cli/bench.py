@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
@@ -14,7 +15,6 @@ from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_forma
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
 NUMBERS = (False, *[True] * 9)
 # What a narrow terminal can do without, the least important first.
-MOST_SECONDS = 3600
 LEAST = (9, 5, 8, 7, 2, 6, 3)
 
 
@@ -37,8 +37,8 @@ def bench(
     """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
 
     Runs that other programs disturb are left out; ~ marks what stays in doubt, which is not kept. Preprocessing is not
-    counted. The memory is that of a whole process with
-    onnxruntime at one image; "of the model" is what came with loading and running it.
+    counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
+    loading and running it.
     """
     from leepfrog.errors import UsageError
     from leepfrog.inference.cost import costs_of

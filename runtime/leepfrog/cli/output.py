@@ -71,9 +71,8 @@ def write_out(text: str = "") -> None:
         if text:  # a stdout that is closed is an error only where there is something to write
             sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, has seen enough; typer would make that exit code 1
+    except BrokenPipeError:  # the reader, such as head, has seen enough; the command goes on and keeps its exit code
         _give_up(sys.stdout)
-        sys.exit(0)
     except OSError as error:
         _give_up(sys.stdout)
         raise MachineError(
@@ -210,14 +209,14 @@ def as_rows(
 ) -> str:
     """A table in any format but JSON; `right` says which columns are numbers, the others are as of `as_table`."""
     if written_as is Format.csv:
-        return as_csv(header, rows, right)
+        return as_csv(header, rows)
     if written_as is Format.md:
         return as_markdown(header, rows, right)
     return as_table(header, rows, right, width, least)
 
 
-def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[bool] = ()) -> str:
-    """Comma-separated values, quoted where needed; texts, unlike the columns of numbers, are made harmless."""
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Comma-separated values, quoted where needed; texts that a spreadsheet would evaluate are made harmless."""
     import csv
     import io
 
@@ -225,8 +224,7 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]], right: Seque
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(csv_cell, header))
     for row in rows:
-        numbers = right or [not isinstance(cell, str) for cell in row]
-        writer.writerow(cell if number else csv_cell(str(cell)) for cell, number in zip(row, numbers, strict=True))
+        writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in row)
     return stream.getvalue()
 
 

@@ -20,6 +20,9 @@ def lacking() -> str | None:
     if os.name != "posix":
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    text = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    if text.isdecimal():
+        cores = min(cores, max(int(text), 1))
     needed = LIBRARIES + PER_CORE * min(cores, MOST_CORES)
     try:
         # Address space alone: private pages that are never touched need no memory.
@@ -27,6 +30,6 @@ def lacking() -> str | None:
     except (OSError, ValueError):
         return (
             f"out of memory: this process may not take {needed >> 20:,} MiB of address space, which leepfrog needs on "
-            f"{cores} core(s); raise the limit (ulimit -v), or give it fewer cores (taskset)"
+            f"{cores} core(s); raise the limit (ulimit -v), or give it fewer cores (taskset, OPENBLAS_NUM_THREADS)"
         )
     return None

@@ -35,6 +35,7 @@ class Root(TyperGroup):
         except Exception as error:  # click's own, which some versions of typer carry a copy of
             message = getattr(error, "message", "")
             found = re.fullmatch(r"Got unexpected extra argument\w*(?:\(s\))? \((.*)\)", message)
-            if found and os.path.exists(found[1].split()[0]):
+            words = found[1].split() if found else []
+            if words and os.path.exists(words[0]):
                 error.message = f"{message}; put wildcards in quotes, so that the shell leaves them: -m 'DIR/*.onnx'"  # type: ignore[attr-defined]
             raise

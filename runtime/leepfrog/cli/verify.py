@@ -78,7 +78,7 @@ def render(found: Verification, where: str, written_as: Format) -> str:
         lines = [f"not the same: {len(rows):,} of {found.n_compared:,} values of {where} differ", ""]
         lines += as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True)).split("\n")
         lines += [f"{len(rows) - SHOWN:,} more, listed with --format json"] * (len(rows) > SHOWN) + [""]
-    lines += [f"changed: {cause}" for cause in found.causes] or ["changed: nothing that the receipts tell of"]
+    lines += [f"changed: {cause}" for cause in found.causes] or ["changed: nothing that the receipts show"]
     return as_lines(lines)
 
 

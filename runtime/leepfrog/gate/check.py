@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leepfrog.arguments import StrPath, check_name, several
+from leepfrog.arguments import StrPath, as_path, check_name, several
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
@@ -44,7 +44,7 @@ LEAST = 1e-6
 LATENCY_TOLERANCE, SIZE_TOLERANCE = 0.25, 0.01
 MEASUREMENTS, SECONDS = 3, 1.0
 
-UNKNOWN = "unknown: nothing that the receipts tell of has changed"
+UNKNOWN = "no cause found: the receipts show no change"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +172,7 @@ def check(
     for each in fail_on or ():
         check_name("criterion", each, CRITERIA)
     if fail_on is not None and not fail_on:
-        raise UsageError(f"fail on nothing? one or more of {', '.join(CRITERIA)}")
+        raise UsageError(f"fail_on is empty; give one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
     progress = progress or Silent()
@@ -195,7 +195,7 @@ def check(
     )
     first = dataclasses.replace(first, receipt=asked)
     how = How(several(models), device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
-    second = rerun(first, Path(data), how, progress)
+    second = rerun(first, as_path(data, "images"), how, progress)
     receipt = Receipt.from_dict(second["receipt"])
     _same_subject(first, rows, second, receipt)
     judge = _Judge(first, rows, second, receipt, tolerance, latency_tolerance)

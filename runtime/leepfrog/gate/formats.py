@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from leepfrog.errors import counted
 from leepfrog.escape import plain
 from leepfrog.gate.check import Check, Finding
 
@@ -45,7 +46,7 @@ def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
 
 def _verdict(check: Check) -> str:
     counts = [
-        f"{sum(found.criterion == criterion for found in check.findings)} {_PLURALS[criterion]}"
+        counted(sum(found.criterion == criterion for found in check.findings), _UNITS[criterion])
         for criterion in check.criteria
     ]
     n = len(check.findings)
@@ -54,7 +55,7 @@ def _verdict(check: Check) -> str:
     return f"{', '.join(said) or 'passed'}; judged against {check.baseline}: {', '.join(counts)}"
 
 
-_PLURALS = {"score": "scores", "rank": "pairs of models", "latency": "latencies", "size": "sizes"}
+_UNITS = {"score": "score", "rank": "pair of models", "latency": "latency", "size": "size"}
 
 
 def _data(text: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from leepfrog.arrays import as_array, class_labels, same_fields
-from leepfrog.errors import DataSetError, ImageError
+from leepfrog.errors import DataSetError, ImageError, counted
 from leepfrog.files import printable, read_regular
 from leepfrog.images.bounds import MAX_FILE_BYTES
 from leepfrog.images.decode import Decoded, Greys, Reduction, decode_reduced, deep_greys
@@ -144,7 +144,7 @@ class ImageSet:
     >>> images
     ImageSet('arrays', 4 images of 2 classes: cat, dog)
     >>> images[images.labels == 1]
-    ImageSet('arrays [2 of 4 images]', 2 images of 1 classes: dog)
+    ImageSet('arrays [2 of 4 images]', 2 images of 1 class: dog)
     """
 
     name: str
@@ -196,7 +196,9 @@ class ImageSet:
 
     def __repr__(self) -> str:
         shown = ", ".join([*self.classes[:5], *["..."] * (len(self.classes) > 5)])
-        return f"ImageSet({self.name!r}, {len(self)} images of {len(self.classes)} classes: {shown})"
+        return (
+            f"ImageSet({self.name!r}, {counted(len(self), 'image')} of {counted(len(self.classes), 'class')}: {shown})"
+        )
 
     @classmethod
     def from_arrays(cls, images: Sequence[ArrayLike] | NDArray[np.uint8], labels: ArrayLike) -> ImageSet:

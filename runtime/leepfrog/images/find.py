@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, as_path
 from leepfrog.errors import DataSetError
 from leepfrog.files import printable
 from leepfrog.images.dataset import FileImage, ImageSet, check_classes
@@ -36,8 +36,9 @@ def find_images(source: StrPath) -> ImageSet:
 
     Raises:
         DataSetError: nothing there, not readable, splits instead of classes, or fewer than two classes.
+        UsageError: an empty path.
     """
-    path = Path(source)
+    path = as_path(source, "images")
     try:
         if path.is_dir():
             return _find_in_folders(path)

@@ -92,6 +92,17 @@ def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
 _of_caller = threading.local()
 
 
+def _forget_threads() -> None:
+    """After a fork: the child has none of the helper threads."""
+    global _of_caller  # noqa: PLW0603 - of the process, as threads are
+    _of_caller = threading.local()
+    _calls.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
 def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: float, what: str) -> _Result:
     """Call onnxruntime in a helper thread, for a limited time.
 
@@ -168,24 +179,29 @@ def seconds_per_image() -> float:
     """How long a model may take for an image; `$LEEPFROG_SECONDS_PER_IMAGE`, or SECONDS_PER_IMAGE.
 
     Raises:
-        UsageError: the variable is not a positive number.
+        UsageError: the variable is not a positive number, or more than a day.
     """
-    return seconds_set(LIMIT_VARIABLE, SECONDS_PER_IMAGE)
+    return seconds_set(LIMIT_VARIABLE, SECONDS_PER_IMAGE, most=86_400)
 
 
-def seconds_set(variable: str, default: float) -> float:
+def seconds_set(variable: str, default: float, most: float) -> float:
     """The seconds that an environment variable sets; the default where it is not set or empty.
 
+    Args:
+        variable: its name.
+        default: seconds.
+        most: the most seconds that are allowed.
+
     Raises:
-        UsageError: the variable is not a positive number.
+        UsageError: the variable is not a positive number, or more than `most`.
     """
     text = os.environ.get(variable) or str(default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < threading.TIMEOUT_MAX:
-        raise UsageError(f"{variable}: {text[:40]!r} is not a positive number of seconds")
+    if not 0 < seconds <= most:
+        raise UsageError(f"{variable}: {text[:40]!r} is not a positive number of seconds, {most:,.0f} at most")
     return seconds
 
 

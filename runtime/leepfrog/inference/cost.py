@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog import child, paths
+from leepfrog.arguments import MOST_SECONDS
 from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, sealed, unsealed, write_whole
 from leepfrog.inference.bounded import seconds_per_image, seconds_set
@@ -21,11 +22,13 @@ from leepfrog.inference.undisturbed import SLOWER
 from leepfrog.progress import Progress
 
 # How long single images, and then batches, are timed.
-BRIEFLY, AT_LENGTH = 0.15, 2.0
+BRIEFLY = 0.15
 # Sets it for costs that a ranking measures on its way.
 SECONDS_VARIABLE = "LEEPFROG_COST_SECONDS"
 # A measurement runs some 70 images, and may take as long as the time limit allows for this many.
 LONGEST_IN_IMAGES = 200
+# What the system takes as a limit of time.
+LONGEST = 2_000_000
 # Costs are measured again once; so many in a row that stay in doubt mean that the machine stays busy.
 STILL_BUSY = 3
 
@@ -109,7 +112,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         MachineError: the device is not there, or the process cannot be started.
     """
     known = best_reference(device, threads)
-    limit = LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds
+    limit = min(LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds, LONGEST)
     arguments = (str(model.path), model.sha256, device, str(threads), str(seconds), str(known))
     try:
         done = child.run("leepfrog.inference.footprint", *arguments, timeout=limit)
@@ -150,7 +153,7 @@ def costs_of(
     Raises:
         ModelError, MachineError: see `measure`.
     """
-    how_long = seconds_set(SECONDS_VARIABLE, BRIEFLY) if seconds is None else seconds
+    how_long = seconds_set(SECONDS_VARIABLE, BRIEFLY, MOST_SECONDS) if seconds is None else seconds
 
     def measured(model: ModelFile) -> Cost:
         cost = measure(model, device, threads, how_long)

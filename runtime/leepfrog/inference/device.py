@@ -130,7 +130,7 @@ def check_threads(threads: int | None) -> None:
     """UsageError where a number of threads is less than 1 or more than THREADS_PER_CORE for each core."""
     cores = available_threads()
     most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
-    if threads is not None and not 1 <= threads <= most:
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
         raise UsageError(
             f"threads must be 1 to {most} here, where this process may use {cores} core(s), not {reprlib.repr(threads)}"
         )

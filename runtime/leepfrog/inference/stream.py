@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import ImageError, ModelError
+from leepfrog.errors import ImageError
 from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.bounded import PATIENCE, stop_all
@@ -66,7 +66,7 @@ class Scoring:
         self._images, self._digests = images.images, digests
         # What is in the cache came from a model that was checked.
         self._checked, self._checking = len(cache) > 0, threading.Lock()
-        self._refused: ModelError | None = None
+        self._refused: Exception | None = None
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -77,11 +77,11 @@ class Scoring:
         """Run the model and keep what it puts out."""
         probs, features = self._session.run(batch, lambda row: self._images[positions[row]].name)
         with self._checking:
-            if not self._checked:
-                self._checked = True
+            if not self._checked and self._refused is None:
                 try:
                     self._session.check_consistent(batch, (probs, features))
-                except ModelError as error:
+                    self._checked = True
+                except Exception as error:  # also for lack of memory: nothing is kept that was not checked
                     self._refused = error
             if self._refused is not None:  # by this batch, or by one that another thread ran
                 raise self._refused

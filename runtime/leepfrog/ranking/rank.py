@@ -87,6 +87,8 @@ def rank(
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
     threads = threads_for(device, threads)
+    if not isinstance(budget, Budget | None):
+        raise UsageError(f"budget must be a leepfrog.Budget, not {type(budget).__name__}")
     if racing:
         check_raceable(by)
     progress, budget = Stopwatch(progress or Silent()), budget or Budget()

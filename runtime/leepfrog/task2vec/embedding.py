@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import stated
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, as_path
 from leepfrog.arrays import numbers, same_fields
 from leepfrog.errors import EmbeddingError, one_line
 from leepfrog.files import printable, read_regular, write_whole
@@ -101,6 +101,7 @@ class Embedding:
 
         Raises:
             MachineError: it cannot be written.
+            UsageError: an empty path.
         """
         layers = [dataclasses.astuple(layer) for layer in self.layers]
         header = {"format_version": FORMAT_VERSION, "name": self.name, "network": self.network, "layers": layers}
@@ -115,7 +116,7 @@ class Embedding:
                 member = io.BytesIO()
                 np.lib.format.write_array(member, array, allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-        write_whole(Path(path), stream.getvalue())
+        write_whole(as_path(path, "an embedding"), stream.getvalue())
 
     @classmethod
     def load(cls, path: StrPath) -> Embedding:
@@ -132,7 +133,7 @@ class Embedding:
             reason = str(error)
         # zipfile, NumPy and json raise whatever they meet first in a stranger's bytes.
         except Exception as error:
-            reason = f"is no task embedding: {one_line(error)}"
+            reason = f"is not a task embedding: {one_line(error)}"
         raise EmbeddingError(f"{printable(os.fspath(path))}: {reason}; leepfrog embed makes one")
 
     @classmethod

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog import stated
-from leepfrog.arguments import StrPath
+from leepfrog.arguments import StrPath, as_path
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
@@ -59,8 +59,8 @@ class Library:
     """A folder of embedded tasks and models' errors on them."""
 
     def __init__(self, folder: StrPath) -> None:
-        """Open a library; the folder need not exist before something is added."""
-        self.folder = Path(folder)
+        """Open a library; the folder need not exist before something is added. UsageError where its path is empty."""
+        self.folder = as_path(folder, "a library")
 
     def add(self, embedding: Embedding, errors: Mapping[str, float] | None = None) -> bool:
         """Add a task, or replace the one of the same name.
@@ -196,7 +196,7 @@ def read_errors(path: StrPath) -> Errors:
                 raise EmbeddingError(f"line {reader.line_num}: error is {str(given)[:40]!r}, no number") from None
             _check_error(task, model, value)
             if (task, model) in found:
-                raise EmbeddingError(f"line {reader.line_num}: {task}, {model} for a second time")
+                raise EmbeddingError(f"line {reader.line_num} repeats {task}, {model}")
             found[task, model] = value
     except (EmbeddingError, ValueError, csv.Error) as error:
         raise EmbeddingError(f"{printable(path)}: {printable(str(error))}") from None
