@@ -16,6 +16,7 @@ from busy import keep_costs
 from commands import Here
 from leepfrog.files import locked
 from leepfrog.inference.device import available_threads
+from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
 from leepfrog.report.page import report
 from leepfrog_exporter import zoo
@@ -61,6 +62,9 @@ SLOW = frozenset(
     ]
 )
 
+# Files with tests of a minute and more.
+LONGEST = ("test_contributing", "test_benchmarks")
+
 # Where a ranking measures what its models cost, it need not be exact: most tests look at something else.
 os.environ.setdefault("LEEPFROG_COST_SECONDS", "0.01")
 
@@ -81,6 +85,9 @@ def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for entry in zoo.load().values():
             if entry.is_starter:
                 export(f"zoo:{entry.name}", ExportOptions())  # what is there already stays
+        if not (home / "costs").exists():
+            keep_costs(find_models(()), available_threads())
+            (home / "inference").rename(home / "costs")
     return home / "models"
 
 
@@ -94,8 +101,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def zoo_home(home: Path, starters: Path) -> Path:
-    """A leepfrog home with the four starter models and an empty cache."""
+    """A leepfrog home with the four starter models, whose costs are known, and no outputs."""
     shutil.copytree(starters, home / "models")
+    shutil.copytree(starters.with_name("costs"), home / "inference")
     return home
 
 
@@ -185,6 +193,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or "starters" in getattr(item, "fixturenames", ())
         ):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.stem not in LONGEST)  # so that no process waits for another in the end
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

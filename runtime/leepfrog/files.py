@@ -39,20 +39,18 @@ def open_regular(path: Path | str) -> BufferedReader:
     return open(descriptor, "rb")
 
 
-def read_regular(path: Path | str, limit: int | None = None) -> bytes:
+def read_regular(path: Path | str, limit: int) -> bytes:
     """The content of a regular file.
 
     Args:
         path: the file.
-        limit: the most bytes that it may have; None for no limit.
+        limit: the most bytes that it may have.
 
     Raises:
         OSError: see `open_regular`; also if the file is larger than the limit or than the memory.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if limit is None:
-            return stream.read()
         # The size alone is no bound: that of a file in /proc is 0, and others may grow.
         parts, left = [], limit + 1 if size <= limit else 0
         try:

@@ -231,7 +231,7 @@ def test_fault_04_what_is_opened_is_what_was_checked(tmp_path: Path) -> None:
     """A file that becomes a pipe between the check and the opening: opening neither blocks nor reads."""
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    assert read_regular(path) == read_regular(path, 3) == b"abc"
+    assert read_regular(path, 9) == read_regular(path, 3) == b"abc"
     with pytest.raises(OSError, match="larger than the limit of 2 bytes"):
         read_regular(path, 2)
     real = os.open
@@ -244,4 +244,4 @@ def test_fault_04_what_is_opened_is_what_was_checked(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", swapped)
         with pytest.raises(OSError, match="not a regular file"):
-            read_regular(path)
+            read_regular(path, 9)

@@ -14,18 +14,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import leepfrog
+import models_made as made
 import numpy as np
 import pytest
 from busy import keep_costs
 from leepfrog.errors import ImageError, MachineError
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
 from photos import folder_of_pieces
 from ranked import FAST, Listener, close, values
 
 
-def test_the_second_run_takes_no_inference(zoo_home: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def two_home(home: Path) -> Path:
+    """A home with two small models, called as the quick ones of the zoo are; their costs are known."""
+    (home / "models").mkdir(parents=True)
+    for name in FAST:
+        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name).SerializeToString())
+    keep_costs(find_models(FAST), available_threads())
+    return home
+
+
+def test_the_second_run_takes_no_inference(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos")
     first, second = leepfrog.rank(folder, FAST), leepfrog.rank(folder, FAST)
     assert [m.n_inferred for m in first.models] == [24, 24]
@@ -35,7 +47,7 @@ def test_the_second_run_takes_no_inference(zoo_home: Path, tmp_path: Path) -> No
         assert one.cost == other.cost or one.cost.doubtful  # which is not kept
 
 
-def test_new_images_and_new_models_alone_are_computed(zoo_home: Path, tmp_path: Path) -> None:
+def test_new_images_and_new_models_alone_are_computed(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos")
     leepfrog.rank(folder, FAST[:1])
     shutil.copytree(folder_of_pieces(tmp_path / "more", names=("china",)) / "china", folder / "china")
@@ -43,11 +55,11 @@ def test_new_images_and_new_models_alone_are_computed(zoo_home: Path, tmp_path: 
     again = leepfrog.rank(folder, FAST, progress=listener)
     assert {m.name: m.n_inferred for m in again.models} == {FAST[0]: 8, FAST[1]: 32}
     assert listener.stages["inference, 2 models"] == [40, 40]
-    shutil.rmtree(zoo_home / "inference")
+    shutil.rmtree(two_home / "inference")
     assert close(again, leepfrog.rank(folder, FAST))
 
 
-def test_another_preprocessing_is_another_cache_entry(zoo_home: Path) -> None:
+def test_another_preprocessing_is_another_cache_entry(two_home: Path) -> None:
     model = find_models(FAST[:1])[0]
     spec = dataclasses.replace(model.metadata.preprocess, interpolation="nearest")
     other = dataclasses.replace(model, metadata=dataclasses.replace(model.metadata, preprocess=spec))
@@ -55,10 +67,10 @@ def test_another_preprocessing_is_another_cache_entry(zoo_home: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "emptied", "replaced"])
-def test_a_damaged_cache_entry_is_computed_again_and_told(zoo_home: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_entry_is_computed_again_and_told(two_home: Path, tmp_path: Path, damage: str) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     first = leepfrog.rank(folder, FAST[:1])
-    (shard,) = (zoo_home / "inference").glob("*/*.npy")
+    (shard,) = (two_home / "inference").glob("*/*.npy")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 0xFF
     damaged = {"flipped": bytes(content), "cut short": content[:-100], "emptied": b"", "replaced": b"x"}
@@ -71,17 +83,18 @@ def test_a_damaged_cache_entry_is_computed_again_and_told(zoo_home: Path, tmp_pa
     assert leepfrog.rank(folder, FAST[:1]).models[0].n_inferred == 0
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_cache(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
-    (zoo_home / "inference").write_text("a file where the folder should be")  # bites root too, unlike permissions
+    shutil.rmtree(two_home / "inference")
+    (two_home / "inference").write_text("a file where the folder should be")  # bites root too, unlike permissions
     listener = Listener()
     blocked = leepfrog.rank(folder, FAST, progress=listener)
     assert len([n for n in listener.notices if "not cached" in n]) == 2
-    (zoo_home / "inference").unlink()
+    (two_home / "inference").unlink()
     assert close(blocked, leepfrog.rank(folder, FAST))
 
 
-def test_any_number_of_shards(zoo_home: Path, tmp_path: Path) -> None:
+def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
     """More shards than a process may have files open: each is read, none taken for damaged."""
     code = (
         "import sys, resource, leepfrog\n"
@@ -99,14 +112,14 @@ def test_any_number_of_shards(zoo_home: Path, tmp_path: Path) -> None:
         )
         assert done.stderr == ""
         counts.append(done.stdout.strip())
-    assert len(list((zoo_home / "inference").glob("*/*.npy"))) > 40
+    assert len(list((two_home / "inference").glob("*/*.npy"))) > 40
     assert counts == ["[180]", "[0]"]
 
 
-def test_a_shard_that_cannot_be_read_stays(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_shard_that_cannot_be_read_stays(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
-    (entry,) = (path for path in (zoo_home / "inference").iterdir() if path.is_dir())
+    (entry,) = {path.parent for path in (two_home / "inference").glob("*/*.npy")}
     (entry / "unreadable.npy").mkdir()  # bites root too, unlike permissions
     listener = Listener()
     assert leepfrog.rank(folder, FAST[:1], progress=listener).models[0].n_inferred == 0
@@ -114,7 +127,7 @@ def test_a_shard_that_cannot_be_read_stays(zoo_home: Path, tmp_path: Path) -> No
     assert (entry / "unreadable.npy").is_dir()
 
 
-def test_a_cache_emptied_in_use_is_an_error(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_cache_emptied_in_use_is_an_error(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
     model = find_models(FAST[:1])[0]
@@ -131,7 +144,7 @@ def test_a_cache_emptied_in_use_is_an_error(zoo_home: Path, tmp_path: Path) -> N
 
 
 def test_an_image_that_one_model_has_cached_and_another_cannot_read(
-    zoo_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts for neither: both models are judged on the same images."""
     folder = folder_of_pieces(tmp_path / "photos", count=3)
@@ -148,21 +161,21 @@ def test_an_image_that_one_model_has_cached_and_another_cannot_read(
     assert [Path(skipped.name).name for skipped in both.skipped] == ["00.jpg"]
     assert both.n_images == 8
     monkeypatch.undo()
-    monkeypatch.setenv("LEEPFROG_HOME", str(zoo_home))
+    monkeypatch.setenv("LEEPFROG_HOME", str(two_home))
     (folder / "cat" / "00.jpg").unlink()
     assert close(both, leepfrog.rank(folder, FAST))
 
 
-def test_bad_images_are_not_counted_as_computed(zoo_home: Path, tmp_path: Path) -> None:
+def test_bad_images_are_not_counted_as_computed(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     (folder / "cat" / "text.jpg").write_text("not a picture")
     assert [leepfrog.rank(folder, FAST[:1]).models[0].n_inferred for _ in range(2)] == [9, 0]
 
 
-def test_a_cost_that_is_none_is_measured_again(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_cost_that_is_none_is_measured_again(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     cost = keep_costs(find_models(FAST[:1]), threads=1)
-    (kept,) = (zoo_home / "inference").glob("*/cost-*.json")
+    (kept,) = (two_home / "inference").glob("*/cost-*-1-threads.json")
     good = kept.read_text()
     latency = json.loads(good)["latency"]
     assert leepfrog.rank(folder, FAST[:1], threads=1).models[0].cost == cost
@@ -193,10 +206,10 @@ def test_killed_runs_lose_nothing_that_was_finished(zoo_home: Path, tmp_path: Pa
     assert close(resumed, leepfrog.rank(folder, FAST))
 
 
-def test_what_a_killed_write_left_is_removed_when_old(zoo_home: Path, tmp_path: Path) -> None:
+def test_what_a_killed_write_left_is_removed_when_old(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     leepfrog.rank(folder, FAST[:1])
-    (entry,) = (path for path in (zoo_home / "inference").iterdir() if path.is_dir())
+    (entry,) = {path.parent for path in (two_home / "inference").glob("*/*.npy")}
     young, old = (entry / f".{name}.npy.1-ab.part" for name in ("young", "old"))
     young.write_bytes(b"being written by another process")
     old.write_bytes(b"left")
@@ -206,7 +219,7 @@ def test_what_a_killed_write_left_is_removed_when_old(zoo_home: Path, tmp_path: 
     assert not old.exists()
 
 
-def test_two_processes_fill_one_cache(zoo_home: Path, tmp_path: Path) -> None:
+def test_two_processes_fill_one_cache(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=10)
     command = [sys.executable, "-c", RANK, str(folder), FAST[0]]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]

@@ -316,7 +316,7 @@ class Interrupting:
 
 def slow(*_):
     Interrupting()
-    time.sleep(20)
+    time.sleep(100)
 
 app.app = slow
 main.main()
@@ -327,6 +327,6 @@ def test_ctrl_c_in_a_destructor_is_not_lost(home: Path) -> None:
     """Python would print "Exception ignored in" and go on."""
     start = time.monotonic()
     done = run(code=LOST)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     one_line_error(done, 130, "interrupted")
     assert "ignored" not in done.stderr

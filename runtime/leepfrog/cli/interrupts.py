@@ -57,6 +57,10 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
+        while frame is not None:
+            if frame.f_code is Interrupts._again.__code__:  # there it would be lost; it is sent again
+                return
+            frame = frame.f_back
         self._handled += 1
         raise KeyboardInterrupt
 
