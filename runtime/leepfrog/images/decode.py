@@ -27,7 +27,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from leepfrog.errors import ImageError, one_line
 from leepfrog.images import heif
-from leepfrog.images.bounds import BoundedBytes, check_content, check_opened
+from leepfrog.images.bounds import BoundedBytes, check_content, check_exif, check_opened
 
 # Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -197,6 +197,7 @@ def _whole(width: int, height: int) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
+    check_exif(image)
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a broken EXIF block, which `_upright` will ignore as well
@@ -210,6 +211,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    check_exif(image)  # again: a PNG file may have them after its pixels
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block; the pixels themselves are loaded by now
