@@ -190,9 +190,8 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
     levelled = level(images, greys)
     for position in greys:
         image = levelled.images.images[position]
-        assert isinstance(image, FileImage)
-        assert image.white is not None
-        digests[position] = levelled_digest(digests[position], image.white)
+        if isinstance(image, FileImage) and image.white is not None:
+            digests[position] = levelled_digest(digests[position], image.white)
     positions: dict[Digest, list[int]] = {}
     for position, digest in enumerate(digests):
         if position not in bad:
