@@ -155,9 +155,16 @@ class Hashed:
 def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
     """Hash every image.
 
+    Args:
+        images: the set.
+        threads: cores to use.
+        strict: make what the set lacks an error: an image or folder that cannot be read, an image of a kind that is
+            not supported. Files that only may be images, and videos, are none.
+        progress: who is told how far the work is.
+
     Raises:
         ImageError: an image cannot be read, and `strict`.
-        DataSetError: a folder could not be read, and `strict`.
+        DataSetError: a folder could not be read or holds images of unsupported kinds, and `strict`.
     """
     if strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")
@@ -221,7 +228,8 @@ def infer(
         models: scoring models.
         device: "cpu" or "cuda".
         threads: cores to use.
-        strict: make a bad image an error rather than leave it out.
+        strict: make an image that is bad or of an unsupported kind, or a folder that cannot be read, an error rather
+            than leave it out.
         progress: who is told how far the work is.
         batch_size: images in one run of a model; None for what suits the device.
         opened: caches by the models' hashes, for callers that come again: opening one reads it through. Those that
@@ -230,7 +238,7 @@ def infer(
 
     Raises:
         ImageError: an image is bad, and `strict`.
-        DataSetError: fewer than two classes are left.
+        DataSetError: fewer than two classes are left; or as of `hash_images`.
         ModelError, MachineError: a model or the device fails.
     """
     hashed = hash_images(images, threads, strict, progress) if isinstance(images, ImageSet) else images
