@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import leepfrog
 import numpy as np
 import pytest
 from leepfrog.images.dataset import FileImage, ImageSet
 from leepfrog.images.decode import decode
+from leepfrog.images.find import find_images
 from leepfrog.images.greys import Levelled, level_some
+from leepfrog.report.page import report
 from PIL import Image
 
 RAMP = np.arange(4096).reshape(64, 64)
@@ -132,3 +137,17 @@ def test_fault_40_a_dark_jpeg_2000_stays_dark_and_a_pfm_is_a_float() -> None:
     Image.fromarray(np.linspace(0, 1, 200, dtype=np.float32).reshape(10, 20)).save(stream, "PPM")
     assert stream.getvalue().startswith(b"Pf")
     assert decode(stream.getvalue()).getextrema() == ((0, 255),) * 3
+
+
+def test_fault_40_thumbnails_are_as_bright_as_what_models_saw(with_made: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(np.full((32, 32), 4095 - i, np.uint16)).save(tmp_path / name / f"{name}{i}.png")
+    images, model = find_images(tmp_path), with_made / "models" / "made.onnx"
+    page = report(leepfrog.rank(images, [model]), images, [model])
+    uris = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
+    assert uris
+    for uri in uris:
+        levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
+        assert levels.min() > 250  # of 16 bits: 16
