@@ -17,6 +17,7 @@ from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.ranges import keep_ranges, kept_ranges
 from leepfrog.inference.stream import Lanes, Scoring, stream
 from leepfrog.progress import Progress
 
@@ -152,7 +153,9 @@ class Hashed:
         return dataclasses.replace(self, positions=positions, bad=bad)
 
 
-def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
+def hash_images(
+    images: ImageSet, threads: int, strict: bool, progress: Progress, cache: StrPath | None = None
+) -> Hashed:
     """Hash every image.
 
     Args:
@@ -161,6 +164,7 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
         strict: make what the set lacks an error: an image or folder that cannot be read, an image of a kind that is
             not supported. Files that only may be images, and videos, are none.
         progress: who is told how far the work is.
+        cache: folder of the caches, which also keeps what was found out about images; None for leepfrog's own.
 
     Raises:
         ImageError: an image cannot be read, and `strict`.
@@ -169,10 +173,12 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
     if strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")
 
+    known = kept_ranges(cache)
+
     def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
         image = images.images[position]
         try:
-            return image.examine() if isinstance(image, FileImage) else (image.digest(), None)
+            return image.examine(known) if isinstance(image, FileImage) else (image.digest(), None)
         except ImageError as error:
             return error
 
@@ -194,6 +200,7 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
                 if found[1] is not None:
                     greys[position] = found[1]
             progress.advance(1)
+    keep_ranges({digests[position]: found for position, found in greys.items()}, known, cache)
     levelled = level(images, greys)
     for position in greys:
         image = levelled.images.images[position]
@@ -241,7 +248,7 @@ def infer(
         DataSetError: fewer than two classes are left; or as of `hash_images`.
         ModelError, MachineError: a model or the device fails.
     """
-    hashed = hash_images(images, threads, strict, progress) if isinstance(images, ImageSet) else images
+    hashed = hash_images(images, threads, strict, progress, cache) if isinstance(images, ImageSet) else images
     images, digests, positions, bad = hashed.images, hashed.digests, hashed.positions, dict(hashed.bad)
     opened = {} if opened is None else opened
     for model in models:
