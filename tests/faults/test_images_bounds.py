@@ -201,6 +201,14 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "tiff tags that share bytes": ("x.tif", tiff_of_shared_tags, SHARED),
     "exif tags that share bytes": (
         "x.jpg", lambda: jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000)), SHARED),
+    "exif tags after a segment that is passed over": (
+        "x.jpg",
+        lambda: (
+            b"\xff\xd8\xff\xe1\0\x0cExif\0xMM\0*"
+            + jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000))[2:]
+        ),
+        SHARED,
+    ),
     "exif tags in a directory inside": (
         "x.jpg", lambda: jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000, (0x8769, 4))), SHARED),
     "exif tags behind a short pointer": (
@@ -244,7 +252,7 @@ def test_fault_02_bytes_that_pillow_reads_are_bounded(monkeypatch: pytest.Monkey
         read_again()
 
 
-@pytest.mark.filterwarnings("ignore:Tag data")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("broken", [0, 1])
 def test_fault_02_exif_data_as_cameras_write_them_are_read(broken: int) -> None:
     """Tags that share a few bytes, and one whose count is wrong, which only its reader needs to know."""

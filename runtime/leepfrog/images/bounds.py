@@ -47,7 +47,6 @@ MAX_READS_DECODING = 4_000_000
 MAX_EXTRA_BYTES_OPENING = 16 << 20
 MAX_BYTES_DECODING = 1 << 35
 
-
 # TIFF and BigTIFF; EXIF data begin like TIFF files.
 TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -152,7 +151,8 @@ def _check_jpeg(content: bytes) -> None:
             progressive, components = marker in _PROGRESSIVE, content[at + 7]
         elif marker == _APP1 and content.startswith(b"Exif\0", at + 2):
             length = int.from_bytes(content[at : at + 2], "big")
-            exif.append(content[at + 8 : at + length])
+            if content[at + 7 : at + 8] == b"\0":  # or Pillow passes over it
+                exif.append(content[at + 8 : at + length])
             n_exif += length
             if n_exif > MAX_EXIF_BYTES:
                 raise _too_much_exif()
