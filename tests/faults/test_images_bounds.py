@@ -16,6 +16,7 @@ import pytest
 from commands import Here, process
 from leepfrog.errors import ImageError
 from leepfrog.files import read_regular
+from leepfrog.images import bounds
 from leepfrog.images.decode import decode
 from photos import folder_of_pieces, photo
 from PIL import Image
@@ -120,6 +121,64 @@ def jpeg_in_tiff() -> bytes:
     )
 
 
+def shared_tags(n_tags: int, n_bytes: int, pointer: tuple[int, int] | None = None) -> bytes:
+    """EXIF data whose tags all hold the same bytes; with a pointer (its tag and type), in a directory inside."""
+    order = ">" if pointer and pointer[1] == 3 else "<"
+    start = b"MM\0*" if order == ">" else b"II*\0"
+    first, at = b"", 8
+    if pointer:
+        tag, kind = pointer
+        at += 18
+        place = struct.pack(">HH", at, 0) if kind == 3 else struct.pack("<I", at)
+        first = struct.pack(order + "HHHI", 1, tag, kind, 1) + place + bytes(4)
+    entries = b"".join(
+        struct.pack(order + "HHII", 0xC000 + i, 7, n_bytes, at + 2 + 12 * n_tags + 4) for i in range(n_tags)
+    )
+    header = start + struct.pack(order + "I", 8) + first
+    return header + struct.pack(order + "H", n_tags) + entries + bytes(4) + bytes(n_bytes)
+
+
+def jpeg_segments(marker: bytes, prefix: bytes, data: bytes) -> bytes:
+    """A JPEG with data in as many segments as they need."""
+    whole, step = encoded(PHOTO, "JPEG"), 65_000
+    parts = [prefix + data[i : i + step] for i in range(0, len(data), step)]
+    return whole[:2] + b"".join(marker + struct.pack(">H", len(p) + 2) + p for p in parts) + whole[2:]
+
+
+def webp_exif(data: bytes) -> bytes:
+    return encoded(PHOTO, "WEBP", exif=data)
+
+
+def png_exif_last(data: bytes) -> bytes:
+    """After the pixels, where Pillow comes to it only while it decodes."""
+    whole = encoded(PHOTO, "PNG")
+    made = struct.pack(">I", len(data)) + b"eXIf" + data + struct.pack(">I", zlib.crc32(b"eXIf" + data))
+    return whole[:-12] + made + whole[-12:]
+
+
+def png_profile(data: bytes) -> bytes:
+    """EXIF data as ImageMagick writes them."""
+    return png(
+        (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n" % len(data) + data.hex().encode()))
+    )
+
+
+def avif_exif(data: bytes) -> bytes:
+    whole = encoded(PHOTO, "AVIF", speed=10)
+    size = struct.pack(">I", len(data) + 8)
+    return whole + size + b"free" + data  # where it lies does not matter
+
+
+def tiff_of_shared_tags() -> bytes:
+    whole = encoded(PHOTO, "TIFF")
+    (at,) = struct.unpack_from("<I", whole, 4)
+    (n,) = struct.unpack_from("<H", whole, at)
+    entries = b"".join(struct.pack("<HHII", 0xC000 + i, 7, len(whole), 0) for i in range(1000))
+    directory = struct.pack("<H", n + 1000) + whole[at + 2 : at + 2 + 12 * n] + entries + bytes(4)
+    return whole[:4] + struct.pack("<I", len(whole)) + whole[8:] + directory
+
+
+SHARED = "too many tags that share their bytes"
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "progressive scans": ("x.jpg", lambda: scans(20_000), "more than 100 scans"),
     "sequential scans": ("x.jpg", lambda: scans(20_000, progressive=False), "more than 100 scans"),
@@ -139,6 +198,29 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "tiff strips that overlap": ("x.tif", overlapping_strips, "strips or tiles of"),
     "tiff tiles wider than the image": ("x.tif", wide_tiles, "tiles of"),
     "tiff of many strips": ("x.tif", many_strips, "2,097,152 strips or tiles, above the limit"),
+    "tiff tags that share bytes": ("x.tif", tiff_of_shared_tags, SHARED),
+    "exif tags that share bytes": (
+        "x.jpg", lambda: jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000)), SHARED),
+    "exif tags after a segment that is passed over": (
+        "x.jpg",
+        lambda: (
+            b"\xff\xd8\xff\xe1\0\x0cExif\0xMM\0*"
+            + jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000))[2:]
+        ),
+        SHARED,
+    ),
+    "exif tags in a directory inside": (
+        "x.jpg", lambda: jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000, (0x8769, 4))), SHARED),
+    "exif tags behind a short pointer": (
+        "x.jpg", lambda: jpeg_segments(b"\xff\xe1", b"Exif\0\0", shared_tags(1000, 900_000, (0x8825, 3))), SHARED),
+    "multi-picture tags": (
+        "x.jpg", lambda: jpeg_segments(b"\xff\xe2", b"MPF\0", shared_tags(2000, 40_000)), SHARED),
+    "exif of a png": ("x.png", lambda: png((b"eXIf", shared_tags(1000, 900_000))), SHARED),
+    "exif after the pixels of a png": ("x.png", lambda: png_exif_last(shared_tags(1000, 900_000)), SHARED),
+    "exif of ImageMagick's png": ("x.png", lambda: png_profile(shared_tags(1000, 400_000)), SHARED),
+    "exif of a webp": ("x.webp", lambda: webp_exif(shared_tags(1000, 900_000)), SHARED),
+    "exif of an avif": ("x.avif", lambda: avif_exif(shared_tags(1000, 900_000)), SHARED),
+    "large exif of a webp": ("x.webp", lambda: webp_exif(shared_tags(1, 2_000_000)), "EXIF data above the limit"),
     "jpeg 2000 precincts": ("x.jp2", lambda: jpeg_2000(0x00), "too many small parts"),
     "jpeg 2000 layers": ("x.jp2", lambda: jpeg_2000(0x88, layers=65535), "too many small parts"),
     "progressive jpeg in a tiff": ("x.tif", jpeg_in_tiff, "broken image: decoder error"),
@@ -150,6 +232,40 @@ def test_fault_02_work_for_one_image_is_bounded(what: str) -> None:
     _, make, reason = BOMBS[what]
     with pytest.raises(ImageError, match=reason):
         decode(make())
+
+
+def test_fault_02_bytes_that_pillow_reads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_EXTRA_BYTES_OPENING", 0)
+    monkeypatch.setattr(bounds, "MAX_BYTES_DECODING", 2000)
+    stream = bounds.BoundedBytes(bytes(1000))
+
+    def read_again() -> int:
+        stream.seek(0)
+        return len(stream.read())
+
+    assert [read_again() for _ in range(4)] == [1000] * 4
+    with pytest.raises(ImageError, match="the same bytes are to be read too often"):
+        read_again()
+    stream.allow_decoding()
+    assert [read_again() for _ in range(2)] == [1000] * 2
+    with pytest.raises(ImageError, match="too often"):
+        read_again()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("broken", [0, 1])
+def test_fault_02_exif_data_as_cameras_write_them_are_read(broken: int) -> None:
+    """Tags that share a few bytes, and one whose count is wrong, which only its reader needs to know."""
+    exif = Image.Exif()
+    exif[274], exif[305], exif[282], exif[283] = 6, "x" * 60_000, 72.0, 72.0
+    exif.get_ifd(0x8769)[37500] = bytes(60_000)
+    exif.get_ifd(0x8825)[1] = "N"
+    data = exif.tobytes()
+    if broken:
+        data = data.replace(struct.pack(">HHI", 305, 2, 60_001), struct.pack(">HHI", 305, 2, 1 << 31))
+        assert data != exif.tobytes()
+    content = jpeg_segments(b"\xff\xe1", b"Exif\0\0", data[6:])
+    assert decode(content).size == (192, 256)
 
 
 def test_fault_02_progressive_scans_are_bounded_in_a_ranking(with_made: Path, here: Here) -> None:

@@ -217,7 +217,7 @@ def test_fault_40_a_dark_image_stays_dark_and_the_cache_keeps_whites_apart(with_
     Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(folder / "b" / "0.png")
     second = leepfrog.rank(folder, [with_made / "models" / "made.onnx"])
     assert any("4095 was taken as white" in note for note in first.notes)
-    assert any("5 of 6 image(s) with greys of more than 8 bits use less than a quarter of 0..65535" in note
+    assert any("5 of 6 image(s) with greys in 16 bits use less than a quarter of 0..65535" in note
                and "b/0.png reaches 60000" in note for note in second.notes)  # fmt: skip
     assert first.receipt.data is not None
     assert second.receipt.data is not None

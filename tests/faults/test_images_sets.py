@@ -51,6 +51,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "folds": (below("fold1", "fold2"), "holds splits (fold1, fold2)"),
     "with spaces": (below("Train Set", "Test Set"), "holds splits (Test Set, Train Set)"),
     "in capitals": (below("TrainSet", "TestSet"), "holds splits (TestSet, TrainSet)"),
+    "short names": (flat("tr", "te"), "holds splits (te, tr)"),
+    "short names, one longer": ((*flat("tr", "val"), *below("sample")), "not classes"),
+    "domains of pairs": (
+        flat("trainA", "trainB", "testA", "testB"), "holds splits (testA, testB, trainA, trainB), not classes; give "),
     "beside samples": ((*below("train", "test"), *flat("sample")), "holds splits (test, train)"),
     "beside an empty folder": ((*below("train", "val"), "annotations/"), "holds splits (train, val)"),
     "images beside annotations": ((*flat("images"), *flat("annotations", ending=".png")), "parts of a data set"),
@@ -85,6 +89,10 @@ RANKED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "digits": (flat(*"0123"), tuple("0123"), None),
     "people with and without": (flat("with_mask", "without_mask"), ("with_mask", "without_mask"), None),
     "a class called like a split": (flat("train", "tram"), ("train", "tram"), "folders called train"),
+    "languages": (flat("en", "te", "tr"), ("en", "te", "tr"), "folders called te, tr"),
+    "letters": (flat("A", "B", "T"), ("A", "B", "T"), None),
+    "a letter and a word": (flat("cat A", "cat B"), ("cat A", "cat B"), None),
+    "a split beside letters": (flat("A", "B", "testA"), ("A", "B", "testA"), "folders called testA"),
     "an extra folder in each class": (below(*CLASSES, inside=("images",)), CLASSES, None),
 }  # fmt: skip
 
@@ -120,7 +128,10 @@ def test_fault_12_files_of_other_kinds_are_counted_and_named(with_made: Path, he
     assert ".txt" not in done.err
 
 
-@pytest.mark.parametrize(("name", "refused"), [("a.heics", False), ("a.mov", False), ("a.nef", True), ("a.jxl", True)])
+@pytest.mark.parametrize(("name", "refused"), [
+    *((name, False) for name in ("a.heics", "a.mov", "a.pdf", "a.npy", "a.ai", "a.img", "a.ico", "a.nii")),
+    ("a.nef", True), ("a.jxl", True),
+])  # fmt: skip
 def test_fault_12_strict_refuses_images_of_kinds_that_are_not_read(
     name: str, refused: bool, with_made: Path, here: Here
 ) -> None:
@@ -131,6 +142,14 @@ def test_fault_12_strict_refuses_images_of_kinds_that_are_not_read(
         done.check(3, "photos: 1 ", f"({Path(name).suffix}) were not read: cat 1; convert them to JPEG or PNG")
     else:
         done.check(0)
+
+
+def test_fault_12_files_that_may_be_images_are_named(tmp_path: Path) -> None:
+    found = find_images(lay_out(tmp_path, *flat(*CLASSES), "cat/a.pdf", "cat/b.npy", "cat/c.psd"))
+    psd, maybe = (next(note for note in found.notes if f".{kind}" in note) for kind in ("psd", "pdf"))
+    assert "2 file(s) that may be images (" in maybe
+    assert "were not read: cat 2; convert those that are to JPEG or PNG" in maybe
+    assert found.unreadable == (psd,)
 
 
 def test_fault_12_a_folder_of_nothing_else_says_so(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ArrayImage, FileImage, ImageSet
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.explain import explain_files
+from leepfrog.ranking.explain import explain
 from leepfrog.ranking.racing import Dropped, Race
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.report import thumbnails as thumbs
@@ -52,7 +52,7 @@ def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanatio
     from leepfrog.inference.local import find_models
 
     files = {file.sha256: file for file in find_models([reported.models])}
-    return explain_files(reported.images, [files[reported.ranking.models[0].sha256]])
+    return [explain(reported.images, files[reported.ranking.models[0].sha256].path)]
 
 
 def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:

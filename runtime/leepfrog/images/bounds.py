@@ -6,6 +6,7 @@ than measure time: the same file is always read, or always refused.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
@@ -15,13 +16,18 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from leepfrog.errors import ImageError
+from leepfrog.images.heif import is_heif
 
 # An uncompressed image at Pillow's pixel limit takes 268 MB in 8-bit RGB.
 MAX_FILE_BYTES = 1 << 29
 # Encoders write about 10 scans; libtiff accepts 100 in a JPEG strip.
 MAX_SCANS = 100
-# A segment holds 64 KiB at most; Pillow joins several by copying all of them each time.
+# A JPEG segment holds 64 KiB at most; Pillow joins several by copying all of them each time.
 MAX_EXIF_BYTES = 1 << 20
+# Tags of TIFF files and EXIF data may all point at the same bytes, which Pillow 11 copies for each of them. Together
+# they may hold so many bytes more than the file: two tags of a camera may share a value, one may have a wrong count.
+MAX_SHARED_TAG_BYTES = 1 << 20
+MAX_DIRECTORIES = 16
 # Plain PNM files hold their pixels as text, which Pillow parses number by number, copying the rest at each comment.
 MAX_PLAIN_BYTES = 16 << 20
 MAX_PLAIN_COMMENTS = 1000
@@ -36,25 +42,38 @@ MAX_TILE_PADDING = 1 << 24
 # Reads by Pillow's own Python code, while it looks for the header and while it decodes.
 MAX_READS_OPENING = 20_000
 MAX_READS_DECODING = 4_000_000
+# Bytes in these reads. While it looks for the header Pillow may keep them, so they are a few times the file at most.
+# Decoders read 64 KiB for each strip, however short it is, and let go of them: these are MAX_STRIPS such strips.
+MAX_EXTRA_BYTES_OPENING = 16 << 20
+MAX_BYTES_DECODING = 1 << 35
+
+# TIFF and BigTIFF; EXIF data begin like TIFF files.
+TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class BoundedBytes(io.BytesIO):
-    """A file in memory that refuses to be read too often, which ends any loop of Pillow's Python code."""
+    """A file in memory that refuses to be read too often or too much, which ends any loop of Pillow's Python code."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self._reads_left = MAX_READS_OPENING
+        self._bytes_left = 4 * len(content) + MAX_EXTRA_BYTES_OPENING
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As `io.BytesIO.read`; ImageError once the budget is spent."""
         self._reads_left -= 1
         if self._reads_left < 0:
             raise ImageError("too many small parts to read")
-        return super().read(size)
+        found = super().read(size)
+        self._bytes_left -= len(found)
+        if self._bytes_left < 0:
+            raise ImageError("the same bytes are to be read too often")
+        return found
 
     def allow_decoding(self) -> None:
         """Call when the header has been read."""
         self._reads_left = MAX_READS_DECODING
+        self._bytes_left = MAX_BYTES_DECODING
 
 
 def check_content(content: bytes) -> None:
@@ -72,8 +91,24 @@ def check_content(content: bytes) -> None:
             raise ImageError(f"plain-text PNM with more than {MAX_PLAIN_COMMENTS:,} comments")
     elif content.startswith(b"\xff\x4f\xff\x51") or content[4:8] == b"jP  ":
         _check_jpeg_2000(content)
-    elif content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        _check_tiff_directory(content)
+    elif content[:4] in TIFF_HEADERS:
+        _check_directories(content, len(content))
+    elif content[4:8] == b"ftyp" and not is_heif(content):
+        _check_avif(content)
+
+
+def check_exif(image: Image.Image) -> None:
+    """Refuse EXIF data of an opened image that ask for too much memory; call before Pillow looks into them.
+
+    Raises:
+        ImageError: they do.
+    """
+    block = image.info.get("exif")
+    if block is None and (text := image.info.get("Raw profile type exif")):  # ImageMagick's PNG files: hexadecimal
+        with contextlib.suppress(ValueError):  # which Pillow will meet as well
+            block = bytes.fromhex("".join(text.split("\n")[3:]))
+    if block:
+        _check_exif(block)
 
 
 def check_opened(image: Image.Image, n_bytes: int) -> None:
@@ -98,12 +133,13 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
 _FRAMES = _PROGRESSIVE | {0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF}
 _NO_LENGTH = frozenset([0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)])
-_END, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
+_END, _SCAN, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 
 
 def _check_jpeg(content: bytes) -> None:
     """Count scans and EXIF bytes. A sequential JPEG with all components in its first scan ends there."""
-    at = exif = scans = components = 0
+    at = n_exif = scans = components = 0
+    exif: list[bytes] = []
     progressive = False
     while found := _JPEG_MARKER.search(content, at):
         marker, at = found[1][0], found.end()
@@ -114,10 +150,18 @@ def _check_jpeg(content: bytes) -> None:
         if marker in _FRAMES and at + 7 < len(content):
             progressive, components = marker in _PROGRESSIVE, content[at + 7]
         elif marker == _APP1 and content.startswith(b"Exif\0", at + 2):
-            exif += int.from_bytes(content[at : at + 2], "big")
-            if exif > MAX_EXIF_BYTES:
-                raise ImageError(f"EXIF data above the limit of {MAX_EXIF_BYTES:,} bytes")
+            length = int.from_bytes(content[at : at + 2], "big")
+            if content[at + 7 : at + 8] == b"\0":  # or Pillow passes over it
+                exif.append(content[at + 8 : at + length])
+            n_exif += length
+            if n_exif > MAX_EXIF_BYTES:
+                raise _too_much_exif()
+        elif marker == _APP2 and content.startswith(b"MPF\0", at + 2):  # where a phone's further pictures are
+            segment = content[at + 6 : at + int.from_bytes(content[at : at + 2], "big")]
+            _check_directories(segment, len(segment))
         elif marker == _SCAN:
+            if not scans:
+                _check_exif(b"".join(exif))
             scans += 1
             if scans > MAX_SCANS:
                 raise ImageError(f"more than {MAX_SCANS} scans")
@@ -129,22 +173,66 @@ def _check_jpeg(content: bytes) -> None:
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 322, 323, 324, 325
 
 
-def _check_tiff_directory(content: bytes) -> None:
-    """Count strips and tiles of the first image; Pillow makes Python objects of them when it opens the file."""
-    order = "<" if content.startswith(b"II") else ">"
+_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+# Bytes of a value of each type; Pillow passes over others.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_POINTERS = {3: "H", 4: "I", 13: "I", 16: "Q"}
+
+
+def _check_exif(block: bytes) -> None:
+    if len(block) > MAX_EXIF_BYTES:
+        raise _too_much_exif()
+    _check_directories(re.sub(rb"^(Exif\0\0){1,2}", b"", block), len(block))
+
+
+def _too_much_exif() -> ImageError:
+    return ImageError(f"EXIF data above the limit of {MAX_EXIF_BYTES:,} bytes")
+
+
+def _check_avif(content: bytes) -> None:
+    """Check EXIF data, into which Pillow looks while it opens the file.
+
+    Any part of the file may be such data, and is if it begins like them: in compressed pixels that is rare.
+    """
+    for n, found in enumerate(re.finditer(rb"II[*+]\0|MM\0[*+]", content)):
+        if n == MAX_DIRECTORIES:
+            raise ImageError("too many EXIF blocks")
+        _check_directories(memoryview(content)[found.start() :], MAX_EXIF_BYTES)
+
+
+def _check_directories(content: bytes | memoryview, n_distinct: int) -> None:
+    """Count what Pillow makes of the tags of a TIFF file's first image, or of EXIF data, when it looks into them.
+
+    It makes Python objects of strips and tiles, and copies of all that does not fit into an entry.
+
+    Args:
+        content: begins like a TIFF file.
+        n_distinct: the most bytes that its tags can hold if they share none.
+    """
+    order = "<" if content[:2] == b"II" else ">"
     big = content[2:4] in (b"+\0", b"\0+")
-    start, header, entry = ("8xQ", "Q", "HHQ8x") if big else ("4xI", "H", "HHI4x")
-    try:
-        (at,) = struct.unpack_from(order + start, content)
-        (n_tags,) = struct.unpack_from(order + header, content, at)
-        at += struct.calcsize(order + header)
-        for _ in range(min(n_tags, MAX_READS_OPENING)):
-            tag, _, count = struct.unpack_from(order + entry, content, at)
-            if tag in (_STRIP_OFFSETS, _TILE_OFFSETS, _STRIP_BYTES, _TILE_BYTES) and count > MAX_STRIPS:
-                raise ImageError(f"{count:,} strips or tiles, above the limit of {MAX_STRIPS:,}")
-            at += struct.calcsize(order + entry)
-    except struct.error:
-        return  # cut short, which Pillow will say
+    start, header, entry, n_inside = ("8xQ", "Q", "HHQQ", 8) if big else ("4xI", "H", "HHII", 4)
+    start, header, entry = order + start, order + header, order + entry
+    directories: list[int] = []
+    n_bytes = 0
+    with contextlib.suppress(struct.error):  # cut short, which Pillow will say
+        directories += struct.unpack_from(start, content)
+    for directory in directories:  # which grows
+        with contextlib.suppress(struct.error):
+            (n_tags,) = struct.unpack_from(header, content, directory)
+            at = directory + struct.calcsize(header)
+            for _ in range(min(n_tags, MAX_READS_OPENING)):
+                tag, kind, count, place = struct.unpack_from(entry, content, at)
+                at += struct.calcsize(entry)
+                size = count * _SIZES.get(kind, 0)
+                if tag in (_STRIP_OFFSETS, _TILE_OFFSETS, _STRIP_BYTES, _TILE_BYTES) and count > MAX_STRIPS:
+                    raise ImageError(f"{count:,} strips or tiles, above the limit of {MAX_STRIPS:,}")
+                if size > n_inside:
+                    n_bytes += max(min(size, len(content) - place), 0)
+                elif tag in (_EXIF, _GPS, _INTEROPERABILITY) and kind in _POINTERS:
+                    directories += struct.unpack_from(order + _POINTERS[kind], content, at - n_inside)
+                if n_bytes > n_distinct + MAX_SHARED_TAG_BYTES or len(directories) > MAX_DIRECTORIES:
+                    raise ImageError("too many tags that share their bytes")
 
 
 def _check_tiff(image: TiffImageFile, n_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, overload
 
 import numpy as np
@@ -77,10 +77,15 @@ class FileImage:
         """Hash of the file's bytes, and of its white if that is known."""
         return self._digest(self._read())
 
-    def examine(self) -> tuple[Digest, Greys | None]:
-        """Hash of the file's bytes, and the range of its greys if they have more than 8 bits."""
+    def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
+        """Hash of the file's bytes, and the image's range if it has more than 8 bits.
+
+        Args:
+            known: ranges by hash; an image that is not among them is decoded if need be.
+        """
         content = self._read()
-        return self._digest(content), deep_greys(content)
+        digest = self._digest(content)
+        return digest, (known or {}).get(digest) or deep_greys(content)
 
     def load(self) -> tuple[Digest, Image.Image]:
         """Read the file once, for both the hash and the pixels."""

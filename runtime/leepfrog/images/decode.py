@@ -7,8 +7,9 @@
 3. EXIF orientation is applied; EXIF data that cannot be read says nothing and leaves the pixels as they are.
 4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
 5. Greys of more than 8 bits are scaled by the value that is white, which the set of images decides (see
-   `leepfrog.images.greys`); a bare conversion would clip everything above 255. For an image by itself, white is 65535,
-   or 255 for 32-bit integers that do not exceed it. TIFF files that say "0 is white" are inverted.
+   `leepfrog.images.greys`) where the file does not state it; a bare conversion would clip everything above 255. For an
+   image by itself, white is 65535, or 255 for 32-bit integers that do not exceed it. TIFF files that say "0 is white"
+   are inverted. Of colours of 16 bits, Pillow gives the upper 8.
 6. Float greys are taken as 0..1 or 0..255, by the same rule; an image by itself by whether it exceeds 1.
 7. Of an animation, the first frame is taken.
 8. A JPEG file much larger than what is needed is decoded at a half, a quarter or an eighth of its size.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import PIL
@@ -27,15 +28,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from leepfrog.errors import ImageError, one_line
 from leepfrog.images import heif
-from leepfrog.images.bounds import BoundedBytes, check_content, check_opened
+from leepfrog.images.bounds import TIFF_HEADERS, BoundedBytes, check_content, check_exif, check_opened
 
 # Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 # Part of every cache key: raise it when the pixels that come out for the same bytes change.
-PIPELINE_VERSION = 3
+PIPELINE_VERSION = 4
 
-_PHOTOMETRIC = 262  # TIFF: 0 is "0 is white"
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags; photometric 0 is "0 is white"
 
 
 def decoder_versions() -> list[str]:
@@ -49,15 +50,18 @@ Reduction = Callable[[int, int], int]
 SIDEWAYS = (5, 6, 7, 8)
 
 
+Container = Literal["16 bits", "32 bits", "floats", "16-bit colours"]
+
+
 class Greys(NamedTuple):
-    """The range of an image with greys of more than 8 bits.
+    """The range of an image with more than 8 bits whose file does not state it.
 
     Attributes:
-        is_float: whether the values are floats.
-        highest: the largest value.
+        container: what holds its values.
+        highest: the largest value; of colours, only their upper 8 bits, which is what Pillow gives.
     """
 
-    is_float: bool
+    container: Container
     highest: float
 
 
@@ -81,25 +85,40 @@ class Decoded(NamedTuple):
 
 
 def deep_greys(content: bytes) -> Greys | None:
-    """The range of greys whose white the file does not state: 16-bit PNG, TIFF and float PNM.
+    """The range of an image with more than 8 bits whose white the file does not state: 16-bit PNG, TIFF and float PNM.
 
     PGM and JPEG 2000 files state it, and Pillow scales by it. None for all other images, and for those that `decode`
     will refuse.
     """
-    is_deep_png = content[12:16] == b"IHDR" and content[24:26] == b"\x10\0"
-    if not is_deep_png and content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and content[:2] != b"Pf":
+    is_deep_png = content[12:16] == b"IHDR" and content[24:25] == b"\x10"
+    if not is_deep_png and content[:4] not in TIFF_HEADERS and content[:2] != b"Pf":
         return None
     try:
         check_content(content)
         with _opened(content) as image:
-            if not image.mode.startswith(("I", "F")):
+            if image.mode.startswith(("I", "F")):
+                image.load()
+                return _range_of_greys(np.asarray(image))
+            deep = is_deep_png or (isinstance(image, TiffImageFile) and 16 in _bits(image))
+            if not deep or image.mode not in ("RGB", "RGBA", "LA"):
                 return None
             image.load()
-            values = np.asarray(image)
+            return Greys("16-bit colours", int(np.asarray(image.convert("RGB")).max()))  # without alpha
     except Exception:  # as of `decode_reduced`, which will give the reason
         return None
-    low, high = float(values.min()), float(values.max())
-    return Greys(image.mode == "F", high) if low >= 0 and np.isfinite(high) else None
+
+
+def _bits(image: TiffImageFile) -> tuple[int, ...]:
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, ())
+    return bits if isinstance(bits, tuple) else (bits,)
+
+
+def _range_of_greys(values: np.ndarray) -> Greys | None:
+    if values.dtype.kind == "f":
+        _check_floats(values)
+        return Greys("floats", float(values.max()))
+    _check_integers(values)
+    return Greys("32 bits" if values.itemsize > 2 else "16 bits", int(values.max()))
 
 
 def decode(content: bytes) -> Image.Image:
@@ -153,6 +172,8 @@ def _decoded(content: bytes, reductions: Sequence[Reduction], white: float | Non
     with _opened(content) as image:
         if image.format not in ("JPEG", "MPO"):
             image.load()
+            if image.format in ("PPM", "JPEG2000") and image.mode.startswith("I"):
+                white = 65535  # to which Pillow has scaled it
             zero_is_white = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
             return [Decoded.whole(_to_rgb(_upright(image), white, zero_is_white))] * len(reductions)
         turned = _orientation(image)
@@ -197,6 +218,7 @@ def _whole(width: int, height: int) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
+    check_exif(image)
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a broken EXIF block, which `_upright` will ignore as well
@@ -210,6 +232,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    check_exif(image)  # again: a PNG file may have them after its pixels
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block; the pixels themselves are loaded by now
@@ -230,10 +253,23 @@ def _to_rgb(image: Image.Image, white: float | None = None, zero_is_white: bool 
     return image.convert("RGB")
 
 
-def _from_integers(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:
+def _check_integers(values: np.ndarray) -> None:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"integer image with values from {low} to {high}; only 0..65535 is understood")
+
+
+def _check_floats(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ImageError("float image with NaN or infinity")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 255:
+        raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 are understood")
+
+
+def _from_integers(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:
+    _check_integers(values)
+    high = int(values.max())
     if white is None:
         white = 255 if values.itemsize > 2 and high <= 255 else 65535
     levels = np.rint(np.arange(high + 1) * (255 / white)).clip(0, 255).astype(np.uint8)
@@ -241,13 +277,9 @@ def _from_integers(values: np.ndarray, white: float | None, zero_is_white: bool)
 
 
 def _from_float(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:
-    if not np.isfinite(values).all():
-        raise ImageError("float image with NaN or infinity")
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 255:
-        raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 are understood")
+    _check_floats(values)
     if white is None:
-        white = 1 if high <= 1 else 255
+        white = 1 if values.max() <= 1 else 255
     return _from_grey(np.rint(values * (255.0 / white)).clip(0, 255).astype(np.uint8), zero_is_white)
 
 

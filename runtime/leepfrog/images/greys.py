@@ -3,23 +3,31 @@
 Files with 16 or 32 bits per pixel often hold 8, 10, 12 or 14 bits of data and do not say so. Scaled by their container
 they come out nearly black. Scaled each by its own brightest pixel, dark images would come out bright.
 
-So white is the smallest of 255, 1023, 4095, 16383 and 65535 that no image of the set exceeds, and 1 or 255 for floats.
-It becomes part of the images' hashes, since it decides their pixels.
+So white is the smallest of 255, 1023, 4095, 16383 and 65535 that no image of the set in the same container exceeds, and
+1 or 255 for floats. It becomes part of the images' hashes, since it decides their pixels.
+
+Of colours with 16 bits, Pillow gives the upper 8, so there is nothing left to scale; where they are hardly used, a note
+says so.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from leepfrog.errors import ImageError
 from leepfrog.images.dataset import FileImage, ImageSet
-from leepfrog.images.decode import Greys
+from leepfrog.images.decode import Container, Greys
 
-WHITES: dict[bool, tuple[float, ...]] = {False: (255, 1023, 4095, 16383, 65535), True: (1.0, 255.0)}
-# Where most images use less than this share of the range, a note says so.
+WHITES: dict[Container, tuple[float, ...]] = {
+    "16 bits": (255, 1023, 4095, 16383, 65535),
+    "32 bits": (255, 1023, 4095, 16383, 65535),
+    "floats": (1, 255),
+}
+# A note says which images use less than this share of the range.
 HARDLY_USED = 0.25
 
 
@@ -31,37 +39,53 @@ class Levelled(NamedTuple):
 
 
 def level(images: ImageSet, greys: Mapping[int, Greys]) -> Levelled:
-    """Give images with greys of more than 8 bits the white that suits all of them.
+    """Give images with greys of more than 8 bits the white that suits all of them in the same container.
 
     Args:
         images: the set.
         greys: ranges of these images, by position.
     """
-    held, notes = list(images.images), []
-    for is_float, whites in WHITES.items():
-        tops = {position: found.highest for position, found in greys.items() if found.is_float is is_float}
-        if not tops:
-            continue
-        highest = max(tops.values())
-        white = next((each for each in whites if highest <= each), whites[-1])
-        for position in tops:
-            image = held[position]
-            assert isinstance(image, FileImage)
-            held[position] = dataclasses.replace(image, white=white)
-        dark = sum(top < HARDLY_USED * white for top in tops.values())
-        if white != whites[-1] and not is_float:
-            notes.append(
-                f"{len(tops)} image(s) have greys of more than 8 bits; {white:g} was taken as white in all of them, "
-                f"since no value exceeds {highest:g}: save them in 8 bits if that is wrong"
-            )
-        elif 2 * dark > len(tops):
-            brightest = images.images[max(tops, key=lambda position: tops[position])].name
-            notes.append(
-                f"{dark} of {len(tops)} image(s) with greys of more than 8 bits use less than a quarter of "
-                f"0..{white:g}, taken as their range because {brightest} reaches {highest:g}: save them in 8 bits if "
-                "that is wrong"
-            )
+    held = list(images.images)
+    highest: dict[Container, dict[int, float]] = defaultdict(dict)
+    for position, found in greys.items():
+        highest[found.container][position] = found.highest
+    notes: list[str] = []
+    for container, whites in WHITES.items():
+        if tops := highest[container]:
+            white = next(each for each in whites if max(tops.values()) <= each)
+            for position in tops:
+                image = held[position]
+                assert isinstance(image, FileImage)
+                held[position] = dataclasses.replace(image, white=white)
+            notes += _greys_note(images, container, tops, white)
+    notes += _colours_note(highest["16-bit colours"])
     return Levelled(dataclasses.replace(images, images=held), tuple(notes))
+
+
+def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float], white: float) -> Iterator[str]:
+    """What was taken as white, unless it is what the container suggests and all images use it."""
+    brightest = max(tops, key=tops.__getitem__)
+    dark = sum(top < HARDLY_USED * white for top in tops.values())
+    if container != "floats" and white < WHITES[container][-1]:
+        yield (
+            f"{len(tops)} image(s) have greys in {container}; {white:g} was taken as white in all of them, since no "
+            f"value exceeds {tops[brightest]:g}: save them in 8 bits if that is wrong"
+        )
+    elif dark:
+        yield (
+            f"{dark} of {len(tops)} image(s) with greys in {container} use less than a quarter of 0..{white:g}, taken "
+            f"as their range because {images.images[brightest].name} reaches {tops[brightest]:g}: save them in 8 bits "
+            "if that is wrong"
+        )
+
+
+def _colours_note(tops: Mapping[int, float]) -> Iterator[str]:
+    dark = sum(top < HARDLY_USED * 255 for top in tops.values())
+    if 2 * dark > len(tops):
+        yield (
+            f"{dark} of {len(tops)} image(s) with colours of 16 bits use less than a quarter of their range and come "
+            "out dark: save them in 8 bits if they hold fewer than 16"
+        )
 
 
 def level_some(images: ImageSet, positions: Iterable[int]) -> Levelled:

@@ -26,10 +26,11 @@ _RAW = (
     ".srf .srw .x3f"
 )
 _OTHER_IMAGES = (
-    ".ai .bpg .cur .czi .dcm .dds .dib .dicom .ecw .eps .exr .fit .fits .flif .hdp .hdr .icns .ico .img .jls .jng .jxl "
-    ".jxr .kra .lif .mha .mng .mrxs .nd2 .ndpi .nii .npy .nrrd .pcx .pdf .pic .ps .psb .psd .ras .sgi .svg .svgz .svs "
-    ".tga .vsi .wbmp .wdp .wmf .xbm .xcf .xpm"
+    ".bpg .czi .dcm .dds .dib .dicom .ecw .exr .fits .flif .hdp .jls .jng .jxl .jxr .kra .lif .mrxs .nd2 .ndpi .pcx "
+    ".psb .psd .ras .sgi .svs .tga .vsi .wbmp .wdp .xbm .xcf .xpm"
 )
+# Documents, drawings, icons, volumes, arrays, and endings that other programs use as well.
+_MAYBE_IMAGES = ".ai .cur .eps .fit .hdr .icns .ico .img .mha .mng .nii .npy .nrrd .pdf .pic .ps .svg .svgz .wmf"
 _VIDEOS = ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .webm .wmv"
 # Files that usually accompany images, and are no images that somebody may miss.
 _COMPANIONS = word_set(
@@ -41,10 +42,12 @@ _FAMILIES: dict[str, tuple[str, str]] = {  # ending: (what it is, what to do)
     **dict.fromkeys(sorted(HEIF_EXTENSIONS), ("HEIC image(s)", f"{heif.INSTALL} reads them")),
     **dict.fromkeys(_RAW.split(), ("camera raw file(s)", "convert them to JPEG or PNG")),
     **dict.fromkeys(_OTHER_IMAGES.split(), ("image(s) of unsupported kinds", "convert them to JPEG or PNG")),
+    **dict.fromkeys(_MAYBE_IMAGES.split(), ("file(s) that may be images", "convert those that are to JPEG or PNG")),
     **dict.fromkeys(_VIDEOS.split(), ("video(s)", "extract frames from them")),
 }
 _UNKNOWN = ("file(s) of other kinds", "")
-_NO_IMAGES = (_FAMILIES[".mp4"], _UNKNOWN)
+# Those that nobody may miss as an image of the set, which `strict` passes over.
+_NO_IMAGES = (_FAMILIES[".pdf"], _FAMILIES[".mp4"], _UNKNOWN)
 
 SHOWN = 5
 

@@ -18,9 +18,11 @@ from leepfrog.images.folders import Folder, read_root
 from leepfrog.images.kinds import word_set
 
 _SPLITS = word_set(
-    "train training trn trainset trainval traindata val vals valid valset validation test tests testing testset "
-    "testdata tst dev devset eval evaluation holdout fold folds split splits"
+    "train training trn tr trainset trainval traindata val vals valid valset validation test tests testing testset "
+    "testdata tst te dev devset eval evaluation holdout fold folds split splits"
 )
+# Beside other folders these are Turkish and Telugu.
+_LANGUAGES = word_set("tr te")
 _CONTAINERS = word_set("images image imgs img jpegimages photos pictures pics data dataset datasets")
 _SIDECARS = word_set(
     "annotation annotations label labels mask masks segmentation segmentations trimap trimaps groundtruth gt bbox "
@@ -37,8 +39,8 @@ SHOWN = 5
 
 
 def is_split(name: str) -> bool:
-    """Whether a name says "train" or "test" and nothing else, however it is written."""
-    words = _words(name)
+    """Whether a name says "train" or "test" and nothing else but a letter ("trainA"), however it is written."""
+    words = {word for word in _words(name) if len(word) > 1}
     return bool(words & _SPLITS or {"hold", "out"} <= words) and words <= _SPLITS | _FILLERS
 
 
@@ -92,7 +94,7 @@ def _refuse_parts(root: Path, folders: Sequence[Folder]) -> None:
     splits = [name for name in names if is_split(name)]
     if names and all(map(is_part, names)):
         what = "splits" if splits == names else "parts of a data set"
-    elif len(splits) > 1:
+    elif len(splits) > 1 and not all(_words(name) <= _LANGUAGES for name in splits):
         what, names = "splits", splits
     else:
         return

@@ -17,6 +17,7 @@ from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.ranges import keep_ranges, kept_ranges
 from leepfrog.inference.stream import Lanes, Scoring, stream
 from leepfrog.progress import Progress
 
@@ -152,20 +153,32 @@ class Hashed:
         return dataclasses.replace(self, positions=positions, bad=bad)
 
 
-def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress) -> Hashed:
+def hash_images(
+    images: ImageSet, threads: int, strict: bool, progress: Progress, cache: StrPath | None = None
+) -> Hashed:
     """Hash every image.
+
+    Args:
+        images: the set.
+        threads: cores to use.
+        strict: make what the set lacks an error: an image or folder that cannot be read, an image of a kind that is
+            not supported. Files that only may be images, and videos, are none.
+        progress: who is told how far the work is.
+        cache: folder of the caches, which also keeps what was found out about images; None for leepfrog's own.
 
     Raises:
         ImageError: an image cannot be read, and `strict`.
-        DataSetError: a folder could not be read, and `strict`.
+        DataSetError: a folder could not be read or holds images of unsupported kinds, and `strict`.
     """
     if strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")
 
+    known = kept_ranges(cache)
+
     def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
         image = images.images[position]
         try:
-            return image.examine() if isinstance(image, FileImage) else (image.digest(), None)
+            return image.examine(known) if isinstance(image, FileImage) else (image.digest(), None)
         except ImageError as error:
             return error
 
@@ -187,12 +200,12 @@ def hash_images(images: ImageSet, threads: int, strict: bool, progress: Progress
                 if found[1] is not None:
                     greys[position] = found[1]
             progress.advance(1)
+    keep_ranges({digests[position]: found for position, found in greys.items()}, known, cache)
     levelled = level(images, greys)
     for position in greys:
         image = levelled.images.images[position]
-        assert isinstance(image, FileImage)
-        assert image.white is not None
-        digests[position] = levelled_digest(digests[position], image.white)
+        if isinstance(image, FileImage) and image.white is not None:
+            digests[position] = levelled_digest(digests[position], image.white)
     positions: dict[Digest, list[int]] = {}
     for position, digest in enumerate(digests):
         if position not in bad:
@@ -222,7 +235,8 @@ def infer(
         models: scoring models.
         device: "cpu" or "cuda".
         threads: cores to use.
-        strict: make a bad image an error rather than leave it out.
+        strict: make an image that is bad or of an unsupported kind, or a folder that cannot be read, an error rather
+            than leave it out.
         progress: who is told how far the work is.
         batch_size: images in one run of a model; None for what suits the device.
         opened: caches by the models' hashes, for callers that come again: opening one reads it through. Those that
@@ -231,10 +245,10 @@ def infer(
 
     Raises:
         ImageError: an image is bad, and `strict`.
-        DataSetError: fewer than two classes are left.
+        DataSetError: fewer than two classes are left; or as of `hash_images`.
         ModelError, MachineError: a model or the device fails.
     """
-    hashed = hash_images(images, threads, strict, progress) if isinstance(images, ImageSet) else images
+    hashed = hash_images(images, threads, strict, progress, cache) if isinstance(images, ImageSet) else images
     images, digests, positions, bad = hashed.images, hashed.digests, hashed.positions, dict(hashed.bad)
     opened = {} if opened is None else opened
     for model in models:

@@ -16,7 +16,7 @@ from leepfrog.images.dataset import Digest, ImageSet
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import infer
+from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.progress import Progress, Silent
 from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.leep import score_leep_loo
@@ -168,25 +168,23 @@ def explain(
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
-    return explain_files(
-        images, files, top=top, device=device, threads=threads, strict=strict, cache=cache, progress=progress
-    )[0]
-
-
-def explain_files(
-    images: ImageSet,
-    files: Sequence[ModelFile],
-    *,
-    top: int = 3,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
-    cache: StrPath | None = None,
-    progress: Progress | None = None,
-) -> list[Explanation]:
-    """Explain several models, one after the other; arguments and errors as of `explain`."""
     watch = Stopwatch(progress or Silent())
-    outputs = infer(images, files, device, threads_for(device, threads), strict, watch, cache=cache)
+    outputs = infer(images, files, device, threads, strict, watch, cache=cache)
+    return explain_outputs(outputs, files, top=top, notices=watch.notices)[0]
+
+
+def explain_outputs(
+    outputs: Outputs, files: Sequence[ModelFile], *, top: int = 3, notices: Sequence[str] = ()
+) -> list[Explanation]:
+    """Explain several models, one after the other, as `explain` does.
+
+    Args:
+        outputs: of these models.
+        files: the models.
+        top: how many source classes and confusions to name.
+        notices: what was said while the models ran.
+    """
+    images = outputs.images
     positions = np.flatnonzero(outputs.kept)
     present, labels = np.unique(images.labels[positions], return_inverse=True)
     classes = [images.classes[label] for label in present]
@@ -202,7 +200,7 @@ def explain_files(
                 n_images=len(sample),
                 leep_loo=score_leep_loo(sample).value,
                 classes=tuple(sorted(found, key=lambda each: each.leep_loo)),
-                notes=(*images.notes, *outputs.notes(), *outputs.skips(), *watch.notices),
+                notes=(*images.notes, *outputs.notes(), *outputs.skips(), *notices),
             )
         )
     return explanations

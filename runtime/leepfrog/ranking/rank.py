@@ -96,7 +96,7 @@ def rank(
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
 
-    hashed = hash_images(images, threads, strict, progress)
+    hashed = hash_images(images, threads, strict, progress, cache)
     run = _Run(hashed, by, device, threads, batch_size, strict, measure_again, cache, progress, warming)
     raced, everyone = None, chosen
     if racing:

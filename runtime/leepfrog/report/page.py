@@ -12,9 +12,11 @@ from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_models
-from leepfrog.progress import Progress
-from leepfrog.ranking.explain import explain_files
+from leepfrog.inference.outputs import infer
+from leepfrog.progress import Progress, Silent
+from leepfrog.ranking.explain import explain_outputs
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import (
     certainty_in_words,
@@ -26,6 +28,7 @@ from leepfrog.ranking.words import (
     race_saved,
     race_table,
 )
+from leepfrog.receipts.take import Stopwatch
 from leepfrog.report.front import NARROW, WIDE, front
 from leepfrog.report.reasons import Reasons, reasons
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
@@ -83,8 +86,10 @@ def report(
     """
     files = {file.sha256: file for file in find_models(models)}
     chosen = [files[model.sha256] for model in to_explain(ranking)]
-    explanations = explain_files(images, chosen, device=device, threads=threads, strict=strict, progress=progress)
-    return render(ranking, reasons(explanations, images))
+    watch = Stopwatch(progress or Silent())
+    outputs = infer(images, chosen, device, threads_for(device, threads), strict, watch)
+    explanations = explain_outputs(outputs, chosen, notices=watch.notices)
+    return render(ranking, reasons(explanations, outputs.images))
 
 
 def to_explain(ranking: Ranking) -> list[RankedModel]:

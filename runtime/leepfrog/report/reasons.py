@@ -68,7 +68,7 @@ def reasons(explanations: Sequence[Explanation], images: ImageSet, most_bytes: i
 
     Args:
         explanations: of the same images, the most important first: it gets thumbnails first.
-        images: the set.
+        images: the set, as the models saw it (`Outputs.images`), so that deep greys are as bright as for them.
         most_bytes: of all thumbnails together.
     """
     chosen = [_chosen(explanation.classes) for explanation in explanations]

@@ -1,0 +1,61 @@
+"""Ranges of images with more than 8 bits, kept on disk: to find them again, each image would have to be decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from leepfrog import paths, stated
+from leepfrog.arguments import StrPath
+from leepfrog.errors import MachineError
+from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unsealed, write_whole
+from leepfrog.images.dataset import Digest
+from leepfrog.images.decode import PIPELINE_VERSION, Container, Greys, decoder_versions
+
+# The file is read and written whole: so many take 6 MB. Images beyond are decoded again.
+MOST_KEPT = 1 << 16
+
+_LARGEST: dict[Container, int] = {"16 bits": 65535, "32 bits": 65535, "floats": 255, "16-bit colours": 255}
+
+
+def kept_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
+    """Ranges by the images' digests; none where the file is missing, damaged or of other decoders.
+
+    Args:
+        folder: that keeps the models' outputs; None for leepfrog's own.
+    """
+    try:
+        values = unsealed(read_regular(_path(folder), LARGEST_TEXT))
+        return {bytes.fromhex(digest): _greys(*found) for digest, found in values.items()}
+    except (MachineError, OSError, ValueError, TypeError):
+        return {}
+
+
+def keep_ranges(found: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
+    """Keep what was found for later runs; nothing happens where it cannot be kept.
+
+    Args:
+        found: of the images of this run, which are kept before others.
+        kept: what `kept_ranges` gave.
+        folder: as of `kept_ranges`.
+    """
+    if found.keys() <= kept.keys():
+        return
+    chosen = itertools.islice({**found, **kept}.items(), MOST_KEPT)
+    with contextlib.suppress(MachineError):
+        write_whole(_path(folder), sealed({digest.hex(): greys for digest, greys in chosen}))
+
+
+def _path(folder: StrPath | None) -> Path:
+    decides = json.dumps([PIPELINE_VERSION, *decoder_versions()])
+    return Path(folder or paths.inference()) / f"ranges-{sha256_of(decides.encode())[:16]}.json"
+
+
+def _greys(container: str, highest: object) -> Greys:
+    for known, largest in _LARGEST.items():
+        if container == known:
+            return Greys(known, stated.number(highest, "the highest value", 0, largest))
+    raise ValueError("no such container")
