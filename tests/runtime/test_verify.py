@@ -81,11 +81,11 @@ def test_nothing_comes_from_the_cache_unless_asked(home: Path, tmp_path: Path) -
     two_models(home)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
-    kept = sorted((home / "inference").rglob("*"))
+    kept = sorted((home / "inference").rglob("*.npy"))
     for how, passes in ((How(), 60), (How(cached=True), 0)):
         again = rerun(Baseline.read(path), folder, how, Silent())
         assert [row["n_inferred"] for row in again["models"]] == [passes, passes]
-    assert sorted((home / "inference").rglob("*")) == kept
+    assert sorted((home / "inference").rglob("*.npy")) == kept
 
 
 def test_what_changed_is_told(home: Path, tmp_path: Path) -> None:
