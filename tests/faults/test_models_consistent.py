@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import leepfrog
@@ -13,7 +14,7 @@ import onnxruntime
 import pytest
 from commands import Here
 from leepfrog.errors import MachineError, ModelError
-from leepfrog.inference import device
+from leepfrog.inference import devices
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.consistency import FEW_BITS_TOLERANCE, first_refused, inconsistencies
 from leepfrog.inference.header import fingerprint, operators
@@ -132,9 +133,9 @@ def test_fault_14_provider_options_are_part_of_the_key_and_the_receipt(
 ) -> None:
     model = ModelFile.read(with_made / "models" / "made.onnx")
     keys = {cache_key(model, kind) for kind in ("cpu", "cuda")}
-    monkeypatch.setitem(device._PROVIDER_OPTIONS["cuda"], "use_tf32", "1")
+    monkeypatch.setitem(devices.device_named("cuda").options, "use_tf32", "1")
     keys.add(cache_key(model, "cuda"))
-    monkeypatch.setitem(device._PROVIDER_OPTIONS["cpu"], "use_arena", "0")
+    monkeypatch.setitem(devices.device_named("cpu").options, "use_arena", "0")
     keys.add(cache_key(model, "cpu"))
     assert len(keys) == 4
     receipt = leepfrog.rank(photo_set(3), ["made"]).receipt
@@ -142,14 +143,21 @@ def test_fault_14_provider_options_are_part_of_the_key_and_the_receipt(
 
 
 @pytest.fixture
-def azure(monkeypatch: pytest.MonkeyPatch) -> str:
+def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A device of the wheel's other provider, which is in every session's list and runs none of these nodes."""
     provider = "AzureExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         pytest.skip(f"this onnxruntime has no {provider}")
-    monkeypatch.setitem(device.PROVIDERS, "azure", provider)
-    monkeypatch.setitem(device._PROVIDER_OPTIONS, "azure", {})
-    return "azure"
+    (tmp_path / "azure.py").write_text(
+        f"from leepfrog.inference.devices.base import Device\nDEVICE = Device('azure', {provider!r})\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "__path__", [*devices.__path__, str(tmp_path)])
+        devices.device_names.cache_clear()
+        yield "azure"
+    devices.device_names.cache_clear()
+    devices.device_named.cache_clear()
+    sys.modules.pop("leepfrog.inference.devices.azure", None)
 
 
 def test_fault_27_a_session_on_the_cpu_is_no_session_on_the_device(azure: str, with_made: Path) -> None:
@@ -162,10 +170,11 @@ def test_fault_27_a_session_on_the_cpu_is_no_session_on_the_device(azure: str, w
 def test_fault_52_a_few_nodes_on_the_cpu_are_noted(with_made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No processor of this kind is at hand: the counts of nodes are made up, all that becomes of them is real."""
     nodes = {"CUDAExecutionProvider": Counter(Conv=50, Relu=48), "CPUExecutionProvider": Counter(Resize=2)}
-    note = fallback(nodes, "CUDAExecutionProvider")
+    cuda = devices.device_named("cuda")
+    note = fallback(nodes, cuda)
     assert note == "2 of 100 nodes do not run on CUDAExecutionProvider but on the CPU: Resize (2)"
-    assert fallback({"CUDAExecutionProvider": Counter(Conv=5)}, "CUDAExecutionProvider") == ""
-    assert fallback({}, "CUDAExecutionProvider") == ""  # an onnxruntime that does not tell
+    assert fallback({"CUDAExecutionProvider": Counter(Conv=5)}, cuda) == ""
+    assert fallback({}, cuda) == ""  # an onnxruntime that does not tell
     monkeypatch.setattr("leepfrog.inference.load.fallback", lambda *_: note)
     assert f"made: {note}" in leepfrog.rank(photo_set(3), ["made"]).notes
 

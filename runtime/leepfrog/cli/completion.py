@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterable
 
 from leepfrog import paths
+from leepfrog.inference.devices import device_names
 from leepfrog.scoring.names import SCORE_NAMES
 
 PROBE_SUFFIX = ".fisher.onnx"
-DEVICES = ("cpu", "cuda")
 DISTANCES = ("symmetric", "asymmetric", "normalized_cosine", "kl", "asymmetric_kl", "jensen_shannon")
 ESTIMATORS = ("signs", "sampled", "exact")
 PRECISIONS = ("fp16", "int8")
@@ -87,7 +87,7 @@ def sources() -> list[str]:
     return list(dict.fromkeys([*zoo(), *models()]))
 
 
-complete_device = one_of(DEVICES)
+complete_device = one_of(device_names)
 complete_models = some_of(models)
 complete_model = one_of(models)
 complete_probe = one_of(probes)

@@ -60,12 +60,13 @@ def examine() -> tuple[dict[str, str], list[str]]:
     try:
         import onnxruntime
 
-        from leepfrog.inference.device import PROVIDERS, available_threads
+        from leepfrog.inference.device import available_threads
+        from leepfrog.inference.devices import device_named, device_names
 
         facts["threads"] = str(available_threads())
         available = onnxruntime.get_available_providers()
         facts["providers"] = ", ".join(available)
-        facts["devices"] = ", ".join(device for device, provider in PROVIDERS.items() if provider in available)
+        facts["devices"] = ", ".join(name for name in device_names() if device_named(name).provider in available)
     except (ImportError, AttributeError, OSError, MemoryError) as error:
         problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
     places = {

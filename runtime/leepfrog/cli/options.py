@@ -54,11 +54,13 @@ ModelsOption = Annotated[
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.", autocompletion=complete_device)]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
 SameDeviceOption = Annotated[
     str | None,
-    typer.Option("--device", help="cpu or cuda (default: that of the first run).", autocompletion=complete_device),
+    typer.Option("--device", help="As of rank (default: that of the first run).", autocompletion=complete_device),
 ]
 ModelFilesOption = Annotated[
     list[str] | None,

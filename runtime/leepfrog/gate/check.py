@@ -158,7 +158,7 @@ def check(
         fail_on: of CRITERIA, those that are judged; None for score, size and, where there are several models, rank.
         tolerance: how far a score may move, in its baseline's standard errors.
         latency_tolerance: by what part a relative latency may grow.
-        device: "cpu" or "cuda"; None for the baseline's.
+        device: its name; None for the baseline's.
         threads: cores to use; None for all.
         batch_size: images in one run of a model; None for what suits the device.
         cached: take outputs that are in the cache, rather than run the models on all images again.

@@ -27,7 +27,7 @@ class How:
 
     Attributes:
         models: where the models are: files or folders; empty for the models folder.
-        device: "cpu" or "cuda"; None for the first run's.
+        device: its name; None for the first run's.
         threads, batch_size: None for what suits the machine.
         measure_again: measure costs anew.
         cached: take outputs that are in the cache, rather than run the models on all images again.

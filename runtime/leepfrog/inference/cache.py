@@ -28,7 +28,8 @@ from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
-from leepfrog.inference.device import ort_options, provider_options
+from leepfrog.inference.device import ort_options
+from leepfrog.inference.devices import device_named
 from leepfrog.inference.model import ModelFile, problem_of_rows
 
 # 2: from models whose outputs were found to be a function of the image.
@@ -52,7 +53,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         PIPELINE_VERSION,
         *decoder_versions(),
         onnxruntime.__version__,
-        provider_options(device),
+        device_named(device).providers,
         *ort_options().items(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

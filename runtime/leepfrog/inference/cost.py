@@ -103,7 +103,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
 
     Args:
         model: the file.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: threads within one run.
         seconds: how long to time single images, and then batches.
 
@@ -144,7 +144,7 @@ def costs_of(
 
     Args:
         models: the files.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: threads within one run.
         progress: is told of each model, and of costs that cannot be read or kept.
         seconds: how long to time single images, and then batches; None for `$LEEPFROG_COST_SECONDS`, or BRIEFLY.

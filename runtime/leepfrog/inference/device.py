@@ -9,49 +9,33 @@ import platform
 import reprlib
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import PIL
 
 from leepfrog import __version__
-from leepfrog.arguments import check_name
 from leepfrog.errors import MachineError, UsageError, one_line
 from leepfrog.inference.bounded import seconds_per_image
-
-Device = Literal["cpu", "cuda"]
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-_PROVIDER_OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": {},
-    # Full float32 (TF32 keeps 10 bits of the mantissa), and no exhaustive search anew for each batch size.
-    "cuda": {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
-}
+from leepfrog.inference.devices import device_named
 
 
-def providers(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """The execution providers to ask onnxruntime for; the CPU always stands behind, for nodes a GPU has no kernel for.
+def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
+    """The execution providers to ask onnxruntime for, and their options.
 
     Raises:
         UsageError: an unknown device.
         MachineError: this onnxruntime was not built for the device.
     """
-    check_name("device", device, PROVIDERS)
+    wanted = device_named(device)
     available = onnxruntime.get_available_providers()
-    if PROVIDERS[device] not in available:
+    if wanted.provider not in available:
         raise MachineError(
-            f"this onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]} (it has {', '.join(available)}); "
-            "to use an NVIDIA GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+            f"this onnxruntime {onnxruntime.__version__} has no {wanted.provider} (it has {', '.join(available)}); "
+            f"{wanted.install}"
         )
-    return provider_options(device)
-
-
-def provider_options(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """What `providers` returns, whether or not this machine has the device; for cache keys and receipts."""
-    chosen = [(PROVIDERS[device], _PROVIDER_OPTIONS[device])]
-    return chosen if device == "cpu" else [*chosen, (PROVIDERS["cpu"], {})]
+    return wanted.providers_with(threads)
 
 
 # Settings of onnxruntime's sessions that are no entries of its configuration.
@@ -120,7 +104,7 @@ def threads_for(device: str, threads: int | None) -> int:
         MachineError: the device is absent. Both are told here, before any work.
     """
     check_threads(threads)
-    providers(device)
+    providers(device, 1)
     ort_options()
     seconds_per_image()
     return threads or available_threads()
@@ -159,8 +143,8 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "numba": metadata.version("numba"),
         "scipy": metadata.version("scipy"),
         "pillow": PIL.__version__,
-        "provider": PROVIDERS[device],
-        "provider_options": {name: dict(options) for name, options in provider_options(device)},
+        "provider": device_named(device).provider,
+        "provider_options": dict(device_named(device).providers),
         "ort_options": ort_options(),
         "threads": threads,
         "machine": platform.machine(),

@@ -18,6 +18,7 @@ from leepfrog.errors import LeepfrogError, MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.bounded import run_directly
 from leepfrog.inference.device import available_threads
+from leepfrog.inference.devices import device_named
 from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.undisturbed import Timer, in_turns
 
@@ -82,7 +83,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     Args:
         path: the file.
         sha256: its hash.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: threads within one run.
         seconds: how long to time single images, and batches.
         known: the fixed graph's best known seconds, 0 if there are none.
@@ -108,7 +109,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
     peak = peak_memory()
 
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
-    on_cpu, limit = device == "cpu", min(10 * seconds, seconds + PATIENCE)
+    on_cpu, limit = device_named(device).uses_cores, min(10 * seconds, seconds + PATIENCE)
     timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
     within = min(threads, available_threads())
     reference, reference_timer = _reference(device, within), Timer(1 if within == 1 and on_cpu else 0)

@@ -14,7 +14,9 @@ import onnxruntime
 from leepfrog.errors import LeepfrogError, MachineError, ModelError, one_line
 from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
 from leepfrog.inference.bounded import BoundedSession, load_bounded
-from leepfrog.inference.device import OPTIONS_VARIABLE, PROVIDERS, ort_options, providers, session_options
+from leepfrog.inference.device import OPTIONS_VARIABLE, ort_options, providers, session_options
+from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices.base import CPU_PROVIDER, Device
 from leepfrog.inference.header import Header, read_header
 
 
@@ -24,14 +26,15 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     Args:
         path: the file.
         sha256: its hash.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: threads within one run.
 
     Raises:
         ModelError: the file changed, or onnxruntime cannot load it.
         MachineError: the device is not there.
     """
-    where, wanted = printable(path), providers(device)
+    where, wanted = printable(path), device_named(device)
+    asked = providers(device, threads)
     content = read_bytes(path)
     if sha256_of(content) != sha256:
         raise ModelError(f"{where}: the file changed while it was being used; run again")
@@ -40,21 +43,21 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
     )
-    if device != "cpu":
+    if wanted.provider != CPU_PROVIDER:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        session = load(content, options, wanted)
+        session = load(content, options, asked, wanted)
     except ModelError as error:
         told = " ".join(f"{key}={value}" for key, value in ort_options().items())
         raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={told})" if told else "")) from None
     provider = session.get_providers()[0]
-    if provider != PROVIDERS[device]:  # onnxruntime only warns when it falls back to the CPU
+    if provider != wanted.provider:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(
-            f"asked for {PROVIDERS[device]}, onnxruntime fell back to {provider}: the driver, CUDA or cuDNN "
-            "is missing or of the wrong version; see leepfrog doctor"
+            f"asked for {wanted.provider}, onnxruntime fell back to {provider}: {wanted.when_it_fails}; see leepfrog "
+            "doctor"
         )
     try:
-        session.fallback = fallback(nodes_by_provider(session), provider)
+        session.fallback = fallback(nodes_by_provider(session), wanted)
     except MachineError as error:
         raise MachineError(f"{where}: {error}") from None
     return session
@@ -75,19 +78,20 @@ def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counte
     return dict(found)
 
 
-def fallback(nodes: Mapping[str, Counter[str]], provider: str) -> str:
+def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:
     """A note on the nodes that another provider runs than the one asked for; "" where there are none.
 
     Raises:
-        MachineError: they are most of the nodes.
+        MachineError: they are most of the nodes, and the device does not expect that.
     """
+    provider = device.provider
     total = sum(count.total() for count in nodes.values())
     elsewhere = sum((count for name, count in nodes.items() if name != provider), Counter[str]())
     if not elsewhere:
         return ""
     most = ", ".join(f"{operator} ({n})" for operator, n in elsewhere.most_common(5))
     note = f"{elsewhere.total()} of {total} nodes do not run on {provider} but on the CPU: {printable(most)}"
-    if 2 * elsewhere.total() > total:
+    if 2 * elsewhere.total() > total and not device.may_fall_back:
         raise MachineError(f"{note}; use --device cpu, or export the model with operators that {provider} supports")
     return note
 
@@ -95,7 +99,8 @@ def fallback(nodes: Mapping[str, Counter[str]], provider: str) -> str:
 def load(
     content: bytes,
     options: onnxruntime.SessionOptions | None = None,
-    wanted: Sequence[tuple[str, dict[str, Any]]] = (("CPUExecutionProvider", {}),),
+    wanted: Sequence[tuple[str, dict[str, str]]] = ((CPU_PROVIDER, {}),),
+    device: Device | None = None,
     **further: Any,
 ) -> BoundedSession:
     """An onnxruntime session of a model in memory, that prints nothing and can be stopped.
@@ -104,11 +109,12 @@ def load(
         content: the model file's bytes.
         options: of the session; None for onnxruntime's defaults.
         wanted: execution providers and their options.
+        device: whose errors are told from those of the model; None for the CPU.
         further: arguments of `InferenceSession`.
 
     Raises:
         ModelError: onnxruntime refuses the model, or takes too long; the message is the reason alone.
-        MachineError: a GPU that was asked for fails.
+        MachineError: the device fails.
     """
     header = read_header(memoryview(content))
     options = options or onnxruntime.SessionOptions()
@@ -122,8 +128,8 @@ def load(
     except LeepfrogError:  # the time limit, or no memory
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
-        if "cuda" in str(error).lower() and any("CUDA" in name for name, _ in wanted):
-            raise MachineError(f"the GPU cannot be used: {one_line(error)}; see leepfrog doctor") from None
+        if device is not None and device.caused(str(error)):
+            raise MachineError(f"{device.name} cannot be used: {one_line(error)}; see leepfrog doctor") from None
         raise ModelError(_explain(error, header)) from None
     return session
 

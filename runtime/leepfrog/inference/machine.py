@@ -15,6 +15,7 @@ from leepfrog import paths
 from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unsealed, write_whole
 from leepfrog.inference.device import available_threads, environment
+from leepfrog.inference.devices import device_named
 
 # After so many seconds the best known speed is forgotten: a machine may become slower for good.
 REMEMBERED = 7 * 86_400
@@ -27,7 +28,8 @@ def machine(device: str) -> dict[str, Any]:
     about = environment(device, 1)
     found = {name: about[name] for name in ("machine", "processor", "system")}
     found |= {"cores": available_threads(), "host": host()}
-    return found | ({"gpus": _gpus()} if device == "cuda" else {})
+    hardware = device_named(device).hardware()
+    return found | ({"hardware": hardware} if hardware else {})
 
 
 def machine_key(device: str) -> str:
@@ -57,7 +59,7 @@ def best_reference(device: str, threads: int) -> float:
     """The least seconds that the fixed graph took on this machine in the last days; 0 if that is not known.
 
     Args:
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: within a run of it.
     """
     try:
@@ -80,13 +82,6 @@ def _path(device: str, threads: int) -> Path:
     about = environment(device, threads)
     decides = [machine(device), threads, *(about[name] for name in ("onnxruntime", "provider", "ort_options"))]
     return paths.inference() / f"reference-{_hash(decides)}.json"
-
-
-def _gpus() -> list[str]:
-    """The models of the machine's NVIDIA GPUs, and which of them may be used."""
-    lines = (_text(path).splitlines() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")))
-    models = [line.partition(":")[2].strip() for each in lines for line in each if line.startswith("Model:")]
-    return [*models, os.environ.get("CUDA_VISIBLE_DEVICES", "all")]
 
 
 def _text(path: Path) -> str:

@@ -85,7 +85,7 @@ class Session:
 
         Args:
             model: the file; it must not have changed since it was read.
-            device: "cpu" or "cuda".
+            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
             threads: threads within one run.
 
         Raises:

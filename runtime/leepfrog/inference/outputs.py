@@ -233,7 +233,7 @@ def infer(
     Args:
         images: the set, or a part of it, hashed.
         models: scoring models.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use.
         strict: make an image that is bad or of an unsupported kind, or a folder that cannot be read, an error rather
             than leave it out.

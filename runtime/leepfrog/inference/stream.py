@@ -24,11 +24,8 @@ from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
 from leepfrog.inference.bounded import PATIENCE, stop_all
 from leepfrog.inference.cache import OutputCache
+from leepfrog.inference.devices import device_named
 from leepfrog.inference.model import Session
-
-# On a CPU small batches stay in its caches and waste nothing; a GPU wants more at once.
-BATCH_SIZES = {"cpu": 4, "cuda": 64}
-
 
 Crops = dict[tuple[object, ...], Pixels]
 Advance = Callable[[int], None]
@@ -102,9 +99,10 @@ class Lanes:
 
     @classmethod
     def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
-        """On a CPU a lane a core, each a thread that computes by itself; a GPU takes one batch at a time."""
-        batch_size = batch_size or BATCH_SIZES[device]
-        return cls(threads, 1, batch_size) if device == "cpu" else cls(1, threads, batch_size)
+        """What suits a device: one lane per core, with a thread that computes by itself, or a single one."""
+        kind = device_named(device)
+        batch_size = batch_size or kind.images_forward
+        return cls(threads, 1, batch_size) if kind.lanes == "cores" else cls(1, threads, batch_size)
 
 
 def stream(

@@ -151,7 +151,7 @@ def explain(
         data: as of `leepfrog.rank`.
         model: one, as of `leepfrog.rank`.
         top: how many source classes and confusions to name.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use; None for all.
         strict: make a bad image an error.
         cache: folder that keeps the models' outputs; None for leepfrog's own.

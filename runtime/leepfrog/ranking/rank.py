@@ -64,7 +64,7 @@ def rank(
             `leepfrog.scoring.registry`.
         scores: one or several further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are
             always there.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use; None for all that this process may use.
         batch_size: images in one run of a model; None for what suits the device.
         strict: make a bad image an error rather than skip it.

@@ -73,7 +73,7 @@ class Stopwatch:
             bad: images left out for other reasons than `outputs` knows, by position.
             arrays: for `score`.
             models: the files.
-            device: "cpu" or "cuda".
+            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
             threads: cores used.
             seed: of all that is random.
         """

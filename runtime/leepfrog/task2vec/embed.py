@@ -65,7 +65,7 @@ def embed(
         head_only: the Fisher information of the head's weights alone, in closed form: no probe is needed.
         l2: the head's penalty; None for `fit_head`'s.
         seed: of all that is random.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use; None for all that this process may use.
         strict: make a bad image an error rather than skip it.
         cache: folder that keeps the models' outputs; None for leepfrog's own.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leepfrog.arguments import check_name
 from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.devices import device_named
 from leepfrog.inference.outputs import Outputs
 from leepfrog.inference.stream import Lanes, stream
 from leepfrog.kernels.moments import add_rows
@@ -24,8 +25,6 @@ Floats = NDArray[np.float64]
 
 # Images between two looks at whether the embedding is stable; the most that is held of single images' values.
 CHUNK = 64
-# A backward pass holds every activation, which from two images on fits no cache of a CPU.
-BATCH_SIZES = {"cpu": 1, "cuda": 16}
 
 
 class Moments:
@@ -131,7 +130,7 @@ def fisher(
         seed: of the order and of the estimator.
         tolerance: the `self_distance` that is small enough; 0 for all images.
         max_images: look at no more than so many; None for all.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use.
         progress: told of each image.
 
@@ -145,7 +144,7 @@ def fisher(
     check_name("estimator", estimator, ESTIMATORS)
     usable, place = np.flatnonzero(outputs.kept), np.cumsum(outputs.kept) - 1
     order = np.random.default_rng(seed).permutation(usable)[:max_images]
-    lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=BATCH_SIZES[device])
+    lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=device_named(device).images_backward)
     session = ProbeSession(probe, device, lanes.threads)
     if session.fallback:
         progress.notice(f"{probe.metadata.name}: {session.fallback}")

@@ -35,7 +35,7 @@ class ProbeSession:
 
         Args:
             probe: the file; it must not have changed since it was read.
-            device: "cpu" or "cuda".
+            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
             threads: threads within one run.
 
         Raises:

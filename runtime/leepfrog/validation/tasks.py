@@ -118,7 +118,7 @@ def study_tasks(
         n_tasks: how many, at least 3.
         scores: by name.
         images: the most training images of a task.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use; None for all.
         strict: make a bad image an error.
         seed: of classes, splits and folds.

@@ -118,7 +118,7 @@ def validate(
         images: the most training images of a split.
         splits: repetitions.
         shots: images of a class that few-shot heads see.
-        device: "cpu" or "cuda".
+        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: cores to use; None for all.
         strict: make a bad image an error.
         seed: of splits, folds and episodes.

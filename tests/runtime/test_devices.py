@@ -1,0 +1,111 @@
+"""The registry of devices, and OpenVINO where its onnxruntime is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import leepfrog
+import numpy as np
+import onnxruntime
+import pytest
+from leepfrog.errors import MachineError, UsageError
+from leepfrog.inference import devices
+from leepfrog.inference.devices import device_named, device_names
+from leepfrog.inference.devices.base import Device
+from leepfrog.inference.devices.cuda import gpus
+from leepfrog.inference.stream import Lanes
+from photos import photo_set
+
+
+@pytest.fixture
+def point(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """Another package, `their`, whose `NPU` is the entry point of a device called npu."""
+    their = types.ModuleType("their")
+    points = metadata.EntryPoints([metadata.EntryPoint("npu", "their:NPU", devices.GROUP)])
+    monkeypatch.setitem(sys.modules, "their", their)
+    monkeypatch.setattr(metadata, "entry_points", points.select)
+    device_names.cache_clear()
+    yield their
+    monkeypatch.undo()
+    device_names.cache_clear()
+    device_named.cache_clear()
+
+
+def test_each_module_is_a_device_of_its_name() -> None:
+    assert device_names()[0] == "cpu"
+    assert {"cpu", "cuda", "openvino"} <= set(device_names())
+    for name in device_names():
+        device = device_named(name)
+        assert device.name == name
+        assert device.provider.endswith("ExecutionProvider")
+        assert device.install or name == "cpu"
+    with pytest.raises(UsageError, match="device 'gpu' is unknown; one of cpu, "):
+        device_named("gpu")
+
+
+def test_names_need_no_onnxruntime() -> None:
+    code = (
+        "import sys; from leepfrog.inference.devices import device_names; device_names()\n"
+        "assert not {'onnxruntime', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_package_s_device(point: types.ModuleType) -> None:
+    point.NPU = Device("npu", "CPUExecutionProvider", images_forward=2)
+    assert "npu" in device_names()
+    assert device_named("npu") is point.NPU
+    assert Lanes.plan("npu", 3) == Lanes(count=1, threads=3, batch_size=2)
+
+
+@pytest.mark.parametrize("what", [None, "a text", Device("other", "CPUExecutionProvider")])
+def test_another_package_s_broken_device(what: object, point: types.ModuleType) -> None:
+    point.NPU = what
+    with pytest.raises(MachineError, match="device npu: their:NPU is not a leepfrog Device of this name"):
+        device_named("npu")
+
+
+def test_another_package_that_cannot_be_imported(point: types.ModuleType) -> None:
+    with pytest.raises(MachineError, match=r"device npu: their:NPU cannot be imported: .*NPU"):
+        device_named("npu")
+
+
+def test_the_cpu_runs_what_a_provider_cannot() -> None:
+    device = Device("npu", "ExampleExecutionProvider", {"precision": "FP32"}, threads_option="n")
+    own, cpu = device.providers_with(3)
+    assert own == ("ExampleExecutionProvider", {"precision": "FP32", "n": "3"})
+    assert cpu == ("CPUExecutionProvider", {})
+    assert device.providers[0][1] == {"precision": "FP32"}  # the number of threads changes no output
+    assert device_named("cpu").providers_with(3) == [("CPUExecutionProvider", {})]
+
+
+def test_gpus_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpus(tmp_path) == ["1"]
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "information").write_text("Model: \t\t Example GPU\nIRQ: 1\n")
+    (tmp_path / "1" / "information").mkdir(parents=True)
+    assert gpus(tmp_path) == ["Example GPU", "1"]
+
+
+def test_a_provider_that_is_not_there_says_how_to_get_it(with_made: Path) -> None:
+    if "OpenVINOExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("OpenVINO is there")
+    with pytest.raises(MachineError, match=r"has no OpenVINOExecutionProvider .*pip install onnxruntime-openvino"):
+        leepfrog.rank(photo_set(3), ["made"], device="openvino")
+
+
+@pytest.mark.skipif(
+    "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="needs onnxruntime-openvino in place of onnxruntime",
+)
+def test_openvino_agrees_with_the_cpu(with_made: Path) -> None:
+    ours, theirs = (leepfrog.rank(photo_set(4), ["made"], device=name) for name in ("cpu", "openvino"))
+    for name, score in ours.models[0].scores.items():
+        assert np.isclose(theirs.models[0].scores[name].value, score.value, rtol=1e-4, atol=1e-5), name
+    assert theirs.receipt.environment["provider"] == "OpenVINOExecutionProvider"
