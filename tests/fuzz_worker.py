@@ -43,8 +43,10 @@ def export(path: Path, folder: Path) -> None:
     except LeepfrogError:
         assert not written.exists()
         raise
-    run(written, folder)
-    written.unlink()
+    try:
+        run(written, folder)
+    finally:
+        written.unlink()
     assert not list(written.parent.iterdir())
 
 
