@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+import traceback
 from pathlib import Path
 
 import models_made as made
@@ -43,8 +44,10 @@ def export(path: Path, folder: Path) -> None:
     except LeepfrogError:
         assert not written.exists()
         raise
-    run(written, folder)
-    written.unlink()
+    try:
+        run(written, folder)
+    finally:
+        written.unlink()
     assert not list(written.parent.iterdir())
 
 
@@ -84,7 +87,8 @@ def main() -> None:
         except MemoryError:
             answer = ("out of memory", "")
         except BaseException as error:
-            answer = ("failed", f"{type(error).__name__}: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            answer = ("failed", f"{type(error).__name__}: {error} ({where.name}, line {where.lineno}: {where.line})")
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(answer), file=answers, flush=True)
 

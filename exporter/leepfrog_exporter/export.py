@@ -128,9 +128,16 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
 
 
 def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """Write a scoring model that says of itself what `metadata` does, whole or not at all."""
+    """Write a scoring model that says of itself what `metadata` does, whole or not at all.
+
+    Raises:
+        ModelError: the metadata hold what no reader takes, such as a parity of outputs beyond 2^63.
+        MachineError: it cannot be written.
+    """
+    props = metadata.to_props()
+    ModelMetadata.from_props(props)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata.to_props())
+    onnx.helper.set_model_props(model, props)
     write_whole(path, model.SerializeToString())
 
 
@@ -268,9 +275,11 @@ def _parse(source: str) -> tuple[str, str]:
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
     libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+    if scheme in _SOURCES:
+        raise UsageError(f"source {source!r} names nothing after the colon ({libraries} or onnx:FILE)")
     near = nearest(source, zoo.load()) if not colon else nearest(scheme, _SOURCES)
     hint = f"did you mean {near}{colon}{rest}? " if near else ""
-    raise UsageError(f"source {source!r} is invalid; {hint}({libraries}, onnx:FILE or a name from leepfrog zoo list)")
+    raise UsageError(f"source {source!r} is unknown; {hint}{libraries}, onnx:FILE or a name of leepfrog zoo list")
 
 
 def _already(name: str, options: ExportOptions) -> ModelFile | None:

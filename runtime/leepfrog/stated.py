@@ -66,7 +66,7 @@ def whole(value: object, what: str, least: int = 0, most: int = MOST) -> int:
 def number(value: object, what: str, least: float = -math.inf, most: float = math.inf) -> float:
     """A finite number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST <= value <= MOST:
-        raise ValueError(f"{what} is {shown(value)}, not a number")
+        raise ValueError(f"{what} is {shown(value)}, not a number within 2^63")
     if not least <= value <= most:
         raise ValueError(f"{what} is {shown(value)}, not from {least:g} to {most:g}")
     return value

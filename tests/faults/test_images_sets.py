@@ -308,3 +308,9 @@ def test_fault_32_strict_refuses_an_unreadable_class_folder(command: str, with_m
         (photos / "cat").chmod(0o755)
     lax.check(0, *(["folder photos/cat cannot be read (Permission denied) and was left out"] * (command != "embed")))
     strict.check(3, "folder photos/cat cannot be read (Permission denied)")
+
+
+def test_fault_12_images_that_cannot_be_read_are_named_where_no_class_is_left(with_made: Path, here: Here) -> None:
+    lay_out(here.folder / "photos", "cat/1.jpg", "dog/2.jpg")
+    done = here.call("rank", "photos", "-m", "made")
+    done.check(3, "no classes with images", "2 image(s) could not be used and were skipped: ", "1.jpg (")

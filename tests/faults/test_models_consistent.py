@@ -234,3 +234,18 @@ def test_fault_13_nothing_is_kept_where_the_check_itself_fails(
         with pytest.raises(MachineError, match="out of memory"):
             leepfrog.rank(photos, ["made"], batch_size=1)
     assert leepfrog.rank(photos, ["made"]).models[0].n_inferred == len(photos)
+
+
+def test_fault_06_a_model_that_asks_for_more_memory_than_there_is_is_named(home: Path, here: Here) -> None:
+    greedy = [
+        node("Shape", ["image"], ["sizes"]),
+        node("Mul", ["sizes", "factors"], ["enormous"]),
+        node("ConstantOfShape", ["enormous"], ["zeros"]),
+        node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+        node("Add", ["before", "nothing"], ["features"]),
+    ]
+    proto = made.scoring_through("features", *greedy, factors=np.full(4, 1 << 10))
+    (here.folder / "greedy.onnx").write_bytes(proto.SerializeToString())
+    folder_of_pieces(here.folder / "photos", count=2)
+    here.call("rank", "photos", "-m", "greedy.onnx", "-q").check(4, "greedy.onnx: onnxruntime is out of memory")
+    here.call("bench", "greedy.onnx", "-q").check(4, "greedy.onnx: onnxruntime is out of memory")

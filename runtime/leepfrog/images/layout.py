@@ -131,8 +131,9 @@ def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str
         )
         return True
     raise DataSetError(
-        f"{printable(root)}: {both}, so they are splits or parts, not classes; give one of them, such as "
-        f"{printable(root / _best(alike, names))}, or list the images in a CSV table of file_name,label"
+        f"{printable(root)}: {both}, so they were taken for splits or parts, not classes; give one of them, such as "
+        f"{printable(root / _best(alike, names))}, or, if they are the classes, list the images in a CSV table of "
+        "file_name,label"
     )
 
 

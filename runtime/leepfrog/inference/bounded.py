@@ -146,13 +146,17 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
         raise ModelError(f"{what} takes more than {seconds:g} s, the limit; {LIMIT_VARIABLE}=N allows N s per image")
     if made.stopped_at < math.inf:
         raise ModelError(f"{what} was stopped")
-    if isinstance(made.error, MemoryError) or any(words in str(made.error) for words in _OUT_OF_MEMORY):
-        raise MachineError(
-            f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less"
-        )
     if made.error is not None:
-        raise made.error
+        raise _no_memory(what) if _tells_of_memory(made.error) else made.error
     return made.result  # type: ignore[no-any-return]
+
+
+def _tells_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _no_memory(what: str) -> MachineError:
+    return MachineError(f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less")
 
 
 def run_directly() -> None:
@@ -221,28 +225,31 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
 
         Raises:
             ModelError: it fails, or reaches the time limit; the message is the reason alone.
+            MachineError: there is no memory for it.
         """
-        if _direct:
-            return super().run(output_names, input_feed, run_options)  # type: ignore[no-any-return]
-        options = run_options or onnxruntime.RunOptions()
-        options.log_severity_level = 4
-
-        def stop() -> None:
-            options.terminate = True
-
         images = max((len(value) for value in input_feed.values() if np.ndim(value)), default=1) or 1
+        what = f"a run on {images} image(s)"
         try:
-            found: list[Any] = bounded(
+            if _direct:
+                return super().run(output_names, input_feed, run_options)  # type: ignore[no-any-return]
+            options = run_options or onnxruntime.RunOptions()
+            options.log_severity_level = 4
+
+            def stop() -> None:
+                options.terminate = True
+
+            return bounded(
                 lambda: super(BoundedSession, self).run(output_names, input_feed, options),
                 stop,
                 seconds_per_image() * images,
-                f"a run on {images} image(s)",
+                what,
             )
         except LeepfrogError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class
+            if _tells_of_memory(error):
+                raise _no_memory(what) from None
             raise ModelError(f"onnxruntime failed: {one_line(error)}") from None
-        return found
 
 
 def load_bounded(content: bytes, options: onnxruntime.SessionOptions, **arguments: Any) -> BoundedSession:

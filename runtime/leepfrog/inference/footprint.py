@@ -93,18 +93,25 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
 
     Raises:
         ModelError: the model cannot be loaded or run.
+        MachineError: there is no memory for it.
     """
+    try:
+        return _costs(path, sha256, device, threads, seconds, known)
+    except (ModelError, MachineError) as error:
+        where = printable(path)
+        raise type(error)(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
+
+
+def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, known: float) -> dict[str, object]:
+    """What `main` returns."""
     before = peak_memory()
     session = load_file(Path(path), sha256, device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal((1, *taken.shape[1:])).astype(np.float32)
     names = [output.name for output in session.get_outputs()]
     batch = np.repeat(image, BATCH, axis=0)
-    try:
-        for _ in range(WARM_UPS):
-            session.run(names, {taken.name: image})
-    except ModelError as error:
-        raise ModelError(f"{printable(path)}: {error}") from None
+    for _ in range(WARM_UPS):
+        session.run(names, {taken.name: image})
     run_directly()
     peak = peak_memory()
 

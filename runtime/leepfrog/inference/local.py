@@ -115,6 +115,8 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
             yield from _matching(text)
         elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
             yield from from_source
+        elif path.is_file():
+            raise UsageError(f"{printable(path)} is not an .onnx file, as all models are")
         else:
             raise UsageError(f"no exported model is called {text!r}; {_how_to_get(text, local)}")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from leepfrog import stated
 from leepfrog.arguments import StrPath
-from leepfrog.errors import ModelError
+from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.consistency import first_refused, inconsistencies
 from leepfrog.inference.header import Fingerprint, Header, fingerprint, operators, read_header
@@ -154,11 +154,12 @@ class Session:
 
         Raises:
             ModelError: the model fails on it, gives other rows than one an image, or a row of probs is no distribution.
+            MachineError: there is no memory for it.
         """
         try:
             probs, features = self._session.run([PROBS_OUTPUT, FEATURES_OUTPUT], {IMAGE_INPUT: batch})
-        except ModelError as error:
-            raise ModelError(f"{self._where}: {error}") from None
+        except (ModelError, MachineError) as error:
+            raise type(error)(f"{self._where}: {error}") from None
         shapes, wanted = (probs.shape, features.shape), ((len(batch), self.n_source), (len(batch), self.n_features))
         if shapes != wanted:
             raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")

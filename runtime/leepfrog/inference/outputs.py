@@ -278,7 +278,10 @@ def infer(
     usable = {digest: at for digest, at in positions.items() if at[0] not in bad}
     inferred = [len(wanted - bad.keys()) for wanted in missing]
     outputs = Outputs(images, digests, usable, bad, caches, inferred, hashed.grey_notes, tuple(fallbacks))
-    check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
+    try:
+        check_classes([name for name, n in zip(images.classes, outputs.counts, strict=True) if n], images.name)
+    except DataSetError as error:
+        raise DataSetError("; ".join([str(error), *outputs.skips()])) from None
     return outputs
 
 

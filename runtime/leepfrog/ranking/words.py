@@ -65,7 +65,8 @@ def over_budget(model: RankedModel) -> str:
 
 def doubts_in_words(ranking: Ranking) -> list[str]:
     """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
-    doubtful = [model for model in ranking.models if model.cost.doubtful]
+    # The relative latency is for `check`, and not shown.
+    doubtful = [model for model in ranking.models if set(model.cost.doubtful) - {"relative_latency"}]
     if not doubtful:
         return []
     slow = [model.name for model in doubtful if model.latency_in_doubt]
@@ -120,6 +121,8 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
 
 def race_saved(race: Race) -> str:
     """What racing saved."""
+    if race.passes == race.passes_of_full_run:
+        return f"Race: it saved nothing; no model left it before all {race.samples[-1]:,} images."
     saved = race.passes_of_full_run / race.passes
     return (
         f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "

@@ -13,6 +13,7 @@ from leepfrog.errors import ArrayError
 from leepfrog.files import open_regular, printable
 from leepfrog.images import heif
 from leepfrog.images.decode import PIPELINE_VERSION
+from leepfrog.images.kinds import HEIF_EXTENSIONS, ending
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs
@@ -87,7 +88,7 @@ class Stopwatch:
             environment={
                 **environment(device, threads),
                 "image_pipeline": PIPELINE_VERSION,
-                **({"heif": heif.version()} if heif.installed() else {}),
+                **({"heif": heif.version()} if outputs is not None and _has_heif(outputs) else {}),
             },
             seed=seed,
             started=self.started.isoformat(timespec="seconds"),
@@ -95,6 +96,10 @@ class Stopwatch:
             stages={name: round(seconds, 3) for name, seconds in self._stages.items()},
             notices=tuple(self.notices),
         )
+
+
+def _has_heif(outputs: Outputs) -> bool:
+    return heif.installed() and any(ending(image.name) in HEIF_EXTENSIONS for image in outputs.images.images)
 
 
 def model_receipt(model: ModelFile) -> ModelReceipt:

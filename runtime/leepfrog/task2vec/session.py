@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import ModelError
+from leepfrog.errors import MachineError, ModelError
 from leepfrog.files import printable
 from leepfrog.inference.bounded import BoundedSession
 from leepfrog.inference.load import load_file
@@ -70,11 +70,12 @@ class ProbeSession:
 
         Raises:
             ModelError: the probe fails, or puts out what is none.
+            MachineError: there is no memory for it.
         """
         try:
             return filters(self._session, self.probe.metadata.layers, images, cotangents)
-        except ModelError as error:
-            raise ModelError(f"{printable(self.probe.path)}: {error}") from None
+        except (ModelError, MachineError) as error:
+            raise type(error)(f"{printable(self.probe.path)}: {error}") from None
 
 
 def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
