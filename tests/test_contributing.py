@@ -111,8 +111,8 @@ def test_this_tree_is_as_it_was() -> None:
     """The examples are examples: nothing of them is here."""
     from leepfrog.scoring.registry import SCORES
     from leepfrog_exporter.gradient.rules import RULES
-    from leepfrog_exporter.sources.network import LIBRARIES
+    from leepfrog_exporter.sources import schemes
 
     assert not {"ncm"} & set(SCORES)
     assert not {"Softsign"} & set(RULES)
-    assert sorted(LIBRARIES) == ["timm", "torchvision"]
+    assert not {"small"} & set(schemes())

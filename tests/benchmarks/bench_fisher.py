@@ -30,7 +30,7 @@ from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.session import ProbeSession
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
 from material import empty_home, photographs, prepared, torch_network
 from paired import Row, compare, facts, rows_of, table
 

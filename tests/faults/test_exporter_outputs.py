@@ -15,8 +15,8 @@ from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import export_probe
+from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
-from leepfrog_exporter.sources.torch_packages import package
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from photos import pieces

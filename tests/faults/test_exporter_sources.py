@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from commands import Done, Here
 from leepfrog.errors import LeepfrogError, ModelError, UsageError
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
+from leepfrog.progress import Progress
 from leepfrog_exporter import export as exporting
+from leepfrog_exporter import sources
+from leepfrog_exporter.draft import Draft
 from leepfrog_exporter.export import ExportOptions, export
+from leepfrog_exporter.networks.network import Network
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.networks.traced import traced
 from leepfrog_exporter.presets import PRESETS, PreprocessChoice
-from leepfrog_exporter.sources.network import LIBRARIES, Network
-from leepfrog_exporter.sources.torch_packages import package
 from onnx import ModelProto, helper, numpy_helper
 
 node = helper.make_node
@@ -82,7 +87,7 @@ def test_fault_04_a_checkpoint_is_a_regular_file(make: Callable[[Path], None], t
     make(tmp_path / "weights.pth")
     code = (
         "import sys; from pathlib import Path; from leepfrog.errors import BadInputError\n"
-        "from leepfrog_exporter.sources.checkpoint import load_into\n"
+        "from leepfrog_exporter.networks.checkpoint import load_into\n"
         "try: load_into(None, Path(sys.argv[1]))\n"
         "except BadInputError as error: print(error)\n"
     )
@@ -136,8 +141,17 @@ def branching(lively: bool = True) -> Any:
 
 def serve(module: Any, patch: pytest.MonkeyPatch) -> None:
     """Make it the source made:NET."""
-    patch.setitem(LIBRARIES, "made", lambda _, *, pretrained: Network(module, "net", made.SPEC, (), "", None))
-    patch.setitem(exporting._SOURCES, "made", exporting._from_library("made"))
+
+    def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
+        progress.advance(1)
+        return traced(Network(module, "net", made.SPEC, (), "", None), f"made:{rest}", options, progress)
+
+    source = types.ModuleType("leepfrog_exporter.sources.made")
+    source.TAKES, source.draft = "NAME", draft  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, source.__name__, source)
+    schemes = (*sources.schemes(), "made")
+    for each in (sources, exporting):
+        patch.setattr(each, "schemes", lambda: schemes)
 
 
 def test_fault_16_networks_are_exported_fused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +191,7 @@ def test_fault_16_fusing_that_changes_outputs_is_refused(home: Path, monkeypatch
 @pytest.mark.parametrize("name", ["repvit_m0_9", "mobileone_s0"])
 def test_fault_16_families_of_timm_are_fused(name: str) -> None:
     from leepfrog.progress import Silent
-    from leepfrog_exporter.sources.torch_network import fused
+    from leepfrog_exporter.networks.fusing import fused
 
     torch = package("torch")
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
 from numpy.typing import NDArray
 
 

@@ -20,8 +20,8 @@ from leepfrog.inference.local import find_models
 from leepfrog.ranking.budget import Budget, amount, pareto_front
 from leepfrog_exporter.export import export
 from leepfrog_exporter.graph.macs import count_macs
-from leepfrog_exporter.sources.network import LIBRARIES
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.sources import builder
 from photos import folder_of_pieces
 from ranked import FAST
 
@@ -59,7 +59,7 @@ def test_multiply_adds(name: str, millions: float, home: Path, monkeypatch: pyte
     """Against the published counts of well-known networks, and hooks on torch's layers."""
     torch = package("torch")
     file = export(f"torchvision:{name}", made.options(random_weights=True))
-    network = LIBRARIES["torchvision"](name, pretrained=False).module.eval()
+    network = builder("torchvision")(name, pretrained=False).module.eval()
     counted = 0
 
     def count(layer: object, _: object, output: object) -> None:

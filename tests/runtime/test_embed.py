@@ -24,9 +24,9 @@ from leepfrog.task2vec.embedding import Embedding
 from leepfrog.task2vec.head import fit_head
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import export_probe
+from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
-from leepfrog_exporter.sources.network import LIBRARIES
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.sources import builder
 from photos import photo_set, pieces
 from PIL import Image
 from ranked import Listener
@@ -39,8 +39,8 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     SqueezeNet, for it has no batch-norms that folding would rescale.
     """
     package("torch").manual_seed(0)
-    network = LIBRARIES["torchvision"]("squeezenet1_1", pretrained=False)
-    monkeypatch.setitem(LIBRARIES, "torchvision", lambda *_args, **_kwargs: network)
+    network = builder("torchvision")("squeezenet1_1", pretrained=False)
+    monkeypatch.setattr("leepfrog_exporter.sources.torchvision.build", lambda *_args, **_kwargs: network)
     choice = PreprocessChoice(input_size=(96, 96))
     file = export("torchvision:squeezenet1_1", made.options(random_weights=True, preprocess=choice))
     export_probe(file)

@@ -144,7 +144,7 @@ def test_any_size_of_image_crop_and_margin(
 @pytest.mark.parametrize("name", PHOTOS)
 def test_torchvision_takes_the_same_crop(name: str, interpolation: str) -> None:
     """Resize and CenterCrop on PIL images, how its weights were measured. Seen: max 1, mean up to 0.0101."""
-    packages = importlib.import_module("leepfrog_exporter.sources.torch_packages")
+    packages = importlib.import_module("leepfrog_exporter.networks.packages")
     try:
         packages.package("torchvision")
     except LeepfrogError as error:

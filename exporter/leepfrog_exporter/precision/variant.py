@@ -23,7 +23,8 @@ from leepfrog.scoring.drawn import drawn_in_proportion
 from numpy.typing import NDArray
 
 from leepfrog_exporter import parity
-from leepfrog_exporter.export import path_of, refuse_to_replace_another, write_model
+from leepfrog_exporter.export import write_model
+from leepfrog_exporter.places import path_of, refuse_to_replace_another
 from leepfrog_exporter.precision.agreement import Agreement, Outputs, agreement, outputs_of
 from leepfrog_exporter.precision.half import to_half
 from leepfrog_exporter.precision.int8 import RECIPES, to_int8

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from leepfrog.errors import ModelError, one_line
 
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
 
 # Old enough for onnxruntime 1.17 on a board, new enough for every operator that the zoo's networks use.
 OPSET = 18

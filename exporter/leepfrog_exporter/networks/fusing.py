@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.parity import Reference
-from leepfrog_exporter.sources.torch_packages import package
 
 _FUSING_METHODS = ("fuse", "reparameterize", "switch_to_deploy")
 

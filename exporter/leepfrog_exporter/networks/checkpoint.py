@@ -10,7 +10,7 @@ from typing import Any
 from leepfrog.errors import BadInputError, one_line
 from leepfrog.files import open_regular
 
-from leepfrog_exporter.sources.torch_packages import package
+from leepfrog_exporter.networks.packages import package
 
 State = Mapping[str, Any]
 

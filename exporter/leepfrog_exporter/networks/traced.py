@@ -1,0 +1,56 @@
+"""A torch network as a draft of a scoring model."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from leepfrog.inference.metadata import ModelMetadata
+from leepfrog.progress import Progress
+
+from leepfrog_exporter.draft import Draft, ExportOptions
+from leepfrog_exporter.graph.image_input import attach_input
+from leepfrog_exporter.networks.fusing import fused, torch_reference
+from leepfrog_exporter.networks.network import Network, n_parameters
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.networks.tracing import trace
+
+
+def traced(
+    network: Network, source: str, options: ExportOptions, progress: Progress, sha256: str | None = None
+) -> Draft:
+    """Trace a network into a graph with an image input.
+
+    Args:
+        network: the network.
+        source: what messages and the metadata call it.
+        options: of the export.
+        progress: told of one step, and where a network cannot be fused.
+        sha256: of the weights' file; None to hash the network's own.
+
+    Raises:
+        ModelError: torch cannot express it in ONNX.
+        UsageError: the options of preprocessing do not fit it.
+    """
+    spec = options.preprocess.spec(
+        options.preprocess.input_size or network.preprocess.input_size, network.preprocess, source
+    )
+    shipped = fused(network.module, source, progress)
+    model = trace(shipped, spec.input_size, source)
+    attach_input(model, spec.input_size)
+    progress.advance(1)
+    random = options.random_weights
+    metadata = ModelMetadata(
+        name=options.name or (f"{network.name}-random" if random else network.name),
+        source=f"{source} (random weights)" if random else source,
+        preprocess=spec,
+        labels=() if random else network.labels,
+        licence=options.licence or network.licence,
+        n_parameters=n_parameters(shipped),
+        top1=None if random else network.top1,
+        weights_sha256=sha256 or network.weights_sha256(),
+    )
+    reference_name = f"torch {package('torch').__version__.partition('+')[0]}"
+    if shipped is not network.module:
+        reference_name += " before fusing"
+    reference = partial(torch_reference, network.module, shipped)
+    return Draft(model, reference, reference_name, metadata, network.doubt)

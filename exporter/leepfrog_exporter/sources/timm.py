@@ -1,0 +1,98 @@
+"""`timm:NAME`: a classifier of timm, with or without a weights tag."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from leepfrog.errors import UsageError
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.progress import Progress
+
+from leepfrog_exporter.draft import Draft, ExportOptions
+from leepfrog_exporter.networks.network import Network, built, imagenet_labels, near
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.networks.traced import traced
+
+TAKES = "NAME"
+
+# How long to wait for a first answer of the model hub.
+HUB_SECONDS = 10
+
+
+def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
+    """The graph of a network that `build` gives."""
+    network = build(rest, pretrained=not options.random_weights)
+    progress.advance(1)
+    return traced(network, f"timm:{rest}", options, progress)
+
+
+def build(name: str, *, pretrained: bool) -> Network:
+    """`timm:NAME`, with or without a weights tag: its pre-trained weights, or seeded random ones.
+
+    Raises:
+        UsageError: timm has no such model, or it needs preprocessing that leepfrog does not do.
+        MachineError: the weights cannot be downloaded.
+    """
+    timm = package("timm")
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}; {near(name, timm.list_models())}")
+    known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    if "." in name and name not in known:
+        raise UsageError(f"timm has no weights {name!r}; {near(name, known)}")
+    with _hub_asked_once() if pretrained else contextlib.nullcontext():
+        module = built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
+    config = timm.data.resolve_model_data_config(module)
+    pretrained_config = module.pretrained_cfg
+    tag = pretrained_config.get("tag") or ""
+    architecture = pretrained_config.get("architecture") or name
+    return Network(
+        module,
+        f"{architecture}.{tag}" if tag else architecture,
+        _preprocess(name, config),
+        imagenet_labels() if module.num_classes == 1000 else (),
+        pretrained_config.get("license") or "",
+        None,
+        doubt="timm gives embeddings of image towers, such as CLIP's, as classes",
+    )
+
+
+@contextlib.contextmanager
+def _hub_asked_once() -> Iterator[None]:
+    """Where timm's hub does not answer, let its client look in its cache alone; it would retry for a minute, aloud."""
+    constants: Any = importlib.import_module("huggingface_hub.constants")  # timm requires it
+    before = constants.HF_HUB_OFFLINE
+    if not before:
+        try:
+            address = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310
+            urllib.request.urlopen(address, timeout=HUB_SECONDS).close()  # noqa: S310
+        except urllib.error.HTTPError:  # an answer
+            pass
+        except (OSError, ValueError, http.client.HTTPException):
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _preprocess(name: str, config: dict[str, Any]) -> PreprocessSpec:
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise UsageError(f"timm:{name} takes {channels} channels; leepfrog feeds colour images")
+    if config["crop_mode"] not in ("center", "squash"):
+        raise UsageError(f"timm:{name} wants crop mode {config['crop_mode']!r}; leepfrog does center and squash")
+    scale = config["crop_pct"]
+    return PreprocessSpec(
+        input_size=(height, width),
+        resize_size=(int(height / scale), int(width / scale)),
+        resize_mode="stretch" if config["crop_mode"] == "squash" else "cover",
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
