@@ -253,36 +253,7 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
 
 
 def _csv(ranking: Ranking) -> str:
-    from leepfrog.ranking.words import TITLES
+    from leepfrog.ranking.records import records
 
-    def cells(model: RankedModel) -> dict[str, object]:
-        scored: dict[str, object] = {}
-        for name in [*TITLES, *(name for name in model.scores if name not in TITLES)]:
-            score = model.scores[name]
-            low, high = score.interval or (None, None)
-            scored |= {name: score.value, f"{name}_standard_error": score.standard_error}
-            scored |= {f"{name}_low": low, f"{name}_high": high}
-        return {
-            "rank": model.rank,
-            "model": model.name,
-            **scored,
-            "tied_with_best": model.tied_with_best,
-            "group": model.group,
-            "probability_best": model.probability_best,
-            "n_source": model.n_source,
-            "n_features": model.n_features,
-            "n_parameters": model.n_parameters,
-            "top1": model.top1,
-            "size_bytes": model.size_bytes,
-            "macs": model.macs,
-            **{key: value for key, value in model.cost.as_dict().items() if key not in ("n_runs", "reference")},
-            "doubtful": " ".join(model.cost.doubtful),
-            "outside": " ".join(model.outside),
-            "on_front": model.on_front,
-            "precision": model.variant.precision if model.variant else "",
-            "parent": model.variant.parent if model.variant else "",
-            "sha256": model.sha256,
-        }
-
-    rows = [cells(model) for model in ranking.models]
+    rows = records(ranking)
     return as_csv(list(rows[0]), [list(row.values()) for row in rows])

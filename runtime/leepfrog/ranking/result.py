@@ -1,10 +1,18 @@
-"""What a ranking says, as frozen data that turn into JSON."""
+"""What a ranking says, as frozen data that are written as JSON and read again."""
 
 from __future__ import annotations
 
 import dataclasses
+import html
+import json
+from collections.abc import Iterator
 from typing import Any
 
+from leepfrog import stated
+from leepfrog.arguments import StrPath, as_path, did_you_mean
+from leepfrog.codec import decode
+from leepfrog.errors import MachineError, UsageError, counted
+from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.inference.cost import Cost
 from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
@@ -80,9 +88,12 @@ class RankedModel:
         return found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Ranking:
     """Models by how well they are expected to transfer, best first.
+
+    `for model in ranking`, `len(ranking)`, `ranking[0]` and `ranking["mobilenet_v2"]` give its models. A notebook shows
+    it as a table.
 
     Attributes:
         data: where the images came from.
@@ -112,6 +123,37 @@ class Ranking:
     race: Race | None
     receipt: Receipt
 
+    def __iter__(self) -> Iterator[RankedModel]:
+        """The models, best first."""
+        return iter(self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, which: int | str) -> RankedModel:
+        """A model by its place, 0 for the best, or by its name.
+
+        Raises:
+            KeyError: no model has this name.
+            IndexError: there are not so many.
+        """
+        if not isinstance(which, str):
+            return self.models[which]
+        for model in self.models:
+            if model.name == which:
+                return model
+        raise KeyError(f"no model {which!r}; {did_you_mean(which, [model.name for model in self.models])}")
+
+    def __repr__(self) -> str:
+        models, images = counted(len(self), "model"), counted(self.n_images, "image")
+        order = ", ".join(f"{model.name} {model.scores[self.ranked_by]:.4g}" for model in self.models)
+        return f"<Ranking of {models} on {images} of {self.data}, best {self.ranked_by} first: {order}>"
+
+    @property
+    def best(self) -> RankedModel | None:
+        """The best model within the budget; None where none is."""
+        return next((model for model in self.models if not model.outside), None)
+
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """Images left out."""
@@ -124,3 +166,82 @@ class Ranking:
         found["receipt"] = self.receipt.as_dict()
         found["models"] = [model.as_dict() for model in self.models]
         return found
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Ranking:
+        """Read what `as_dict` gave, or the JSON that `leepfrog rank` writes.
+
+        Raises:
+            UsageError: it is another result, of another schema version, or something is missing or invalid.
+        """
+        if not isinstance(values, dict) or values.get("kind") != "ranking":
+            raise UsageError("is not a ranking")
+        if values.get("schema_version") != SCHEMA_VERSION:
+            version = stated.shown(values.get("schema_version"))
+            raise UsageError(f"has schema version {version}, this leepfrog reads {SCHEMA_VERSION}; make it again")
+        entries = {key: value for key, value in values.items() if key not in ("kind", "schema_version")}
+        try:
+            return decode(cls, entries, "ranking")
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    @classmethod
+    def load(cls, path: StrPath) -> Ranking:
+        """Read a ranking that `save` or `leepfrog rank -o FILE.json` wrote.
+
+        The scores' `terms` are not in the file, so they are empty.
+
+        Raises:
+            UsageError: the file cannot be read, or is not a ranking.
+        """
+        file = as_path(path, "a ranking")
+        where = printable(file)
+        try:
+            return cls.from_dict(stated.parsed(read_regular(file, LARGEST_TEXT).decode("utf-8")))
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+        except OSError as error:
+            raise UsageError(f"{where}: cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
+            raise UsageError(f"{where}: is not JSON, or cut short ({error!s:.100})") from None
+
+    def save(self, path: StrPath) -> None:
+        """Write JSON that `load`, `leepfrog check` and `leepfrog verify` read.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
+        text = json.dumps(self.as_dict(), indent=2, allow_nan=False)
+        write_whole(as_path(path, "a ranking"), f"{text}\n".encode())
+
+    def to_frame(self) -> Any:
+        """A pandas data frame with a row per model, best first: scores with their intervals, costs, the front.
+
+        Raises:
+            MachineError: pandas is not installed.
+        """
+        from leepfrog.ranking.records import records
+
+        try:
+            import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        except ImportError:
+            raise MachineError("a data frame needs pandas: pip install pandas") from None
+        return pandas.DataFrame.from_records(records(self))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        header = ("rank", "model", self.ranked_by, "90 % interval", "P(best)", "ms/image", "size MB", "front")
+        rows = []
+        for model in self.models:
+            score = model.scores[self.ranked_by]
+            low, high = score.interval or (score.value, score.value)
+            rows.append(
+                (
+                    f"{model.rank}{'=' * model.tied_with_best}", model.name, f"{score:.4g}", f"{low:.4g} to {high:.4g}",
+                    f"{model.probability_best:.2f}", f"{'~' * model.latency_in_doubt}{1e3 * model.cost.latency:.1f}",
+                    f"{model.size_bytes / 1e6:.1f}", "*" * model.on_front,
+                )
+            )  # fmt: skip
+        lines = [f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for name in header)}</tr>"]
+        lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+        return f"<table>{''.join(lines)}</table>"

@@ -1,0 +1,122 @@
+"""Results out of JSON: dataclasses by their fields' annotations, every value checked on the way.
+
+What a class writes is for `as_dict`; this reads it again. A file may come from a stranger, so texts, numbers and depths
+are bounded (`leepfrog.stated`).
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import types
+import typing
+from typing import Any, TypeVar
+
+from leepfrog import stated
+from leepfrog.errors import one_line
+
+_Result = TypeVar("_Result")
+
+
+def decode(kind: type[_Result], value: Any, where: str) -> _Result:
+    """Read a value that was written as JSON.
+
+    A dataclass takes the entries of an object that are named like its fields; others are passed over, and those with a
+    default may be missing. Within it, a class with a `from_dict` reads itself.
+
+    Args:
+        kind: a dataclass, str, int, float, bool, or one of these within tuple, dict, Mapping or `| None`.
+        value: parsed JSON (see `leepfrog.stated.parsed`).
+        where: what messages call it.
+
+    Raises:
+        ValueError: the value is something else; the message says where and what.
+
+    >>> @dataclasses.dataclass
+    ... class Size:
+    ...     name: str
+    ...     sides: tuple[float, ...]
+    >>> decode(Size, {"name": "A4", "sides": [210, 297]}, "size")
+    Size(name='A4', sides=(210.0, 297.0))
+    """
+    # The class's own `from_dict` may be what calls this.
+    found: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
+    return found
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
+    if kind in _PLAIN:
+        return _PLAIN[kind](value, where)
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return _decode_optional(parts, value, where)
+    if origin is tuple:
+        return _decode_tuple(parts, value, where)
+    if origin in (dict, collections.abc.Mapping):
+        entries = _of(dict, value, where)
+        return {stated.text(key, where): _decode(parts[1], each, f"{where}.{key}") for key, each in entries.items()}
+    if dataclasses.is_dataclass(kind):
+        return _decode_class(kind, value, where)
+    raise TypeError(f"{where}: {kind} cannot be read")  # of a field, which is for tests to find
+
+
+def _decode_optional(parts: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in parts:
+        return None
+    kinds = [part for part in parts if part is not type(None)]
+    if set(kinds) == {int, float}:
+        return value if isinstance(value, int) and not isinstance(value, bool) else stated.number(value, where)
+    (kind,) = kinds
+    return _decode(kind, value, where)
+
+
+def _decode_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    items = _of(list, value, where)
+    kinds = [parts[0]] * len(items) if parts[-1] is Ellipsis else parts
+    if len(items) != len(kinds):
+        raise ValueError(f"{where} has {len(items)} items, not {len(kinds)}")
+    return tuple(_decode(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, items, strict=True)))
+
+
+def _decode_class(kind: Any, value: Any, where: str) -> Any:
+    if not hasattr(kind, "from_dict"):
+        return _decode_fields(kind, value, where)
+    try:
+        return kind.from_dict(_of(dict, value, where))
+    except KeyError as error:
+        raise ValueError(f"{where} has no {error}") from None
+    except Exception as error:
+        raise ValueError(f"{where}: {one_line(error)}") from None
+
+
+def _decode_fields(kind: Any, value: Any, where: str) -> Any:
+    entries, found = _of(dict, value, where), {}
+    for field in dataclasses.fields(kind):
+        if field.name in entries:
+            found[field.name] = _decode(_annotations(kind)[field.name], entries[field.name], f"{where}.{field.name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where} has no {field.name}")
+    return kind(**found)
+
+
+@functools.cache
+def _annotations(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _of(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, kind):
+        what = {list: "a list", dict: "an object", bool: "true or false"}[kind]
+        raise ValueError(f"{where} is {stated.shown(value)}, not {what}")
+    return value
+
+
+_PLAIN: dict[Any, Any] = {
+    str: stated.text,
+    int: lambda value, where: stated.whole(value, where, least=-stated.MOST),
+    float: lambda value, where: float(stated.number(value, where)),
+    bool: lambda value, where: _of(bool, value, where),
+}
