@@ -68,7 +68,7 @@ def test_fault_30_renderers(hostile: str) -> None:
     value = {hostile: [hostile, 1.5, "\ud800", "\U0001f600", "\U000e0001"]}
     assert json.loads(as_json(value)) == value
     harmless(as_json(value), "json")
-    assert as_csv(("a", "b", "c", "d"), [("-2", "=2", -2, "-x")], ()).splitlines()[1] == "-2,'=2,-2,'-x"
+    assert as_csv(("a", "b", "c", "d"), [("-2", "=2", -2, "-x")]).splitlines()[1] == "-2,'=2,-2,'-x"
     assert as_markdown(("a",), [("a\\|b",)], (False,)).splitlines()[2] == r"| a\\\|b |"
     assert as_table(("a",), [("mobilenet_v2",)], (False,)).splitlines()[2] == "mobilenet_v2"
 

@@ -305,6 +305,7 @@ def test_version() -> None:
 
 LOST = """
 import gc, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 sys.argv = ["leepfrog", "doctor"]
 from leepfrog.cli import app, main
 

@@ -37,6 +37,7 @@ from leepfrog.cli.output import (
     room,
     write_file,
 )
+from leepfrog.escape import markdown
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
     numbers = tuple(name not in ("model", "front") for name in header)
     doubts = doubts_in_words(ranking)
     if written_as is Format.md:
-        return "\n\n".join([as_rows(written_as, header, rows, numbers), *doubts])
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, doubts)])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
