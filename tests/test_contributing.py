@@ -83,7 +83,7 @@ def test_fault_22_all_fast_tests_pass_with_the_examples(run: Run) -> None:
     run("tests/help_text.py", "--write")
     told = run("-m", "pytest", "-v", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
     added = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-    assert len(added) == 2
+    assert len(added) == 3
     for name in (*added, "tests/exporter/test_gradient_rules.py::test_activations[Softsign]"):
         assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
 
