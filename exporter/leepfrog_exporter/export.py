@@ -57,12 +57,12 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     try:
         draft = source_of(scheme).draft(rest, options, progress)
         model, metadata = _scoring_model(draft, options, progress)
+        path = path_of(options.output, metadata.name)
+        refuse_to_replace_another(path, metadata, options.force)
+        write_model(model, metadata, path)
     except ModelError as error:
         where = rest if scheme == "onnx" else source
         raise type(error)(str(error) if where in str(error) else f"{where}: {error}") from None
-    path = path_of(options.output, metadata.name)
-    refuse_to_replace_another(path, metadata, options.force)
-    write_model(model, metadata, path)
     progress.advance(1)
     return ModelFile.read(path)
 

@@ -280,3 +280,16 @@ def test_fault_48_one_number_may_be_a_regression(home: Path, tmp_path: Path) -> 
     assert exported(made.classifier(classes=1, tail=("Sigmoid",)), tmp_path).metadata.parity["n_source"] == 2
     with pytest.raises(ModelError, match=r"Sigmoid.*no distribution over classes"):
         exported(made.classifier(classes=2, tail=("Sigmoid",)), tmp_path)
+
+
+def test_fault_07_a_file_that_its_own_reader_would_refuse_is_not_written(home: Path, tmp_path: Path) -> None:
+    """Outputs of 10^30 make a tolerance beyond what metadata may hold."""
+    network = made.classifier()
+    for tensor in network.model.graph.initializer:
+        if tensor.name == "linear":
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1e30), "linear")
+            )
+    with pytest.raises(ModelError, match=r"net\.onnx: metadata is invalid: parity\..* not a number within 2\^63"):
+        exported(network, tmp_path)
+    assert not list(home.rglob("*.onnx"))
