@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import one_line
-from leepfrog.files import printable
+from leepfrog.errors import UsageError, one_line
+from leepfrog.files import LARGEST_TEXT, printable, read_regular
 
 # The bounds leave room for the largest that exists: about 10^12 parameters and 10^15 multiply-adds.
 MOST = 1 << 63
@@ -38,6 +39,20 @@ def parsed(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
     _check_depth(found, 0)
     return found
+
+
+def document(path: Path) -> Any:
+    """What `parsed` gives for a regular file of UTF-8.
+
+    Raises:
+        UsageError: it cannot be read, is not UTF-8 or not such JSON; the message is the reason alone.
+    """
+    try:
+        return parsed(read_regular(path, LARGEST_TEXT).decode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
+        raise UsageError(f"is not JSON, or cut short ({error!s:.100})") from None
 
 
 def text(value: object, what: str, longest: int = LONGEST_TEXT) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from leepfrog.inference.metadata import ModelMetadata
@@ -13,6 +14,23 @@ from leepfrog_exporter.networks.fusing import fused, torch_reference
 from leepfrog_exporter.networks.network import Network, n_parameters
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.networks.tracing import trace
+
+
+def built_and_traced(
+    build: Callable[..., Network], library: str, name: str, options: ExportOptions, progress: Progress
+) -> Draft:
+    """The draft of a library's network: built, and then as of `traced`.
+
+    Args:
+        build: gives the network of a name, `pretrained` or not.
+        library: the source's scheme.
+        name: the library's name for the network.
+        options: of the export.
+        progress: told of two steps.
+    """
+    network = build(name, pretrained=not options.random_weights)
+    progress.advance(1)
+    return traced(network, f"{library}:{name}", options, progress)
 
 
 def traced(

@@ -17,7 +17,7 @@ from leepfrog.progress import Progress
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.networks.network import Network, built, imagenet_labels, near
 from leepfrog_exporter.networks.packages import package
-from leepfrog_exporter.networks.traced import traced
+from leepfrog_exporter.networks.traced import built_and_traced
 
 TAKES = "NAME"
 
@@ -27,9 +27,7 @@ HUB_SECONDS = 10
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     """The graph of a network that `build` gives."""
-    network = build(rest, pretrained=not options.random_weights)
-    progress.advance(1)
-    return traced(network, f"timm:{rest}", options, progress)
+    return built_and_traced(build, "timm", rest, options, progress)
 
 
 def build(name: str, *, pretrained: bool) -> Network:

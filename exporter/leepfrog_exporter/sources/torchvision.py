@@ -9,16 +9,14 @@ from leepfrog.progress import Progress
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.networks.network import Network, built, near
 from leepfrog_exporter.networks.packages import package
-from leepfrog_exporter.networks.traced import traced
+from leepfrog_exporter.networks.traced import built_and_traced
 
 TAKES = "NAME"
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     """The graph of a network that `build` gives."""
-    network = build(rest, pretrained=not options.random_weights)
-    progress.advance(1)
-    return traced(network, f"torchvision:{rest}", options, progress)
+    return built_and_traced(build, "torchvision", rest, options, progress)
 
 
 def build(name: str, *, pretrained: bool) -> Network:

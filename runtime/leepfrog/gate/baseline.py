@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.files import LARGEST_TEXT, printable, read_regular
+from leepfrog.files import printable
 from leepfrog.receipts.receipt import Receipt
-from leepfrog.stated import parsed
+from leepfrog.stated import document
 
 # The kinds of result files, and the schema version that this leepfrog writes and reads.
 SCHEMA_VERSION = 2
@@ -44,14 +44,9 @@ class Baseline:
         try:
             if path.suffix == ".npz":
                 return _embedding(path)
-            values = parsed(read_regular(path, LARGEST_TEXT).decode("utf-8"))
-            return _result(values, where)
+            return _result(document(path), where)
         except UsageError as error:
             raise UsageError(f"{where}: {error}; {_REMEDY}") from None
-        except OSError as error:
-            raise UsageError(f"{where}: cannot be read: {error.strerror or error}; {_REMEDY}") from None
-        except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
-            raise UsageError(f"{where}: is not JSON, or cut short ({error!s:.100}); {_REMEDY}") from None
 
 
 _REMEDY = "leepfrog rank DIR -o baseline.json makes one"

@@ -12,7 +12,7 @@ from leepfrog import stated
 from leepfrog.arguments import StrPath, as_path, did_you_mean
 from leepfrog.codec import decode
 from leepfrog.errors import MachineError, UsageError, counted
-from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
+from leepfrog.files import printable, write_whole
 from leepfrog.inference.cost import Cost
 from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
@@ -195,15 +195,10 @@ class Ranking:
             UsageError: the file cannot be read, or is not a ranking.
         """
         file = as_path(path, "a ranking")
-        where = printable(file)
         try:
-            return cls.from_dict(stated.parsed(read_regular(file, LARGEST_TEXT).decode("utf-8")))
+            return cls.from_dict(stated.document(file))
         except UsageError as error:
-            raise UsageError(f"{where}: {error}") from None
-        except OSError as error:
-            raise UsageError(f"{where}: cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # not UTF-8, not JSON, nested too deeply, or a number out of range
-            raise UsageError(f"{where}: is not JSON, or cut short ({error!s:.100})") from None
+            raise UsageError(f"{printable(file)}: {error}") from None
 
     def save(self, path: StrPath) -> None:
         """Write JSON that `load`, `leepfrog check` and `leepfrog verify` read.
