@@ -39,7 +39,10 @@ def harmless(text: str, written_as: str, commands: tuple[str, ...] = ()) -> None
         assert not re.search(r"##\w*\[", line), line
     if written_as == "md":
         assert not re.search(r"[<>]|(?<!\\)`|(?<!\\)\[", text), text
-        assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in text.splitlines()}) == 1, text
+        # A busy machine adds notes below the table: they have no bars, and its rows all have as many.
+        bars = [len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in text.splitlines()]
+        assert bars[0] > 1, text
+        assert {count for count in bars if count} == {bars[0]}, text
     if written_as == "csv":
         rows = list(csv.reader(io.StringIO(text)))
         assert len({len(row) for row in rows}) == 1
