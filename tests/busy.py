@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
-from leepfrog.inference.cost import Cost, keep
+from leepfrog.costs.cost import Cost
+from leepfrog.costs.places.here import keep
 from leepfrog.inference.model import ModelFile
 
 COST = Cost(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from leepfrog.costs.worker import REFERENCE
 from leepfrog.files import write_whole
-from leepfrog.inference.footprint import CALIBRATION
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 13, 8
@@ -64,4 +64,4 @@ def calibration_graph() -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    write_whole(Path(CALIBRATION), calibration_graph().SerializeToString())
+    write_whole(Path(REFERENCE), calibration_graph().SerializeToString())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from leepfrog import errors as errors
     from leepfrog import scores as scores
+    from leepfrog.costs.cost import Cost as Cost
     from leepfrog.errors import ArrayError as ArrayError
     from leepfrog.errors import BadInputError as BadInputError
     from leepfrog.errors import DataSetError as DataSetError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from leepfrog.images.decode import Decoded as Decoded
     from leepfrog.images.find import find_images as find_images
     from leepfrog.images.preprocess import PreprocessSpec as PreprocessSpec
-    from leepfrog.inference.cost import Cost as Cost
     from leepfrog.inference.metadata import Variant as Variant
     from leepfrog.progress import Progress as Progress
     from leepfrog.ranking.budget import Budget as Budget
@@ -93,7 +93,7 @@ _NAMES = {
     "images.decode": "Decoded",
     "images.find": "find_images",
     "images.preprocess": "PreprocessSpec",
-    "inference.cost": "Cost",
+    "costs.cost": "Cost",
     "inference.metadata": "Variant",
     "progress": "Progress",
     "ranking.budget": "Budget",

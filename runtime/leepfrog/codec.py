@@ -1,7 +1,6 @@
-"""Results out of JSON: dataclasses by their fields' annotations, every value checked on the way.
+"""Dataclasses to JSON-ready values, and back by their fields' annotations, every value checked on the way.
 
-What a class writes is for `as_dict`; this reads it again. A file may come from a stranger, so texts, numbers and depths
-are bounded (`leepfrog.stated`).
+A file may come from a stranger, so texts, numbers and depths are bounded (`leepfrog.stated`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,27 @@ from leepfrog import stated
 from leepfrog.errors import one_line
 
 _Result = TypeVar("_Result")
+
+
+def encode_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON-ready values. Within it, a class with an `as_dict` writes itself.
+
+    >>> @dataclasses.dataclass
+    ... class Size:
+    ...     name: str
+    ...     sides: tuple[float, ...]
+    >>> encode_fields(Size("A4", (210, 297)))
+    {'name': 'A4', 'sides': [210, 297]}
+    """
+    return {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return value.as_dict() if hasattr(value, "as_dict") else encode_fields(value)
+    if isinstance(value, collections.abc.Mapping):
+        return {key: _encode(entry) for key, entry in value.items()}
+    return [_encode(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def decode(kind: type[_Result], value: Any, where: str) -> _Result:
@@ -96,14 +116,15 @@ def _decode_fields(kind: Any, value: Any, where: str) -> Any:
     entries, found = _of(dict, value, where), {}
     for field in dataclasses.fields(kind):
         if field.name in entries:
-            found[field.name] = _decode(_annotations(kind)[field.name], entries[field.name], f"{where}.{field.name}")
+            found[field.name] = _decode(types_of(kind)[field.name], entries[field.name], f"{where}.{field.name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} has no {field.name}")
     return kind(**found)
 
 
 @functools.cache
-def _annotations(kind: Any) -> dict[str, Any]:
+def types_of(kind: Any) -> dict[str, Any]:
+    """The types of a class's attributes by name."""
     return typing.get_type_hints(kind)
 
 

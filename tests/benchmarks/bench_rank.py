@@ -28,10 +28,10 @@ import leepfrog
 import numpy as np
 import onnxruntime
 import plain
+from leepfrog.costs.places.here import keep, measure
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import PreprocessSpec
-from leepfrog.inference.cost import keep, measure
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import hash_images

@@ -18,13 +18,14 @@ import pytest
 from busy import COST, busy, keep_costs, needs_affinity, on_cores
 from commands import Done, Here, process
 from gated import conforms
+from leepfrog.costs.cost import Cost
+from leepfrog.costs.machine import best_reference, host, machine, remember_reference
+from leepfrog.costs.places.here import costs_of, keep, measure
+from leepfrog.costs.undisturbed import Run, Timings, Turn
 from leepfrog.files import sealed, unsealed
 from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
-from leepfrog.inference.cost import Cost, costs_of, keep, measure
-from leepfrog.inference.machine import best_reference, host, machine, remember_reference
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.undisturbed import Run, Timings, Turn
 from leepfrog.progress import Silent
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.words import doubts_in_words

@@ -162,7 +162,7 @@ def test_fault_01_nor_from_a_python_path_with_the_current_folder(path: str, tmp_
         "import os, sys, leepfrog.child as child\n"
         f"os.chdir({str(tmp_path / 'here')!r})\n"
         f"sys.path.insert(0, {entry!r})\nos.environ['PYTHONPATH'] = {entry + os.pathsep!r}\n"
-        "done = child.run('leepfrog.inference.footprint')\nprint(done.stderr.splitlines()[-1])\n"
+        "done = child.run('leepfrog.costs.worker')\nprint(done.stderr.splitlines()[-1])\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert "not enough values" in done.stdout  # it started, and missed its arguments

@@ -19,12 +19,12 @@ import onnx
 import pytest
 from gated import NAMES, baseline, conforms, photographs, put, two_models
 from leepfrog.cli.main import main
+from leepfrog.costs.places.here import keep, measure
+from leepfrog.costs.worker import REFERENCE
 from leepfrog.errors import UsageError
 from leepfrog.gate import check as gate
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
-from leepfrog.inference.cost import keep, measure
-from leepfrog.inference.footprint import CALIBRATION
 from leepfrog.inference.local import find_models
 from leepfrog.receipts.receipt import Receipt
 from leepfrog_exporter.calibration import calibration_graph
@@ -142,7 +142,7 @@ def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path]
 
 
 def test_the_calibration_graph_is_what_the_exporter_makes() -> None:
-    assert CALIBRATION.read_bytes() == calibration_graph().SerializeToString()
+    assert REFERENCE.read_bytes() == calibration_graph().SerializeToString()
 
 
 def rows(found: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leepfrog.costs.cost import Cost
+from leepfrog.costs.places.here import measure
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.inference.cost import Cost, measure
 from leepfrog.inference.local import find_models
 from leepfrog.ranking.budget import Budget, amount, pareto_front
 from leepfrog_exporter.export import export

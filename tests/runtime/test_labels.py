@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leepfrog.inference.cost import Cost
+from leepfrog.costs.cost import Cost
 from leepfrog.plots.cost_front import MARK, cost_front
 from leepfrog.plots.labels import GAP, leader, place_labels, text_size
 from leepfrog.ranking.budget import Budget, pareto_front

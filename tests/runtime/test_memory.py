@@ -20,7 +20,7 @@ FEW, MANY = 1_000, 10_000
 
 RUN = """
 import sys, leepfrog
-from leepfrog.inference.footprint import peak_memory
+from leepfrog.costs.worker import peak_memory
 
 ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], threads=2)
 print(ranking.n_images, ranking.models[0].n_inferred, peak_memory())

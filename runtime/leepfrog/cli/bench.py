@@ -40,19 +40,20 @@ def bench(
     counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
     loading and running it.
     """
+    from leepfrog.costs.places.here import PLACE
     from leepfrog.errors import UsageError
-    from leepfrog.inference.cost import costs_of
-    from leepfrog.inference.device import environment, threads_for
+    from leepfrog.execution.context import RunContext
+    from leepfrog.inference.device import environment
     from leepfrog.inference.local import find_models
     from leepfrog.ranking.result import SCHEMA_VERSION
 
     if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
-    threads = threads_for(device, threads)
-    files = find_models(split_commas(models))
     with Bars(quiet) as bars:
-        costs = costs_of(files, device, threads, bars, seconds=seconds, measure_again=True)
+        context = RunContext(device=device, threads=threads, measure_again=True, progress=bars).checked()
+        files = find_models(split_commas(models))
+        costs = PLACE.costs(files, context, seconds)
     both = list(zip(files, costs, strict=True))
     if written_as is Format.json:
         rows = [
@@ -63,7 +64,7 @@ def bench(
             for file, cost in both
         ]  # fmt: skip
         head = {"schema_version": SCHEMA_VERSION, "kind": "costs"}
-        found = {**head, "models": rows, "environment": environment(device, threads)}
+        found = {**head, "models": rows, "environment": environment(device, context.cores)}
         emit(as_json(found), output, quiet)
         return
     is_csv = written_as is Format.csv  # whose numbers stay numbers
@@ -82,7 +83,7 @@ def bench(
         for file, cost in both
     ]  # fmt: skip
     if written_as is Format.table:
-        title = f"{len(cells)} models on {device} with {threads} threads, each in a fresh process"
+        title = f"{len(cells)} models on {device} with {context.cores} threads, each in a fresh process"
         emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, quiet)
     else:
         header, numbers = ((*HEADER, "doubtful"), (*NUMBERS, False)) if is_csv else (HEADER, NUMBERS)

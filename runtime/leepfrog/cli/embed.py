@@ -56,16 +56,16 @@ def embed(
     training framework is needed, and no weights change. Embeddings by one probe can be compared.
     """
     from leepfrog.errors import UsageError
+    from leepfrog.execution.context import RunContext
     from leepfrog.files import printable
-    from leepfrog.task2vec.embed import embed as embed_task
+    from leepfrog.task2vec.embed import EmbedRequest
 
     if output.suffix != ".npz":
         raise UsageError(f"-o {printable(output)}: an embedding's file ends in .npz")
+    request = EmbedRequest(estimator, tolerance, max_images, head_only, seed=seed)
     with Bars(quiet) as bars:
-        embedding = embed_task(
-            data, probe, name=name, estimator=estimator, tolerance=tolerance, max_images=max_images,
-            head_only=head_only, seed=seed, device=device, threads=threads, strict=strict, progress=bars,
-        )  # fmt: skip
+        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
+        embedding = request.run(data, probe, context, name)
     embedding.save(output)
     emit(describe(embedding, output), None)
     for line in remarks(embedding):

@@ -39,6 +39,7 @@ def experts(
     is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order counts.
     Below the table stands how such choices do when each of the library's tasks is left out in turn.
     """
+    from leepfrog.execution.context import RunContext
     from leepfrog.task2vec.advice import advise
     from leepfrog.task2vec.embed import embed, probe_of
     from leepfrog.task2vec.embedding import Embedding
@@ -51,7 +52,7 @@ def experts(
     else:
         with Bars(quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
-            task = embed(data, probe, device=device, threads=threads, progress=bars)
+            task = embed(data, probe, context=RunContext(device=device, threads=threads, progress=bars))
     emit(render(advise(task, tasks), written_as, room(output)), output, quiet)
     if data.suffix != ".npz":
         for line in remarks(task):

@@ -49,11 +49,13 @@ def explain(
     LEEP predicts your classes by way of the model's. "Carried by" names the model's classes by their part in that;
     "taken for" names your other classes by the probability that they get. Your classes are listed worst first.
     """
+    from leepfrog.execution.context import RunContext
     from leepfrog.ranking.explain import explain as explain_model
 
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
-        found = explain_model(data, model, top=top, device=device, threads=threads, strict=strict, progress=bars)
+        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
+        found = explain_model(data, model, top=top, context=context)
     emit(render(found, written_as, room(output)), output, quiet)
     for note in found.notes:
         if note not in bars.noticed:

@@ -105,10 +105,9 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
-    from leepfrog.images.dataset import ImageSet
-    from leepfrog.images.find import find_images
+    from leepfrog.execution.context import RunContext
     from leepfrog.ranking.budget import Budget, amount
-    from leepfrog.ranking.rank import rank as rank_models
+    from leepfrog.ranking.rank import RankRequest, ranked_outputs
 
     if plot is not None:
         from leepfrog.plots.figure import check_ending
@@ -125,23 +124,10 @@ def rank(
     )
     written_as = chosen_format(format_, output)
     apart(output, plot, report)
-    chosen = split_commas(models)
+    request = RankRequest(by, tuple(split_commas(scores)), budget, race)
     with Bars(quiet) as bars:
-        # A report shows some of the images, so it has to know them.
-        images = find_images(data) if report is not None else data
-        ranking = rank_models(
-            images,
-            chosen,
-            by=by,
-            scores=split_commas(scores),
-            device=device,
-            threads=threads,
-            batch_size=batch_size,
-            strict=strict,
-            budget=budget,
-            racing=race,
-            progress=bars,
-        )
+        context = RunContext(device=device, threads=threads, batch_size=batch_size, strict=strict, progress=bars)
+        ranking, outputs = ranked_outputs(request, data, split_commas(models), context)
 
     def write_table() -> None:
         emit(render(ranking, written_as, room(output)), output, quiet)
@@ -155,12 +141,10 @@ def rank(
             write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), quiet)
 
     def write_report() -> None:
-        if report is not None and isinstance(images, ImageSet):
+        if report is not None:
             from leepfrog.report.page import report as report_of
 
-            with Bars(quiet) as bars:
-                page = report_of(ranking, images, chosen, device=device, threads=threads, strict=strict, progress=bars)
-            write_file(report, page.encode(), quiet)
+            write_file(report, report_of(ranking, outputs).encode(), quiet)
 
     finish(write_table, write_plot, write_report)
 

@@ -51,7 +51,7 @@ def score(
         emit(as_json(found.as_dict()), output, quiet)
         return
     rows = []
-    for s in found.scores:
+    for s in found.scores.values():
         diagnostics = ", ".join(f"{name} {count:.6g}" for name, count in s.diagnostics.items())
         error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
         value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,6 +70,9 @@ def validate(
     "the best on ImageNet", stand in the same table.
     """
     from leepfrog.errors import UsageError
+    from leepfrog.execution.context import RunContext
+    from leepfrog.validation.tasks import DEFAULT_SCORES, TasksRequest
+    from leepfrog.validation.validate import ValidateRequest
 
     written_as = chosen_format(format_, output)
     if plot is not None:
@@ -79,51 +82,26 @@ def validate(
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot, "--plot")
         apart(output, plot)
-    shared: dict[str, Any] = {
-        "images": images,
-        "device": device,
-        "threads": threads,
-        "strict": strict,
-        "seed": seed,
-    }
-    found: Validation | TaskStudy
+    named = split_commas(models)
+    if tasks is not None and len(named) != 1:
+        raise UsageError("--tasks studies one model: name it with --models")
     with Bars(quiet) as bars:
+        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
         if tasks is None:
-            from leepfrog.validation.validate import validate as hold
-
-            found = hold(
-                data,
-                split_commas(models),
-                scores=split_commas(scores) or ["all"],
-                splits=splits,
-                shots=shots,
-                progress=bars,
-                **shared,
-            )
-            text = render(found, written_as, room(output))
+            request = ValidateRequest(tuple(split_commas(scores)) or ("all",), images, splits, shots, seed=seed)
+            validation = request.run(data, named, context)
+            text, notes = render(validation, written_as, room(output)), validation.notes
         else:
-            from leepfrog.validation.tasks import study_tasks
-
-            named = split_commas(models)
-            if len(named) != 1:
-                raise UsageError("--tasks studies one model: name it with --models")
-            found = study_tasks(
-                data,
-                named[0],
-                tasks,
-                scores=split_commas(scores) or ["leep", "leep_loo"],
-                progress=bars,
-                **shared,
-            )
-            text = render_tasks(found, written_as)
+            chosen = tuple(split_commas(scores)) or DEFAULT_SCORES
+            study = TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
+            text, notes = render_tasks(study, written_as), study.notes
     emit(text, output, quiet)
-    for note in found.notes:
+    for note in notes:
         remark(f"note: {note}", quiet)
     if plot is not None:
         from leepfrog.plots.task_scatter import draw_task_scatter
 
-        assert not hasattr(found, "agreements")
-        write_file(plot, draw_task_scatter(found, plot.suffix.lower()), quiet)
+        write_file(plot, draw_task_scatter(study, plot.suffix.lower()), quiet)
 
 
 def render(found: Validation, written_as: Format, width: int | None = None) -> str:

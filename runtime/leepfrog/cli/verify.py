@@ -52,15 +52,17 @@ def verify(
 
     Times and costs are not compared, nor the order of models that the images do not tell apart.
     """
+    from leepfrog.execution.context import RunContext
     from leepfrog.gate.baseline import Baseline
     from leepfrog.gate.compare import compare
-    from leepfrog.gate.rerun import How, rerun
+    from leepfrog.gate.rerun import rerun
 
     written_as = chosen_format(format_, output)
     first = Baseline.read(result)
     with Bars(quiet) as bars:
-        how = How(split_commas(models), device, threads, batch_size, cached=cached)
-        found = compare(first, rerun(first, data, how, bars), tolerance)
+        context = RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars)
+        again = rerun(first, data, split_commas(models), context, cached=cached)
+    found = compare(first, again, tolerance)
     text = as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as)
     emit(text, output, quiet)
     if not found.same:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import printable
+from leepfrog.ranking.from_files import Scores
+from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.stated import document
+from leepfrog.task2vec.embedding import Embedding
+from leepfrog.validation.tasks import TaskStudy
+from leepfrog.validation.validate import Validation
 
-# The kinds of result files, and the schema version that this leepfrog writes and reads.
-SCHEMA_VERSION = 2
-KINDS = ("ranking", "scores", "validation", "tasks", "embedding")
+Replayable = Ranking | Scores | Validation | TaskStudy | Embedding
+"""Results that have a receipt, from which they can be made again."""
+
+_KINDS: tuple[type[Ranking | Scores | Validation | TaskStudy], ...] = (Ranking, Scores, Validation, TaskStudy)
+_REMEDY = "leepfrog rank DIR -o baseline.json makes one"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +28,12 @@ class Baseline:
 
     Attributes:
         where: the file, for messages.
-        kind: one of KINDS.
-        values: the whole result, JSON values.
+        result: what it holds.
         receipt: what made it.
     """
 
     where: str
-    kind: str
-    values: dict[str, Any]
+    result: Replayable
     receipt: Receipt
 
     @classmethod
@@ -42,31 +46,32 @@ class Baseline:
         """
         where = printable(path)
         try:
-            if path.suffix == ".npz":
-                return _embedding(path)
-            return _result(document(path), where)
+            result = _embedding(path) if path.suffix == ".npz" else _result(path)
+            return cls(where, result, receipt_of(result))
         except UsageError as error:
             raise UsageError(f"{where}: {error}; {_REMEDY}") from None
 
-
-_REMEDY = "leepfrog rank DIR -o baseline.json makes one"
-
-
-def _result(values: Any, where: str) -> Baseline:
-    if not isinstance(values, dict) or values.get("kind") not in KINDS:
-        raise UsageError("is no result with a receipt")
-    version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UsageError(f"has schema version {str(version)[:20]}, this leepfrog reads {SCHEMA_VERSION}; make it again")
-    return Baseline(where, values["kind"], values, Receipt.from_dict(values.get("receipt")))
+    @property
+    def kind(self) -> str:
+        """What the result is called."""
+        return "embedding" if isinstance(self.result, Embedding) else self.result.kind
 
 
-def _embedding(path: Path) -> Baseline:
-    from leepfrog.task2vec.embedding import Embedding
+def receipt_of(result: Replayable) -> Receipt:
+    """What made a result; UsageError where an embedding's is broken."""
+    return Receipt.from_dict(result.made.get("receipt")) if isinstance(result, Embedding) else result.receipt
 
+
+def _result(path: Path) -> Ranking | Scores | Validation | TaskStudy:
+    values = document(path)
+    for kind in _KINDS:
+        if isinstance(values, dict) and values.get("kind") == kind.kind:
+            return kind.from_dict(values)
+    raise UsageError("is no result with a receipt")
+
+
+def _embedding(path: Path) -> Embedding:
     try:
-        found = Embedding.load(path)
+        return Embedding.load(path)
     except EmbeddingError as error:
         raise UsageError(str(error).removeprefix(f"{printable(path)}: ")) from None
-    values = {"vector": found.vector.tolist(), "network": found.network}
-    return Baseline(printable(path), "embedding", values, Receipt.from_dict(found.made.get("receipt")))

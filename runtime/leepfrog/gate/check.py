@@ -17,22 +17,23 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from leepfrog.arguments import StrPath, as_path, check_name, several
+from leepfrog.codec import encode_fields
+from leepfrog.costs.places.here import measure
 from leepfrog.errors import UsageError
-from leepfrog.files import printable
+from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
-from leepfrog.gate.rerun import How, find_again, rerun
-from leepfrog.inference.cost import measure
-from leepfrog.inference.device import threads_for
+from leepfrog.gate.rerun import context_of, find_again, rerun
 from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
+from leepfrog.results import Result
 
 CRITERIA = ("score", "rank", "latency", "size")
 DEFAULT_CRITERIA = ("score", "rank", "size")
@@ -86,9 +87,13 @@ class Finding:
             return f"{self.was:,.0f} -> {self.now:,.0f} bytes"
         return f"{self.what} {self.was:.5g} -> {self.now:.5g} (allowed +- {self.allowed:.2g})"
 
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON-ready values."""
+        return encode_fields(self) | {"message": self.message}
+
 
 @dataclasses.dataclass(frozen=True)
-class Check:
+class Check(Result):
     """A baseline against a second run.
 
     Attributes:
@@ -99,6 +104,9 @@ class Check:
         receipt: of the second run.
     """
 
+    kind: ClassVar = "check"
+    schema_version: ClassVar = 1
+
     baseline: str
     criteria: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -108,12 +116,12 @@ class Check:
     @property
     def failures(self) -> tuple[Finding, ...]:
         """The findings that failed."""
-        return tuple(found for found in self.findings if found.failed)
+        return tuple(finding for finding in self.findings if finding.failed)
 
     @property
     def undecided(self) -> tuple[Finding, ...]:
         """The findings that could not be judged."""
-        return tuple(found for found in self.findings if found.doubtful)
+        return tuple(finding for finding in self.findings if finding.doubtful)
 
     @property
     def passed(self) -> bool:
@@ -122,17 +130,7 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """The check as JSON-ready values."""
-        findings = [dataclasses.asdict(found) | {"message": found.message} for found in self.findings]
-        return {
-            "schema_version": 1,
-            "kind": "check",
-            "passed": self.passed,
-            "baseline": self.baseline,
-            "criteria": list(self.criteria),
-            "findings": findings,
-            "changes": list(self.changes),
-            "receipt": self.receipt.as_dict(),
-        }
+        return super().as_dict() | {"passed": self.passed}
 
 
 def check(
@@ -143,11 +141,8 @@ def check(
     fail_on: str | Sequence[str] | None = None,
     tolerance: float = TOLERANCE,
     latency_tolerance: float = LATENCY_TOLERANCE,
-    device: str | None = None,
-    threads: int | None = None,
-    batch_size: int | None = None,
     cached: bool = False,
-    progress: Progress | None = None,
+    context: RunContext | None = None,
 ) -> Check:
     """Rank again and hold the result against a baseline.
 
@@ -158,11 +153,8 @@ def check(
         fail_on: of CRITERIA, those that are judged; None for score, size and, where there are several models, rank.
         tolerance: how far a score may move, in its baseline's standard errors.
         latency_tolerance: by what part a relative latency may grow.
-        device: its name; None for the baseline's.
-        threads: cores to use; None for all.
-        batch_size: images in one run of a model; None for what suits the device.
         cached: take outputs that are in the cache, rather than run the models on all images again.
-        progress: who is told how far the work is.
+        context: with what to work; None for the baseline's device.
 
     Raises:
         UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
@@ -175,30 +167,32 @@ def check(
         raise UsageError(f"fail_on is empty; give one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
-    progress = progress or Silent()
     first = Baseline.read(Path(baseline))
-    if first.kind != "ranking":
+    was = first.result
+    if not isinstance(was, Ranking):
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
-    rows = _rows(first)
-    criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(rows) > 1))
-    in_doubt = [printable(name) for name, row in rows.items() if "relative_latency" in row["cost"].get("doubtful", ())]
+    _check_rows(first, was)
+    criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(was) > 1))
+    in_doubt = [model.name for model in was if "relative_latency" in model.cost.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
             f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
             "baseline again when the machine is quiet"
         )
     # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
+    names = {model.name for model in was}
     asked = dataclasses.replace(
         first.receipt,
         arguments={**first.receipt.arguments, "racing": False},
-        models=tuple(model for model in first.receipt.models if model.name in rows),
+        models=tuple(model for model in first.receipt.models if model.name in names),
     )
     first = dataclasses.replace(first, receipt=asked)
-    how = How(several(models), device, threads, batch_size, measure_again="latency" in criteria, cached=cached)
-    second = rerun(first, as_path(data, "images"), how, progress)
-    receipt = Receipt.from_dict(second["receipt"])
-    _same_subject(first, rows, second, receipt)
-    judge = _Judge(first, rows, second, receipt, tolerance, latency_tolerance)
+    files = several(models)
+    context = dataclasses.replace(context or RunContext(), measure_again="latency" in criteria)
+    now = rerun(first, as_path(data, "images"), files, context, cached=cached)
+    assert isinstance(now, Ranking)
+    _same_subject(first, was, now)
+    judge = _Judge(first.receipt, was, now, tolerance, latency_tolerance)
     findings = []
     for criterion in criteria:
         judged = list(judge.by(criterion))
@@ -206,146 +200,127 @@ def check(
             raise UsageError(f"{first.where}: has nothing to judge by {criterion}")
         findings += judged
     if "latency" in criteria:
-        findings = _measured_again(findings, first, how, progress)
-    findings.sort(key=lambda found: (not found.failed, not found.doubtful))
-    return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), receipt)
+        findings = _measured_again(findings, first.receipt, files, context_of(first.receipt, context).checked())
+    findings.sort(key=lambda finding: (not finding.failed, not finding.doubtful))
+    return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), now.receipt)
 
 
-def _rows(baseline: Baseline) -> dict[str, Mapping[str, Any]]:
-    """The baseline's models by name, with what is judged; UsageError where they have not got it."""
-    try:
-        rows = {row["name"]: row for row in baseline.values["models"]}
-        for row in rows.values():
-            _finite(row["cost"]["relative_latency"], above=0)
-            _finite(row["size_bytes"], above=0)
-            _finite(row["scores"][baseline.values["ranked_by"]]["value"])
-            for score in row["scores"].values():
-                _finite(score["value"])
-                _finite(score["standard_error"] or 0)
-            for name, texts in (("tied_with", row["tied_with"]), ("doubtful", row["cost"].get("doubtful", []))):
-                if not all(isinstance(text, str) for text in texts):
-                    raise TypeError(name)
-        race = {} if baseline.values.get("race") is None else baseline.values["race"]
-        left = {each["model"] for each in race.get("dropped", ())} | {each[0] for each in race.get("outside", ())}
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UsageError(f"{baseline.where}: its models are not understood: {type(error).__name__} {error}") from None
-    if not rows or len(rows) < len(baseline.values["models"]):
-        raise UsageError(f"{baseline.where}: holds {'the same model twice' if rows else 'no models'}")
-    lost = [model.name for model in baseline.receipt.models if model.name not in rows.keys() | left]
+def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
+    """UsageError where a ranking lacks what is judged, or holds other models than its receipt tells of."""
+    names = [model.name for model in ranking]
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(f"{baseline.where}: holds {'the same model twice' if names else 'no models'}")
+    for model in ranking:
+        if ranking.ranked_by not in model.scores or not model.size_bytes > 0 or not model.cost.relative_latency > 0:
+            raise UsageError(f"{baseline.where}: {model.name} has no {ranking.ranked_by}, size or relative latency")
+    race = ranking.race
+    left = () if race is None else (*(drop.model for drop in race.dropped), *(name for name, _ in race.outside))
+    lost = [model.name for model in baseline.receipt.models if model.name not in (*names, *left)]
     if lost:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
-    return rows
 
 
-def _finite(value: object, above: float = -math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < float(value) < math.inf:
-        raise ValueError(f"{value!r:.40}")
-
-
-def _same_subject(
-    first: Baseline, rows: Mapping[str, Mapping[str, Any]], second: Mapping[str, Any], receipt: Receipt
-) -> None:
+def _same_subject(first: Baseline, was: Ranking, now: Ranking) -> None:
     """UsageError where what was ranked again is something else, or lacks what is to be judged."""
-    was, now = first.receipt.data, receipt.data
-    if was is None or now is None:
+    images, images_now = first.receipt.data, now.receipt.data
+    if images is None or images_now is None:
         raise UsageError(f"{first.where}: its receipt tells of no images")
-    if not was.classes.keys() & now.classes.keys() and was.images_sha256 != now.images_sha256:
+    if not images.classes.keys() & images_now.classes.keys() and images.images_sha256 != images_now.images_sha256:
         raise UsageError(f"{first.where}: is of other images: none of its classes is among those ranked now")
-    again = {row["name"]: row for row in second["models"]}
-    for name, row in rows.items():
-        if name not in again or not row["scores"].keys() <= again[name]["scores"].keys():
-            raise UsageError(f"{first.where}: {printable(name)}, or a score of it, was not ranked again")
+    again = {model.name: model for model in now}
+    for model in was:
+        if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
+            raise UsageError(f"{first.where}: {model.name}, or a score of it, was not ranked again")
 
 
-@dataclasses.dataclass
 class _Judge:
     """Two rankings, and what is allowed between them."""
 
-    first: Baseline
-    rows: Mapping[str, Mapping[str, Any]]
-    second: Mapping[str, Any]
-    receipt: Receipt
-    tolerance: float
-    latency_tolerance: float
-
-    def __post_init__(self) -> None:
-        self.now = {row["name"]: row for row in self.second["models"]}
-        was = {model.name: model for model in self.first.receipt.models}
-        self.of_models = {model.name: model_causes(was[model.name], model) for model in self.receipt.models}
-        self.of_data = data_causes(self.first.receipt, self.receipt)
-        self.of_environment = environment_causes(self.first.receipt, self.receipt)
+    def __init__(
+        self, receipt: Receipt, was: Ranking, now: Ranking, tolerance: float, latency_tolerance: float
+    ) -> None:
+        self.was, self.tolerance, self.latency_tolerance = was, tolerance, latency_tolerance
+        self.now = {model.name: model for model in now}
+        before = {model.name: model for model in receipt.models}
+        self.of_models = {model.name: model_causes(before[model.name], model) for model in now.receipt.models}
+        self.of_data = data_causes(receipt, now.receipt)
+        self.of_environment = environment_causes(receipt, now.receipt)
 
     def by(self, criterion: str) -> Iterator[Finding]:
         return {"score": self.scores, "rank": self.order, "latency": self.latencies, "size": self.sizes}[criterion]()
 
     def changes(self) -> list[str]:
-        told = [f"{cause} ({name})" for name, causes in self.of_models.items() for cause in causes]
-        return self.of_data + told + self.of_environment
+        of_models = [f"{cause} ({name})" for name, causes in self.of_models.items() for cause in causes]
+        return self.of_data + of_models + self.of_environment
 
     def causes(self, *models: str, of_data: bool = True) -> tuple[str, ...]:
         """Of a failure that has to do with these models."""
-        own = [cause for model in models for cause in self.of_models.get(model, [])]
-        return tuple((self.of_data if of_data else []) + own + self.of_environment) or (UNKNOWN,)
+        of_models = [cause for model in models for cause in self.of_models.get(model, [])]
+        return tuple((self.of_data if of_data else []) + of_models + self.of_environment) or (UNKNOWN,)
 
     def scores(self) -> Iterator[Finding]:
-        for name, row in self.rows.items():
-            for score, before in row["scores"].items():
-                if score == COMBINED:
+        for model in self.was:
+            for name, score in model.scores.items():
+                if name == COMBINED:
                     continue
-                was, now = before["value"], self.now[name]["scores"][score]["value"]
-                allowed = max(self.tolerance * (before["standard_error"] or 0), LEAST)
+                was, now = score.value, self.now[model.name].scores[name].value
+                allowed = max(self.tolerance * (score.standard_error or 0), LEAST)
                 failed = not abs(now - was) <= allowed
-                yield Finding("score", name, score, was, now, allowed, failed, self.causes(name) if failed else ())
+                causes = self.causes(model.name) if failed else ()
+                yield Finding("score", model.name, name, was, now, allowed, failed, causes)
 
     def order(self) -> Iterator[Finding]:
-        by = self.first.values["ranked_by"]
-        for (better, was), (other, of_other) in itertools.combinations(self.rows.items(), 2):
-            apart = was["scores"][by]["value"] - of_other["scores"][by]["value"]
-            rows = self.now[better], self.now[other]
-            now = rows[0]["scores"][by]["value"] - rows[1]["scores"][by]["value"]
-            sure = other not in was["tied_with"] and other not in rows[0]["tied_with"]
+        by = self.was.ranked_by
+        for better, other in itertools.combinations(self.was, 2):
+            better_now, other_now = self.now[better.name], self.now[other.name]
+            apart = better.scores[by].value - other.scores[by].value
+            now = better_now.scores[by].value - other_now.scores[by].value
+            sure = other.name not in better.tied_with and other.name not in better_now.tied_with
             failed = sure and apart * now < 0
-            pair = f"{better} and {other}"
-            causes = self.causes(better, other) if failed else ()
-            yield Finding("rank", pair, "order", apart, now, 0.0, failed, causes)
+            causes = self.causes(better.name, other.name) if failed else ()
+            yield Finding("rank", f"{better.name} and {other.name}", "order", apart, now, 0.0, failed, causes)
 
     def latencies(self) -> Iterator[Finding]:
-        for name, row in self.rows.items():
-            was, now = (each["cost"]["relative_latency"] for each in (row, self.now[name]))
+        for model in self.was:
+            cost = self.now[model.name].cost
+            was, now = model.cost.relative_latency, cost.relative_latency
             allowed = self.latency_tolerance * was
             failed = not now <= was + allowed
-            doubtful = "relative_latency" in self.now[name]["cost"]["doubtful"]
-            causes = self.causes(name, of_data=False) if failed or doubtful else ()
-            yield Finding("latency", name, "latency", was, now, allowed, failed, causes, doubtful)
+            doubtful = "relative_latency" in cost.doubtful
+            causes = self.causes(model.name, of_data=False) if failed or doubtful else ()
+            yield Finding("latency", model.name, "latency", was, now, allowed, failed, causes, doubtful)
 
     def sizes(self) -> Iterator[Finding]:
-        for name, row in self.rows.items():
-            was, now = row["size_bytes"], self.now[name]["size_bytes"]
+        for model in self.was:
+            was, now = model.size_bytes, self.now[model.name].size_bytes
             allowed = SIZE_TOLERANCE * was
             failed = now > was + allowed
-            causes = (self.of_models[name] or [UNKNOWN]) if failed else []
-            yield Finding("size", name, "size", was, now, allowed, failed, tuple(causes))
+            causes = (self.of_models[model.name] or [UNKNOWN]) if failed else []
+            yield Finding("size", model.name, "size", was, now, allowed, failed, tuple(causes))
 
 
-def _measured_again(findings: Sequence[Finding], first: Baseline, how: How, progress: Progress) -> list[Finding]:
+def _measured_again(
+    findings: Sequence[Finding], receipt: Receipt, models: Sequence[StrPath], context: RunContext
+) -> list[Finding]:
     """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
-    device = how.device or str(first.receipt.arguments["device"])
-    files = {model.name: path for model, path in zip(first.receipt.models, find_again(first.receipt, how), strict=True)}
+    files = {model.name: path for model, path in zip(receipt.models, find_again(receipt, models), strict=True)}
 
-    def again(found: Finding) -> Finding:
-        measured = [] if found.doubtful else [found.now]
+    def again(finding: Finding) -> Finding:
+        measured = [] if finding.doubtful else [finding.now]
         for _ in range(MEASUREMENTS - 1):
-            why = "in doubt" if found.doubtful else f"{found.now / found.was:.2f} times as slow"
-            progress.notice(f"latency of {found.model}: {why}; measured again")
-            cost = measure(ModelFile.read(files[found.model]), device, threads_for(device, how.threads), SECONDS)
+            why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
+            context.progress.notice(f"latency of {finding.model}: {why}; measured again")
+            cost = measure(ModelFile.read(files[finding.model]), context.device, context.cores, SECONDS)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)
         if not measured:
-            return dataclasses.replace(found, failed=False, causes=(), doubtful=True)
+            return dataclasses.replace(finding, failed=False, causes=(), doubtful=True)
         now = statistics.median(measured)
-        failed = not now <= found.was + found.allowed
-        return dataclasses.replace(found, now=now, failed=failed, causes=found.causes if failed else (), doubtful=False)
+        failed = not now <= finding.was + finding.allowed
+        causes = finding.causes if failed else ()
+        return dataclasses.replace(finding, now=now, failed=failed, causes=causes, doubtful=False)
 
     return [
-        again(each) if each.criterion == "latency" and (each.failed or each.doubtful) else each for each in findings
+        again(finding) if finding.criterion == "latency" and (finding.failed or finding.doubtful) else finding
+        for finding in findings
     ]

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from leepfrog.errors import UsageError
-from leepfrog.gate.baseline import Baseline
+from leepfrog.gate.baseline import Baseline, Replayable, receipt_of
+from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
-
-# What a second run may have otherwise without being another result, by the table that it stands in ("" for the top):
-# what is measured anew and what follows from it, and where the images came from.
-MEASURED = {
-    "": frozenset(["receipt", "data"]),
-    "models": frozenset(["cost", "on_front", "outside", "n_inferred", "path"]),
-    "drifts": frozenset(["latency", "latency_in_doubt", "memory", "verdict"]),
-}
-# Order among models that the images do not tell apart is a matter of rounding.
-OF_ORDER = frozenset(["rank", "group", "tied_with_best", "separation"])
+from leepfrog.results import Result
+from leepfrog.task2vec.embedding import Embedding
 
 Path = tuple[str, ...]
 
@@ -42,11 +39,11 @@ class Difference:
 
 
 @dataclasses.dataclass(frozen=True)
-class Verification:
+class Verification(Result):
     """A result against a second run.
 
     Attributes:
-        kind: of the result.
+        of: the kind of the result.
         n_compared: values compared.
         tolerance: how far numbers may be apart, absolutely or by this part of them.
         worst: the largest such distance among numbers that were within it.
@@ -55,7 +52,10 @@ class Verification:
         receipt: of the second run.
     """
 
-    kind: str
+    kind: ClassVar = "verification"
+    schema_version: ClassVar = 1
+
+    of: str
     n_compared: int
     tolerance: float
     worst: float
@@ -70,18 +70,15 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """The verification as JSON-ready values."""
-        head = {"schema_version": 1, "kind": "verification", "same": self.same, "of": self.kind}
-        found = dataclasses.asdict(self)
-        del found["kind"]
-        return {**head, **found, "receipt": self.receipt.as_dict()}
+        return super().as_dict() | {"same": self.same}
 
 
-def compare(baseline: Baseline, now: Mapping[str, Any], tolerance: float = TOLERANCE) -> Verification:
+def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -> Verification:
     """Hold a second run's result against the first one's.
 
     Args:
         baseline: the first.
-        now: the second, JSON values.
+        now: the second, of the same kind.
         tolerance: numbers a, b are the same where |a - b| <= tolerance max(1, |a|, |b|); of an embedding's values,
             tolerance times the largest. From 0 to below 1: at 1, all numbers would be alike.
 
@@ -90,84 +87,88 @@ def compare(baseline: Baseline, now: Mapping[str, Any], tolerance: float = TOLER
     """
     if not 0 <= tolerance < 1:
         raise UsageError(f"tolerance must be from 0 to below 1, not {tolerance}")
-    receipt = Receipt.from_dict(now["receipt"])
+    was, receipt = baseline.result, receipt_of(now)
+    skipped = {"measured", "order"} if _only_ties_moved(was, now) else {"measured"}
     n, worst = 0, 0.0
     differences = []
-    ties_moved = _only_ties_moved(baseline.values, now)
-    scale = max(map(abs, baseline.values["vector"]), default=1.0) if baseline.kind == "embedding" else 1.0
-    for path, a, b in _pairs(baseline.values, now, ()):
-        if ties_moved and OF_ORDER & set(path):
-            continue
+    scale = float(was.vector.max()) if isinstance(was, Embedding) else 1.0
+    for path, a, b in _pairs(was, now, (), skipped):
         n += 1
         apart = _apart(a, b, scale)
         if apart <= tolerance:
             worst = max(worst, apart)
         else:
             differences.append(Difference(".".join(path), a, b))
-    return Verification(
-        baseline.kind, n, tolerance, worst, tuple(differences), tuple(all_causes(baseline.receipt, receipt)), receipt
-    )
+    causes = tuple(all_causes(baseline.receipt, receipt))
+    return Verification(baseline.kind, n, tolerance, worst, tuple(differences), causes, receipt)
 
 
 def all_causes(was: Receipt, now: Receipt) -> list[str]:
     """All that differs between two receipts."""
     models = {model.name: model for model in now.models}
-    found = data_causes(was, now)
+    causes = data_causes(was, now)
     if was.arguments.get("probe_sha256") != now.arguments.get("probe_sha256"):
-        found.append("model: the probe is another")
+        causes.append("model: the probe is another")
     for model in was.models:
         if model.name in models:
-            found += [f"{cause} ({model.name})" for cause in model_causes(model, models[model.name])]
-    return found + environment_causes(was, now)
+            causes += [f"{cause} ({model.name})" for cause in model_causes(model, models[model.name])]
+    return causes + environment_causes(was, now)
 
 
-def _only_ties_moved(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
     """Whether two rankings order models otherwise, but none that the first told apart."""
-    rows = [(row.get("name"), row.get("tied_with") or ()) for row in _rows(was)]
-    place = {row.get("name"): i for i, row in enumerate(_rows(now))}
+    if not isinstance(was, Ranking) or not isinstance(now, Ranking):
+        return False
+    place = {model.name: i for i, model in enumerate(now)}
     swapped = [
-        other in tied
-        for i, (name, tied) in enumerate(rows)
-        for other, _ in rows[i + 1 :]
-        if place.get(name, -1) > place.get(other, len(place))
+        other.name in model.tied_with
+        for model, other in itertools.combinations(was, 2)
+        if place.get(model.name, -1) > place.get(other.name, len(place))
     ]
     return bool(swapped) and all(swapped)
 
 
-def _rows(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = result.get("models")
-    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+def _pairs(was: Any, now: Any, path: Path, skipped: Collection[str]) -> Iterator[tuple[Path, Any, Any]]:
+    """Values that stand in the same place; rows that have names are matched by these.
 
-
-def _pairs(was: Any, now: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    """Values that stand in the same place; rows that have names are matched by these."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        measured = MEASURED.get(path[0] if path else "", frozenset()) if len(path) in (0, 2) else frozenset()
+    Args:
+        was: a result, or a part of one.
+        now: of the second run.
+        path: the way to them.
+        skipped: fields that differ in this way are left out (see `leepfrog.results`).
+    """
+    if dataclasses.is_dataclass(was) and type(was) is type(now):
+        for field in dataclasses.fields(was):
+            if field.compare and field.metadata.get("differs") not in skipped:
+                yield from _pairs(getattr(was, field.name), getattr(now, field.name), (*path, field.name), skipped)
+    elif isinstance(was, Mapping) and isinstance(now, Mapping):
         for key in {**was, **now}:
-            if key not in measured:
-                yield from _pairs(was.get(key), now.get(key), (*path, str(key)))
-    elif isinstance(was, list) and isinstance(now, list):
+            yield from _pairs(was.get(key), now.get(key), (*path, str(key)), skipped)
+    elif isinstance(was, _ROWS) and isinstance(now, _ROWS):
         rows, others = _by_name(was), _by_name(now)
         if rows is not None and others is not None:
             for name in {**rows, **others}:
-                yield from _pairs(rows.get(name), others.get(name), (*path, name))
+                yield from _pairs(rows.get(name), others.get(name), (*path, name), skipped)
         elif path and path[-1] == "tied_with":
-            yield path, sorted(map(str, was)), sorted(map(str, now))
+            yield path, sorted(was), sorted(now)
         elif len(was) != len(now):
             yield (*path, "number of entries"), len(was), len(now)
         else:
             for i, (a, b) in enumerate(zip(was, now, strict=True)):
-                yield from _pairs(a, b, (*path, str(i)))
+                yield from _pairs(a, b, (*path, str(i)), skipped)
     else:
         yield path, was, now
 
 
-def _by_name(rows: list[Any]) -> dict[str, Any] | None:
+_ROWS = (tuple, np.ndarray)
+
+
+def _by_name(rows: tuple[Any, ...] | NDArray[Any]) -> dict[str, Any] | None:
     """Rows of a table by the names in them, None where they have none, or one twice."""
     for key in ("name", "model"):
-        if rows and all(isinstance(row, Mapping) and isinstance(row.get(key), str) for row in rows):
-            found = {row[key]: row for row in rows}
-            return found if len(found) == len(rows) else None
+        if len(rows) and all(isinstance(getattr(row, key, None), str) for row in rows):
+            named = {getattr(row, key): row for row in rows}
+            return named if len(named) == len(rows) else None
     return None
 
 
@@ -178,10 +179,10 @@ def _apart(was: object, now: object, scale: float) -> float:
     assert isinstance(was, int | float)
     assert isinstance(now, int | float)
     try:
-        found = abs(float(was) - float(now)) / max(scale, abs(was), abs(now))
+        apart = abs(float(was) - float(now)) / max(scale, abs(was), abs(now))
     except OverflowError:
         return math.inf
-    return math.inf if math.isnan(found) else found
+    return math.inf if math.isnan(apart) else apart
 
 
 def _number(value: object) -> bool:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from numbers import Real
 
+from leepfrog.costs.cost import Cost
 from leepfrog.errors import UsageError
-from leepfrog.inference.cost import Cost
 
 _UNITS = {
     "time": {"us": 1e-6, "ms": 1e-3, "s": 1.0},

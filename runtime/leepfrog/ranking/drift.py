@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.costs.measured import Costs
 from leepfrog.ranking.certainty import TIE_ERRORS
+from leepfrog.ranking.model_scores import ScoredModel
+from leepfrog.results import MEASURED
 from leepfrog.scoring.uncertainty import standard_error
-
-if TYPE_CHECKING:
-    from leepfrog.ranking.result import RankedModel
 
 # A variant is called broken where its predictions have next to nothing to do with its parent's, or where the held-out
 # head loses this much accuracy, beyond doubt.
@@ -46,43 +45,43 @@ class Drift:
     standard_error: float | None
     head: float | None
     top1_agreement: float
-    latency: float
+    latency: float = dataclasses.field(metadata=MEASURED)
     size: float
-    memory: float
-    verdict: tuple[str, ...]
-    latency_in_doubt: bool
+    memory: float = dataclasses.field(metadata=MEASURED)
+    verdict: tuple[str, ...] = dataclasses.field(metadata=MEASURED)
+    latency_in_doubt: bool = dataclasses.field(metadata=MEASURED)
 
 
-def drifts(
-    rows: Sequence[RankedModel], first_classes: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], by: str
-) -> list[Drift]:
+def drifts(scored: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64], by: str) -> list[Drift]:
     """Compare each variant whose parent is among the models with it.
 
     Args:
-        rows: the models.
-        first_classes: each model's most probable source class of each image, [N].
+        scored: the models.
+        costs: theirs.
         labels: the images' classes, [N].
         by: the score that decides the order.
     """
-    place = {row.sha256: i for i, row in enumerate(rows)}
-    found = []
-    for i, row in enumerate(rows):
-        if row.variant is not None and (j := place.get(row.variant.parent_sha256)) is not None:
-            same = float((first_classes[i] == first_classes[j]).mean())
-            found.append(_drift(row, rows[j], same, labels, by))
-    return found
+    known = {model.model.sha256: model for model in scored}
+    pairs = (
+        (model, known[model.model.metadata.variant.parent_sha256])
+        for model in scored
+        if model.model.metadata.variant is not None and model.model.metadata.variant.parent_sha256 in known
+    )
+    return [_drift(model, parent, costs, labels, by) for model, parent in pairs]
 
 
-def _drift(row: RankedModel, parent: RankedModel, same: float, labels: NDArray[np.int64], by: str) -> Drift:
-    assert row.variant is not None
-    apart = row.scores[by].terms - parent.scores[by].terms
+def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDArray[np.int64], by: str) -> Drift:
+    assert variant.model.metadata.variant is not None
+    same = float((variant.first_classes == parent.first_classes).mean())
+    apart = variant.scores[by].terms - parent.scores[by].terms
     score, error = float(apart.mean()), standard_error(apart, labels)
     head = None
-    if "ridge" in row.scores:
-        head = row.scores["ridge"].diagnostics["accuracy"] - parent.scores["ridge"].diagnostics["accuracy"]
+    if "ridge" in variant.scores:
+        head = variant.scores["ridge"].diagnostics["accuracy"] - parent.scores["ridge"].diagnostics["accuracy"]
     lower = error is not None and score < -TIE_ERRORS * error
-    latency = row.cost.latency / parent.cost.latency
-    in_doubt = row.latency_in_doubt or parent.latency_in_doubt
+    cost, of_parent = costs[variant.model], costs[parent.model]
+    latency = cost.latency / of_parent.latency
+    in_doubt = "latency" in (*cost.doubtful, *of_parent.doubtful)
     verdict = []
     if same < BROKEN_AGREEMENT or (lower and head is not None and head < -BROKEN_LOSS):
         verdict.append("broken")
@@ -91,16 +90,16 @@ def _drift(row: RankedModel, parent: RankedModel, same: float, labels: NDArray[n
     if latency > 1 + SAME_SPEED and not in_doubt:
         verdict.append("slower")
     return Drift(
-        model=row.name,
-        parent=parent.name,
-        precision=row.variant.precision,
+        model=variant.model.name,
+        parent=parent.model.name,
+        precision=variant.model.metadata.variant.precision,
         score=score,
         standard_error=error,
         head=head,
         top1_agreement=same,
         latency=latency,
-        size=row.size_bytes / parent.size_bytes,
-        memory=row.cost.memory / parent.cost.memory,
+        size=variant.model.size / parent.model.size,
+        memory=cost.memory / of_parent.memory,
         verdict=tuple(verdict),
         latency_in_doubt=in_doubt,
     )

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import hash_images
+from leepfrog.execution.outputs import Inference, ModelOutputs, Outputs
 from leepfrog.images.dataset import Digest, ImageSet
-from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_both
-from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import Outputs, infer
-from leepfrog.progress import Progress, Silent
-from leepfrog.receipts.take import Stopwatch
+from leepfrog.receipts.recorder import Recorder
+from leepfrog.results import Result
 from leepfrog.scoring.leep import score_leep_loo
 from leepfrog.scoring.sample import Sample
 
@@ -109,7 +109,7 @@ class ClassExplanation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Explanation:
+class Explanation(Result):
     """A model's leave-one-out LEEP, class by class.
 
     Attributes:
@@ -120,6 +120,9 @@ class Explanation:
         notes: what was odd.
     """
 
+    kind: ClassVar = "explanation"
+    schema_version: ClassVar = SCHEMA_VERSION
+
     data: str
     model: str
     n_images: int
@@ -127,21 +130,9 @@ class Explanation:
     classes: tuple[ClassExplanation, ...]
     notes: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The explanation as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, "kind": "explanation", **dataclasses.asdict(self)}
-
 
 def explain(
-    data: ImageSet | StrPath,
-    model: StrPath,
-    *,
-    top: int = 3,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
-    cache: StrPath | None = None,
-    progress: Progress | None = None,
+    data: ImageSet | StrPath, model: StrPath, *, top: int = 3, context: RunContext | None = None
 ) -> Explanation:
     """Say, for each class of a data set, how a model comes to its leave-one-out LEEP.
 
@@ -151,11 +142,7 @@ def explain(
         data: as of `leepfrog.rank`.
         model: one, as of `leepfrog.rank`.
         top: how many source classes and confusions to name.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: cores to use; None for all.
-        strict: make a bad image an error.
-        cache: folder that keeps the models' outputs; None for leepfrog's own.
-        progress: who is told how far the work is.
+        context: with what to work; None for this machine's CPU.
 
     Raises:
         UsageError: not one model, or `top` below 1.
@@ -163,44 +150,42 @@ def explain(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    threads = threads_for(device, threads)
+    recorder = Recorder(context)
     images, files = find_both(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
-    watch = Stopwatch(progress or Silent())
-    outputs = infer(images, files, device, threads, strict, watch, cache=cache)
-    return explain_outputs(outputs, files, top=top, notices=watch.notices)[0]
+    outputs = Inference(recorder.context).run(hash_images(images, recorder.context), files)
+    return explain_outputs(outputs, outputs.models, top=top, notices=recorder.notices)[0]
 
 
 def explain_outputs(
-    outputs: Outputs, files: Sequence[ModelFile], *, top: int = 3, notices: Sequence[str] = ()
+    outputs: Outputs, models: Sequence[ModelOutputs], *, top: int = 3, notices: Sequence[str] = ()
 ) -> list[Explanation]:
     """Explain several models, one after the other, as `explain` does.
 
     Args:
-        outputs: of these models.
-        files: the models.
+        outputs: of a set.
+        models: those of the outputs' models that are explained.
         top: how many source classes and confusions to name.
         notices: what was said while the models ran.
     """
-    images = outputs.images
-    positions = np.flatnonzero(outputs.kept)
-    present, labels = np.unique(images.labels[positions], return_inverse=True)
-    classes = [images.classes[label] for label in present]
-    used = _Used(images, positions, outputs.digests)
+    hashed, images = outputs.images, outputs.images.images
+    present, labels = np.unique(hashed.labels, return_inverse=True)
+    names = [images.classes[label] for label in present]
+    used = _Used(images, np.flatnonzero(hashed.kept), hashed.digests)
     explanations = []
-    for i, file in enumerate(files):
-        sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(i))
-        found = _classes(sample, classes, file.metadata.labels, top, used)
+    for model in models:
+        sample = Sample(labels.astype(np.int64), len(present), probs=model.probs())
+        classes = _classes(sample, names, model.model.metadata.labels, top, used)
         explanations.append(
             Explanation(
                 data=images.name,
-                model=file.name,
+                model=model.model.name,
                 n_images=len(sample),
                 leep_loo=score_leep_loo(sample).value,
-                classes=tuple(sorted(found, key=lambda each: each.leep_loo)),
-                notes=(*images.notes, *outputs.notes(), *outputs.skips(), *notices),
+                classes=tuple(sorted(classes, key=lambda explained: explained.leep_loo)),
+                notes=(*images.notes, *outputs.notes(), *hashed.skips(), *notices),
             )
         )
     return explanations

@@ -5,41 +5,58 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath, several
 from leepfrog.errors import ArrayError, UsageError, one_line
+from leepfrog.execution.context import RunContext
 from leepfrog.files import open_regular, printable
-from leepfrog.inference.device import available_threads
-from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.result import SCHEMA_VERSION
 from leepfrog.receipts.receipt import Receipt
-from leepfrog.receipts.take import Stopwatch, array_receipt
+from leepfrog.receipts.recorder import Recorder, array_receipt
+from leepfrog.receipts.request import Request
+from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score, with_intervals
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class Scores(Result):
     """A model's scores.
 
     Attributes:
-        scores: with 90 % intervals, in the order asked for.
+        scores: by name, with 90 % intervals, in the order asked for.
         receipt: what made them.
     """
 
-    scores: tuple[Score, ...]
-    receipt: Receipt
+    kind: ClassVar = "scores"
+    schema_version: ClassVar = SCHEMA_VERSION
 
-    def as_dict(self) -> dict[str, Any]:
-        """The scores as JSON-ready values, with their schema's version."""
-        found = {score.name: score.as_dict() for score in self.scores}
-        head = {"schema_version": SCHEMA_VERSION, "kind": "scores"}
-        return {**head, "scores": found, "receipt": self.receipt.as_dict()}
+    scores: dict[str, Score]
+    receipt: Receipt = dataclasses.field(metadata=MEASURED)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRequest(Request):
+    """What scores of arrays are asked for.
+
+    Attributes:
+        scores: by name; "all" or none for all that the arrays allow.
+
+    Raises:
+        UsageError: a score is unknown.
+    """
+
+    command: ClassVar = "score"
+    scores: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse unknown scores."""
+        chosen_scores(self.scores)
 
 
 def score_files(
@@ -47,7 +64,7 @@ def score_files(
     probs: StrPath | None,
     features: StrPath | None,
     names: str | Sequence[str] = (),
-    progress: Progress | None = None,
+    context: RunContext | None = None,
 ) -> Scores:
     """Score a model from its predictions, its features or both.
 
@@ -56,13 +73,13 @@ def score_files(
         probs: a `.npy` file, [N, Z], or None.
         features: a `.npy` file, [N, D], or None.
         names: scores; empty for all that the arrays allow.
-        progress: who is told how far the work is.
+        context: whom to tell how far the work is.
 
     Raises:
         UsageError: nothing to score, or a score whose array is not given.
         ArrayError: a file or an array is not what it has to be.
     """
-    watch = Stopwatch(progress or Silent())
+    recorder = Recorder(context)
     names = several(names)
     given = {"probs": probs, "features": features}
     if probs is None and features is None:
@@ -74,20 +91,18 @@ def score_files(
     chosen = [each for each in chosen if given[each.reads] is not None]
     arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
     sample = Sample.of(load_array(labels), **arrays)
-    watch.start("scoring", len(chosen))
+    recorder.start("scoring", len(chosen))
     found = []
     for each in chosen:
         found.append(each.of(sample))
-        watch.advance(1)
+        recorder.advance(1)
     scores = with_intervals(found, sample.labels)
     files = {"labels": labels, **{name: path for name, path in given.items() if path is not None}}
-    receipt = watch.receipt(
-        "score",
-        {"scores": [each.name for each in chosen]},
+    receipt = recorder.receipt(
+        ScoreRequest(tuple(each.name for each in chosen)),
         arrays={name: array_receipt(Path(path)) for name, path in files.items()},
-        threads=available_threads(),
     )
-    return Scores(tuple(scores), receipt)
+    return Scores({score.name: score for score in scores}, receipt)
 
 
 def load_array(path: StrPath) -> NDArray[Any]:

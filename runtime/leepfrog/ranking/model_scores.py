@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.errors import DataSetError
-from leepfrog.inference.outputs import Outputs
+from leepfrog.execution.outputs import ModelOutputs
+from leepfrog.inference.model import ModelFile
 from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
 from leepfrog.scoring.leep import JointMass, Shard, leep_scores
 from leepfrog.scoring.registry import Definition
@@ -22,57 +22,74 @@ from leepfrog.scoring.together import scored
 MOST_IMAGES = 5_000
 
 
-def model_scores(
-    outputs: Outputs, i: int, further: Sequence[Definition], threads: int
-) -> tuple[dict[str, Score], NDArray[np.int64]]:
-    """LEEP, leave-one-out LEEP and further scores of a model, and its first source class of each image, [N].
+@dataclasses.dataclass(frozen=True)
+class ScoredModel:
+    """A model with its scores on the images used.
+
+    Attributes:
+        outputs: the model and what it put out.
+        scores: by name.
+        first_classes: its most probable source class of each image, [N].
+    """
+
+    outputs: ModelOutputs
+    scores: dict[str, Score]
+    first_classes: NDArray[np.int64]
+
+    @property
+    def model(self) -> ModelFile:
+        """The model's file."""
+        return self.outputs.model
+
+
+def score_model(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> ScoredModel:
+    """LEEP, leave-one-out LEEP and further scores of a model.
 
     Args:
-        outputs: of all models.
-        i: which model.
+        outputs: the model's.
         further: scores beside the two.
         threads: cores to use.
     """
-    found, first = _leep(outputs, i)
-    return found | _further(outputs, i, further, threads), first
+    scores, first_classes = _leep(outputs)
+    return ScoredModel(outputs, scores | _further(outputs, further, threads), first_classes)
 
 
-def _further(outputs: Outputs, i: int, further: Sequence[Definition], threads: int) -> dict[str, Score]:
+def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> dict[str, Score]:
     """The scores of a model that read its outputs as a whole."""
     if not further:
         return {}
-    used = np.flatnonzero(outputs.kept)
-    labels = outputs.images.labels[used]
+    used = np.flatnonzero(outputs.images.kept)
+    labels = outputs.images.labels
     drawn = drawn_in_proportion(labels, MOST_IMAGES)
-    reads = {each.reads for each in further}
+    reads = {definition.reads for definition in further}
     sample = Sample.of(
         labels[drawn],
-        probs=outputs.probs(i, used[drawn]) if "probs" in reads else None,
-        features=outputs.features(i, used[drawn]) if "features" in reads else None,
+        probs=outputs.probs(used[drawn]) if "probs" in reads else None,
+        features=outputs.features(used[drawn]) if "features" in reads else None,
     )
     scores = scored(sample, further, threads)
     return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
 
 
-def _leep(outputs: Outputs, i: int) -> tuple[dict[str, Score], NDArray[np.int64]]:
+def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:
     """LEEP and leave-one-out LEEP of a model, and its first class of each image; a shard in memory at a time."""
-    images, cache = outputs.images, outputs.caches[i]
+    images = outputs.images.images
 
     def shards() -> Iterator[Shard]:
-        for rows in cache.rows(outputs.positions):
+        for rows in outputs.rows():
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
     positions, first = [], []
-    for rows in cache.rows(outputs.positions):
+    for rows in outputs.rows():
         mass = mass or JointMass.empty(len(images.classes), rows.probs.shape[1])
         mass.add(rows.probs, images.labels[rows.positions])
         positions.append(rows.positions)
         first.append(rows.probs.argmax(axis=1))
     if mass is None:
-        raise DataSetError(f"{images.name}: no image could be used")
-    found = leep_scores(mass, shards)
+        raise outputs.none_left()
+    both = leep_scores(mass, shards)
     # The cache's order is not the images'.
     order = np.argsort(np.concatenate(positions))
-    both = (found.leep, found.leep_loo)
-    return {s.name: dataclasses.replace(s, terms=s.terms[order]) for s in both}, np.concatenate(first)[order]
+    scores = {s.name: dataclasses.replace(s, terms=s.terms[order]) for s in (both.leep, both.leep_loo)}
+    return scores, np.concatenate(first)[order]

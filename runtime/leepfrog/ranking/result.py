@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import json
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import field
+from typing import Any, ClassVar
 
-from leepfrog import stated
-from leepfrog.arguments import StrPath, as_path, did_you_mean
-from leepfrog.codec import decode
-from leepfrog.errors import MachineError, UsageError, counted
-from leepfrog.files import printable, write_whole
-from leepfrog.inference.cost import Cost
+from leepfrog.arguments import did_you_mean
+from leepfrog.codec import encode_fields
+from leepfrog.costs.cost import Cost
+from leepfrog.errors import MachineError, counted
 from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
 from leepfrog.ranking.drift import Drift
 from leepfrog.ranking.racing import Race
 from leepfrog.receipts.receipt import Receipt, SkippedImage
+from leepfrog.results import MEASURED, OF_ORDER, Result
 from leepfrog.scoring.score import Score
 
 SCHEMA_VERSION = 2
@@ -48,14 +47,14 @@ class RankedModel:
         n_inferred: images that passed the model in this run; the others came from the cache.
     """
 
-    rank: int
-    group: int
+    rank: int = field(metadata=OF_ORDER)
+    group: int = field(metadata=OF_ORDER)
     tied_with: tuple[str, ...]
     probability_best: float
     name: str
     source: str
     licence: str
-    path: str
+    path: str = field(metadata=MEASURED)
     sha256: str
     scores: dict[str, Score]
     n_source: int
@@ -64,11 +63,11 @@ class RankedModel:
     top1: float | None
     size_bytes: int
     macs: int | None
-    cost: Cost
-    outside: tuple[str, ...]
-    on_front: bool
+    cost: Cost = field(metadata=MEASURED)
+    outside: tuple[str, ...] = field(metadata=MEASURED)
+    on_front: bool = field(metadata=MEASURED)
     variant: Variant | None
-    n_inferred: int
+    n_inferred: int = field(metadata=MEASURED)
 
     @property
     def tied_with_best(self) -> bool:
@@ -82,14 +81,11 @@ class RankedModel:
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values."""
-        found = dataclasses.asdict(dataclasses.replace(self, scores={}))
-        found["tied_with_best"] = self.tied_with_best
-        found["scores"] = {name: score.as_dict() for name, score in self.scores.items()}
-        return found
+        return encode_fields(self) | {"tied_with_best": self.tied_with_best}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Ranking:
+class Ranking(Result):
     """Models by how well they are expected to transfer, best first.
 
     `for model in ranking`, `len(ranking)`, `ranking[0]` and `ranking["mobilenet_v2"]` give its models. A notebook shows
@@ -110,18 +106,21 @@ class Ranking:
         receipt: what made it.
     """
 
-    data: str
+    kind: ClassVar = "ranking"
+    schema_version: ClassVar = SCHEMA_VERSION
+
+    data: str = field(metadata=MEASURED)
     classes: dict[str, int]
     n_images: int
     notes: tuple[str, ...]
     ranked_by: str
     budget: Budget
     shown: tuple[str, ...]
-    separation: Separation | None
+    separation: Separation | None = field(metadata=OF_ORDER)
     models: tuple[RankedModel, ...]
     drifts: tuple[Drift, ...]
     race: Race | None
-    receipt: Receipt
+    receipt: Receipt = field(metadata=MEASURED)
 
     def __iter__(self) -> Iterator[RankedModel]:
         """The models, best first."""
@@ -158,56 +157,6 @@ class Ranking:
     def skipped(self) -> tuple[SkippedImage, ...]:
         """Images left out."""
         return self.receipt.data.skipped if self.receipt.data else ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The ranking as JSON-ready values, with its schema's version."""
-        head = {"schema_version": SCHEMA_VERSION, "kind": "ranking"}
-        found = head | dataclasses.asdict(dataclasses.replace(self, models=()))
-        found["receipt"] = self.receipt.as_dict()
-        found["models"] = [model.as_dict() for model in self.models]
-        return found
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Ranking:
-        """Read what `as_dict` gave, or the JSON that `leepfrog rank` writes.
-
-        Raises:
-            UsageError: it is another result, of another schema version, or something is missing or invalid.
-        """
-        if not isinstance(values, dict) or values.get("kind") != "ranking":
-            raise UsageError("is not a ranking")
-        if values.get("schema_version") != SCHEMA_VERSION:
-            version = stated.shown(values.get("schema_version"))
-            raise UsageError(f"has schema version {version}, this leepfrog reads {SCHEMA_VERSION}; make it again")
-        entries = {key: value for key, value in values.items() if key not in ("kind", "schema_version")}
-        try:
-            return decode(cls, entries, "ranking")
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-
-    @classmethod
-    def load(cls, path: StrPath) -> Ranking:
-        """Read a ranking that `save` or `leepfrog rank -o FILE.json` wrote.
-
-        The scores' `terms` are not in the file, so they are empty.
-
-        Raises:
-            UsageError: the file cannot be read, or is not a ranking.
-        """
-        file = as_path(path, "a ranking")
-        try:
-            return cls.from_dict(stated.document(file))
-        except UsageError as error:
-            raise UsageError(f"{printable(file)}: {error}") from None
-
-    def save(self, path: StrPath) -> None:
-        """Write JSON that `load`, `leepfrog check` and `leepfrog verify` read.
-
-        Raises:
-            MachineError: it cannot be written.
-        """
-        text = json.dumps(self.as_dict(), indent=2, allow_nan=False)
-        write_whole(as_path(path, "a ranking"), f"{text}\n".encode())
 
     def to_frame(self) -> Any:
         """A pandas data frame with a row per model, best first: scores with their intervals, costs, the front.

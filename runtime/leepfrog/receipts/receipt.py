@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from leepfrog.arguments import check_seed
+from leepfrog.codec import decode, encode_fields
 from leepfrog.errors import UsageError
 
 
@@ -78,6 +78,11 @@ class ArrayReceipt:
     file: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Refuse more than a name: `verify` looks for it in a folder, and a stranger may not name one elsewhere."""
+        if self.file in ("", "..") or Path(self.file).name != self.file:
+            raise UsageError(f"{self.file!r:.40} is not a file's name")
+
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
@@ -109,10 +114,13 @@ class Receipt:
     stages: dict[str, float]
     notices: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a seed that no generator takes."""
+        check_seed(self.seed)
+
     def as_dict(self) -> dict[str, Any]:
-        """The receipt as JSON-ready values, tuples as lists."""
-        found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return found
+        """The receipt as JSON-ready values."""
+        return encode_fields(self)
 
     @classmethod
     def from_dict(cls, values: object) -> Receipt:
@@ -121,77 +129,7 @@ class Receipt:
         Raises:
             UsageError: something is missing or of another kind; the message is the reason alone.
         """
-        found = _of(values, dict, "receipt")
-        data = found.get("data")
-        return cls(
-            command=_of(found.get("command"), str, "receipt.command"),
-            arguments=_of(found.get("arguments"), dict, "receipt.arguments"),
-            data=None if data is None else _data(data),
-            arrays={
-                name: _array(each, f"receipt.arrays.{name}")
-                for name, each in _of(found.get("arrays"), dict, "receipt.arrays").items()
-            },
-            models=tuple(
-                _built(ModelReceipt, each, f"receipt.models[{i}]")
-                for i, each in enumerate(_of(found.get("models"), list, "receipt.models"))
-            ),
-            environment=_of(found.get("environment"), dict, "receipt.environment"),
-            seed=_seed(found.get("seed")),
-            started=_of(found.get("started"), str, "receipt.started"),
-            seconds=float(_of(found.get("seconds"), int | float, "receipt.seconds")),
-            stages=_of(found.get("stages"), dict, "receipt.stages"),
-            notices=tuple(
-                _of(each, str, f"receipt.notices[{i}]")
-                for i, each in enumerate(_of(found.get("notices", []), list, "receipt.notices"))
-            ),
-        )
-
-
-def _seed(value: object) -> int:
-    seed: int = _of(value, int, "receipt.seed")
-    if seed < 0:
-        raise UsageError(f"receipt.seed is {seed}")
-    return seed
-
-
-def _array(values: object, where: str) -> ArrayReceipt:
-    array = _built(ArrayReceipt, values, where)
-    # `verify` looks for the file in a folder; a stranger's receipt may not name one elsewhere.
-    if array.file in ("", "..") or Path(array.file).name != array.file:
-        raise UsageError(f"{where}.file is {array.file!r:.40}, not a file's name")
-    return array
-
-
-def _data(values: object) -> DataReceipt:
-    found = _of(values, dict, "receipt.data")
-    classes = {
-        name: _built(ClassReceipt, each, f"receipt.data.classes.{name}")
-        for name, each in _of(found.get("classes"), dict, "receipt.data.classes").items()
-    }
-    skipped: Sequence[Any] = _of(found.get("skipped"), list, "receipt.data.skipped")
-    images = tuple(_built(SkippedImage, each, f"receipt.data.skipped[{i}]") for i, each in enumerate(skipped))
-    return _built(DataReceipt, {**found, "classes": classes, "skipped": images}, "receipt.data")
-
-
-_Part = TypeVar("_Part", DataReceipt, ClassReceipt, SkippedImage, ModelReceipt, ArrayReceipt)
-
-# How a field's annotation, which is text here, is checked.
-_KINDS: Mapping[str, Any] = {"str": str, "int": int, "dict[str, Any]": dict}
-
-
-def _built(kind: type[_Part], values: object, where: str) -> _Part:
-    """A dataclass from the entries of a JSON object that it has fields for."""
-    found = _of(values, dict, where)
-    fields = dataclasses.fields(kind)
-    for field in fields:
-        if field.name not in found:
-            raise UsageError(f"{where} has no {field.name}")
-        if str(field.type) in _KINDS:
-            _of(found[field.name], _KINDS[str(field.type)], f"{where}.{field.name}")
-    return kind(**{field.name: found[field.name] for field in fields})
-
-
-def _of(value: Any, kind: Any, where: str) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{where} is {'missing' if value is None else f'{value!r:.40}'}")
-    return value
+        try:
+            return decode(cls, values, "receipt")
+        except ValueError as error:
+            raise UsageError(str(error)) from None

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leepfrog import __version__
-from leepfrog.arguments import StrPath
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
-from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import threads_for
-from leepfrog.inference.local import find_models
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.explain import explain_outputs
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import (
@@ -28,7 +23,6 @@ from leepfrog.ranking.words import (
     race_saved,
     race_table,
 )
-from leepfrog.receipts.take import Stopwatch
 from leepfrog.report.front import NARROW, WIDE, front
 from leepfrog.report.reasons import Reasons, reasons
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
@@ -60,36 +54,19 @@ def check_ending(path: Path) -> None:
         raise MachineError("a report needs Jinja2: pip install 'leepfrog[report]'") from None
 
 
-def report(
-    ranking: Ranking,
-    images: ImageSet,
-    models: StrPath | Sequence[StrPath] = (),
-    *,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
-    progress: Progress | None = None,
-) -> str:
-    """The page of a ranking, with the reasons of its best models out of the cache.
+def report(ranking: Ranking, outputs: Outputs) -> str:
+    """The page of a ranking, with the reasons of its best models.
 
     Args:
-        ranking: what `leepfrog.rank` gave for `images` and `models`.
-        images: the set.
-        models: those among which the ranked ones are; as of `leepfrog.rank`, like the following.
-        device: the same as for the ranking, so that no image passes a model again.
-        threads: cores to use.
-        strict: make a bad image an error.
-        progress: who is told how far the work is.
+        ranking: the result.
+        outputs: what it is made of (see `leepfrog.ranking.rank.ranked_outputs`).
 
     Raises:
         LeepfrogError: as of `leepfrog.explain`.
     """
-    files = {file.sha256: file for file in find_models(models)}
-    chosen = [files[model.sha256] for model in to_explain(ranking)]
-    watch = Stopwatch(progress or Silent())
-    outputs = infer(images, chosen, device, threads_for(device, threads), strict, watch)
-    explanations = explain_outputs(outputs, chosen, notices=watch.notices)
-    return render(ranking, reasons(explanations, outputs.images))
+    models = {model.model.sha256: model for model in outputs}
+    explanations = explain_outputs(outputs, [models[model.sha256] for model in to_explain(ranking)])
+    return render(ranking, reasons(explanations, outputs.images.images))
 
 
 def to_explain(ranking: Ranking) -> list[RankedModel]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from leepfrog import paths
 from leepfrog.arguments import StrPath, check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import hash_images
+from leepfrog.execution.outputs import Inference
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
-from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Progress, Silent
-from leepfrog.receipts.take import Stopwatch
+from leepfrog.receipts.recorder import Recorder
+from leepfrog.receipts.request import Request
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
 from leepfrog.task2vec.head import Head, fit_head
@@ -30,6 +32,77 @@ from leepfrog.task2vec.probe import ProbeFile
 
 DEFAULT_ESTIMATOR = "signs"
 DEFAULT_TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedRequest(Request):
+    """What an embedding is asked for.
+
+    Attributes:
+        estimator: of the expectation over labels: "signs" (the least variance at equal cost), "sampled" or "exact".
+        tolerance: no more images are looked at once another embedding of as many would lie about so near in the
+            symmetric distance; 0 looks at all.
+        max_images: look at no more than so many, drawn at random; the head is fitted to all.
+        head_only: the Fisher information of the head's weights alone, in closed form: no probe is needed.
+        l2: the head's penalty; None for `fit_head`'s.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    command: ClassVar = "embed"
+    estimator: str = DEFAULT_ESTIMATOR
+    tolerance: float = DEFAULT_TOLERANCE
+    max_images: int | None = None
+    head_only: bool = False
+    l2: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(f"tolerance must be 0 or more, and finite, not {self.tolerance}")
+        if self.max_images is not None and self.max_images < 2:
+            raise UsageError(f"max_images must be at least 2, not {self.max_images}")
+        check_seed(self.seed)
+
+    def run(
+        self, data: ImageSet | StrPath, probe: StrPath | ProbeFile, context: RunContext, name: str | None = None
+    ) -> Embedding:
+        """The embedding; see `embed`."""
+        recorder = Recorder(context)
+        context = recorder.context
+        images = data if isinstance(data, ImageSet) else find_images(data)
+        network = None if self.head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
+        file = _network_of(probe) if network is None else scoring_model(network)
+        outputs = Inference(context).run(hash_images(images, context), [file])
+        (model,) = outputs
+        features, labels = model.features(), outputs.images.labels
+        context.progress.start("fitting the head", 1)
+        head = fit_head(features, labels, self.l2)
+        context.progress.advance(1)
+        used = outputs.images
+        if network is None:
+            moments = _of_the_head(head, features)
+            layers: tuple[EmbeddedLayer, ...] = (EmbeddedLayer("head", "head", features.shape[1]),)
+        else:
+            moments, lost = fisher(network, outputs.images, head, features, self, context)
+            layers = _layers_of(network)
+            used = used.without(lost) if lost else used
+        correct = head.probs(features).argmax(axis=1) == np.unique(labels, return_inverse=True)[1]
+        probe_sha256 = None if network is None else network.sha256
+        made: dict[str, Any] = {
+            "probe": file.name,
+            "probe_sha256": probe_sha256,
+            "estimator": "closed form" if network is None else self.estimator,
+            "l2": head.l2,
+            "accuracy_on_own_images": float(correct.mean()),
+            "classes": {name: int(n) for name, n in zip(images.classes, outputs.images.counts, strict=True)},
+            "n_images": moments.n,
+            "n_available": len(labels),
+            "notes": [*images.notes, *outputs.notes()],
+            "receipt": recorder.receipt(self, images=used, models=[file], probe_sha256=probe_sha256).as_dict(),
+        }
+        return Embedding(name or default_name(images), file.sha256, layers, moments.mean, moments.standard_errors, made)
 
 
 def embed(
@@ -43,11 +116,7 @@ def embed(
     head_only: bool = False,
     l2: float | None = None,
     seed: int = 0,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
-    cache: StrPath | None = None,
-    progress: Progress | None = None,
+    context: RunContext | None = None,
 ) -> Embedding:
     """A task's TASK2VEC embedding (Achille et al., ICCV 2019), without a training framework.
 
@@ -55,81 +124,22 @@ def embed(
     then goes backwards through the probe, averaged over each filter's weights.
 
     Args:
-        data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
+        data: as of `leepfrog.rank`.
         probe: an exported model that has a probe, by name, or a `.fisher.onnx` file, read or not.
         name: of the task; None for the data's.
-        estimator: of the expectation over labels: "signs" (the least variance at equal cost), "sampled" or "exact".
-        tolerance: no more images are looked at once another embedding of as many would lie about so near in the
-            symmetric distance; 0 looks at all.
-        max_images: look at no more than so many, drawn at random; the head is fitted to all.
-        head_only: the Fisher information of the head's weights alone, in closed form: no probe is needed.
+        estimator: of the expectation over labels; see `EmbedRequest`, as of all until `seed`.
+        tolerance: the expected distance to a re-sampled embedding below which no more images are looked at.
+        max_images: look at no more than so many.
+        head_only: the Fisher information of the head's weights alone.
         l2: the head's penalty; None for `fit_head`'s.
         seed: of all that is random.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: cores to use; None for all that this process may use.
-        strict: make a bad image an error rather than skip it.
-        cache: folder that keeps the models' outputs; None for leepfrog's own.
-        progress: who is told how far the work is.
+        context: with what to work; None for this machine's CPU.
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    if not 0 <= tolerance < math.inf:
-        raise UsageError(f"tolerance must be 0 or more, and finite, not {tolerance}")
-    if max_images is not None and max_images < 2:
-        raise UsageError(f"max_images must be at least 2, not {max_images}")
-    check_seed(seed)
-    progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
-    images = data if isinstance(data, ImageSet) else find_images(data)
-    found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
-    model = _scoring_model(probe) if found is None else scoring_model(found)
-    outputs = infer(images, [model], device, threads, strict, progress, cache=cache)
-    features, kept = outputs.features(0), outputs.kept
-    progress.start("fitting the head", 1)
-    head = fit_head(features, images.labels[kept], l2)
-    progress.advance(1)
-    bad: dict[int, str] = {}
-    if found is None:
-        moments = _of_the_head(head, features)
-        layers: tuple[EmbeddedLayer, ...] = (EmbeddedLayer("head", "head", features.shape[1]),)
-    else:
-        moments, bad = fisher(
-            found, outputs, head, features, estimator=estimator, seed=seed, tolerance=tolerance,
-            max_images=max_images, device=device, threads=threads, progress=progress,
-        )  # fmt: skip
-        layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
-    correct = head.probs(features).argmax(axis=1) == np.unique(images.labels[kept], return_inverse=True)[1]
-    made: dict[str, Any] = {
-        "probe": model.name,
-        "probe_sha256": None if found is None else found.sha256,
-        "estimator": "closed form" if found is None else estimator,
-        "l2": head.l2,
-        "accuracy_on_own_images": float(correct.mean()),
-        "classes": {name: int(n) for name, n in zip(images.classes, outputs.counts, strict=True)},
-        "n_images": moments.n,
-        "n_available": int(kept.sum()),
-        "notes": [*images.notes, *outputs.notes()],
-        "receipt": progress.receipt(
-            "embed",
-            {
-                "estimator": estimator,
-                "tolerance": tolerance,
-                "max_images": max_images,
-                "head_only": head_only,
-                "l2": l2,
-                "strict": strict,
-                "device": device,
-                "probe_sha256": None if found is None else found.sha256,
-            },
-            outputs=outputs,
-            bad=bad,
-            models=[model],
-            device=device,
-            threads=threads,
-            seed=seed,
-        ).as_dict(),
-    }
-    return Embedding(name or default_name(images), model.sha256, layers, moments.mean, moments.standard_errors, made)
+    request = EmbedRequest(estimator, tolerance, max_images, head_only, l2, seed=seed)
+    return request.run(data, probe, context or RunContext(), name)
 
 
 def default_name(images: ImageSet) -> str:
@@ -171,10 +181,9 @@ def probe_of(embedding: Embedding) -> ProbeFile:
     """
     exported()  # where the folder cannot be read, it says so
     for path in listed(paths.models(), PROBE_SUFFIX):
-        found = ProbeFile.read(path)
-        layers = tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in found.metadata.layers)
-        if (found.metadata.scoring_sha256, layers) == (embedding.network, embedding.layers):
-            return found
+        probe = ProbeFile.read(path)
+        if (probe.metadata.scoring_sha256, _layers_of(probe)) == (embedding.network, embedding.layers):
+            return probe
     made_by = printable(str(embedding.made.get("probe", "a model that is not named")))
     raise UsageError(
         f"{printable(embedding.name)} was embedded by {made_by} with {len(embedding.layers)} layers, of which there is "
@@ -198,7 +207,12 @@ def scoring_model(probe: ProbeFile) -> ModelFile:
     return model
 
 
-def _scoring_model(wanted: StrPath | ProbeFile) -> ModelFile:
+def _layers_of(probe: ProbeFile) -> tuple[EmbeddedLayer, ...]:
+    return tuple(EmbeddedLayer(layer.name, layer.kind, layer.n_filters) for layer in probe.metadata.layers)
+
+
+def _network_of(wanted: StrPath | ProbeFile) -> ModelFile:
+    """The scoring model that is meant where no probe is needed."""
     text = os.fspath(wanted.path if isinstance(wanted, ProbeFile) else wanted)
     if text.endswith(PROBE_SUFFIX):
         text = text.removesuffix(PROBE_SUFFIX) + ".onnx"

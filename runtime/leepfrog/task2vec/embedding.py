@@ -19,6 +19,7 @@ from leepfrog.arguments import StrPath, as_path
 from leepfrog.arrays import numbers, same_fields
 from leepfrog.errors import EmbeddingError, one_line
 from leepfrog.files import printable, read_regular, write_whole
+from leepfrog.results import MEASURED
 from leepfrog.task2vec.fisher import self_distance
 
 Floats = NDArray[np.float64]
@@ -51,12 +52,12 @@ class Embedding:
         made: what it was made from and how, JSON values.
     """
 
-    name: str
+    name: str = dataclasses.field(metadata=MEASURED)
     network: str
     layers: tuple[EmbeddedLayer, ...]
     vector: Floats
-    standard_errors: Floats
-    made: dict[str, Any] = dataclasses.field(default_factory=dict)
+    standard_errors: Floats = dataclasses.field(metadata=MEASURED)
+    made: dict[str, Any] = dataclasses.field(default_factory=dict, metadata=MEASURED)
 
     def __post_init__(self) -> None:
         """Refuse what is no embedding."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import check_name
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import HashedImages
+from leepfrog.execution.pipeline import Lanes, Unreadable, stream
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.devices import device_named
-from leepfrog.inference.outputs import Outputs
-from leepfrog.inference.stream import Lanes, stream
 from leepfrog.kernels.moments import add_rows
-from leepfrog.progress import Progress
 from leepfrog.task2vec.cotangents import ESTIMATORS, cotangents
 from leepfrog.task2vec.head import Head
 from leepfrog.task2vec.probe import ProbeFile
@@ -70,15 +72,13 @@ def self_distance(mean: Floats, standard_errors: Floats) -> float:
 
 @dataclasses.dataclass
 class _Backward:
-    """A job of one chunk: every image's squared gradients into a row of `values`, from its row of `features`."""
+    """A job of one chunk: every image's squared gradients, from its row of `features`."""
 
     session: ProbeSession
     head: Head
     features: NDArray[np.float32]
-    estimator: str
-    seed: int
+    request: Estimate
     rows: dict[int, int]
-    values: Floats
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -88,34 +88,49 @@ class _Backward:
     def needed(self) -> Collection[int]:
         return self.rows.keys()
 
-    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> None:
-        at = [self.rows[position] for position in positions]
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> tuple[Sequence[int], Floats]:
+        estimator, seed = self.request.estimator, self.request.seed
         # One generator an image: its signs depend neither on the batch nor on which thread is first.
         passes = [
-            cotangents(self.head, self.features[[row]], self.estimator, np.random.default_rng([self.seed, position]))
-            for position, row in zip(positions, at, strict=True)
+            cotangents(
+                self.head, self.features[[self.rows[position]]], estimator, np.random.default_rng([seed, position])
+            )
+            for position in positions
         ]
+        values = np.zeros((len(positions), self.session.probe.metadata.n_filters))
         for of_images in zip(*passes, strict=True):
             weights, sent = (np.concatenate(parts) for parts in zip(*of_images, strict=True))
-            self.values[at] += weights[:, None] * self.session.run(batch, sent)
+            values += weights[:, None] * self.session.run(batch, sent)
+        return positions, values
 
-    def flush(self) -> None:
-        pass
+
+class Estimate(Protocol):
+    """How to estimate, as `EmbedRequest` says it."""
+
+    @property
+    def estimator(self) -> str:
+        """Of the inner expectation, see `cotangents`."""
+
+    @property
+    def tolerance(self) -> float:
+        """The `self_distance` that is small enough; 0 for all images."""
+
+    @property
+    def max_images(self) -> int | None:
+        """Look at no more than so many; None for all."""
+
+    @property
+    def seed(self) -> int:
+        """Of the order of images and of the estimator."""
 
 
 def fisher(
     probe: ProbeFile,
-    outputs: Outputs,
+    images: HashedImages,
     head: Head,
     features: NDArray[np.float32],
-    *,
-    estimator: str,
-    seed: int,
-    tolerance: float,
-    max_images: int | None,
-    device: str,
-    threads: int,
-    progress: Progress,
+    request: Estimate,
+    context: RunContext,
 ) -> tuple[Moments, dict[int, str]]:
     """E_x E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, averaged over each filter's weights.
 
@@ -123,16 +138,11 @@ def fisher(
 
     Args:
         probe: the network.
-        outputs: the images, and which of them can be used.
+        images: the set, and which images of it are used.
         head: of the task, on the probe's features.
         features: of the images used, [N, D], in the set's order.
-        estimator: of the inner expectation, see `cotangents`.
-        seed: of the order and of the estimator.
-        tolerance: the `self_distance` that is small enough; 0 for all images.
-        max_images: look at no more than so many; None for all.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: cores to use.
-        progress: told of each image.
+        request: how to estimate.
+        context: with what to work; its listener is told of each image.
 
     Returns:
         Moments of each filter [F], and reasons of images that could no longer be read, by position.
@@ -141,23 +151,32 @@ def fisher(
         UsageError: the estimator is unknown.
         ModelError, MachineError: the probe or the device fails.
     """
-    check_name("estimator", estimator, ESTIMATORS)
-    usable, place = np.flatnonzero(outputs.kept), np.cumsum(outputs.kept) - 1
-    order = np.random.default_rng(seed).permutation(usable)[:max_images]
-    lanes = dataclasses.replace(Lanes.plan(device, threads), batch_size=device_named(device).images_backward)
-    session = ProbeSession(probe, device, lanes.threads)
+    check_name("estimator", request.estimator, ESTIMATORS)
+    usable, place = np.flatnonzero(images.kept), np.cumsum(images.kept) - 1
+    order = np.random.default_rng(request.seed).permutation(usable)[: request.max_images]
+    lanes = Lanes.plan(context.device, context.cores, device_named(context.device).images_backward)
+    session = ProbeSession(probe, context.device, lanes.threads)
     if session.fallback:
-        progress.notice(f"{probe.metadata.name}: {session.fallback}")
+        context.progress.notice(f"{probe.metadata.name}: {session.fallback}")
     moments, bad = Moments(probe.metadata.n_filters), {}
-    progress.start(f"backward passes, {probe.metadata.name}", len(order))
+    context.progress.start(f"backward passes, {probe.metadata.name}", len(order))
+    encoded, digests = dict(enumerate(images.images.images)), dict(enumerate(images.digests))
     for chunk in _chunks(order):
         rows = {int(position): row for row, position in enumerate(chunk)}
         values = np.zeros((len(chunk), probe.metadata.n_filters))
-        job = _Backward(session, head, features[place[chunk]], estimator, seed, rows, values)
-        lost = stream([job], outputs.images.images, outputs.digests, lanes, threads, progress.advance)
-        bad.update(lost)
-        moments.add(job.values[[row for position, row in rows.items() if position not in lost]])
-        if moments.n > 1 and self_distance(moments.mean, moments.standard_errors) <= tolerance:
+        seen = np.zeros(len(chunk), bool)
+        job = _Backward(session, head, features[place[chunk]], request, rows)
+        with contextlib.closing(stream([job], encoded, digests, lanes, context.cores)) as results:
+            for result in results:
+                if isinstance(result, Unreadable):
+                    bad[result.position] = result.reason
+                    context.progress.advance(1)
+                else:
+                    at = [rows[position] for position in result[0]]
+                    values[at], seen[at] = result[1], True
+                    context.progress.advance(len(at))
+        moments.add(values[seen])
+        if moments.n > 1 and self_distance(moments.mean, moments.standard_errors) <= request.tolerance:
             break
     return moments, bad
 

@@ -9,7 +9,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import DataSetError, UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import threads_for
-from leepfrog.progress import Progress, Silent
 from leepfrog.receipts.receipt import Receipt
-from leepfrog.receipts.take import Stopwatch
+from leepfrog.receipts.recorder import Recorder
+from leepfrog.receipts.request import Request
+from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.validation.agreement import within_groups
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, part, split
 from leepfrog.validation.truth import retrained_head
 
 SCHEMA_VERSION = 2
@@ -34,6 +35,7 @@ SCHEMA_VERSION = 2
 BY_CLASSES = "-log(classes)"
 
 MOST_TASKS = 10_000
+DEFAULT_SCORES = ("leep", "leep_loo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ class OverTasks:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskStudy:
+class TaskStudy(Result):
     """Many tasks of one model.
 
     Attributes:
@@ -80,17 +82,62 @@ class TaskStudy:
         receipt: what made it.
     """
 
-    data: str
+    kind: ClassVar = "tasks"
+    schema_version: ClassVar = SCHEMA_VERSION
+
+    data: str = dataclasses.field(metadata=MEASURED)
     model: str
     tasks: tuple[Task, ...]
     correlations: dict[str, OverTasks]
     notes: tuple[str, ...]
-    receipt: Receipt
+    receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The study as JSON-ready values, with its schema's version."""
-        found = {"schema_version": SCHEMA_VERSION, "kind": "tasks", **dataclasses.asdict(self)}
-        return {**found, "receipt": self.receipt.as_dict()}
+
+@dataclasses.dataclass(frozen=True)
+class TasksRequest(Request):
+    """What a study of tasks is asked for.
+
+    Attributes:
+        n_tasks: how many, at least 3.
+        scores: by name.
+        images: the most training images of a task.
+
+    Raises:
+        UsageError: a score is unknown, or a number out of range.
+    """
+
+    command: ClassVar = "tasks"
+    n_tasks: int
+    scores: tuple[str, ...] = DEFAULT_SCORES
+    images: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse unknown scores and numbers out of range."""
+        if self.n_tasks < 3:
+            raise UsageError(f"a correlation over tasks needs at least 3, not {self.n_tasks}")
+        if self.n_tasks > MOST_TASKS:
+            raise UsageError(f"n_tasks must be at most {MOST_TASKS:,}, not {self.n_tasks}")
+        check_seed(self.seed)
+        chosen_scores(self.scores)
+
+    def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> TaskStudy:
+        """The study; see `study_tasks`."""
+        recorder = Recorder(context)
+        labelled = labelled_outputs(data, models, recorder.context)
+        if len(labelled.files) != 1:
+            names = ", ".join(os.fspath(model) for model in several(models))
+            raise UsageError(f"a study of tasks is of one model; {names!r} names {len(labelled.files)}")
+        if len(labelled.classes) < 3:
+            raise DataSetError(f"{labelled.data}: tasks of other classes need at least 3 classes")
+        tasks = _judged(self, labelled, recorder.context)
+        return TaskStudy(
+            data=labelled.data,
+            model=labelled.files[0].name,
+            tasks=tasks,
+            correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
+            notes=labelled.notes,
+            receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
+        )
 
 
 def study_tasks(
@@ -98,14 +145,10 @@ def study_tasks(
     model: StrPath,
     n_tasks: int,
     *,
-    scores: str | Sequence[str] = ("leep", "leep_loo"),
+    scores: str | Sequence[str] = DEFAULT_SCORES,
     images: int = 1000,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
     seed: int = 0,
-    cache: StrPath | None = None,
-    progress: Progress | None = None,
+    context: RunContext | None = None,
 ) -> TaskStudy:
     """Score a model on random choices of classes, and hold the scores against its retrained heads' accuracies.
 
@@ -116,77 +159,51 @@ def study_tasks(
         data: as of `leepfrog.rank`, with at least 3 classes.
         model: one, as of `leepfrog.rank`.
         n_tasks: how many, at least 3.
-        scores: by name.
+        scores: one or several by name.
         images: the most training images of a task.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: cores to use; None for all.
-        strict: make a bad image an error.
         seed: of classes, splits and folds.
-        cache: folder that keeps the models' outputs; None for leepfrog's own.
-        progress: who is told how far the work is.
+        context: with what to work; None for this machine's CPU.
 
     Raises:
         UsageError: not one model, or a number out of range.
         DataSetError: too few classes or images.
         LeepfrogError: as of `leepfrog.rank`.
     """
-    if n_tasks < 3:
-        raise UsageError(f"a correlation over tasks needs at least 3, not {n_tasks}")
-    scores = several(scores)
-    if n_tasks > MOST_TASKS:
-        raise UsageError(f"n_tasks must be at most {MOST_TASKS:,}, not {n_tasks}")
-    check_seed(seed)
-    chosen = chosen_scores(scores)
-    progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
-    material = gather(data, [model], device, threads, strict, progress, cache)
-    if len(material.files) != 1:
-        raise UsageError(f"a study of tasks is of one model; {os.fspath(model)!r} names {len(material.files)}")
-    if len(material.classes) < 3:
-        raise DataSetError(f"{material.outputs.images.name}: tasks of other classes need at least 3 classes")
-    everything = material.sample(0)
-    rng = np.random.default_rng(seed)
+    return TasksRequest(n_tasks, several(scores), images, seed=seed).run(data, [model], context or RunContext())
+
+
+def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
+    """Draw tasks, and judge each."""
+    (model,) = labelled.outputs
+    everything, chosen = labelled.sample(model), chosen_scores(request.scores)
+    rng = np.random.default_rng(request.seed)
     choices = []
-    for _ in range(n_tasks):
-        count = int(rng.integers(2, len(material.classes) + 1))
-        choices.append(np.sort(rng.permutation(len(material.classes))[:count]))
+    for _ in range(request.n_tasks):
+        count = int(rng.integers(2, len(labelled.classes) + 1))
+        choices.append(np.sort(rng.permutation(len(labelled.classes))[:count]))
 
     def judged(number: int) -> Task:
         drawn = choices[number]
-        rows = np.flatnonzero(np.isin(material.labels, drawn))
-        labels = np.searchsorted(drawn, material.labels[rows])
-        train, test = split(labels, images, seed + number)
+        rows = np.flatnonzero(np.isin(labelled.labels, drawn))
+        labels = np.searchsorted(drawn, labelled.labels[rows])
+        train, test = split(labels, request.images, request.seed + number)
         task = Sample(labels, len(drawn), _rows(everything.probs, rows), _rows(everything.features, rows))
         sample, held = part(task, train), part(task, test)
         assert held.features is not None
-        head = retrained_head(sample, held.features, held.labels, seed + number)
-        found = {each.name: each.of(sample).value for each in chosen}
-        names = tuple(material.classes[label] for label in drawn)
+        head = retrained_head(sample, held.features, held.labels, request.seed + number)
+        scores = {definition.name: definition.of(sample).value for definition in chosen}
+        names = tuple(labelled.classes[label] for label in drawn)
         alone = {BY_CLASSES: -float(np.log(len(drawn)))}
-        return Task(names, len(train), len(test), head.accuracy, found | alone)
+        return Task(names, len(train), len(test), head.accuracy, scores | alone)
 
     tasks = []
-    progress.start("tasks", n_tasks)
+    context.progress.start("tasks", request.n_tasks)
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for task in pool.map(judged, range(n_tasks)):
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
+        for task in pool.map(judged, range(request.n_tasks)):
             tasks.append(task)
-            progress.advance(1)
-    return TaskStudy(
-        data=material.outputs.images.name,
-        model=material.files[0].name,
-        tasks=tuple(tasks),
-        correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
-        notes=material.notes,
-        receipt=progress.receipt(
-            "tasks",
-            {"n_tasks": n_tasks, "scores": list(scores), "images": images, "strict": strict, "device": device},
-            outputs=material.outputs,
-            models=material.files,
-            device=device,
-            threads=threads,
-            seed=seed,
-        ),
-    )
+            context.progress.advance(1)
+    return tuple(tasks)
 
 
 def _rows(values: NDArray[np.floating] | None, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:

@@ -5,27 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import threads_for
-from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Progress, Silent
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.receipts.receipt import Receipt
-from leepfrog.receipts.take import Stopwatch
+from leepfrog.receipts.recorder import Recorder
+from leepfrog.receipts.request import Request
+from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.together import scored
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, part, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
 SCHEMA_VERSION = 2
@@ -50,7 +52,7 @@ class ValidatedModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Validation:
+class Validation(Result):
     """How well scores foretell the truth.
 
     Attributes:
@@ -66,7 +68,10 @@ class Validation:
         receipt: what made it.
     """
 
-    data: str
+    kind: ClassVar = "validation"
+    schema_version: ClassVar = SCHEMA_VERSION
+
+    data: str = dataclasses.field(metadata=MEASURED)
     n_train: int
     n_test: int
     n_classes: int
@@ -78,17 +83,89 @@ class Validation:
     baselines: tuple[str, ...]
     chance: float
     notes: tuple[str, ...]
-    receipt: Receipt
-
-    def as_dict(self) -> dict[str, Any]:
-        """The validation as JSON-ready values, with its schema's version."""
-        found = {"schema_version": SCHEMA_VERSION, "kind": "validation", **dataclasses.asdict(self)}
-        return {**found, "receipt": self.receipt.as_dict()}
+    receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
     def best(self, truth: str, names: str | Sequence[str]) -> str:
         """Of these scores the one to trust: the highest weighted tau, then the least regret."""
         found = self.agreements[truth]
         return max(several(names), key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidateRequest(Request):
+    """What a validation is asked for.
+
+    Attributes:
+        scores: by name, or "all"; with the parts of the default order among them, that is held too.
+        images: the most training images of a split.
+        splits: repetitions.
+        shots: images of a class that few-shot heads see.
+
+    Raises:
+        UsageError: a score is unknown, or a number out of range.
+    """
+
+    command: ClassVar = "validate"
+    scores: tuple[str, ...] = ("all",)
+    images: int = 1000
+    splits: int = 3
+    shots: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse unknown scores and numbers out of range."""
+        chosen_scores(self.scores)
+        for name, value, least in (("images", self.images, 4), ("splits", self.splits, 1), ("shots", self.shots, 1)):
+            if value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+        if self.splits > MOST_SPLITS:
+            raise UsageError(f"splits must be at most {MOST_SPLITS:,}, not {self.splits}")
+        check_seed(self.seed)
+
+    def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> Validation:
+        """The validation; see `validate`."""
+        recorder = Recorder(context)
+        labelled = labelled_outputs(data, models, recorder.context)
+        if len(labelled.files) < 2:
+            raise UsageError("a validation compares models: give at least 2")
+        splits = [split(labelled.labels, self.images, self.seed + s) for s in range(self.splits)]
+        scores, truths = _repeated(self, labelled, splits, recorder.context)
+        repeated: dict[str, list[list[float | None]]] = {
+            name: [[of_model[name].value for of_model in of_split] for of_split in scores] for name in scores[0][0]
+        }
+        rivals = [_described(model) for model in labelled.outputs]
+        repeated |= {
+            name: [[baseline(rival) for rival in rivals]] * self.splits for name, baseline in BASELINES.items()
+        }
+        accuracy = truths.mean(axis=1)
+        rows = [
+            ValidatedModel(
+                file.name,
+                dict(zip(TRUTHS, accuracy[m].tolist(), strict=True)),
+                {name: _mean([row[m] for row in repetitions]) for name, repetitions in repeated.items()},
+            )
+            for m, file in enumerate(labelled.files)
+        ]
+        return Validation(
+            data=labelled.data,
+            n_train=len(splits[0][0]),
+            n_test=len(splits[0][1]),
+            n_classes=len(labelled.classes),
+            n_splits=self.splits,
+            shots=self.shots,
+            episodes=EPISODES,
+            models=tuple(sorted(rows, key=lambda row: -row.accuracy["head"])),
+            agreements={
+                truth: {
+                    name: mean_agreement([agreement(row, accuracy[:, t].tolist()) for row in repetitions])
+                    for name, repetitions in repeated.items()
+                }
+                for t, truth in enumerate(TRUTHS)
+            },
+            baselines=tuple(BASELINES),
+            chance=chance_spread(len(rows)),
+            notes=labelled.notes,
+            receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
+        )
 
 
 def validate(
@@ -99,12 +176,8 @@ def validate(
     images: int = 1000,
     splits: int = 3,
     shots: int = 5,
-    device: str = "cpu",
-    threads: int | None = None,
-    strict: bool = False,
     seed: int = 0,
-    cache: StrPath | None = None,
-    progress: Progress | None = None,
+    context: RunContext | None = None,
 ) -> Validation:
     """Hold scores against what they promise to foretell, on a user's own images and models.
 
@@ -114,109 +187,51 @@ def validate(
     Args:
         data: as of `leepfrog.rank`.
         models: as of `leepfrog.rank`; at least 2.
-        scores: by name, or "all"; with the parts of the default order among them, that is held too.
+        scores: one or several by name, or "all"; see `ValidateRequest`, as of all until `seed`.
         images: the most training images of a split.
         splits: repetitions.
         shots: images of a class that few-shot heads see.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: cores to use; None for all.
-        strict: make a bad image an error.
         seed: of splits, folds and episodes.
-        cache: folder that keeps the models' outputs; None for leepfrog's own.
-        progress: who is told how far the work is.
+        context: with what to work; None for this machine's CPU.
 
     Raises:
         UsageError: fewer than 2 models, or a number out of range.
         DataSetError: a class with fewer than 4 images.
         LeepfrogError: as of `leepfrog.rank`.
     """
-    scores = several(scores)
-    chosen = chosen_scores(scores)
-    for name, value, least in (("images", images, 4), ("splits", splits, 1), ("shots", shots, 1)):
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}, not {value}")
-    if splits > MOST_SPLITS:
-        raise UsageError(f"splits must be at most {MOST_SPLITS:,}, not {splits}")
-    check_seed(seed)
-    progress = Stopwatch(progress or Silent())
-    threads = threads_for(device, threads)
-    material = gather(data, models, device, threads, strict, progress, cache)
-    files = material.files
-    if len(files) < 2:
-        raise UsageError("a validation compares models: give at least 2")
-    parts = [split(material.labels, images, seed + s) for s in range(splits)]
-    progress.start("validating", len(files) * splits)
-    found: list[list[dict[str, Score]]] = [[] for _ in parts]
-    truths = np.zeros((len(files), splits, len(TRUTHS)))
+    return ValidateRequest(several(scores), images, splits, shots, seed=seed).run(data, models, context or RunContext())
+
+
+def _repeated(
+    request: ValidateRequest,
+    labelled: LabelledOutputs,
+    splits: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    context: RunContext,
+) -> tuple[list[list[dict[str, Score]]], NDArray[np.float64]]:
+    """Each split's scores of each model, by name, and the accuracies [models, splits, TRUTHS] of heads."""
+    models, chosen = labelled.outputs.models, chosen_scores(request.scores)
+    context.progress.start("validating", len(models) * len(splits))
+    scores: list[list[dict[str, Score]]] = [[] for _ in splits]
+    truths = np.zeros((len(models), len(splits), len(TRUTHS)))
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for m in range(len(files)):
-            everything = material.sample(m)
-            samples = [part(everything, train) for train, _ in parts]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
+        for m, model in enumerate(models):
+            everything = labelled.sample(model)
+            samples = [part(everything, train) for train, _ in splits]
             scores_to_come = [pool.submit(scored, sample, chosen, 1) for sample in samples]
             truths_to_come = [
-                pool.submit(_truths, sample, part(everything, test), shots, seed + s)
-                for s, (sample, (_, test)) in enumerate(zip(samples, parts, strict=True))
+                pool.submit(_truths, sample, part(everything, test), request.shots, request.seed + s)
+                for s, (sample, (_, test)) in enumerate(zip(samples, splits, strict=True))
             ]
-            for s in range(splits):
+            for s in range(len(splits)):
                 truths[m, s] = truths_to_come[s].result()
-                found[s].append(scores_to_come[s].result())
-                progress.advance(1)
-    if set(PARTS) <= {each.name for each in chosen}:
-        for (train, _), models_scores in zip(parts, found, strict=True):
-            for own, score in zip(models_scores, combined(models_scores, material.labels[train]), strict=True):
-                own[COMBINED] = score
-    values = {name: [[own[name].value for own in of_models] for of_models in found] for name in found[0][0]}
-    rivals = [_described(file, material.outputs.widths(m)[0]) for m, file in enumerate(files)]
-    known = {name: [baseline(rival) for rival in rivals] for name, baseline in BASELINES.items()}
-    accuracy = truths.mean(axis=1)
-    repeated: dict[str, list[list[float | None]]] = {name: [list(row) for row in rows] for name, rows in values.items()}
-    repeated |= {name: [row] * splits for name, row in known.items()}
-    agreements = {
-        truth: {
-            name: mean_agreement([agreement(row, accuracy[:, t].tolist()) for row in repetitions])
-            for name, repetitions in repeated.items()
-        }
-        for t, truth in enumerate(TRUTHS)
-    }
-    rows = [
-        ValidatedModel(
-            file.name,
-            dict(zip(TRUTHS, accuracy[m].tolist(), strict=True)),
-            {name: _mean([row[m] for row in repetitions]) for name, repetitions in repeated.items()},
-        )
-        for m, file in enumerate(files)
-    ]
-    return Validation(
-        data=material.outputs.images.name,
-        n_train=len(parts[0][0]),
-        n_test=len(parts[0][1]),
-        n_classes=len(material.classes),
-        n_splits=splits,
-        shots=shots,
-        episodes=EPISODES,
-        models=tuple(sorted(rows, key=lambda row: -row.accuracy["head"])),
-        agreements=agreements,
-        baselines=tuple(known),
-        chance=chance_spread(len(files)),
-        notes=material.notes,
-        receipt=progress.receipt(
-            "validate",
-            {
-                "scores": list(scores),
-                "images": images,
-                "splits": splits,
-                "shots": shots,
-                "strict": strict,
-                "device": device,
-            },
-            outputs=material.outputs,
-            models=files,
-            device=device,
-            threads=threads,
-            seed=seed,
-        ),
-    )
+                scores[s].append(scores_to_come[s].result())
+                context.progress.advance(1)
+    if set(PARTS) <= {definition.name for definition in chosen}:
+        for (train, _), of_split in zip(splits, scores, strict=True):
+            for of_model, score in zip(of_split, combined(of_split, labelled.labels[train]), strict=True):
+                of_model[COMBINED] = score
+    return scores, truths
 
 
 def _truths(train: Sample, held: Sample, shots: int, seed: int) -> tuple[float, ...]:
@@ -226,8 +241,9 @@ def _truths(train: Sample, held: Sample, shots: int, seed: int) -> tuple[float, 
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
 
-def _described(file: ModelFile, n_source: int) -> Described:
-    return Described(n_source, file.metadata.n_parameters, file.metadata.top1)
+def _described(model: ModelOutputs) -> Described:
+    metadata = model.model.metadata
+    return Described(model.widths[0], metadata.n_parameters, metadata.top1)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -8,18 +8,16 @@ onnxruntime: completion and help read the names.
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
-from importlib import metadata
 
-from leepfrog.arguments import check_name
-from leepfrog.errors import MachineError, one_line
 from leepfrog.inference.devices.base import Device
+from leepfrog.plugins import Plugins
 
 GROUP = "leepfrog.devices"
 """The entry points of other packages' devices."""
 
 DEFAULT = "cpu"
+
+_DEVICES = Plugins(__name__, "DEVICE", GROUP, Device, "device")
 
 
 @functools.cache
@@ -29,9 +27,7 @@ def device_names() -> tuple[str, ...]:
     >>> device_names()[0]
     'cpu'
     """
-    own = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
-    others = {point.name for point in metadata.entry_points(group=GROUP)}
-    return tuple(sorted(own | others, key=lambda name: (name != DEFAULT, name)))
+    return tuple(sorted(_DEVICES.names(), key=lambda name: name != DEFAULT))
 
 
 @functools.cache
@@ -45,17 +41,4 @@ def device_named(name: str) -> Device:
     >>> device_named("cpu").provider
     'CPUExecutionProvider'
     """
-    check_name("device", name, device_names())
-    for module in pkgutil.iter_modules(__path__):
-        if module.name == name:
-            device = importlib.import_module(f"{__name__}.{name}").DEVICE
-            assert isinstance(device, Device)
-            return device
-    (point, *_) = metadata.entry_points(group=GROUP, name=name)
-    try:
-        device = point.load()
-    except Exception as error:  # another package's
-        raise MachineError(f"device {name}: {point.value} cannot be imported: {one_line(error)}") from None
-    if not isinstance(device, Device) or device.name != name:
-        raise MachineError(f"device {name}: {point.value} is not a leepfrog Device of this name")
-    return device
+    return _DEVICES.named(name)

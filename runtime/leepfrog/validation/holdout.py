@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from leepfrog.arguments import StrPath
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import hash_images
+from leepfrog.execution.outputs import Inference, ModelOutputs, Outputs
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import Outputs, infer
-from leepfrog.progress import Progress
 from leepfrog.scoring.sample import Sample
 
 # Two to fit and cross-validate with, two to be judged on.
@@ -24,50 +24,51 @@ FEWEST = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-    """Models and their outputs on a set.
+class LabelledOutputs:
+    """Models' outputs on a set, with the classes that have usable images.
 
     Attributes:
-        files: the models.
-        outputs: theirs.
-        classes: names of the classes that have usable images.
+        outputs: the models'.
+        classes: names of the classes.
         labels: of the usable images, [N], in 0..C-1.
     """
 
-    files: list[ModelFile]
     outputs: Outputs
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
 
-    def sample(self, model: int) -> Sample:
+    @property
+    def files(self) -> list[ModelFile]:
+        """The models."""
+        return [model.model for model in self.outputs]
+
+    @property
+    def data(self) -> str:
+        """Where the images came from."""
+        return self.outputs.images.images.name
+
+    def sample(self, model: ModelOutputs) -> Sample:
         """A model's outputs for all usable images."""
-        return Sample(self.labels, len(self.classes), self.outputs.probs(model), self.outputs.features(model))
+        return Sample(self.labels, len(self.classes), model.probs(), model.features())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is odd about the images."""
-        return (*self.outputs.images.notes, *self.outputs.notes(), *self.outputs.skips())
+        hashed = self.outputs.images
+        return (*hashed.images.notes, *self.outputs.notes(), *hashed.skips())
 
 
-def gather(
-    data: ImageSet | StrPath,
-    models: StrPath | Sequence[StrPath],
-    device: str,
-    threads: int | None,
-    strict: bool,
-    progress: Progress,
-    cache: StrPath | None = None,
-) -> Material:
+def labelled_outputs(
+    data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext
+) -> LabelledOutputs:
     """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
 
     Raises:
-        UsageError: no thread to work with.
         DataSetError: a class with fewer than FEWEST images.
     """
-    threads = threads_for(device, threads)
     images, files = find_both(data, models)
-    outputs = infer(images, files, device, threads, strict, progress, cache=cache)
-    present, labels = np.unique(images.labels[outputs.kept], return_inverse=True)
+    outputs = Inference(context).run(hash_images(images, context), files)
+    present, labels = np.unique(outputs.images.labels, return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)
     if counts.min() < FEWEST:
@@ -75,7 +76,7 @@ def gather(
             f"{images.name}: class {classes[int(counts.argmin())]!r} has {counts.min()} usable image(s); a validation "
             f"needs {FEWEST} of each, to fit heads to some and judge them on the others"
         )
-    return Material(files, outputs, classes, labels.astype(np.int64))
+    return LabelledOutputs(outputs, classes, labels.astype(np.int64))
 
 
 def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

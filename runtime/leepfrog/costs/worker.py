@@ -1,7 +1,7 @@
-"""What a model costs, measured in a process that does nothing else: `python -m leepfrog.inference.footprint`.
+"""What a model costs, measured in a process that does nothing else: `python -m leepfrog.costs.worker`.
 
 Kept apart from the rest so that the process holds onnxruntime, NumPy and the model, and no scores. Its parent is
-`leepfrog.inference.cost`.
+`leepfrog.costs.places.here`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from leepfrog.costs.undisturbed import Timer, in_turns
 from leepfrog.errors import LeepfrogError, MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.bounded import run_directly
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.devices import device_named
 from leepfrog.inference.load import load_file, read_bytes
-from leepfrog.inference.undisturbed import Timer, in_turns
 
-# What latencies are held against, so that those of two moments or machines compare (leepfrog_exporter.calibration).
-CALIBRATION = Path(__file__).with_name("calibration.onnx")
+# Latencies are divided by this graph's, so that those of two moments or machines compare; by the exporter.
+REFERENCE = Path(__file__).with_name("reference.onnx")
 
 WARM_UPS = 3
 BATCH = 16
@@ -89,7 +89,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
         known: the fixed graph's best known seconds, 0 if there are none.
 
     Returns:
-        The fields of `leepfrog.inference.cost.Cost`, but for the number of threads.
+        The fields of `leepfrog.costs.cost.Cost`, but for the number of threads.
 
     Raises:
         ModelError: the model cannot be loaded or run.
@@ -161,7 +161,7 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
 
 def _reference(device: str, threads: int) -> Callable[[], object]:
     """Runs the fixed graph once, on so many threads."""
-    session = load_file(CALIBRATION, sha256_of(read_bytes(CALIBRATION)), device, threads)
+    session = load_file(REFERENCE, sha256_of(read_bytes(REFERENCE)), device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
     return lambda: session.run(None, {taken.name: image})

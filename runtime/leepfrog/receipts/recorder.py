@@ -1,7 +1,8 @@
-"""Take down what makes a result while it is made."""
+"""Record what makes a result while it is made."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import time
@@ -10,42 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from leepfrog.errors import ArrayError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import HashedImages
 from leepfrog.files import open_regular, printable
 from leepfrog.images import heif
+from leepfrog.images.dataset import ImageSet
 from leepfrog.images.decode import PIPELINE_VERSION
 from leepfrog.images.kinds import HEIF_EXTENSIONS, ending
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import Outputs
-from leepfrog.progress import Progress
 from leepfrog.receipts.receipt import ArrayReceipt, ClassReceipt, DataReceipt, ModelReceipt, Receipt, SkippedImage
+from leepfrog.receipts.request import CONTEXT_ARGUMENTS, Request
 
 
-class Stopwatch:
-    """A listener that passes on what it is told, and records when work began, how long stages took, and notices."""
+class Recorder:
+    """Records how a result is made: when work began, how long its stages took, what was noticed on the way.
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.started = datetime.datetime.now(datetime.UTC)
+    Attributes:
+        context: with what to work, checked; its listener is told what this recorder is told.
+        notices: faults of this machine so far, and what was done about them.
+    """
+
+    def __init__(self, context: RunContext | None = None) -> None:
+        """Begin.
+
+        Raises:
+            UsageError, MachineError: see `RunContext.checked`.
+        """
+        context = (context or RunContext()).checked()
+        self._listener = context.progress
+        self.context = dataclasses.replace(context, progress=self)
+        self.notices: list[str] = []
+        self._started = datetime.datetime.now(datetime.UTC)
         self._begun = self._stage_begun = time.perf_counter()
         self._stage = "start"
         self._stages: dict[str, float] = {}
-        self.notices: list[str] = []
 
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""
         self._end_stage()
         self._stage = what
-        self._progress.start(what, total)
+        self._listener.start(what, total)
 
     def advance(self, steps: int) -> None:
         """Pass it on."""
-        self._progress.advance(steps)
+        self._listener.advance(steps)
 
     def notice(self, text: str) -> None:
         """Pass it on, and keep it for the receipt."""
         self.notices.append(printable(text))
-        self._progress.notice(text)
+        self._listener.notice(text)
 
     def _end_stage(self) -> None:
         now = time.perf_counter()
@@ -54,52 +69,48 @@ class Stopwatch:
 
     def receipt(
         self,
-        command: str,
-        arguments: Mapping[str, Any],
+        request: Request,
         *,
-        outputs: Outputs | None = None,
-        bad: Mapping[int, str] | None = None,
+        images: HashedImages | None = None,
         arrays: Mapping[str, ArrayReceipt] | None = None,
         models: Sequence[ModelFile] = (),
-        device: str = "cpu",
-        threads: int = 1,
-        seed: int = 0,
+        **resolved: Any,
     ) -> Receipt:
         """The receipt of a result that is made by now.
 
         Args:
-            command: see `Receipt`, as of all that follow.
-            arguments: JSON-ready values.
-            outputs: the models' outputs on the images, which know these.
-            bad: images left out for other reasons than `outputs` knows, by position.
+            request: what was asked for.
+            images: those used, and those left out.
             arrays: for `score`.
             models: the files.
-            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-            threads: cores used.
-            seed: of all that is random.
+            resolved: further arguments: what the request left open, by name, JSON-ready.
         """
         self._end_stage()
+        context = self.context
+        arguments = {**request.as_dict(), **resolved}
+        if images is not None:
+            arguments |= {name: getattr(context, name) for name in CONTEXT_ARGUMENTS}
         return Receipt(
-            command=command,
-            arguments=dict(arguments),
-            data=None if outputs is None else data_receipt(outputs, bad or {}),
+            command=request.command,
+            arguments=arguments,
+            data=None if images is None else data_receipt(images),
             arrays=dict(arrays or {}),
             models=tuple(map(model_receipt, models)),
             environment={
-                **environment(device, threads),
+                **environment(context.device, context.cores),
                 "image_pipeline": PIPELINE_VERSION,
-                **({"heif": heif.version()} if outputs is not None and _has_heif(outputs) else {}),
+                **({"heif": heif.version()} if images is not None and _has_heif(images.images) else {}),
             },
-            seed=seed,
-            started=self.started.isoformat(timespec="seconds"),
+            seed=request.seed,
+            started=self._started.isoformat(timespec="seconds"),
             seconds=round(time.perf_counter() - self._begun, 3),
             stages={name: round(seconds, 3) for name, seconds in self._stages.items()},
             notices=tuple(self.notices),
         )
 
 
-def _has_heif(outputs: Outputs) -> bool:
-    return heif.installed() and any(ending(image.name) in HEIF_EXTENSIONS for image in outputs.images.images)
+def _has_heif(images: ImageSet) -> bool:
+    return heif.installed() and any(ending(image.name) in HEIF_EXTENSIONS for image in images.images)
 
 
 def model_receipt(model: ModelFile) -> ModelReceipt:
@@ -124,14 +135,13 @@ def array_receipt(path: Path) -> ArrayReceipt:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
 
 
-def data_receipt(outputs: Outputs, bad: Mapping[int, str]) -> DataReceipt:
-    """Which images outputs are of."""
-    images = outputs.images
+def data_receipt(hashed: HashedImages) -> DataReceipt:
+    """Which images were used."""
+    images = hashed.images
     by_class: list[list[bytes]] = [[] for _ in images.classes]
-    for digest, at in outputs.positions.items():
+    for digest, at in hashed.positions.items():
         for position in at:
-            if position not in bad:
-                by_class[images.labels[position]].append(digest)
+            by_class[images.labels[position]].append(digest)
     classes = {
         name: ClassReceipt(len(digests), _hash_of(digests))
         for name, digests in zip(images.classes, by_class, strict=True)
@@ -142,9 +152,7 @@ def data_receipt(outputs: Outputs, bad: Mapping[int, str]) -> DataReceipt:
         images_sha256=_hash_of(digest for digests in by_class for digest in digests),
         n_images=sum(map(len, by_class)),
         classes=classes,
-        skipped=tuple(
-            SkippedImage(images.images[i].name, reason) for i, reason in sorted({**outputs.bad, **bad}.items())
-        ),
+        skipped=tuple(SkippedImage(images.images[i].name, reason) for i, reason in sorted(hashed.bad.items())),
     )
 
 

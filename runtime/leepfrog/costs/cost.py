@@ -1,0 +1,78 @@
+"""What a model costs, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from leepfrog import stated
+from leepfrog.costs.undisturbed import SLOWER
+
+TIMES = ("latency", "latency_p95", "throughput")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Measured with nothing else running in the process, preprocessing not counted.
+
+    Runs that other work on the machine disturbed are left out (see `leepfrog.costs.undisturbed`). Where too few
+    others were found, the values are named in `doubtful`, and the latency is what the model took at most.
+
+    Attributes:
+        latency: median seconds of a run on one image, after warm-up.
+        latency_p95: the 95th percentile of the same runs.
+        relative_latency: a run's time divided by that of a fixed graph, in turns and on one thread whatever `threads`
+            is: what compares between moments and, roughly, machines.
+        throughput: images per second in batches of 16.
+        memory: the most bytes that the process held while it ran single images.
+        memory_of_model: the part of these that came with loading and running the model.
+        threads: within one run.
+        n_runs: single images timed.
+        reference: seconds of a run of the fixed graph on as many threads, at the same time.
+        doubtful: names of the values above that other work on the machine may have changed; empty if it was quiet.
+            Such a cost is not kept for later runs.
+        place: where it was measured (see `leepfrog.costs.places`).
+    """
+
+    latency: float
+    latency_p95: float
+    relative_latency: float
+    throughput: float
+    memory: int
+    memory_of_model: int
+    threads: int
+    n_runs: int
+    reference: float
+    doubtful: tuple[str, ...] = ()
+    place: str = "here"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The cost as JSON-ready values."""
+        return dataclasses.asdict(self) | {"doubtful": list(self.doubtful)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cost:
+        """Read what `as_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is something else, or not a valid cost.
+        """
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in ("doubtful", "place")]
+        doubtful, place = tuple(values["doubtful"]), values.get("place", "here")
+        for name in names:
+            value = values[name]
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"{value!r} is not a valid {name}")
+        if not values["latency"] or not values["reference"]:
+            raise ValueError("a run takes time")
+        if not set(doubtful) <= set(names):
+            raise ValueError(f"{doubtful!r} are not names of values")
+        return cls(**{name: values[name] for name in names}, doubtful=doubtful, place=stated.text(place, "place"))
+
+    def doubted(self, best: float) -> Cost:
+        """The cost with its times in doubt if the fixed graph was much slower than its best known seconds."""
+        if not best or self.reference <= SLOWER * best:
+            return self
+        return dataclasses.replace(self, doubtful=tuple(dict.fromkeys((*self.doubtful, *TIMES))))

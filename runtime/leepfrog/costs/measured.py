@@ -1,0 +1,34 @@
+"""The costs of a ranking's models, each measured once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leepfrog.costs.cost import Cost
+from leepfrog.costs.places import place_named
+from leepfrog.execution.context import RunContext
+from leepfrog.inference.model import ModelFile
+
+
+class Costs:
+    """Costs by model, measured where the context says."""
+
+    def __init__(self, context: RunContext) -> None:
+        """Nothing is measured yet.
+
+        Raises:
+            UsageError: the place is unknown.
+        """
+        self._context, self._place = context, place_named(context.costs)
+        self._costs: dict[str, Cost] = {}
+
+    def measure(self, models: Sequence[ModelFile]) -> None:
+        """Measure those of the models that are not measured yet; errors as of `Place.costs`."""
+        missing = [model for model in models if model.sha256 not in self._costs]
+        if missing:
+            costs = self._place.costs(missing, self._context)
+            self._costs |= {model.sha256: cost for model, cost in zip(missing, costs, strict=True)}
+
+    def __getitem__(self, model: ModelFile) -> Cost:
+        """A model's cost, which has been measured."""
+        return self._costs[model.sha256]

@@ -1,0 +1,34 @@
+"""Places that measure what models cost, one file each.
+
+A place is a module beside this one that holds a `PLACE` (see `leepfrog.costs.base.Place`), or an entry point of another
+package in the group `leepfrog.costs`. Its name is the module's or the entry point's name.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from leepfrog.costs.base import Place
+from leepfrog.plugins import Plugins
+
+GROUP = "leepfrog.costs"
+"""The entry points of other packages' places."""
+
+_PLACES = Plugins(__name__, "PLACE", GROUP, Place, "place")  # type: ignore[type-abstract]  # for isinstance
+
+
+@functools.cache
+def place_names() -> tuple[str, ...]:
+    """The names of all places."""
+    return _PLACES.names()
+
+
+@functools.cache
+def place_named(name: str) -> Place:
+    """A place by its name.
+
+    Raises:
+        UsageError: there is none of this name.
+        MachineError: it comes from another package, which is broken.
+    """
+    return _PLACES.named(name)

@@ -1,0 +1,71 @@
+"""With what to work: the device, its cores, the cache, who runs models and who is told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from leepfrog.arguments import StrPath
+from leepfrog.errors import UsageError
+from leepfrog.execution.runner import LocalRunner, Runner
+from leepfrog.inference.device import available_threads, threads_for
+from leepfrog.progress import Progress, Silent
+
+DEFAULT_DEVICE = "cpu"
+_LOCAL, _SILENT = LocalRunner(), Silent()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """With what to work. What to do is a request, such as `RankRequest`.
+
+    Attributes:
+        device: its name (see `leepfrog.inference.devices`); "" for the CPU, or, where a result is run again, for the
+            device of the first run.
+        threads: cores to use; None for all that this process may use.
+        batch_size: images in one run of a model; None for what suits the device.
+        strict: make a bad image an error rather than skip it.
+        costs: the place whose costs count (see `leepfrog.costs.places`).
+        measure_again: measure costs anew rather than take those of an earlier run.
+        cache: folder that keeps the models' outputs; None for leepfrog's own.
+        runner: who runs models on images.
+        progress: who is told how far the work is.
+
+    >>> RunContext(device="cuda").replace(threads=4)
+    RunContext(device='cuda', threads=4)
+    """
+
+    device: str = ""
+    threads: int | None = None
+    batch_size: int | None = None
+    strict: bool = False
+    costs: str = "here"
+    measure_again: bool = False
+    cache: StrPath | None = None
+    runner: Runner = _LOCAL
+    progress: Progress = _SILENT
+
+    @property
+    def cores(self) -> int:
+        """Threads to use."""
+        return self.threads or available_threads()
+
+    def replace(self, **changes: object) -> RunContext:
+        """The same with other values."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # which __init__ checks
+
+    def checked(self) -> RunContext:
+        """The same with its device and its number of threads known.
+
+        Raises:
+            UsageError: an unknown device, or a number out of range.
+            MachineError: the device is absent. All are told here, before any work.
+        """
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {self.batch_size}")
+        device = self.device or DEFAULT_DEVICE
+        return dataclasses.replace(self, device=device, threads=threads_for(device, self.threads))
+
+    def __repr__(self) -> str:
+        values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
+        shown = [f"{field.name}={value!r}" for field, value in values if value != field.default]
+        return f"RunContext({', '.join(shown)})"

@@ -1,0 +1,172 @@
+"""A set of images whose contents are known by their hashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import DataSetError, ImageError
+from leepfrog.execution.context import RunContext
+from leepfrog.images.dataset import Digest, FileImage, ImageSet, check_classes, levelled_digest
+from leepfrog.images.decode import Greys
+from leepfrog.images.greys import level
+from leepfrog.inference.ranges import keep_ranges, kept_ranges
+
+# Images that a thread hashes at a time; what the pool holds for one task is 2 kB.
+HASHED_TOGETHER = 64
+SHOWN_SKIPS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class HashedImages:
+    """A set, each of whose images was read once, and which of them can be used.
+
+    Attributes:
+        images: the set.
+        digests: each image's hash; empty where it could not be read.
+        positions: where in the set each usable image stands; copies stand more than once.
+        bad: reasons of the images that are left out, by position.
+        grey_notes: how images with greys of more than 8 bits were scaled.
+    """
+
+    images: ImageSet
+    digests: list[Digest]
+    positions: dict[Digest, list[int]]
+    bad: dict[int, str]
+    grey_notes: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which images are used, [N]."""
+        kept = np.zeros(len(self.images), bool)
+        kept[[i for at in self.positions.values() for i in at]] = True
+        return kept
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of the images used, in the set's order."""
+        return self.images.labels[self.kept]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Used images of each class of the set."""
+        return np.bincount(self.labels, minlength=len(self.images.classes))
+
+    def part(self, wanted: NDArray[np.int64]) -> HashedImages:
+        """The same set, as if it had the images at these positions only."""
+        chosen = set(wanted.tolist())
+        positions = {digest: [i for i in at if i in chosen] for digest, at in self.positions.items()}
+        return dataclasses.replace(
+            self,
+            positions={digest: at for digest, at in positions.items() if at},
+            bad={i: reason for i, reason in self.bad.items() if i in chosen},
+        )
+
+    def without(self, bad: Mapping[int, str]) -> HashedImages:
+        """The same set without further images, which are bad for these reasons.
+
+        Raises:
+            DataSetError: fewer than two classes are left.
+        """
+        usable = {digest: at for digest, at in self.positions.items() if at[0] not in bad}
+        left = dataclasses.replace(self, positions=usable, bad={**self.bad, **bad})
+        names = [name for name, n in zip(self.images.classes, left.counts, strict=True) if n]
+        try:
+            check_classes(names, self.images.name)
+        except DataSetError as error:
+            raise DataSetError("; ".join([str(error), *left.skips()])) from None
+        return left
+
+    def notes(self) -> Iterator[str]:
+        """What is odd about the images that are used."""
+        yield from self.grey_notes
+        images = self.images
+        repeated = [at for at in self.positions.values() if len(at) > 1]
+        if repeated:
+            extra = sum(len(at) - 1 for at in repeated)
+            yield f"{extra} image(s) are copies of another image in the set and count again"
+        torn = [at for at in repeated if len({int(images.labels[i]) for i in at}) > 1]
+        if torn:
+            names = " and ".join(images.images[i].name for i in torn[0][:2])
+            yield f"{len(torn)} image(s) appear in more than one class, for example {names}"
+        lost = [name for name, n in zip(images.classes, self.counts, strict=True) if n == 0]
+        if lost:
+            yield f"no image of {', '.join(lost[:5])} could be used"
+
+    def skips(self) -> Iterator[str]:
+        """A sentence that counts and names the images that are left out, for results that do not list them."""
+        shown = [f"{self.images.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
+        if shown:
+            more = [f"{len(self.bad) - len(shown)} more"] if len(self.bad) > len(shown) else []
+            yield f"{len(self.bad)} image(s) could not be used and were skipped: {', '.join([*shown, *more])}"
+
+    def refuse_bad(self) -> None:
+        """ImageError that names the first bad image, if there is one."""
+        if self.bad:
+            position = min(self.bad)
+            name = self.images.images[position].name
+            raise ImageError(f"{name}: {self.bad[position]} ({len(self.bad)} bad image(s) in all)")
+
+
+def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
+    """Hash every image.
+
+    Args:
+        images: the set.
+        context: if strict, what the set lacks is an error: an image or folder that cannot be read, an image of a kind
+            that is not supported. Files that only may be images, and videos, are none. Its cache also keeps what was
+            found out about images.
+
+    Raises:
+        ImageError: an image cannot be read, and `strict`.
+        DataSetError: a folder could not be read or holds images of unsupported kinds, and `strict`.
+    """
+    if context.strict and images.unreadable:
+        raise DataSetError(f"{images.name}: {images.unreadable[0]}")
+
+    known = kept_ranges(context.cache)
+
+    def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
+        image = images.images[position]
+        try:
+            return image.examine(known) if isinstance(image, FileImage) else (image.digest(), None)
+        except ImageError as error:
+            return error
+
+    def examine_some(start: int) -> list[tuple[Digest, Greys | None] | ImageError]:
+        return [examine(position) for position in range(start, min(start + HASHED_TOGETHER, len(images)))]
+
+    context.progress.start("hashing", len(images))
+    digests: list[Digest] = []
+    bad: dict[int, str] = {}
+    greys: dict[int, Greys] = {}
+    with ThreadPoolExecutor(context.cores) as pool:
+        parts = pool.map(examine_some, range(0, len(images), HASHED_TOGETHER))
+        for position, examined in enumerate(itertools.chain.from_iterable(parts)):
+            if isinstance(examined, ImageError):
+                bad[position] = str(examined)
+                digests.append(b"")
+            else:
+                digests.append(examined[0])
+                if examined[1] is not None:
+                    greys[position] = examined[1]
+            context.progress.advance(1)
+    keep_ranges({digests[position]: range_ for position, range_ in greys.items()}, known, context.cache)
+    levelled = level(images, greys)
+    for position in greys:
+        image = levelled.images.images[position]
+        if isinstance(image, FileImage) and image.white is not None:
+            digests[position] = levelled_digest(digests[position], image.white)
+    positions: dict[Digest, list[int]] = {}
+    for position, digest in enumerate(digests):
+        if position not in bad:
+            positions.setdefault(digest, []).append(position)
+    hashed = HashedImages(levelled.images, digests, positions, bad, levelled.notes)
+    if context.strict:
+        hashed.refuse_bad()
+    return hashed

@@ -1,0 +1,207 @@
+"""What models put out for a set's images: looked up in the cache, and computed once where it is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import DataSetError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import HashedImages
+from leepfrog.execution.pipeline import Unreadable
+from leepfrog.execution.unit import Task, Unit
+from leepfrog.inference.cache import OutputCache, Rows
+from leepfrog.inference.model import ModelFile
+
+# Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
+WAVE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOutputs:
+    """A model's outputs for the images of a set that are used.
+
+    Attributes:
+        model: its file.
+        images: the set, and which images of it are used.
+        n_inferred: images that passed the model in this run; the others came from the cache.
+    """
+
+    model: ModelFile
+    images: HashedImages
+    n_inferred: int
+    _cache: OutputCache
+
+    def features(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """The features of the images used, [N, D], in the set's order; no row is held twice.
+
+        Args:
+            at: positions in the set of the images that are wanted, all of them used; None for all that are.
+
+        Raises:
+            DataSetError: no image is left.
+            MachineError: the cache changed while it was being used.
+        """
+        return self._assembled("features", at)
+
+    def probs(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """The probabilities over the source classes, [N, Z], as of `features`."""
+        return self._assembled("probs", at)
+
+    def rows(self) -> Iterator[Rows]:
+        """The outputs in the cache's order, at most a shard's rows at a time; MachineError as of `features`."""
+        return self._cache.rows(self.images.positions)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Numbers of source classes and features; DataSetError where no image is left."""
+        for rows in self.rows():
+            return rows.probs.shape[1], rows.features.shape[1]
+        raise self.none_left()
+
+    def none_left(self) -> DataSetError:
+        """What to raise where no image can be used."""
+        return DataSetError(f"{self.images.images.name}: no image could be used")
+
+    def _assembled(self, field: str, at: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        at = np.flatnonzero(self.images.kept) if at is None else at
+        place = np.full(len(self.images.images), -1)
+        place[at] = np.arange(len(at))
+        assembled: NDArray[np.float32] | None = None
+        for rows in self.rows():
+            values, places = getattr(rows, field), place[rows.positions]
+            if assembled is None:
+                assembled = np.empty((len(at), values.shape[1]), np.float32)
+            assembled[places[places >= 0]] = values[places >= 0]
+        if assembled is None:
+            raise self.none_left()
+        return assembled
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """The outputs of some models on a set.
+
+    Attributes:
+        images: the set, and which images of it are used: those that every model could be run on.
+        models: each model's outputs.
+        fallbacks: notes on models that ran partly on the CPU though another device was asked for.
+    """
+
+    images: HashedImages
+    models: tuple[ModelOutputs, ...]
+    fallbacks: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[ModelOutputs]:
+        return iter(self.models)
+
+    def notes(self) -> Iterator[str]:
+        """What is odd about the images, and about how the models ran on them."""
+        yield from self.fallbacks
+        yield from self.images.notes()
+
+
+class Inference:
+    """Has models' outputs for images in their caches.
+
+    It remembers the caches that it opened, since opening one reads it through, and how many images passed each model.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        """Work with this device, cache and runner."""
+        self._context = context
+        self._caches: dict[str, OutputCache] = {}
+        self._n_inferred: dict[str, int] = {}
+
+    def run(self, hashed: HashedImages, models: Sequence[ModelFile]) -> Outputs:
+        """The outputs of models on a set, or a part of it.
+
+        Raises:
+            ImageError: an image is bad, and the context is strict.
+            DataSetError: fewer than two classes are left.
+            ModelError, MachineError: a model or the device fails.
+        """
+        context = self._context
+        for model in models:
+            if model.sha256 not in self._caches:
+                cache = OutputCache(model, context.device, context.progress.notice, context.cache)
+                self._caches[model.sha256] = cache
+                self._n_inferred[model.sha256] = 0
+        missing = {
+            model.sha256: {at[0] for digest, at in hashed.positions.items() if digest not in self._caches[model.sha256]}
+            for model in models
+        }
+        bad, fallbacks = self._fill(hashed, models, missing) if any(missing.values()) else ({}, {})
+        reasons = {i: reason for first, reason in bad.items() for i in hashed.positions[hashed.digests[first]]}
+        if context.strict:
+            dataclasses.replace(hashed, bad={**hashed.bad, **reasons}).refuse_bad()
+        # An image that one model has in its cache and another can no longer read counts for neither.
+        usable = hashed.without(reasons)
+        for sha256, positions in missing.items():
+            self._n_inferred[sha256] += len(positions - reasons.keys())
+        outputs = [
+            ModelOutputs(model, usable, self._n_inferred[model.sha256], self._caches[model.sha256]) for model in models
+        ]
+        notes = (f"{model.name}: {fallbacks[model.sha256]}" for model in models if fallbacks.get(model.sha256))
+        return Outputs(usable, tuple(outputs), tuple(notes))
+
+    def _fill(
+        self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]
+    ) -> tuple[dict[int, str], dict[str, str]]:
+        """Run models on the images missing from their caches: why images could not be read, and models' fall-backs."""
+        progress = self._context.progress
+        what = f"{len(models)} models" if len(models) > 1 else models[0].name
+        progress.start(f"inference, {what}", sum(map(len, missing.values())))
+        bad: dict[int, str] = {}
+        fallbacks: dict[str, str] = {}
+        units = (self._unit(hashed, wave, missing) for wave in _waves(models, missing))
+        blocks = self._context.runner.map(units)
+        try:
+            with contextlib.closing(blocks):
+                for block in blocks:
+                    if isinstance(block, Unreadable):
+                        bad[block.position] = block.reason
+                        progress.advance(sum(block.position in wanted for wanted in missing.values()))
+                        continue
+                    digests = [hashed.digests[position] for position in block.positions]
+                    self._caches[block.model].add(digests, block.probs, block.features)
+                    fallbacks[block.model] = block.fallback
+                    progress.advance(len(block.positions))
+        finally:
+            for sha256 in missing:
+                self._caches[sha256].flush()
+        return bad, fallbacks
+
+    def _unit(self, hashed: HashedImages, wave: Sequence[ModelFile], missing: dict[str, set[int]]) -> Unit:
+        tasks = tuple(
+            # What is in the cache came from a model that was checked.
+            Task(model, frozenset(missing[model.sha256]), len(self._caches[model.sha256]) > 0)
+            for model in wave
+        )
+        needed = sorted(frozenset().union(*(task.needed for task in tasks)))
+        return Unit(
+            tasks,
+            {position: hashed.images.images[position] for position in needed},
+            {position: hashed.digests[position] for position in needed},
+            self._context.device,
+            self._context.cores,
+            self._context.batch_size,
+        )
+
+
+def _waves(models: Sequence[ModelFile], missing: dict[str, set[int]]) -> Iterator[list[ModelFile]]:
+    """Models that have images to see, in groups whose files together stay below WAVE_BYTES."""
+    wave: list[ModelFile] = []
+    for model in models:
+        if not missing[model.sha256]:
+            continue
+        if wave and sum(each.size for each in wave) + model.size > WAVE_BYTES:
+            yield wave
+            wave = []
+        wave.append(model)
+    if wave:
+        yield wave

@@ -1,0 +1,163 @@
+"""Pass images through models: each image is decoded once for all of them, decoding overlaps inference.
+
+Two pools of threads work side by side, with a bounded number of images between them. Decoders read, decode and resize;
+lanes run whole batches. On a CPU a lane is one thread with one model run at a time, and there is a lane a core: for
+networks of this size that beats sharing every operator among the cores, and a lane never waits at another's barrier
+while a decoder holds a core. What lanes give is yielded to the caller, who works on it while they go on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.errors import ImageError
+from leepfrog.images.dataset import Digest, LabelledImage
+from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
+from leepfrog.inference.bounded import PATIENCE, stop_all
+from leepfrog.inference.devices import device_named
+
+Crops = dict[tuple[object, ...], Pixels]
+
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Job(Protocol[Result]):
+    """What is to be done with some images, batch by batch."""
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """What the images need."""
+
+    @property
+    def needed(self) -> Collection[int]:
+        """Positions of the images that are wanted."""
+
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Result:
+        """Take a batch [n, 3, H, W], preprocessed. Called from several threads at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be decoded."""
+
+    position: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """How inference is laid out: `count` batches of `batch_size` at a time, in sessions with `threads` threads."""
+
+    count: int
+    threads: int
+    batch_size: int
+
+    @classmethod
+    def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
+        """What suits a device: one lane per core, with a thread that computes by itself, or a single one."""
+        kind = device_named(device)
+        batch_size = batch_size or kind.images_forward
+        return cls(threads, 1, batch_size) if kind.lanes == "cores" else cls(1, threads, batch_size)
+
+
+def stream(
+    jobs: Sequence[Job[Result]],
+    images: Mapping[int, LabelledImage],
+    digests: Mapping[int, Digest],
+    lanes: Lanes,
+    decoders: int,
+) -> Generator[Result | Unreadable, None, None]:
+    """Run every job on the images that it needs.
+
+    The caller should close this generator (`contextlib.closing`), so that what runs is stopped where the caller fails.
+
+    Args:
+        jobs: what is to be run.
+        images: the images by position.
+        digests: the hashes that they had when they were looked at first, by position.
+        lanes: how inference is laid out.
+        decoders: threads that decode.
+
+    Yields:
+        What a job made of a batch, as soon as it is there, and the images that could not be decoded.
+
+    Raises:
+        ModelError: a model fails.
+    """
+    geometries = {job.spec.geometry: job.spec for job in jobs}
+    decoding: deque[tuple[int, Future[Crops]]] = deque()
+    running: set[Future[Result]] = set()
+
+    def prepare(position: int) -> Crops:
+        digest, decoded = images[position].load_reduced([spec.reduction for spec in geometries.values()])
+        if digest != digests[position]:
+            raise ImageError("changed while it was being read")
+        both = zip(geometries.items(), decoded, strict=True)
+        return {key: resize_and_crop_reduced(each, spec) for (key, spec), each in both}
+
+    def infer(job: Job[Result], batch: list[tuple[int, Pixels]]) -> Result:
+        crops = np.stack([pixels for _, pixels in batch])
+        return job.run([position for position, _ in batch], normalise(crops, job.spec))
+
+    def dispatch(ready: list[tuple[int, Crops]]) -> None:
+        for job in jobs:
+            batch = [(position, crops[job.spec.geometry]) for position, crops in ready if position in job.needed]
+            if batch:
+                running.add(inferring.submit(infer, job, batch))
+
+    def finished(most_running: int) -> Iterator[Result]:
+        """The results that are there once no more than so many batches run or wait."""
+        while len(running) > most_running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            running.difference_update(done)
+            yield from (future.result() for future in done)
+
+    preparing, inferring = ThreadPoolExecutor(decoders), ThreadPoolExecutor(lanes.count)
+    try:
+        ahead = iter(sorted(set().union(*(job.needed for job in jobs))))
+        ready: list[tuple[int, Crops]] = []
+        while True:
+            for position in itertools.islice(ahead, 2 * decoders + lanes.batch_size - len(decoding)):
+                decoding.append((position, preparing.submit(prepare, position)))
+            if not decoding:
+                break
+            position, prepared = decoding.popleft()
+            try:
+                ready.append((position, prepared.result()))
+            except ImageError as error:
+                yield Unreadable(position, str(error))
+            if len(ready) == lanes.batch_size:
+                dispatch(ready)
+                ready = []
+                yield from finished(2 * max(lanes.count, len(jobs)))
+        dispatch(ready)
+        yield from finished(0)
+    except BaseException as error:
+        preparing.shutdown(wait=False, cancel_futures=True)
+        inferring.shutdown(wait=False, cancel_futures=True)
+        _let_end(running, stopped=not isinstance(error, Exception))
+        raise
+    preparing.shutdown()
+    inferring.shutdown()
+
+
+def _let_end(running: Collection[Future[Any]], stopped: bool) -> None:
+    """Wait for what runs: until it has finished, or, where Ctrl-C stopped it, for a moment."""
+    begun = [future for future in running if not future.cancelled()]
+    if not stopped:
+        wait(begun)
+        return
+    until = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < until and any(not future.done() for future in begun):
+        stop_all()  # again and again: a lane may just have been about to run
+        wait(begun, timeout=0.05)

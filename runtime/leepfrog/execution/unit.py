@@ -1,0 +1,118 @@
+"""A unit of work: some models on some images. It is pure and pickles, so that it can be done anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Collection, Generator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leepfrog.execution.pipeline import Lanes, Unreadable, stream
+from leepfrog.images.dataset import Digest, LabelledImage
+from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.model import ModelFile, Session
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A model and the images that it has not seen.
+
+    Attributes:
+        model: its file.
+        needed: positions of the images.
+        known_consistent: whether earlier outputs showed already that they are a function of the image alone.
+    """
+
+    model: ModelFile
+    needed: frozenset[int]
+    known_consistent: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """Some models on some images, each of which is decoded once for all of them.
+
+    Attributes:
+        tasks: what each model has to see.
+        images: the images by position.
+        digests: the hashes that they had when they were looked at first, by position.
+        device: its name.
+        threads: cores to use.
+        batch_size: images in one run of a model; None for what suits the device.
+    """
+
+    tasks: tuple[Task, ...]
+    images: Mapping[int, LabelledImage]
+    digests: Mapping[int, Digest]
+    device: str
+    threads: int
+    batch_size: int | None
+
+    @property
+    def n_outputs(self) -> int:
+        """Pairs of a model and an image that it has to see."""
+        return sum(len(task.needed) for task in self.tasks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """What a model put out for some images.
+
+    Attributes:
+        model: the sha256 of its file.
+        positions: of the images, n of them.
+        probs: [n, Z].
+        features: [n, D].
+        fallback: a note on nodes of the model that ran on the CPU instead of the device, or "".
+    """
+
+    model: str
+    positions: tuple[int, ...]
+    probs: NDArray[np.float32]
+    features: NDArray[np.float32]
+    fallback: str = ""
+
+
+def run_unit(unit: Unit) -> list[Block | Unreadable]:
+    """Everything that a unit gives, in any order.
+
+    Raises:
+        ModelError, MachineError: a model or the device fails.
+    """
+    return list(blocks_of(unit))
+
+
+def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
+    """The same, one by one as they come; to be closed like `stream`."""
+    lanes = Lanes.plan(unit.device, unit.threads, unit.batch_size)
+    jobs = [_Scoring(task, Session(task.model, unit.device, lanes.threads), unit.images) for task in unit.tasks]
+    yield from stream(jobs, unit.images, unit.digests, lanes, unit.threads)
+
+
+class _Scoring:
+    """The job of a model: its outputs for a batch."""
+
+    def __init__(self, task: Task, session: Session, images: Mapping[int, LabelledImage]) -> None:
+        self.needed: Collection[int] = task.needed
+        self._session, self._images = session, images
+        self._consistent, self._checking = task.known_consistent, threading.Lock()
+        self._refused: Exception | None = None
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        return self._session.model.metadata.preprocess
+
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Block:
+        probs, features = self._session.run(batch, lambda row: self._images[positions[row]].name)
+        with self._checking:
+            if not self._consistent and self._refused is None:
+                try:
+                    self._session.check_consistent(batch, (probs, features))
+                    self._consistent = True
+                except Exception as error:  # also for lack of memory: nothing is given out that was not checked
+                    self._refused = error
+            if self._refused is not None:  # by this batch, or by one that another thread ran
+                raise self._refused
+        return Block(self._session.model.sha256, tuple(positions), probs, features, self._session.fallback)

@@ -1,0 +1,47 @@
+"""What a command is asked to do, as data: made by callers, stored in receipts, read out of these to be run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Self
+
+from leepfrog.codec import decode, encode_fields
+from leepfrog.errors import UsageError
+
+# What a receipt stores of the context beside the request's own arguments.
+CONTEXT_ARGUMENTS = ("strict", "device", "batch_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command is asked to do, besides data and models: everything that changes numbers, and no more.
+
+    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made.
+
+    Attributes:
+        command: what receipts call it.
+        seed: of all that is random; receipts state it by itself.
+    """
+
+    command: ClassVar[str]
+    seed: int = dataclasses.field(default=0, kw_only=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The request as JSON-ready values, without the seed."""
+        values = encode_fields(self)
+        del values["seed"]
+        return values
+
+    @classmethod
+    def from_dict(cls, arguments: dict[str, Any], seed: int = 0) -> Self:
+        """Read what `as_dict` gave; what a receipt states besides is passed over.
+
+        Raises:
+            UsageError: something is missing or invalid.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)} - {"seed"}
+        known = {name: value for name, value in arguments.items() if name in fields}
+        try:
+            return decode(cls, {**known, "seed": seed}, "receipt.arguments")
+        except ValueError as error:
+            raise UsageError(str(error)) from None
