@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from leepfrog.errors import ModelError as ModelError
     from leepfrog.errors import UsageError as UsageError
     from leepfrog.errors import WriteError as WriteError
+    from leepfrog.execution.context import RunContext as RunContext
+    from leepfrog.execution.pipeline import Unreadable as Unreadable
+    from leepfrog.execution.runner import LocalRunner as LocalRunner
+    from leepfrog.execution.runner import Runner as Runner
+    from leepfrog.execution.unit import Block as Block
+    from leepfrog.execution.unit import Unit as Unit
+    from leepfrog.execution.unit import UnitModel as UnitModel
     from leepfrog.gate.check import Check as Check
     from leepfrog.gate.check import Finding as Finding
     from leepfrog.gate.check import check as check
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     from leepfrog.ranking.explain import explain as explain
     from leepfrog.ranking.racing import Dropped as Dropped
     from leepfrog.ranking.racing import Race as Race
+    from leepfrog.ranking.rank import RankRequest as RankRequest
     from leepfrog.ranking.rank import rank as rank
     from leepfrog.ranking.result import RankedModel as RankedModel
     from leepfrog.ranking.result import Ranking as Ranking
@@ -66,6 +74,7 @@ if TYPE_CHECKING:
     from leepfrog.scoring.leep import leep_loo as leep_loo
     from leepfrog.scoring.score import Score as Score
     from leepfrog.task2vec.distances import distances as distances
+    from leepfrog.task2vec.embed import EmbedRequest as EmbedRequest
     from leepfrog.task2vec.embed import embed as embed
     from leepfrog.task2vec.embedding import EmbeddedLayer as EmbeddedLayer
     from leepfrog.task2vec.embedding import Embedding as Embedding
@@ -76,9 +85,11 @@ if TYPE_CHECKING:
     from leepfrog.validation.agreement import Agreement as Agreement
     from leepfrog.validation.tasks import OverTasks as OverTasks
     from leepfrog.validation.tasks import Task as Task
+    from leepfrog.validation.tasks import TasksRequest as TasksRequest
     from leepfrog.validation.tasks import TaskStudy as TaskStudy
     from leepfrog.validation.tasks import study_tasks as study_tasks
     from leepfrog.validation.validate import ValidatedModel as ValidatedModel
+    from leepfrog.validation.validate import ValidateRequest as ValidateRequest
     from leepfrog.validation.validate import Validation as Validation
     from leepfrog.validation.validate import validate as validate
 
@@ -88,6 +99,10 @@ _NAMES = {
         ArrayError BadInputError DataSetError EmbeddingError ImageError LeepfrogError MachineError ModelError UsageError
         WriteError
     """,
+    "execution.context": "RunContext",
+    "execution.pipeline": "Unreadable",
+    "execution.runner": "LocalRunner Runner",
+    "execution.unit": "Block Unit UnitModel",
     "gate.check": "Check Finding check",
     "images.dataset": "ImageSet LabelledImage",
     "images.decode": "Decoded",
@@ -101,18 +116,18 @@ _NAMES = {
     "ranking.drift": "Drift",
     "ranking.explain": "Carrier ClassExplanation Confusion Example Explanation explain",
     "ranking.racing": "Dropped Race",
-    "ranking.rank": "rank",
+    "ranking.rank": "RankRequest rank",
     "ranking.result": "RankedModel Ranking",
     "receipts.receipt": "ArrayReceipt ClassReceipt DataReceipt ModelReceipt Receipt SkippedImage",
     "scoring.leep": "leep leep_loo",
     "scoring.score": "Score",
     "task2vec.distances": "distances",
-    "task2vec.embed": "embed",
+    "task2vec.embed": "EmbedRequest embed",
     "task2vec.embedding": "EmbeddedLayer Embedding",
     "task2vec.probe": "Correlation ProbeFile ProbeLayer ProbeMetadata",
     "validation.agreement": "Agreement",
-    "validation.tasks": "OverTasks Task TaskStudy study_tasks",
-    "validation.validate": "ValidatedModel Validation validate",
+    "validation.tasks": "OverTasks Task TasksRequest TaskStudy study_tasks",
+    "validation.validate": "ValidatedModel ValidateRequest Validation validate",
 }
 _HOMES = {name: f"leepfrog.{module}" for module, names in _NAMES.items() for name in names.split()}
 _MODULES = ("errors", "scores")

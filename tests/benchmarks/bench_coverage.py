@@ -13,18 +13,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from leepfrog.inference.device import available_threads
-from leepfrog.progress import Silent
+from leepfrog.execution.context import RunContext
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.uncertainty import intervals, resampled_means
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.holdout import labelled_outputs, part, split
 
 SIZES = (100, 300, 1000)
 
 
 def main(folder: Path, n_samples: int) -> None:
-    material = gather(folder, ["mobilenet_v2"], "cpu", available_threads(), False, Silent())
-    everything = material.sample(0)
+    material = labelled_outputs(folder, ["mobilenet_v2"], RunContext())
+    everything = material.sample(material.outputs.models[0])
     whole = {name: definition.of(everything).value for name, definition in SCORES.items()}
     print(f"{len(everything)} images from {folder}, {n_samples} samples of each size")
     for size in (size for size in SIZES if size <= len(everything) / 2):

@@ -14,14 +14,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from leepfrog.inference.device import available_threads
-from leepfrog.progress import Silent
+from leepfrog.execution.context import RunContext
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, combined
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import agreement
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.holdout import labelled_outputs, part, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
 SIZES = (100, 300, 1000)
@@ -32,15 +31,15 @@ TOGETHER = ("ridge", "logme", "parc", "knn", "n_leep", "leep_loo_t", "linear_pro
 
 def study(folder: Path) -> dict[str, np.ndarray]:
     """By "FOLDER/SIZE": scores [split, score, model] and truths [split, truth, model]."""
-    material = gather(folder, [], "cpu", available_threads(), False, Silent())
+    material = labelled_outputs(folder, [], RunContext())
     files = material.files
     described = [
-        Described(material.outputs.widths(m)[0], file.metadata.n_parameters, file.metadata.top1)
-        for m, file in enumerate(files)
+        Described(model.widths[0], model.model.metadata.n_parameters, model.model.metadata.top1)
+        for model in material.outputs
     ]
     known = [[np.nan if (v := baseline(d)) is None else v for d in described] for baseline in BASELINES.values()]
     found = {}
-    samples = [material.sample(m) for m in range(len(files))]
+    samples = [material.sample(model) for model in material.outputs]
     for size in SIZES:
         if size > len(material.labels) / 2 and size != SIZES[0] and size / 3 > len(material.labels) / 2:
             continue

@@ -17,12 +17,11 @@ from pathlib import Path
 
 import leepfrog
 import numpy as np
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.images.subtasks import random_subtasks
-from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Silent
 from leepfrog.scoring.leep import leep_loo
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.experts import cross_validate
@@ -42,13 +41,13 @@ def main(probe: str, n_tasks: int, library: Path, folders: list[str]) -> None:
         images = find_images(folder)
         for number, task in enumerate(random_subtasks(images, n_tasks, n_classes=N_CLASSES, n_images=N_IMAGES)):
             name = f"{Path(folder).name} {number}"
-            outputs = infer(task, models, "cpu", available_threads(), True, Silent())
-            leeps[name] = [leep_loo(outputs.probs(i), task.labels).value for i in range(len(models))]
+            outputs = infer(task, models, RunContext(strict=True))
+            leeps[name] = [leep_loo(model.probs(), task.labels).value for model in outputs]
             if (name, models[0].name) in tasks.errors():
                 continue
             errors = {
-                model.name: held_out_error(outputs.features(i), task.labels, zlib.crc32(name.encode()))
-                for i, model in enumerate(models)
+                model.model.name: held_out_error(model.features(), task.labels, zlib.crc32(name.encode()))
+                for model in outputs
             }
             tasks.add(leepfrog.embed(task, known, name=name), errors)
             print(f"{name}: {len(task)} images, {len(task.classes)} classes", file=sys.stderr, flush=True)

@@ -14,11 +14,11 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Silent
 from leepfrog.ranking.certainty import tied
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.racing import race
@@ -63,11 +63,11 @@ def trial(names: list[str], labels: np.ndarray, n_images: int, by: str, seed: in
 
 def main(folder: str, n_images: int = 500, trials: int = 100, by: str = COMBINED, *wanted: str) -> None:
     images, models = find_images(folder), find_models(wanted)
-    outputs = infer(images, models, "cpu", available_threads(), False, Silent())
+    outputs = infer(images, models, RunContext())
     reads = {each.reads for each in chosen_scores(PARTS if by == COMBINED else (by,))}
     for field in reads:
-        HELD[field] = [getattr(outputs, field)(i) for i in range(len(models))]
-    labels, names = images.labels[outputs.kept], [model.name for model in models]
+        HELD[field] = [getattr(model, field)() for model in outputs]
+    labels, names = outputs.images.labels, [model.name for model in models]
     arguments = ([names] * trials, [labels] * trials, [n_images] * trials, [by] * trials, range(trials))
     with ProcessPoolExecutor(available_threads()) as pool:
         found = list(pool.map(trial, *arguments))

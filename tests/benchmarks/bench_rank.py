@@ -29,14 +29,14 @@ import numpy as np
 import onnxruntime
 import plain
 from leepfrog.costs.places.here import keep, measure
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import hash_images
+from leepfrog.execution.pipeline import Lanes, stream
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.outputs import hash_images
-from leepfrog.inference.stream import Lanes, stream
-from leepfrog.progress import Silent
 from leepfrog.ranking.result import Ranking
 from leepfrog_exporter.networks.packages import package
 from material import empty_home, photographs, prepared, starters, torch_network
@@ -112,15 +112,13 @@ class Decoding:
     def run(self, positions: Sequence[int], batch: np.ndarray) -> None:
         pass
 
-    def flush(self) -> None:
-        pass
-
 
 def decode_alone(models: list[ModelFile], images: ImageSet) -> Callable[[], object]:
     threads = available_threads()
-    digests = hash_images(images, threads, True, Silent()).digests
+    digests = dict(enumerate(hash_images(images, RunContext(strict=True)).digests))
+    encoded = dict(enumerate(images.images))
     jobs = [Decoding(model.metadata.preprocess, len(images)) for model in models]
-    return lambda: stream(jobs, images.images, digests, Lanes.plan("cpu", threads), threads, lambda _n: None)
+    return lambda: list(stream(jobs, encoded, digests, Lanes.plan("cpu", threads), threads))
 
 
 class Layout(NamedTuple):

@@ -16,10 +16,10 @@ import numpy as np
 import plain
 from bench_rank import fastest_layout, infer_alone
 from leepfrog import scores
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Silent
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.together import scored
@@ -94,8 +94,9 @@ def against_inference(folder: Path, rounds: int) -> Contestants:
     """All scores of one model with their intervals, and the inference that they judge."""
     images, model, threads = find_images(folder), starters()[0], available_threads()
     with empty_home():
-        outputs = infer(images, [model], "cpu", threads, False, Silent())
-        labels, probs, features = images.labels[outputs.kept], outputs.probs(0), outputs.features(0)
+        outputs = infer(images, [model], RunContext(threads=threads))
+        (only,) = outputs
+        labels, probs, features = outputs.images.labels, only.probs(), only.features()
 
     layout = fastest_layout([model], images, rounds)
 

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from leepfrog.errors import DataSetError, ModelError, UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.images.find import find_images
 from leepfrog.inference.local import find_models
 from leepfrog.inference.metadata import ModelMetadata, Variant
@@ -76,7 +77,7 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path) -> None:
     assert int8.metadata.parity["features_cosine"] > 0.97
     # A network whose filters differ by orders of magnitude once batch-norm is folded in.
     assert "per channel" in int8.metadata.variant.recipe
-    ranking = rank(folder, ["mobilenet_v2*"], by="ridge", threads=1)
+    ranking = rank(folder, ["mobilenet_v2*"], by="ridge", context=RunContext(threads=1))
     drifts = {drift.model: drift for drift in ranking.drifts}
     assert set(drifts) == {"mobilenet_v2-int8", "mobilenet_v2-fp16"}
     rows = {row.name: row for row in ranking.models}
@@ -91,7 +92,7 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path) -> None:
         assert ("slower" in drift.verdict) == (drift.latency > 1.05)
     assert json.loads(json.dumps(ranking.as_dict()))["drifts"][0]["parent"] == "mobilenet_v2"
     # Without the parent there is nothing to compare with.
-    assert rank(folder, ["mobilenet_v2-int8"], by="ridge", threads=1).drifts == ()
+    assert rank(folder, ["mobilenet_v2-int8"], by="ridge", context=RunContext(threads=1)).drifts == ()
 
 
 def test_agreement_by_hand() -> None:

@@ -19,6 +19,7 @@ import models_made as made
 import numpy as np
 import pytest
 from leepfrog import errors, scores
+from leepfrog.execution.context import RunContext
 from leepfrog.images.subtasks import class_subset
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.from_files import score_files
@@ -326,4 +327,4 @@ def test_fault_19_types_are_checked_before_any_work(tiny: Path, photos: Path) ->
     with pytest.raises(errors.UsageError, match=r"budget must be a leepfrog\.Budget, not dict"):
         leepfrog.rank(photos, budget={"latency": 1})  # type: ignore[arg-type]
     with pytest.raises(errors.UsageError, match="threads must be 1 to"):
-        leepfrog.rank(photos, threads=1.5)  # type: ignore[arg-type]
+        leepfrog.rank(photos, context=RunContext(threads=1.5))  # type: ignore[arg-type]

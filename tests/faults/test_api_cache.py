@@ -10,16 +10,16 @@ from typing import Any
 
 import leepfrog
 import pytest
+from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
-from leepfrog.gate.rerun import How, rerun
-from leepfrog.progress import Silent
+from leepfrog.gate.rerun import rerun
 from photos import folder_of_pieces
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "rank": lambda data, **more: leepfrog.rank(data, ["made"], **more),
-    "explain": lambda data, **more: leepfrog.explain(data, "made", **more),
-    "study_tasks": lambda data, **more: leepfrog.study_tasks(data, "made", 3, **more),
-    "embed": lambda data, **more: leepfrog.embed(data, "made", **more),
+    "rank": lambda data, context=None: leepfrog.rank(data, ["made"], context=context),
+    "explain": lambda data, context=None: leepfrog.explain(data, "made", context=context),
+    "study_tasks": lambda data, context=None: leepfrog.study_tasks(data, "made", 3, context=context),
+    "embed": lambda data, context=None: leepfrog.embed(data, "made", context=context),
 }
 
 
@@ -36,11 +36,11 @@ def shards(folder: Path) -> list[Path]:
 def test_fault_54_outputs_are_kept_in_the_folder_that_is_given(
     call: str, with_made: Path, photos: Path, tmp_path: Path
 ) -> None:
-    CALLS[call](photos, cache=str(tmp_path / "cache"))
+    CALLS[call](photos, RunContext(cache=str(tmp_path / "cache")))
     kept = shards(tmp_path / "cache")
     assert kept
     assert shards(with_made) == []
-    CALLS[call](photos, cache=tmp_path / "cache")
+    CALLS[call](photos, RunContext(cache=tmp_path / "cache"))
     assert shards(tmp_path / "cache") == kept
     CALLS[call](photos)
     assert len(shards(with_made)) == len(kept)
@@ -53,18 +53,14 @@ def test_fault_54_a_second_run_is_fresh_in_any_thread(with_made: Path, photos: P
     before = shards(with_made)
     inferred: list[int] = []
 
-    def again(how: How) -> None:
-        inferred.append(rerun(baseline, photos, how, Silent())["models"][0]["n_inferred"])
+    def again(cache: Path | None, cached: bool) -> None:
+        ranking = rerun(baseline, photos, [], RunContext(cache=cache), cached=cached)
+        assert isinstance(ranking, leepfrog.Ranking)
+        inferred.append(ranking[0].n_inferred)
 
     cache = tmp_path / "cache"
-    for how in (
-        How(),
-        How(cached=True),
-        How(cached=True, cache=cache),
-        How(cached=True, cache=cache),
-        How(cache=cache),
-    ):
-        thread = threading.Thread(target=again, args=(how,))
+    for arguments in ((None, False), (None, True), (cache, True), (cache, True), (cache, False)):
+        thread = threading.Thread(target=again, args=arguments)
         thread.start()
         thread.join()
     assert inferred == [24, 0, 24, 0, 24]

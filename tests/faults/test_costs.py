@@ -20,13 +20,13 @@ from commands import Done, Here, process
 from gated import conforms
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference, host, machine, remember_reference
-from leepfrog.costs.places.here import costs_of, keep, measure
+from leepfrog.costs.places.here import PLACE, keep, measure
 from leepfrog.costs.undisturbed import Run, Timings, Turn
+from leepfrog.execution.context import RunContext
 from leepfrog.files import sealed, unsealed
 from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Silent
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.words import doubts_in_words
 from leepfrog.report.page import render
@@ -53,6 +53,10 @@ def slow_model(path: Path) -> ModelFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(proto.SerializeToString())
     return ModelFile.read(path)
+
+
+# As a ranking hands it to the place that measures.
+CONTEXT = RunContext(device="cpu", threads=COST.threads)
 
 
 @pytest.fixture
@@ -115,7 +119,7 @@ def test_fault_11_the_undisturbed_part_is_taken() -> None:
 
 def test_fault_11_a_quiet_cost_is_kept_and_a_doubtful_one_is_not(model: ModelFile, home: Path) -> None:
     keep(COST, model, "cpu", pytest.fail)
-    assert costs_of([model], "cpu", COST.threads, Silent()) == [COST]
+    assert PLACE.costs([model], CONTEXT) == [COST]
     (path,) = kept_files(home)
     path.unlink()
     keep(dataclasses.replace(COST, doubtful=("throughput",)), model, "cpu", pytest.fail)
@@ -129,14 +133,14 @@ def test_fault_11_a_kept_cost_without_the_mark_is_measured_again(model: ModelFil
     del values["doubtful"]
     path.write_bytes(sealed(values))
     listener = Listener()
-    assert costs_of([model], "cpu", COST.threads, listener, seconds=0.01) != [COST]
+    assert PLACE.costs([model], dataclasses.replace(CONTEXT, progress=listener), seconds=0.01) != [COST]
     assert "is measured again" in listener.notices[0]
 
 
 def test_fault_11_what_is_in_doubt_is_measured_again_and_marked(slowed: ModelFile, home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     listener = Listener()
-    ranking = leepfrog.rank(folder, threads=1, budget=Budget(latency=1e-9), progress=listener)
+    ranking = leepfrog.rank(folder, budget=Budget(latency=1e-9), context=RunContext(threads=1, progress=listener))
     assert listener.stages["measuring again"] == [1, 1]
     (row,) = ranking.models
     assert {"latency", "latency_p95", "throughput"} <= set(row.cost.doubtful)
@@ -177,16 +181,18 @@ def test_fault_11_every_format_has_the_mark(slowed: ModelFile, here: Here) -> No
 
 def test_fault_11_a_budget_in_doubt_keeps_no_model_from_a_race(slowed: ModelFile, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=12)
-    ranking = leepfrog.rank(folder, threads=1, by="leep_loo", racing=True, budget=Budget(latency=1e-9))
+    ranking = leepfrog.rank(
+        folder, by="leep_loo", racing=True, budget=Budget(latency=1e-9), context=RunContext(threads=1)
+    )
     assert [model.outside for model in ranking.models] == [("latency",)]
 
 
 def test_fault_11_a_kept_cost_of_a_slow_moment_is_measured_again(model: ModelFile) -> None:
     slow = dataclasses.replace(COST, reference=1e6)
     keep(slow, model, "cpu", pytest.fail)
-    assert costs_of([model], "cpu", COST.threads, Silent()) == [slow]
+    assert PLACE.costs([model], CONTEXT) == [slow]
     remember_reference("cpu", COST.threads, 1e5)
-    assert costs_of([model], "cpu", COST.threads, Silent(), seconds=0.01) != [slow]
+    assert PLACE.costs([model], CONTEXT, seconds=0.01) != [slow]
 
 
 def test_fault_11_the_best_speed_is_remembered_for_some_days(home: Path) -> None:
@@ -206,7 +212,7 @@ def baseline(model: ModelFile, tmp_path: Path) -> tuple[Path, Path]:
     """A baseline of one model that was measured in a quiet moment, and its photographs."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     keep_costs([model], 1)
-    path.write_text(json.dumps(leepfrog.rank(folder, by="leep_loo", threads=1).as_dict()))
+    path.write_text(json.dumps(leepfrog.rank(folder, by="leep_loo", context=RunContext(threads=1)).as_dict()))
     return path, folder
 
 
@@ -223,9 +229,9 @@ def test_fault_11_the_gate_judges_no_latency_in_doubt(
     """Neither a good one nor a bad one."""
     sure = dataclasses.replace(COST, relative_latency=1e-9 if quick else 1e9, threads=1)
     doubtful = dataclasses.replace(sure, doubtful=("relative_latency",))
-    monkeypatch.setattr("leepfrog.ranking.rank.costs_of", lambda models, *_, **__: [doubtful] * len(models))
+    monkeypatch.setattr(PLACE, "costs", lambda models, context: [doubtful] * len(models))
     measured(monkeypatch, doubtful, doubtful)
-    found = gate.check(*baseline, fail_on=["latency"], threads=1)
+    found = gate.check(*baseline, fail_on=["latency"], context=RunContext(threads=1))
     assert not found.passed
     assert not found.failures
     assert [each.what for each in found.undecided] == ["latency"]
@@ -234,7 +240,7 @@ def test_fault_11_the_gate_judges_no_latency_in_doubt(
     assert as_github(found).startswith("::warning title=leepfrog latency%3A made::")
     assert 'errors="1"' in as_junit(found)
     measured(monkeypatch, doubtful, sure)
-    assert gate.check(*baseline, fail_on=["latency"], threads=1).passed is quick
+    assert gate.check(*baseline, fail_on=["latency"], context=RunContext(threads=1)).passed is quick
     measured(monkeypatch, doubtful, doubtful)
     done = here.call("check", *baseline, "--fail-on", "latency", "--threads", "1")
     assert done.code == 4
@@ -281,7 +287,7 @@ def test_fault_26_a_kept_cost_says_where_it_was_measured(model: ModelFile, home:
     values["machine"]["processor"] = "another"
     path.write_bytes(sealed(values))
     listener = Listener()
-    assert costs_of([model], "cpu", COST.threads, listener, seconds=0.01) != [COST]
+    assert PLACE.costs([model], dataclasses.replace(CONTEXT, progress=listener), seconds=0.01) != [COST]
     assert "another leepfrog or machine" in listener.notices[0]
 
 
@@ -310,7 +316,7 @@ def test_fault_26_hosts_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monke
 def test_fault_49_measuring_is_a_stage_of_its_own(model: ModelFile, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=2)
     listener = Listener()
-    ranking = leepfrog.rank(folder, threads=1, progress=listener)
+    ranking = leepfrog.rank(folder, context=RunContext(threads=1, progress=listener))
     assert listener.stages["measuring"] == [1, 1]
     assert listener.stages["scoring"] == [1, 1]
     assert ranking.receipt.stages["measuring"] > 0.1  # a process is started

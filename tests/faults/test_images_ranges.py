@@ -9,13 +9,13 @@ from pathlib import Path
 import leepfrog
 import numpy as np
 import pytest
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.hashed import HashedImages, hash_images
 from leepfrog.files import sealed
 from leepfrog.images import dataset
 from leepfrog.images.decode import Greys
 from leepfrog.images.find import find_images
 from leepfrog.inference import ranges
-from leepfrog.inference.outputs import Hashed, hash_images
-from leepfrog.progress import Silent
 from PIL import Image
 
 
@@ -45,8 +45,8 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
-def hashed(photos: Path, cache: Path | None = None) -> Hashed:
-    return hash_images(find_images(photos), 2, False, Silent(), cache)
+def hashed(photos: Path, cache: Path | None = None) -> HashedImages:
+    return hash_images(find_images(photos), RunContext(threads=2, cache=cache))
 
 
 def test_fault_23_a_cached_ranking_decodes_no_deep_image(

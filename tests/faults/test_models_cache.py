@@ -16,6 +16,7 @@ import leepfrog
 import numpy as np
 import pytest
 from commands import Here
+from leepfrog.execution.context import RunContext
 from leepfrog.inference import cache
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.local import find_models
@@ -119,7 +120,7 @@ def test_fault_31_shards_of_another_structure(what: str, with_made: Path, tmp_pa
     content = STRUCTURES[what]
     whole.with_name(f"{hashlib.sha256(content).hexdigest()[:32]}.npy").write_bytes(content)
     listener = Listener()
-    again = leepfrog.rank(folder, ["made"], progress=listener)
+    again = leepfrog.rank(folder, ["made"], context=RunContext(progress=listener))
     assert [notice for notice in listener.notices if "is damaged" in notice]
     assert again.models[0].scores["ridge"].value == first.models[0].scores["ridge"].value
     assert list((with_made / "inference").glob("*/*.npy")) == [whole]

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from commands import Here
 from leepfrog.errors import MachineError, ModelError
+from leepfrog.execution.context import RunContext
 from leepfrog.inference import devices
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.consistency import FEW_BITS_TOLERANCE, first_refused, inconsistencies
@@ -232,7 +233,7 @@ def test_fault_13_nothing_is_kept_where_the_check_itself_fails(
     with monkeypatch.context() as patch:
         patch.setattr(Session, "check_consistent", fail)
         with pytest.raises(MachineError, match="out of memory"):
-            leepfrog.rank(photos, ["made"], batch_size=1)
+            leepfrog.rank(photos, ["made"], context=RunContext(batch_size=1))
     assert leepfrog.rank(photos, ["made"]).models[0].n_inferred == len(photos)
 
 

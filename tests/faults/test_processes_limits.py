@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commands import Done, process
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.inference.device import FEWEST_ALLOWED, available_threads, check_threads, threads_for
 from leepfrog.task2vec.distances import symmetric
 from photos import folder_of_pieces
@@ -68,7 +69,7 @@ def test_fault_05_from_python_too(photos: Path, with_made: Path) -> None:
     for call in (
         lambda threads: threads_for("cpu", threads),
         lambda threads: symmetric(np.ones((2, 3)), threads=threads),
-        lambda threads: leepfrog.rank(photos, ["made"], threads=threads),
+        lambda threads: leepfrog.rank(photos, ["made"], context=RunContext(threads=threads)),
     ):
         with pytest.raises(UsageError, match=f"must be 1 to {most} here"):
             call(most + 1)

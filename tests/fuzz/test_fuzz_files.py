@@ -19,6 +19,7 @@ from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import EmbeddingError
+from leepfrog.execution.context import RunContext
 from leepfrog.files import sealed, unsealed
 from leepfrog.task2vec.embedding import Embedding
 from mutations import damage
@@ -69,7 +70,7 @@ def test_shards_of_the_cache(photos: Path, with_made: Path) -> None:
         shard.write_bytes(content)
         listener = Listener()
         with tried.limited("cache files", shard_npy=content):
-            again = leepfrog.rank(photos, ["made"], progress=listener)
+            again = leepfrog.rank(photos, ["made"], context=RunContext(progress=listener))
         assert bool([notice for notice in listener.notices if "damaged" in notice]) == (content != whole)
         assert again.models[0].n_inferred == (0 if content == whole else 12)
         assert numbers(again) == pytest.approx(first, abs=1e-6)
@@ -107,7 +108,7 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
         for path in kept:
             path.write_text(text)
         listener = Listener()
-        ranking = leepfrog.rank(photos, ["made"], progress=listener)
+        ranking = leepfrog.rank(photos, ["made"], context=RunContext(progress=listener))
         assert [notice for notice in listener.notices if "cost-" in notice and "damaged" in notice]
         assert ranking.models[0].cost.latency != float(wrong)
         tried.outcome("cache files", "computed again")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from busy import keep_costs
 from leepfrog.errors import ImageError, MachineError
+from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
 from leepfrog.inference.device import available_threads
@@ -52,7 +53,7 @@ def test_new_images_and_new_models_alone_are_computed(two_home: Path, tmp_path: 
     leepfrog.rank(folder, FAST[:1])
     shutil.copytree(folder_of_pieces(tmp_path / "more", names=("china",)) / "china", folder / "china")
     listener = Listener()
-    again = leepfrog.rank(folder, FAST, progress=listener)
+    again = leepfrog.rank(folder, FAST, context=RunContext(progress=listener))
     assert {m.name: m.n_inferred for m in again.models} == {FAST[0]: 8, FAST[1]: 32}
     assert listener.stages["inference, 2 models"] == [40, 40]
     shutil.rmtree(two_home / "inference")
@@ -76,7 +77,7 @@ def test_a_damaged_cache_entry_is_computed_again_and_told(two_home: Path, tmp_pa
     damaged = {"flipped": bytes(content), "cut short": content[:-100], "emptied": b"", "replaced": b"x"}
     shard.write_bytes(damaged[damage])
     listener = Listener()
-    second = leepfrog.rank(folder, FAST[:1], progress=listener)
+    second = leepfrog.rank(folder, FAST[:1], context=RunContext(progress=listener))
     assert second.models[0].n_inferred == 9
     assert any("damaged" in notice for notice in listener.notices)
     assert close(first, second)
@@ -88,7 +89,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp
     shutil.rmtree(two_home / "inference")
     (two_home / "inference").write_text("a file where the folder should be")  # bites root too, unlike permissions
     listener = Listener()
-    blocked = leepfrog.rank(folder, FAST, progress=listener)
+    blocked = leepfrog.rank(folder, FAST, context=RunContext(progress=listener))
     assert len([n for n in listener.notices if "not cached" in n]) == 2
     (two_home / "inference").unlink()
     assert close(blocked, leepfrog.rank(folder, FAST))
@@ -101,7 +102,7 @@ def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
         "from leepfrog.inference import cache\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
         "cache.ROWS_PER_SHARD = 1\n"
-        "ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], threads=1)\n"
+        "ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], context=leepfrog.RunContext(threads=1))\n"
         "print([m.n_inferred for m in ranking.models])\n"
     )
     folder = folder_of_pieces(tmp_path / "photos", count=60)
@@ -122,7 +123,7 @@ def test_a_shard_that_cannot_be_read_stays(two_home: Path, tmp_path: Path) -> No
     (entry,) = {path.parent for path in (two_home / "inference").glob("*/*.npy")}
     (entry / "unreadable.npy").mkdir()  # bites root too, unlike permissions
     listener = Listener()
-    assert leepfrog.rank(folder, FAST[:1], progress=listener).models[0].n_inferred == 0
+    assert leepfrog.rank(folder, FAST[:1], context=RunContext(progress=listener)).models[0].n_inferred == 0
     assert [n for n in listener.notices if "cannot be read" in n]
     assert (entry / "unreadable.npy").is_dir()
 
@@ -178,10 +179,10 @@ def test_a_cost_that_is_none_is_measured_again(two_home: Path, tmp_path: Path) -
     (kept,) = (two_home / "inference").glob("*/cost-*-1-threads.json")
     good = kept.read_text()
     latency = json.loads(good)["latency"]
-    assert leepfrog.rank(folder, FAST[:1], threads=1).models[0].cost == cost
+    assert leepfrog.rank(folder, FAST[:1], context=RunContext(threads=1)).models[0].cost == cost
     for text in (good.replace(str(latency), "NaN"), good.replace(str(latency), "-1"), "{}", "[]", "{", ""):
         kept.write_text(text)
-        assert leepfrog.rank(folder, FAST[:1], threads=1).models[0].cost != cost
+        assert leepfrog.rank(folder, FAST[:1], context=RunContext(threads=1)).models[0].cost != cost
 
 
 RANK = "import sys, leepfrog; leepfrog.rank(sys.argv[1], sys.argv[2:])"
@@ -199,7 +200,7 @@ def test_killed_runs_lose_nothing_that_was_finished(zoo_home: Path, tmp_path: Pa
     run.wait()
     assert run.returncode == -signal.SIGKILL
     listener = Listener()
-    resumed = leepfrog.rank(folder, FAST, progress=listener)
+    resumed = leepfrog.rank(folder, FAST, context=RunContext(progress=listener))
     assert sum(m.n_inferred for m in resumed.models) <= 720 - 256
     assert not listener.notices
     shutil.rmtree(zoo_home / "inference")

@@ -22,6 +22,7 @@ from leepfrog.cli.main import main
 from leepfrog.costs.places.here import keep, measure
 from leepfrog.costs.worker import REFERENCE
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.gate import check as gate
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
@@ -47,7 +48,7 @@ def causes(found: Check) -> set[str]:
 
 
 def test_an_honest_second_run_passes(ranked: tuple[Path, Path]) -> None:
-    found = check(*ranked, threads=1, batch_size=11)
+    found = check(*ranked, context=RunContext(threads=1, batch_size=11))
     assert found.passed
     assert found.changes == ("machine: threads 2 -> 1",) or found.changes == ()
     kinds = [each.criterion for each in found.findings]
@@ -100,7 +101,7 @@ def test_an_option_of_onnxruntime_that_moves_int8_fails(
     file = export_variant(find_models(FAST[:1])[0], "int8", images, VariantOptions())
     path = tmp_path / "baseline.json"
     path.write_text(json.dumps(leepfrog.rank(folder, [file.name], by="leep_loo", scores=["logme"]).as_dict()))
-    assert check(path, folder, tolerance=0.01, threads=1, batch_size=5).passed
+    assert check(path, folder, tolerance=0.01, context=RunContext(threads=1, batch_size=5)).passed
     monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", "graph_optimization_level=disable")
     found = check(path, folder, tolerance=0.01)
     assert not found.passed
@@ -198,8 +199,8 @@ def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     (file,) = find_models(FAST[:1])
     keep(measure(file, "cpu", 1, 1.0), file, "cpu", pytest.fail)  # unless it is in doubt; then `rank` measures again
-    path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo", threads=1).as_dict()))
-    assert check(path, folder, fail_on=["latency"], threads=1, cached=True).passed
+    path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo", context=RunContext(threads=1)).as_dict()))
+    assert check(path, folder, fail_on=["latency"], cached=True, context=RunContext(threads=1)).passed
 
 
 def test_one_model_has_no_order(home: Path, tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.pipeline import Lanes
 from leepfrog.inference import devices
 from leepfrog.inference.devices import device_named, device_names
 from leepfrog.inference.devices.base import Device
 from leepfrog.inference.devices.cuda import gpus
-from leepfrog.inference.stream import Lanes
 from photos import photo_set
 
 
@@ -97,7 +98,7 @@ def test_a_provider_that_is_not_there_says_how_to_get_it(with_made: Path) -> Non
     if "OpenVINOExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("OpenVINO is there")
     with pytest.raises(MachineError, match=r"has no OpenVINOExecutionProvider .*pip install onnxruntime-openvino"):
-        leepfrog.rank(photo_set(3), ["made"], device="openvino")
+        leepfrog.rank(photo_set(3), ["made"], context=RunContext(device="openvino"))
 
 
 @pytest.mark.skipif(
@@ -105,7 +106,9 @@ def test_a_provider_that_is_not_there_says_how_to_get_it(with_made: Path) -> Non
     reason="needs onnxruntime-openvino in place of onnxruntime",
 )
 def test_openvino_agrees_with_the_cpu(with_made: Path) -> None:
-    ours, theirs = (leepfrog.rank(photo_set(4), ["made"], device=name) for name in ("cpu", "openvino"))
+    ours, theirs = (
+        leepfrog.rank(photo_set(4), ["made"], context=RunContext(device=name)) for name in ("cpu", "openvino")
+    )
     for name, score in ours.models[0].scores.items():
         assert np.isclose(theirs.models[0].scores[name].value, score.value, rtol=1e-4, atol=1e-5), name
     assert theirs.receipt.environment["provider"] == "OpenVINOExecutionProvider"

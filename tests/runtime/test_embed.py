@@ -12,12 +12,12 @@ import models_made as made
 import numpy as np
 import pytest
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.images.subtasks import disjoint_samples
 from leepfrog.inference.local import find_models
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Silent
 from leepfrog.task2vec.distances import distances
 from leepfrog.task2vec.embed import embed, find_probe
 from leepfrog.task2vec.embedding import Embedding
@@ -46,7 +46,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     export_probe(file)
     images = photo_set(3)
     found = embed(images, file.name, estimator="exact", tolerance=0, l2=0.1)
-    features = infer(images, [file], "cpu", 1, False, Silent()).features(0)
+    features = infer(images, [file], RunContext(threads=1)).models[0].features()
     head = fit_head(features, images.labels, 0.1)
     spec, probs = file.metadata.preprocess, head.probs(features)
     batch = normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in images.images]), spec)
@@ -78,12 +78,15 @@ def test_estimators_agree(tiny: Path) -> None:
 
 def test_threads_batches_and_the_order_of_images_change_nothing(tiny: Path) -> None:
     images = photo_set(6)
-    whole = embed(images, "made", tolerance=0, l2=0.1, threads=1)
+    whole = embed(images, "made", tolerance=0, l2=0.1, context=RunContext(threads=1))
     for threads in (2, 3):
-        again = embed(images, "made", tolerance=0, l2=0.1, threads=threads)
+        again = embed(images, "made", tolerance=0, l2=0.1, context=RunContext(threads=threads))
         np.testing.assert_allclose(again.vector, whole.vector, rtol=1e-5)
-    assert embed(images, "made", tolerance=0, l2=0.1, threads=1).vector.tolist() == whole.vector.tolist()
-    other = embed(images, "made", tolerance=0, l2=0.1, threads=1, seed=1)
+    assert (
+        embed(images, "made", tolerance=0, l2=0.1, context=RunContext(threads=1)).vector.tolist()
+        == whole.vector.tolist()
+    )
+    other = embed(images, "made", tolerance=0, l2=0.1, seed=1, context=RunContext(threads=1))
     assert other.vector.tolist() != whole.vector.tolist()
     # Exactly, the order decides nothing but rounding.
     order = np.random.default_rng(0).permutation(len(images))
@@ -119,7 +122,7 @@ def test_head_only_is_the_heads_fisher_information(tiny: Path) -> None:
     images = photo_set(4)
     found = embed(images, "made", head_only=True, l2=0.1)
     assert found.made["probe_sha256"] is None
-    features = infer(images, find_models(["made"]), "cpu", 1, False, Silent()).features(0).astype(np.float64)
+    features = infer(images, find_models(["made"]), RunContext(threads=1)).models[0].features().astype(np.float64)
     head = fit_head(features, images.labels, 0.1)
 
     def log_probs(weights: np.ndarray) -> np.ndarray:
@@ -150,12 +153,12 @@ def test_bad_images_are_left_out(tiny: Path, tmp_path: Path) -> None:
     assert data["sha256"] == of_good["sha256"]
     assert found.name.endswith("/photos")
     with pytest.raises(ImageError, match=r"broken\.png"):
-        embed(tmp_path / "photos", "made", strict=True)
+        embed(tmp_path / "photos", "made", context=RunContext(strict=True))
 
 
 def test_progress_says_what_is_done(tiny: Path) -> None:
     listener = Listener()
-    embed(photo_set(3), "made", progress=listener)
+    embed(photo_set(3), "made", context=RunContext(progress=listener))
     assert listener.stages["backward passes, made"] == [9, 9]
     assert listener.stages["fitting the head"] == [1, 1]
 
@@ -171,7 +174,7 @@ def test_what_is_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="max_images must be at least 2"):
         embed(images, "made", max_images=1)
     with pytest.raises(UsageError, match="threads must be 1 to"):
-        embed(images, "made", threads=0)
+        embed(images, "made", context=RunContext(threads=0))
     with pytest.raises(DataSetError, match="only one class"):
         embed(ImageSet("one", ("a",), images.images, np.zeros(len(images), np.int64)), "made")
     assert find_probe(tiny).path == find_probe("made").path

@@ -17,6 +17,7 @@ import leepfrog
 import models_made as made
 import numpy as np
 import pytest
+from leepfrog.execution.context import RunContext
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
@@ -45,7 +46,8 @@ class Told:
     def notice(self, text):
         print("notice", text, flush=True)
 
-leepfrog.rank(sys.argv[1], scores=["all"], threads=2, racing=sys.argv[2] == "race", progress=Told())
+context = leepfrog.RunContext(threads=2, progress=Told())
+leepfrog.rank(sys.argv[1], scores=["all"], racing=sys.argv[2] == "race", context=context)
 print("done", flush=True)
 sys.stdin.read()
 """
@@ -130,7 +132,7 @@ def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
     """Run again after a kill; how many outputs the killed run had kept."""
     held = cached()
     listener = Listener()
-    resumed = leepfrog.rank(images, scores=["all"], threads=2, racing=race, progress=listener)
+    resumed = leepfrog.rank(images, scores=["all"], racing=race, context=RunContext(threads=2, progress=listener))
     assert not listener.notices
     again = essence(resumed)
     assert again.keys() == undisturbed.keys()
@@ -162,7 +164,7 @@ def test_killed_at_random_moments(images: Path, race: bool) -> None:
         *(Moment("scoring", 0, rng.uniform(0, 1)) for _ in range(1 if race else 3)),
     ]
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
-    first = leepfrog.rank(images, scores=["all"], threads=2, racing=race)
+    first = leepfrog.rank(images, scores=["all"], racing=race, context=RunContext(threads=2))
     assert (first.race is not None) == race
     assert first.race is None or (first.race.dropped and len(first.race.samples) > 2)
     total = first.race.passes if first.race else 2 * TOTAL

@@ -22,7 +22,7 @@ RUN = """
 import sys, leepfrog
 from leepfrog.costs.worker import peak_memory
 
-ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], threads=2)
+ranking = leepfrog.rank(sys.argv[1], sys.argv[2:], context=leepfrog.RunContext(threads=2))
 print(ranking.n_images, ranking.models[0].n_inferred, peak_memory())
 """
 

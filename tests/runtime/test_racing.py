@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.cli.rank import race_text
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.budget import Budget
@@ -117,7 +118,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(racing, "ERRORS", 0.5)
     images = photo_set(20)
     names = ["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2"]
-    raced = rank(images, names, by="leep_loo", racing=True, threads=1)
+    raced = rank(images, names, by="leep_loo", racing=True, context=RunContext(threads=1))
     found = raced.race
     assert found is not None
     assert (found.samples[0], found.samples[-1]) == (20, 60)
@@ -125,7 +126,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {row.name for row in raced.models} == set(names) - {each.model for each in found.dropped}
     assert found.passes == sum(row.n_inferred for row in raced.models) + sum(each.n_images for each in found.dropped)
     assert found.passes < found.passes_of_full_run == 180
-    full = {row.name: row for row in rank(images, names, by="leep_loo", threads=1).models}
+    full = {row.name: row for row in rank(images, names, by="leep_loo", context=RunContext(threads=1)).models}
     for row in raced.models:
         assert row.scores["leep_loo"].value == full[row.name].scores["leep_loo"].value
     assert sum(row.n_inferred for row in full.values()) == 180 - found.passes
@@ -137,15 +138,23 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
     images = photo_set(4)
     size = find_models(["mobilenet_v2"])[0].size
-    ranking = rank(images, ["mobilenet_v2", "efficientnet_lite0"], racing=True, budget=Budget(size=size), threads=1)
+    ranking = rank(
+        images,
+        ["mobilenet_v2", "efficientnet_lite0"],
+        racing=True,
+        budget=Budget(size=size),
+        context=RunContext(threads=1),
+    )
     assert [row.name for row in ranking.models] == ["mobilenet_v2"]
     assert ranking.race is not None
     assert ranking.race.outside == (("efficientnet_lite0", ("size",)),)
     assert "Did not start: efficientnet_lite0, over size" in race_text(ranking.race)
     with pytest.raises(UsageError, match="no model is within the budget"):
-        rank(images, FAST, racing=True, budget=Budget(size=1), threads=1)
+        rank(images, FAST, racing=True, budget=Budget(size=1), context=RunContext(threads=1))
 
 
 def test_full_runs_say_nothing_of_a_race(zoo_home: Path) -> None:
-    assert rank(photo_set(3), FAST[:1], by="leep_loo", threads=1).race is None
-    assert isinstance(rank(photo_set(3), FAST[:1], by="leep_loo", racing=True, threads=1).race, Race)
+    assert rank(photo_set(3), FAST[:1], by="leep_loo", context=RunContext(threads=1)).race is None
+    assert isinstance(
+        rank(photo_set(3), FAST[:1], by="leep_loo", racing=True, context=RunContext(threads=1)).race, Race
+    )

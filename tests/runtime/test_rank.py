@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from leepfrog import scores
 from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.local import find_models
@@ -126,7 +127,7 @@ def test_bad_images_are_skipped_counted_and_named(zoo_home: Path, tmp_path: Path
     assert all(s.reason for s in ranking.skipped)
     assert close(clean, ranking)
     with pytest.raises(ImageError, match=r"(text|zero|cut|gone)\.\w+: "):
-        leepfrog.rank(folder, FAST[:1], strict=True)
+        leepfrog.rank(folder, FAST[:1], context=RunContext(strict=True))
 
 
 def test_copies_and_contradictions_are_noted(zoo_home: Path, tmp_path: Path) -> None:
@@ -172,19 +173,24 @@ def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no exported model is called 'resnet99'.*leepfrog zoo pull resnet50"):
         leepfrog.rank(folder, ["resnet99"])
     with pytest.raises(UsageError, match="threads must be 1 to"):
-        leepfrog.rank(folder, threads=0)
+        leepfrog.rank(folder, context=RunContext(threads=0))
     with pytest.raises(UsageError, match="device 'tpu' is unknown"):
-        leepfrog.rank(folder, device="tpu")
+        leepfrog.rank(folder, context=RunContext(device="tpu"))
 
 
 def test_a_gpu_that_is_not_there_is_an_error(zoo_home: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        assert leepfrog.rank(folder_of_pieces(tmp_path / "photos", count=1), FAST[:1], device="cuda").n_images == 3
+        assert (
+            leepfrog.rank(
+                folder_of_pieces(tmp_path / "photos", count=1), FAST[:1], context=RunContext(device="cuda")
+            ).n_images
+            == 3
+        )
     else:
         with pytest.raises(MachineError, match="onnxruntime-gpu"):
-            leepfrog.rank(folder_of_pieces(tmp_path / "photos", count=1), FAST[:1], device="cuda")
+            leepfrog.rank(folder_of_pieces(tmp_path / "photos", count=1), FAST[:1], context=RunContext(device="cuda"))
 
 
 def test_ties_are_judged_in_pairs() -> None:

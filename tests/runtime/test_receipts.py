@@ -19,6 +19,7 @@ from gated import NAMES, SCHEMA, baseline, conforms, photographs, put, two_model
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
 from leepfrog.inference.device import ort_options
 from leepfrog.inference.local import find_models
@@ -33,7 +34,7 @@ def test_the_receipt_of_a_ranking_says_what_made_it(home: Path, tmp_path: Path) 
     two_models(home)
     folder = photographs(tmp_path / "photos")
     (folder / "cat" / "text.jpg").write_text("no image")
-    ranking = leepfrog.rank(folder, NAMES, threads=2, batch_size=7)
+    ranking = leepfrog.rank(folder, NAMES, context=RunContext(threads=2, batch_size=7))
     receipt = ranking.receipt
     assert receipt.command == "rank"
     assert receipt.arguments["by"] == "combined"
@@ -192,10 +193,10 @@ def test_causes_of_a_changed_model(home: Path, tmp_path: Path) -> None:
 def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_models(home)
     folder = photographs(tmp_path / "photos")
-    first = leepfrog.rank(folder, NAMES[:1], threads=2).receipt
+    first = leepfrog.rank(folder, NAMES[:1], context=RunContext(threads=2)).receipt
     monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", "session.disable_quant_qdq=1  graph_optimization_level=basic")
     assert ort_options() == {"graph_optimization_level": "basic", "session.disable_quant_qdq": "1"}
-    second = leepfrog.rank(folder, NAMES[:1], threads=1)
+    second = leepfrog.rank(folder, NAMES[:1], context=RunContext(threads=1))
     assert second.models[0].n_inferred == 60  # options are part of what the cache knows outputs by
     assert environment_causes(first, second.receipt) == [
         "runtime: ort_options none -> graph_optimization_level=basic session.disable_quant_qdq=1",

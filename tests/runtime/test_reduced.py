@@ -12,13 +12,13 @@ import leepfrog.images.decode as decode_module
 import models_made as made
 import numpy as np
 import pytest
+from leepfrog.execution.context import RunContext
+from leepfrog.execution.outputs import infer
 from leepfrog.images.dataset import ArrayImage, FileImage
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, resize_and_crop, resize_and_crop_reduced
 from leepfrog.inference.local import find_models
-from leepfrog.inference.outputs import infer
-from leepfrog.progress import Silent
 from photos import SUBJECTS, photo, pieces
 from PIL import Image
 
@@ -147,7 +147,7 @@ def test_each_file_is_decoded_once_a_needed_size(home: Path, tmp_path: Path, mon
 
     def inferred() -> list[int]:
         models = find_models(["small", "shifted", "large"])
-        return infer(find_images(tmp_path / "photos"), models, "cpu", 1, False, Silent()).n_inferred
+        return [model.n_inferred for model in infer(find_images(tmp_path / "photos"), models, RunContext(threads=1))]
 
     assert inferred() == [8, 8, 8]
     assert Counter(sizes) == {(32, 32): 6, (128, 128): 6, (256, 256): 2}

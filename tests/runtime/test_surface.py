@@ -24,14 +24,15 @@ ROOT = Path(__file__).parents[2]
 # by README's table.
 EXPORTED = {
     "leepfrog": [
-        "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Budget", "Carrier", "Check",
+        "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Block", "Budget", "Carrier", "Check",
         "ClassExplanation", "ClassReceipt", "Confusion", "Correlation", "Cost", "DataReceipt", "DataSetError",
-        "Decoded", "Drift", "Dropped", "EmbeddedLayer", "Embedding", "EmbeddingError", "Example", "Explanation",
-        "Finding", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "MachineError", "ModelError",
-        "ModelReceipt", "OverTasks", "PreprocessSpec", "ProbeFile", "ProbeLayer", "ProbeMetadata", "Progress",
-        "Race", "RankedModel", "Ranking", "Receipt", "Score", "Separation", "SkippedImage", "Task", "TaskStudy",
-        "UsageError", "ValidatedModel", "Validation", "Variant", "WriteError", "__version__", "check",
-        "distances", "embed", "errors", "explain", "find_images", "leep", "leep_loo", "rank", "scores",
+        "Decoded", "Drift", "Dropped", "EmbedRequest", "EmbeddedLayer", "Embedding", "EmbeddingError", "Example",
+        "Explanation", "Finding", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "LocalRunner",
+        "MachineError", "ModelError", "ModelReceipt", "OverTasks", "PreprocessSpec", "ProbeFile", "ProbeLayer",
+        "ProbeMetadata", "Progress", "Race", "RankRequest", "RankedModel", "Ranking", "Receipt", "RunContext", "Runner",
+        "Score", "Separation", "SkippedImage", "Task", "TaskStudy", "TasksRequest", "Unit", "UnitModel", "Unreadable",
+        "UsageError", "ValidateRequest", "ValidatedModel", "Validation", "Variant", "WriteError", "__version__",
+        "check", "distances", "embed", "errors", "explain", "find_images", "leep", "leep_loo", "rank", "scores",
         "study_tasks", "validate",
     ],
     "leepfrog_exporter.export": ["ExportOptions", "export"],

@@ -15,7 +15,7 @@ import pytest
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.scoring.sample import Sample
 from leepfrog.validation.agreement import agreement, chance_spread, mean_agreement, within_groups
-from leepfrog.validation.material import split
+from leepfrog.validation.holdout import split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 from photos import folder_of_pieces
 from ranked import FAST

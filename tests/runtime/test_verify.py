@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,20 @@ import numpy as np
 import pytest
 from gated import NAMES, baseline, conforms, model, photographs, put, two_models
 from leepfrog.errors import LeepfrogError, UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.compare import Verification, compare
-from leepfrog.gate.rerun import How, rerun
+from leepfrog.gate.rerun import rerun
 from leepfrog.inference.local import find_models
-from leepfrog.progress import Silent
 from leepfrog.ranking.from_files import score_files
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
 from ranked import Listener
 
 
-def verified(path: Path, data: Path, how: How | None = None) -> Verification:
+def verified(path: Path, data: Path, context: RunContext | None = None, models: Sequence[Path] = ()) -> Verification:
     first = Baseline.read(path)
-    return compare(first, rerun(first, data, how or How(), Silent()))
+    return compare(first, rerun(first, data, models, context or RunContext()))
 
 
 def test_every_kind_of_result_verifies(home: Path, tmp_path: Path) -> None:
@@ -43,13 +44,13 @@ def test_every_kind_of_result_verifies(home: Path, tmp_path: Path) -> None:
     ]
     for each in results:
         result.write_text(json.dumps(each))
-        found = verified(result, folder, How(threads=1, batch_size=5))
+        found = verified(result, folder, RunContext(threads=1, batch_size=5))
         assert found.same, found.differences
         assert found.n_compared > 10
         conforms(found.as_dict())
     embedding = leepfrog.embed(folder, NAMES[0])
     embedding.save(tmp_path / "task.npz")
-    found = verified(tmp_path / "task.npz", folder, How(threads=1))
+    found = verified(tmp_path / "task.npz", folder, RunContext(threads=1))
     assert found.same
     assert found.n_compared > len(embedding.vector)
 
@@ -82,9 +83,10 @@ def test_nothing_comes_from_the_cache_unless_asked(home: Path, tmp_path: Path) -
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
     kept = sorted((home / "inference").rglob("*.npy"))
-    for how, passes in ((How(), 60), (How(cached=True), 0)):
-        again = rerun(Baseline.read(path), folder, how, Silent())
-        assert [row["n_inferred"] for row in again["models"]] == [passes, passes]
+    for cached, passes in ((False, 60), (True, 0)):
+        again = rerun(Baseline.read(path), folder, [], RunContext(), cached=cached)
+        assert isinstance(again, leepfrog.Ranking)
+        assert [model.n_inferred for model in again] == [passes, passes]
     assert sorted((home / "inference").rglob("*.npy")) == kept
 
 
@@ -111,14 +113,19 @@ def test_order_among_ties_is_no_difference(home: Path, tmp_path: Path) -> None:
     for place, row in enumerate(now["models"], start=1):
         row["rank"] = place
     first = Baseline.read(path)
-    assert compare(first, now).same == bool(good["models"][0]["tied_with"])
+
+    def same(was: dict[str, Any]) -> bool:
+        baseline = dataclasses.replace(first, result=leepfrog.Ranking.from_dict(was))
+        return compare(baseline, leepfrog.Ranking.from_dict(now)).same
+
+    assert same(good) == bool(good["models"][0]["tied_with"])
     tied = json.loads(json.dumps(good))
     for row in (*tied["models"], *now["models"]):
         row["tied_with"] = [name for name in NAMES if name != row["name"]]
-    assert compare(dataclasses.replace(first, values=tied), now).same
+    assert same(tied)
     for row in (*tied["models"], *now["models"]):
         row["tied_with"] = []
-    assert not compare(dataclasses.replace(first, values=tied), now).same
+    assert not same(tied)
 
 
 def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
@@ -131,10 +138,10 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
     put(home, "other")
     with pytest.raises(UsageError, match=r"the baseline's model '.*' is not here"):
         verified(path, folder)
-    assert verified(path, folder, How(models=[tmp_path / "elsewhere"])).same
+    assert verified(path, folder, models=[tmp_path / "elsewhere"]).same
     (tmp_path / "elsewhere" / "copy.onnx").write_bytes(model("plain", noise=1.0).SerializeToString())
     with pytest.raises(UsageError, match="the baseline's model 'plain' is not here"):
-        verified(path, folder, How(models=[tmp_path / "elsewhere"]))
+        verified(path, folder, models=[tmp_path / "elsewhere"])
 
 
 def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
@@ -143,8 +150,8 @@ def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
     now = json.loads(path.read_text())
-    first = Baseline.read(path)
-    assert compare(first, now).same
+    first, again = Baseline.read(path), leepfrog.Ranking.load(path)
+    assert compare(first, again).same
 
     def forged(**changes: object) -> dict[str, Any]:
         return {**now, "models": [{**now["models"][0], **changes}, *now["models"][1:]]}
@@ -161,10 +168,14 @@ def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
         {**now, "budget": {"latency": 1.0, "size": None, "memory": None}},
         {**now, "notes": ["all is well"]},
     ):
-        assert not compare(dataclasses.replace(first, values=values), now).same
+        try:
+            ranking = leepfrog.Ranking.from_dict(values)
+        except UsageError:  # as of a file that holds it
+            continue
+        assert not compare(dataclasses.replace(first, result=ranking), again).same
     for tolerance in (1.0, -1e-9, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="tolerance must be from 0 to below 1"):
-            compare(first, now, tolerance)
+            compare(first, again, tolerance)
 
 
 def test_tied_models_that_change_places_are_the_same_result(home: Path, tmp_path: Path) -> None:
@@ -180,7 +191,7 @@ def test_tied_models_that_change_places_are_the_same_result(home: Path, tmp_path
     for place, row in enumerate(turned["models"], start=1):
         row["rank"] = place
     turned["separation"] |= {"first": turned["separation"]["second"], "second": turned["separation"]["first"]}
-    assert compare(Baseline.read(path), turned).same
+    assert compare(Baseline.read(path), leepfrog.Ranking.from_dict(turned)).same
 
 
 @pytest.mark.parametrize("arguments", [{}, {"by": 3, "scores": None}, {"by": "leep", "scores": [], "device": "cpu"}])
@@ -195,7 +206,7 @@ def test_arguments_that_are_none(home: Path, tmp_path: Path, arguments: dict[str
     good["receipt"]["command"] = "bake"
     path.write_text(json.dumps(good))
     with pytest.raises(UsageError, match="made by 'bake', which cannot be run again"):
-        rerun(Baseline.read(path), folder, How(), Listener())
+        rerun(Baseline.read(path), folder, [], RunContext(progress=Listener()))
 
 
 def test_the_schema_of_a_verification_is_checked() -> None:

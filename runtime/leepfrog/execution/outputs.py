@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import DataSetError
 from leepfrog.execution.context import RunContext
-from leepfrog.execution.hashed import HashedImages
+from leepfrog.execution.hashed import HashedImages, hash_images
 from leepfrog.execution.pipeline import Unreadable
-from leepfrog.execution.unit import Task, Unit
+from leepfrog.execution.unit import Unit, UnitModel
+from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.cache import OutputCache, Rows
 from leepfrog.inference.model import ModelFile
 
@@ -177,20 +178,25 @@ class Inference:
         return bad, fallbacks
 
     def _unit(self, hashed: HashedImages, wave: Sequence[ModelFile], missing: dict[str, set[int]]) -> Unit:
-        tasks = tuple(
+        members = tuple(
             # What is in the cache came from a model that was checked.
-            Task(model, frozenset(missing[model.sha256]), len(self._caches[model.sha256]) > 0)
+            UnitModel(model, frozenset(missing[model.sha256]), len(self._caches[model.sha256]) > 0)
             for model in wave
         )
-        needed = sorted(frozenset().union(*(task.needed for task in tasks)))
+        needed = sorted(frozenset().union(*(member.needed for member in members)))
         return Unit(
-            tasks,
+            members,
             {position: hashed.images.images[position] for position in needed},
             {position: hashed.digests[position] for position in needed},
             self._context.device,
             self._context.cores,
             self._context.batch_size,
         )
+
+
+def infer(images: ImageSet, models: Sequence[ModelFile], context: RunContext) -> Outputs:
+    """The outputs of models on a set, whose images are hashed first; errors as of `hash_images` and `Inference`."""
+    return Inference(context).run(hash_images(images, context), models)
 
 
 def _waves(models: Sequence[ModelFile], missing: dict[str, set[int]]) -> Iterator[list[ModelFile]]:

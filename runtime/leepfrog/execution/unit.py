@@ -16,8 +16,8 @@ from leepfrog.inference.model import ModelFile, Session
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """A model and the images that it has not seen.
+class UnitModel:
+    """A model of a unit, and the images that it has not seen.
 
     Attributes:
         model: its file.
@@ -35,7 +35,7 @@ class Unit:
     """Some models on some images, each of which is decoded once for all of them.
 
     Attributes:
-        tasks: what each model has to see.
+        models: with what each has to see.
         images: the images by position.
         digests: the hashes that they had when they were looked at first, by position.
         device: its name.
@@ -43,7 +43,7 @@ class Unit:
         batch_size: images in one run of a model; None for what suits the device.
     """
 
-    tasks: tuple[Task, ...]
+    models: tuple[UnitModel, ...]
     images: Mapping[int, LabelledImage]
     digests: Mapping[int, Digest]
     device: str
@@ -53,7 +53,7 @@ class Unit:
     @property
     def n_outputs(self) -> int:
         """Pairs of a model and an image that it has to see."""
-        return sum(len(task.needed) for task in self.tasks)
+        return sum(len(model.needed) for model in self.models)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,17 +87,17 @@ def run_unit(unit: Unit) -> list[Block | Unreadable]:
 def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
     """The same, one by one as they come; to be closed like `stream`."""
     lanes = Lanes.plan(unit.device, unit.threads, unit.batch_size)
-    jobs = [_Scoring(task, Session(task.model, unit.device, lanes.threads), unit.images) for task in unit.tasks]
+    jobs = [_Scoring(each, Session(each.model, unit.device, lanes.threads), unit.images) for each in unit.models]
     yield from stream(jobs, unit.images, unit.digests, lanes, unit.threads)
 
 
 class _Scoring:
     """The job of a model: its outputs for a batch."""
 
-    def __init__(self, task: Task, session: Session, images: Mapping[int, LabelledImage]) -> None:
-        self.needed: Collection[int] = task.needed
+    def __init__(self, model: UnitModel, session: Session, images: Mapping[int, LabelledImage]) -> None:
+        self.needed: Collection[int] = model.needed
         self._session, self._images = session, images
-        self._consistent, self._checking = task.known_consistent, threading.Lock()
+        self._consistent, self._checking = model.known_consistent, threading.Lock()
         self._refused: Exception | None = None
 
     @property

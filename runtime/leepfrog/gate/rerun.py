@@ -40,9 +40,11 @@ def request_of(receipt: Receipt) -> _Replayed:
     kind = _REQUESTS.get(receipt.command)
     if kind is None:
         raise UsageError(f"made by {printable(receipt.command)!r}, which cannot be run again")
-    known = {field.name for field in dataclasses.fields(kind)} | {*CONTEXT_ARGUMENTS, *_RESOLVED}
-    if unknown := sorted(receipt.arguments.keys() - known):
+    fields = {field.name for field in dataclasses.fields(kind)} - {"seed"}
+    if unknown := sorted(receipt.arguments.keys() - {*fields, *CONTEXT_ARGUMENTS, *_RESOLVED}):
         raise UsageError(f"receipt.arguments has {printable(unknown[0])!r:.40}, which {receipt.command} does not take")
+    if missing := sorted(fields - receipt.arguments.keys()):
+        raise UsageError(f"receipt.arguments has no {missing[0]}")
     return kind.from_dict(receipt.arguments, receipt.seed)
 
 

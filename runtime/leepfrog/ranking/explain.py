@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.execution.hashed import hash_images
-from leepfrog.execution.outputs import Inference, ModelOutputs, Outputs
+from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import Digest, ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.receipts.recorder import Recorder
@@ -155,7 +154,7 @@ def explain(
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
-    outputs = Inference(recorder.context).run(hash_images(images, recorder.context), files)
+    outputs = infer(images, files, recorder.context)
     return explain_outputs(outputs, outputs.models, top=top, notices=recorder.notices)[0]
 
 

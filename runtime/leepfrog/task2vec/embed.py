@@ -15,8 +15,7 @@ from leepfrog import paths
 from leepfrog.arguments import StrPath, check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.execution.hashed import hash_images
-from leepfrog.execution.outputs import Inference
+from leepfrog.execution.outputs import infer
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
@@ -74,7 +73,7 @@ class EmbedRequest(Request):
         images = data if isinstance(data, ImageSet) else find_images(data)
         network = None if self.head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
         file = _network_of(probe) if network is None else scoring_model(network)
-        outputs = Inference(context).run(hash_images(images, context), [file])
+        outputs = infer(images, [file], context)
         (model,) = outputs
         features, labels = model.features(), outputs.images.labels
         context.progress.start("fitting the head", 1)

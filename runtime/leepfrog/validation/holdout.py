@@ -12,8 +12,7 @@ from leepfrog.arguments import StrPath
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError
 from leepfrog.execution.context import RunContext
-from leepfrog.execution.hashed import hash_images
-from leepfrog.execution.outputs import Inference, ModelOutputs, Outputs
+from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
@@ -67,7 +66,7 @@ def labelled_outputs(
         DataSetError: a class with fewer than FEWEST images.
     """
     images, files = find_both(data, models)
-    outputs = Inference(context).run(hash_images(images, context), files)
+    outputs = infer(images, files, context)
     present, labels = np.unique(outputs.images.labels, return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)
