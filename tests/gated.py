@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import jsonschema
 import leepfrog
 import models_made as made
 import numpy as np
+from leepfrog.schema import json_schema
 from onnx import ModelProto, numpy_helper
 from photos import folder_of_pieces
 
 NAMES = ("plain", "coarse")
-SCHEMA = json.loads(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text())
+SCHEMA = json_schema()
 
 
 def conforms(result: dict[str, Any]) -> None:

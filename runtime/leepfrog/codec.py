@@ -17,9 +17,12 @@ from leepfrog.errors import one_line
 
 _Result = TypeVar("_Result")
 
+# Metadata of a field that is not written, and so empty where a result is read again.
+NOT_WRITTEN = {"written": False}
+
 
 def encode_fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON-ready values. Within it, a class with an `as_dict` writes itself.
+    """What is written of a dataclass, as JSON-ready values. Within it, a class with an `as_dict` writes itself.
 
     >>> @dataclasses.dataclass
     ... class Size:
@@ -28,7 +31,18 @@ def encode_fields(value: Any) -> dict[str, Any]:
     >>> encode_fields(Size("A4", (210, 297)))
     {'name': 'A4', 'sides': [210, 297]}
     """
-    return {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    names = [*(field.name for field in written_fields(type(value))), *written_properties(type(value))]
+    return {name: _encode(getattr(value, name)) for name in names}
+
+
+def written_fields(kind: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass that are written: all but those with the metadata NOT_WRITTEN."""
+    return [field for field in dataclasses.fields(kind) if field.metadata.get("written", True)]
+
+
+def written_properties(kind: Any) -> tuple[str, ...]:
+    """The properties that are written beside the fields: what the class attribute `also_written` names."""
+    return getattr(kind, "also_written", ())
 
 
 def _encode(value: Any) -> Any:
@@ -102,10 +116,11 @@ def _decode_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
 
 
 def _decode_class(kind: Any, value: Any, where: str) -> Any:
+    entries = _of(dict, value, where)
     if not hasattr(kind, "from_dict"):
-        return _decode_fields(kind, value, where)
+        return _decode_fields(kind, entries, where)
     try:
-        return kind.from_dict(_of(dict, value, where))
+        return kind.from_dict(entries)
     except KeyError as error:
         raise ValueError(f"{where} has no {error}") from None
     except Exception as error:

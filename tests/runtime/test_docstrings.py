@@ -49,7 +49,8 @@ def parameters(function: ast.FunctionDef, is_method: bool) -> list[str]:
 
 def attributes(node: ast.ClassDef) -> list[str]:
     """The public fields of a class: declared in its body, or set by `__init__`."""
-    named = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+    declared = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    named = [each.target for each in declared if not ast.unparse(each.annotation).startswith("ClassVar")]
     for each in ast.walk(initialiser(node) or ast.Module()):
         if isinstance(each, ast.Assign | ast.AnnAssign):
             for target in each.targets if isinstance(each, ast.Assign) else [each.target]:

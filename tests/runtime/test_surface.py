@@ -93,7 +93,6 @@ def test_fault_28_a_function_that_the_readme_does_not_show_is_noticed(name: str)
 
 DATA = {
     "leepfrog_exporter/zoo.toml",
-    "leepfrog/schemas/results.schema.json",
     "leepfrog/costs/reference.onnx",
     "leepfrog/report/templates/page.html.j2",
     "leepfrog/report/templates/style.css",

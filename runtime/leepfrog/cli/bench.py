@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -41,11 +42,11 @@ def bench(
     loading and running it.
     """
     from leepfrog.costs.places.here import PLACE
+    from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.errors import UsageError
     from leepfrog.execution.context import RunContext
     from leepfrog.inference.device import environment
     from leepfrog.inference.local import find_models
-    from leepfrog.ranking.result import SCHEMA_VERSION
 
     if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
@@ -56,16 +57,18 @@ def bench(
         costs = PLACE.costs(files, context, seconds)
     both = list(zip(files, costs, strict=True))
     if written_as is Format.json:
-        rows = [
-            {
-                "model": file.name, "sha256": file.sha256, "size_bytes": file.size,
-                "n_parameters": file.metadata.n_parameters, "macs": file.metadata.macs, **cost.as_dict(),
-            }
+        measured = tuple(
+            MeasuredModel(
+                **{field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)},
+                model=file.name,
+                sha256=file.sha256,
+                size_bytes=file.size,
+                n_parameters=file.metadata.n_parameters,
+                macs=file.metadata.macs,
+            )
             for file, cost in both
-        ]  # fmt: skip
-        head = {"schema_version": SCHEMA_VERSION, "kind": "costs"}
-        found = {**head, "models": rows, "environment": environment(device, context.cores)}
-        emit(as_json(found), output, quiet)
+        )
+        emit(as_json(CostReport(measured, environment(device, context.cores)).as_dict()), output, quiet)
         return
     is_csv = written_as is Format.csv  # whose numbers stay numbers
     cells = [

@@ -40,6 +40,7 @@ def distance(
     from leepfrog.arguments import check_name
     from leepfrog.errors import UsageError
     from leepfrog.files import printable
+    from leepfrog.task2vec.distance_table import ComparedTask, DistanceTable
     from leepfrog.task2vec.distances import DISTANCES, distances
     from leepfrog.task2vec.embedding import Embedding
 
@@ -55,13 +56,12 @@ def distance(
     found = {each: distances(tasks, each) for each in kinds}
     names = [printable(task.name) for task in tasks]
     if written_as is Format.json:
-        listed = [
-            {"name": name, "file": printable(path), "noise": task.self_distance}
+        compared = tuple(
+            ComparedTask(name, printable(path), task.self_distance)
             for name, path, task in zip(names, files, tasks, strict=True)
-        ]
-        matrices = {each: matrix.tolist() for each, matrix in found.items()}
-        result = {"schema_version": 1, "kind": "distances", "tasks": listed, "distances": matrices}
-        emit(as_json(result), output, quiet)
+        )
+        matrices = {each: tuple(map(tuple, matrix.tolist())) for each, matrix in found.items()}
+        emit(as_json(DistanceTable(compared, matrices).as_dict()), output, quiet)
     elif kind is not None:
         header = ("task", "noise", *names)
         rows = [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
 from leepfrog.cli.room import lacking
+from leepfrog.results import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +25,11 @@ SHOWN = 5
 
 def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
-    facts, problems = examine()
+    diagnosis = examine()
+    facts, problems = diagnosis.facts, diagnosis.problems
     written_as = chosen_format(format_, output)
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "kind": "doctor", "facts": facts, "problems": problems}), output, quiet)
+        emit(as_json(diagnosis.as_dict()), output, quiet)
     elif written_as in (Format.csv, Format.md):
         rows = [*facts.items(), *(("problem", problem) for problem in problems)]
         emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output, quiet)
@@ -38,8 +41,24 @@ def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: Qui
         raise typer.Exit(4)
 
 
-def examine() -> tuple[dict[str, str], list[str]]:
-    """Facts by name, and problems with what mends them."""
+@dataclasses.dataclass(frozen=True)
+class Diagnosis(Result):
+    """What this machine has.
+
+    Attributes:
+        facts: by name.
+        problems: what is wrong, each with what mends it.
+    """
+
+    kind: ClassVar = "doctor"
+    schema_version: ClassVar = 1
+
+    facts: dict[str, str]
+    problems: tuple[str, ...]
+
+
+def examine() -> Diagnosis:
+    """Look at versions, processors, threads and folders."""
     from leepfrog import paths
 
     problems: list[str] = []
@@ -86,7 +105,7 @@ def examine() -> tuple[dict[str, str], list[str]]:
             problems += [f"{len(unreadable) - SHOWN} more cannot be read"] * (len(unreadable) > SHOWN)
         if (name == "home" or folder.is_dir()) and (reason := _cannot_write(folder)) is not None:
             problems.append(f"{folder} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
-    return facts, problems
+    return Diagnosis(facts, tuple(problems))
 
 
 def onnxruntime_wheels() -> list[str]:

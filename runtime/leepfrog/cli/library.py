@@ -59,44 +59,21 @@ def list_(
     library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False
 ) -> None:
     """List a library's tasks, and the best of the models whose errors on them are known."""
-    from leepfrog.files import printable
     from leepfrog.task2vec.library import Library
 
     written_as = chosen_format(format_, output)
-    whole = Library(library)
-    errors = whole.errors()
-    found = []
-    for task in whole.embeddings():
-        own = sorted((error, model) for (name, model), error in errors.items() if name == task.name)
-        classes = task.made.get("classes", {})
-        found.append(
-            {
-                "task": printable(task.name),
-                "n_images": _count(task.made.get("n_available")),
-                "n_classes": sum(bool(_count(n)) for n in classes.values()) if isinstance(classes, dict) else None,
-                "noise": task.self_distance,
-                "n_models": len(own),
-                "best_model": printable(own[0][1]) if own else None,
-                "error": own[0][0] if own else None,
-            }
-        )
+    listing = Library(library).listing()
     if written_as is Format.json:
-        emit(as_json({"schema_version": 1, "kind": "library", "tasks": found}), output, quiet)
+        emit(as_json(listing.as_dict()), output, quiet)
         return
     rows = [
         (
-            str(row["task"]), _text(row["n_images"]), _text(row["n_classes"]), f"{row['noise']:.3f}",
-            str(row["n_models"]), _text(row["best_model"]),
-            "" if row["error"] is None else f"{100 * float(str(row['error'])):.1f}",
+            row.task, _text(row.n_images), _text(row.n_classes), f"{row.noise:.3f}", str(row.n_models),
+            _text(row.best_model), "" if row.error is None else f"{100 * row.error:.1f}",
         )
-        for row in found
+        for row in listing.tasks
     ]  # fmt: skip
     emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
-
-
-def _count(value: object) -> int | None:
-    """A number that a file states, None where it states something else."""
-    return value if type(value) is int and value >= 0 else None
 
 
 def _text(value: object) -> str:

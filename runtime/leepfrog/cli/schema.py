@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from leepfrog.cli.options import OutputOption, QuietOption
-from leepfrog.cli.output import emit
+from leepfrog.cli.output import as_json, emit
 
 
 def schema(output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Print the JSON Schema of what commands write with --format json; each result names its definition as "kind"."""
-    from importlib import resources
+    from leepfrog.schema import json_schema
 
-    emit(resources.files("leepfrog.schemas").joinpath("results.schema.json").read_text(encoding="utf-8"), output, quiet)
+    emit(as_json(json_schema()), output, quiet)

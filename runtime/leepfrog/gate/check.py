@@ -19,10 +19,9 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from leepfrog.arguments import StrPath, as_path, check_name, several
-from leepfrog.codec import encode_fields
 from leepfrog.costs.places.here import measure
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
@@ -73,6 +72,8 @@ class Finding:
     causes: tuple[str, ...] = ()
     doubtful: bool = False
 
+    also_written: ClassVar = ("message",)
+
     @property
     def message(self) -> str:
         """What happened, in a few words."""
@@ -86,10 +87,6 @@ class Finding:
         if self.criterion == "size":
             return f"{self.was:,.0f} -> {self.now:,.0f} bytes"
         return f"{self.what} {self.was:.5g} -> {self.now:.5g} (allowed +- {self.allowed:.2g})"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON-ready values."""
-        return encode_fields(self) | {"message": self.message}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +103,7 @@ class Check(Result):
 
     kind: ClassVar = "check"
     schema_version: ClassVar = 1
+    also_written: ClassVar = ("passed",)
 
     baseline: str
     criteria: tuple[str, ...]
@@ -127,10 +125,6 @@ class Check(Result):
     def passed(self) -> bool:
         """Whether everything was judged, and nothing failed."""
         return not self.failures and not self.undecided
-
-    def as_dict(self) -> dict[str, Any]:
-        """The check as JSON-ready values."""
-        return super().as_dict() | {"passed": self.passed}
 
 
 def check(

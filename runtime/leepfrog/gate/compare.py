@@ -54,6 +54,7 @@ class Verification(Result):
 
     kind: ClassVar = "verification"
     schema_version: ClassVar = 1
+    also_written: ClassVar = ("same",)
 
     of: str
     n_compared: int
@@ -67,10 +68,6 @@ class Verification(Result):
     def same(self) -> bool:
         """Whether nothing differs."""
         return not self.differences
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verification as JSON-ready values."""
-        return super().as_dict() | {"same": self.same}
 
 
 def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -> Verification:

@@ -69,6 +69,8 @@ class RankedModel:
     variant: Variant | None
     n_inferred: int = field(metadata=MEASURED)
 
+    also_written: ClassVar = ("tied_with_best",)
+
     @property
     def tied_with_best(self) -> bool:
         """Whether the images leave open that it is as good as the first."""
@@ -81,7 +83,7 @@ class RankedModel:
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values."""
-        return encode_fields(self) | {"tied_with_best": self.tied_with_best}
+        return encode_fields(self)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.codec import NOT_WRITTEN, encode_fields
 from leepfrog.scoring.uncertainty import intervals, resampled_means, standard_error
 
 Floats = NDArray[np.float64]
@@ -44,7 +45,9 @@ class Score:
     n_source: int
     n_target: int
     diagnostics: Mapping[str, int | float] = dataclasses.field(default_factory=dict)
-    terms: Floats = dataclasses.field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    terms: Floats = dataclasses.field(
+        default_factory=lambda: np.empty(0), repr=False, compare=False, metadata=NOT_WRITTEN
+    )
     interval: tuple[float, float] | None = None
 
     def __float__(self) -> float:
@@ -78,10 +81,7 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready values."""
-        found = dataclasses.asdict(dataclasses.replace(self, terms=np.empty(0)))
-        del found["terms"]
-        interval = None if self.interval is None else list(self.interval)
-        return {**found, "diagnostics": dict(self.diagnostics), "interval": interval}
+        return encode_fields(self)
 
 
 def mean_of(

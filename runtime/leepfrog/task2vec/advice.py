@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.results import Result
 from leepfrog.task2vec.distances import symmetric
 from leepfrog.task2vec.embedding import Embedding, check_comparable
 from leepfrog.task2vec.experts import Judged, by_distance, by_mean, by_model2vec, cross_validate
@@ -50,7 +51,7 @@ class Expert:
 
 
 @dataclasses.dataclass(frozen=True)
-class Advice:
+class Advice(Result):
     """What a library says of a task.
 
     Attributes:
@@ -61,15 +62,14 @@ class Advice:
         judged: how choosing in each way does in cross-validation on the library; empty where errors are missing.
     """
 
+    kind: ClassVar = "advice"
+    schema_version: ClassVar = SCHEMA_VERSION
+
     task: str
     noise: float
     neighbours: tuple[Neighbour, ...]
     experts: tuple[Expert, ...]
     judged: tuple[Judged, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The advice as JSON-ready values, with its schema's version."""
-        return {"schema_version": SCHEMA_VERSION, "kind": "advice", **dataclasses.asdict(self)}
 
 
 def advise(task: Embedding, library: Library) -> Advice:

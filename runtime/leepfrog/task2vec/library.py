@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 import numpy as np
@@ -24,6 +25,7 @@ from leepfrog import stated
 from leepfrog.arguments import StrPath, as_path
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular, write_whole
+from leepfrog.results import Result
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
 MOST_TIMES = 1e30
@@ -53,6 +55,41 @@ class Tasks:
     vectors: NDArray[np.float32]
     unit: float
     noise: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedTask:
+    """A task of a library.
+
+    Attributes:
+        task: its name.
+        n_images, n_classes: of its images, None where the embedding does not say.
+        noise: about how far another embedding of it would lie, in the symmetric distance.
+        n_models: models whose errors on it are known.
+        best_model, error: the model with the least error, a fraction; None where none is known.
+    """
+
+    task: str
+    n_images: int | None
+    n_classes: int | None
+    noise: float
+    n_models: int
+    best_model: str | None
+    error: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LibraryListing(Result):
+    """What a library holds.
+
+    Attributes:
+        tasks: by file name.
+    """
+
+    kind: ClassVar = "library"
+    schema_version: ClassVar = 1
+
+    tasks: tuple[ListedTask, ...]
 
 
 class Library:
@@ -89,6 +126,26 @@ class Library:
                 whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
                 self._write_errors(whole)
         return replaced
+
+    def listing(self) -> LibraryListing:
+        """The tasks, and the best of the models whose errors on them are known; errors as of `embeddings`."""
+        errors = self.errors()
+        rows = []
+        for task in self.embeddings():
+            known = sorted((error, model) for (name, model), error in errors.items() if name == task.name)
+            classes = task.made.get("classes", {})
+            rows.append(
+                ListedTask(
+                    task=printable(task.name),
+                    n_images=_count(task.made.get("n_available")),
+                    n_classes=sum(bool(_count(n)) for n in classes.values()) if isinstance(classes, dict) else None,
+                    noise=task.self_distance,
+                    n_models=len(known),
+                    best_model=printable(known[0][1]) if known else None,
+                    error=known[0][0] if known else None,
+                )
+            )
+        return LibraryListing(tuple(rows))
 
     def embeddings(self) -> Iterator[Embedding]:
         """The tasks, one after the other, by file name.
@@ -223,3 +280,8 @@ def _file_name(name: str) -> str:
     if len(quoted) > 150:
         quoted = f"{quoted[:100]}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     return quoted
+
+
+def _count(value: object) -> int | None:
+    """A number that a file states, None where it states something else."""
+    return value if type(value) is int and value >= 0 else None

@@ -1,1 +1,0 @@
-"""JSON Schemas of results: `leepfrog schema` prints them."""
