@@ -21,9 +21,7 @@ OF_ORDER: Mapping[str, Any] = {"differs": "order"}
 class Result:
     """The base of results, which are frozen dataclasses.
 
-    Attributes:
-        kind: what JSON calls it.
-        schema_version: of its JSON; another version is refused.
+    The `kind` is what JSON calls it. JSON of another `schema_version` is refused.
     """
 
     kind: ClassVar[str]

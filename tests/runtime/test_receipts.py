@@ -224,7 +224,7 @@ def test_a_baseline_that_is_none_is_a_wrong_call(home: Path, tmp_path: Path) -> 
         "a list": ("[]", "is no result with a receipt"),
         "another JSON": ('{"kind": "cake"}', "is no result with a receipt"),
         "of another version": (json.dumps({**good, "schema_version": 1}), "has schema version 1"),
-        "no receipt": (json.dumps({**good, "receipt": None}), "receipt is missing"),
+        "no receipt": (json.dumps({**good, "receipt": None}), "ranking.receipt is None, not an object"),
     }
     for content, message in bad.values():
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -16,10 +16,10 @@ CONTEXT_ARGUMENTS = ("strict", "device", "batch_size")
 class Request:
     """What a command is asked to do, besides data and models: everything that changes numbers, and no more.
 
-    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made.
+    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made. Its `command` is what
+    receipts call it.
 
     Attributes:
-        command: what receipts call it.
         seed: of all that is random; receipts state it by itself.
     """
 

@@ -121,7 +121,11 @@ class TasksRequest(Request):
         chosen_scores(self.scores)
 
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> TaskStudy:
-        """The study; see `study_tasks`."""
+        """The study.
+
+        Raises:
+            UsageError, DataSetError: see `study_tasks`.
+        """
         recorder = Recorder(context)
         labelled = labelled_outputs(data, models, recorder.context)
         if len(labelled.files) != 1:

@@ -122,7 +122,11 @@ class ValidateRequest(Request):
         check_seed(self.seed)
 
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> Validation:
-        """The validation; see `validate`."""
+        """The validation.
+
+        Raises:
+            UsageError, DataSetError: see `validate`.
+        """
         recorder = Recorder(context)
         labelled = labelled_outputs(data, models, recorder.context)
         if len(labelled.files) < 2:
