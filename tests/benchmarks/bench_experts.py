@@ -18,7 +18,6 @@ from pathlib import Path
 import leepfrog
 import numpy as np
 from leepfrog.images.find import find_images
-from leepfrog.images.subtasks import random_subtasks
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
 from leepfrog.inference.outputs import infer
@@ -29,6 +28,7 @@ from leepfrog.task2vec.experts import cross_validate
 from leepfrog.task2vec.head import fit_head
 from leepfrog.task2vec.library import Library, table_of
 from paired import machine
+from subtasks import random_subtasks
 
 N_CLASSES, N_IMAGES = (2, 10), (8, 40)
 

@@ -14,7 +14,6 @@ import pytest
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import normalise, resize_and_crop
-from leepfrog.images.subtasks import disjoint_samples
 from leepfrog.inference.local import find_models
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Silent
@@ -27,10 +26,11 @@ from leepfrog_exporter.gradient.probe import export_probe
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import builder
-from photos import photo_set, pieces
+from photos import loaded, photo_set, pieces
 from PIL import Image
 from ranked import Listener
 from reference.fisher import squared_gradients
+from subtasks import disjoint_samples
 
 
 def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     features = infer(images, [file], "cpu", 1, False, Silent()).features(0)
     head = fit_head(features, images.labels, 0.1)
     spec, probs = file.metadata.preprocess, head.probs(features)
-    batch = normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in images.images]), spec)
+    batch = normalise(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images.images]), spec)
     expected = np.zeros(len(found.vector))
     for label in range(3):
         sent = ((np.eye(3)[label] - probs) @ head.weights.T).astype(np.float32)

@@ -15,7 +15,7 @@ from leepfrog.arguments import StrPath, check_seed, nearest
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
+from leepfrog.images.find import open_data
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.metadata import PROBE_SUFFIX
@@ -80,7 +80,7 @@ def embed(
         raise UsageError(f"max_images must be at least 2, not {max_images}")
     check_seed(seed)
     progress, threads = Stopwatch(progress or Silent()), threads_for(device, threads)
-    images = data if isinstance(data, ImageSet) else find_images(data)
+    images = open_data(data)
     found = None if head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
     model = _scoring_model(probe) if found is None else scoring_model(found)
     outputs = infer(images, [model], device, threads, strict, progress, cache=cache)

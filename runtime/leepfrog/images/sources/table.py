@@ -1,4 +1,4 @@
-"""Read a CSV table of `file_name,label`, and say what is wrong with one."""
+"""A CSV table of `file_name,label`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from pathlib import Path
 
 from leepfrog.errors import DataSetError
 from leepfrog.files import printable, read_regular
+from leepfrog.images.dataset import ImageSet
 from leepfrog.images.kinds import EXTENSIONS, ending
+from leepfrog.images.sources.base import Source, set_of_files
 
 MAX_TABLE_BYTES = 1 << 30
 COLUMNS = ("file_name", "label")
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def read_table(path: Path) -> list[tuple[str, str]]:
-    """Rows of a table as (path of the image, label).
+def set_of_table(file: str) -> ImageSet:
+    """The images that a table lists.
 
     Raises:
-        DataSetError: it cannot be read, its columns or quotes are wrong, or none of its files exists.
+        DataSetError: it cannot be read, its columns or quotes are wrong, none of its files exists, or fewer than two
+            classes.
     """
+    path = Path(file)
     where = printable(path)
     try:
         text = read_regular(path, MAX_TABLE_BYTES).decode("utf-8-sig")
@@ -34,7 +38,12 @@ def read_table(path: Path) -> list[tuple[str, str]]:
     paths = [(os.path.join(path.parent, name), label) for name, label in rows]
     if rows and not any(os.path.lexists(file) for file, _ in paths):
         raise DataSetError(_not_found(path, rows[0][0], len(rows)))
-    return paths
+    return set_of_files(where, paths)
+
+
+def _accepts(where: str) -> bool:
+    path = Path(where)
+    return path.suffix.lower() == ".csv" and path.is_file()
 
 
 def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
@@ -124,3 +133,6 @@ def _hint(name: str, folder: Path) -> str:
                 added = ["add the ending"] if extension else []
                 return f"; {printable(found)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
     return f"; {', '.join(fixes)}" if fixes else ""
+
+
+SOURCE = Source("a .csv table of file_name,label", _accepts, set_of_table)
