@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from leepfrog.images.dataset import ImageSet as ImageSet
     from leepfrog.images.dataset import LabelledImage as LabelledImage
     from leepfrog.images.decode import Decoded as Decoded
+    from leepfrog.images.decode import Greys as Greys
     from leepfrog.images.find import find_images as find_images
     from leepfrog.images.preprocess import PreprocessSpec as PreprocessSpec
     from leepfrog.inference.cost import Cost as Cost
@@ -90,7 +91,7 @@ _NAMES = {
     """,
     "gate.check": "Check Finding check",
     "images.dataset": "ImageSet LabelledImage",
-    "images.decode": "Decoded",
+    "images.decode": "Decoded Greys",
     "images.find": "find_images",
     "images.preprocess": "PreprocessSpec",
     "inference.cost": "Cost",

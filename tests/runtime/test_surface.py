@@ -27,7 +27,7 @@ EXPORTED = {
         "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Budget", "Carrier", "Check",
         "ClassExplanation", "ClassReceipt", "Confusion", "Correlation", "Cost", "DataReceipt", "DataSetError",
         "Decoded", "Drift", "Dropped", "EmbeddedLayer", "Embedding", "EmbeddingError", "Example", "Explanation",
-        "Finding", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "MachineError", "ModelError",
+        "Finding", "Greys", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "MachineError", "ModelError",
         "ModelReceipt", "OverTasks", "PreprocessSpec", "ProbeFile", "ProbeLayer", "ProbeMetadata", "Progress",
         "Race", "RankedModel", "Ranking", "Receipt", "Score", "Separation", "SkippedImage", "Task", "TaskStudy",
         "UsageError", "ValidatedModel", "Validation", "Variant", "WriteError", "__version__", "check",
