@@ -205,7 +205,7 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
         print(error)
 """
     # Import first, as the one who may: the checkout may lie where the other may not look.
-    program = "import numpy.ma, PIL.Image, leepfrog.images.find\nPIL.Image.init()\n" + program
+    program = "import numpy.ma, PIL.Image, leepfrog.images.find as f\nPIL.Image.init()\nf.sources()\n" + program
     opened = [parent for parent in (tmp_path, *tmp_path.parents) if not parent.stat().st_mode & 0o001]
     modes = {parent: parent.stat().st_mode for parent in opened if parent.stat().st_uid == os.getuid()}
     closed.chmod(0o000)

@@ -29,14 +29,14 @@ def find_images(source: StrPath) -> ImageSet:
     """
     path, where = as_path(source, "images"), os.fspath(source)
     try:
-        opener = next((each for each in sources() if each.accepts(where)), None)
+        opener = next((kind for kind in sources() if kind.accepts(where)), None)
         exists = path.exists()
     except OSError as error:  # a folder above it is closed to us, or the name is too long
         raise DataSetError(f"{printable(path)}: cannot be read: {error.strerror}") from None
     if opener is not None:
         return opener.open_set(where)
     if exists:
-        raise DataSetError(f"{printable(path)}: not {' and not '.join(each.takes for each in reversed(sources()))}")
+        raise DataSetError(f"{printable(path)}: not {' and not '.join(kind.takes for kind in reversed(sources()))}")
     raise DataSetError(f"{printable(path)}: no such folder or file")
 
 

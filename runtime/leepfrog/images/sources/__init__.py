@@ -28,8 +28,8 @@ def sources() -> tuple[Source, ...]:
     >>> [source.takes for source in sources()][-1]
     'a folder'
     """
-    own = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
-    named = [(name, importlib.import_module(f"{__name__}.{name}").SOURCE) for name in own]
+    modules = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
+    named = [(name, importlib.import_module(f"{__name__}.{name}").SOURCE) for name in modules]
     named += [(point.name, _loaded(point)) for point in metadata.entry_points(group=GROUP)]
     return tuple(source for _, source in sorted(named, key=lambda pair: (-pair[1].precedence, pair[0])))
 

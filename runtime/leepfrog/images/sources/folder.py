@@ -18,30 +18,30 @@ from leepfrog.images.sources.table import set_of_table
 TABLE = "metadata.csv"
 
 
-def set_of_folder(folder: str) -> ImageSet:
+def set_of_folder(place: str) -> ImageSet:
     """The images of a folder.
 
     Raises:
         DataSetError: it cannot be read, holds splits instead of classes, or fewer than two classes.
     """
-    path = Path(folder)
+    path = Path(place)
     where = printable(path)
     root = read_root(path)
-    filled = [each for each in root.folders if each.images]
+    filled = [folder for folder in root.folders if folder.images]
     if len(filled) < 2 and os.path.lexists(path / TABLE):  # one folder: all images together beside their table
         return set_of_table(str(path / TABLE))
-    kinds = list(not_read({where: root.not_read} | {each.name: each.not_read for each in root.folders}))
+    kinds = list(not_read({where: root.not_read} | {folder.name: folder.not_read for folder in root.folders}))
     missed = [sentence for sentence, _ in kinds]
     notes: list[str] = []
-    unreadable = [sentence for each in root.folders for sentence in each.unreadable]
+    unreadable = [sentence for folder in root.folders for sentence in folder.unreadable]
     classes = class_folders(path, filled, notes)
     if len(classes) < 2:
-        _refuse(where, root, [each.name for each in classes], [*unreadable, *missed])
+        _refuse(where, root, [folder.name for folder in classes], [*unreadable, *missed])
     if root.n_loose:
         notes.append(f"{root.n_loose} image(s) directly in {where} have no class and were left out")
-    empty = (each.name for each in root.folders if not each.images)
+    empty = (folder.name for folder in root.folders if not folder.images)
     notes.extend(f"class {printable(name)} has no images and was left out" for name in empty)
-    rows = [(image, each.name) for each in classes for image in each.images]
+    rows = [(image, folder.name) for folder in classes for image in folder.images]
     images_missed = [sentence for sentence, is_image in kinds if is_image]
     return set_of_files(where, rows, [*unreadable, *notes, *missed], [*unreadable, *images_missed])
 

@@ -91,7 +91,7 @@ def _swallows_rows(row: Sequence[str], n_columns: int, at: Sequence[int]) -> boo
 def _check_columns(where: str, columns: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        found = ", ".join(map(printable, columns)) or "nothing"
+        present = ", ".join(map(printable, columns)) or "nothing"
         other = [
             words
             for delimiter, words in _DELIMITERS.items()
@@ -99,7 +99,7 @@ def _check_columns(where: str, columns: Sequence[str]) -> None:
         ]
         fix = f"; its columns are separated by {other[0]}, not commas" if other else ""
         raise DataSetError(
-            f"{where}: no column {' or '.join(missing)} (found: {found[:200]}); the first line must be "
+            f"{where}: no column {' or '.join(missing)} (found: {present[:200]}); the first line must be "
             f"file_name,label{fix}"
         )
     for name in COLUMNS:
@@ -123,15 +123,15 @@ def _hint(name: str, folder: Path) -> str:
     fixes = ["write / instead of \\"] if "\\" in name else []
     if plain != name.replace("\\", "/"):
         fixes.append("remove the spaces around it")
-    for extension in ("", *sorted(EXTENSIONS), *(each.upper() for each in sorted(EXTENSIONS))):
-        for found, fix in (
+    for extension in ("", *sorted(EXTENSIONS), *map(str.upper, sorted(EXTENSIONS))):
+        for candidate, fix in (
             (folder / (plain + extension), ""),
             (Path(plain + extension), "it is relative to the working folder"),
             (folder / (os.path.basename(plain) + extension), "leave its folder out"),
         ):
-            if os.path.isfile(found):
+            if os.path.isfile(candidate):
                 added = ["add the ending"] if extension else []
-                return f"; {printable(found)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
+                return f"; {printable(candidate)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
     return f"; {', '.join(fixes)}" if fixes else ""
 
 
