@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from leepfrog.images.dataset import ImageSet
+from leepfrog.images.dataset import Digest, ImageSet, LabelledImage
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -51,6 +51,12 @@ def folder_of_pieces(folder: Path, count: int = 8, names: tuple[str, ...] = ("ca
         for i, piece in enumerate(pieces(name, count)):
             Image.fromarray(piece).save(folder / name / f"{i:02}.jpg", quality=92)
     return folder
+
+
+def loaded(image: LabelledImage) -> tuple[Digest, Image.Image]:
+    """An image's hash and all its pixels."""
+    digest, (decoded,) = image.load_reduced([lambda width, height: 1])
+    return digest, decoded.image
 
 
 def photo_set(n: int, subjects: tuple[str, ...] = ("cat", "china", "rocket")) -> ImageSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def test_fault_22_all_fast_tests_pass_with_the_examples(run: Run) -> None:
     run("tests/help_text.py", "--write")
     told = run("-m", "pytest", "-v", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
     added = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-    assert len(added) == 3
+    assert len(added) == 4
     for name in (*added, "tests/exporter/test_gradient_rules.py::test_activations[Softsign]"):
         assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
 
@@ -105,10 +106,17 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
     table = run("-m", "leepfrog", "rank", photographs, "--by", "ncm", "--quiet")
     assert "best ncm first" in table
     assert "small-random" in table
+    (tmp_path / "x-images-idx3-ubyte").write_bytes(
+        struct.pack(">4I", 0x803, 20, 9, 9) + rng.integers(0, 256, 20 * 81, np.uint8).tobytes()
+    )
+    (tmp_path / "x-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 20) + bytes([0, 1] * 10))
+    ranked = run("-m", "leepfrog", "rank", tmp_path / "x-images-idx3-ubyte", "--format", "csv", "--quiet")
+    assert "small-random" in ranked
 
 
 def test_this_tree_is_as_it_was() -> None:
     """The examples are examples: nothing of them is here."""
+    from leepfrog.images.sources import sources
     from leepfrog.scoring.registry import SCORES
     from leepfrog_exporter.gradient.rules import RULES
     from leepfrog_exporter.sources import schemes
@@ -116,3 +124,4 @@ def test_this_tree_is_as_it_was() -> None:
     assert not {"ncm"} & set(SCORES)
     assert not {"Softsign"} & set(RULES)
     assert not {"small"} & set(schemes())
+    assert not any("IDX" in source.takes for source in sources())

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from leepfrog.images.dataset import ImageSet as ImageSet
     from leepfrog.images.dataset import LabelledImage as LabelledImage
     from leepfrog.images.decode import Decoded as Decoded
+    from leepfrog.images.decode import Greys as Greys
     from leepfrog.images.find import find_images as find_images
     from leepfrog.images.preprocess import PreprocessSpec as PreprocessSpec
     from leepfrog.inference.metadata import Variant as Variant
@@ -105,7 +106,7 @@ _NAMES = {
     "execution.unit": "Block Unit UnitModel",
     "gate.check": "Check Finding check",
     "images.dataset": "ImageSet LabelledImage",
-    "images.decode": "Decoded",
+    "images.decode": "Decoded Greys",
     "images.find": "find_images",
     "images.preprocess": "PreprocessSpec",
     "costs.cost": "Cost",

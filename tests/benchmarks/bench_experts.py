@@ -20,7 +20,6 @@ import numpy as np
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
-from leepfrog.images.subtasks import random_subtasks
 from leepfrog.inference.local import find_models
 from leepfrog.scoring.leep import leep_loo
 from leepfrog.task2vec.embed import find_probe
@@ -28,6 +27,7 @@ from leepfrog.task2vec.experts import cross_validate
 from leepfrog.task2vec.head import fit_head
 from leepfrog.task2vec.library import Library, table_of
 from paired import machine
+from subtasks import random_subtasks
 
 N_CLASSES, N_IMAGES = (2, 10), (8, 40)
 

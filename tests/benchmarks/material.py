@@ -20,7 +20,7 @@ from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.networks import checkpoint
 from leepfrog_exporter.sources import builder
-from photos import SUBJECTS, folder_of_pieces
+from photos import SUBJECTS, folder_of_pieces, loaded
 
 
 def starters() -> list[ModelFile]:
@@ -72,4 +72,4 @@ def empty_home() -> Iterator[None]:
 
 def prepared(images: Sequence[LabelledImage], spec: PreprocessSpec) -> np.ndarray:
     """A batch [n, 3, H, W] that is ready to be fed."""
-    return normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in images]), spec)
+    return normalise(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images]), spec)

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from leepfrog import errors, scores
 from leepfrog.execution.context import RunContext
-from leepfrog.images.subtasks import class_subset
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.from_files import score_files
 from leepfrog.task2vec.embed import find_probe
@@ -29,6 +28,7 @@ from leepfrog.task2vec.library import Library, read_errors
 from leepfrog.task2vec.probe import ProbeFile
 from leepfrog_exporter.export import ExportOptions, export
 from photos import folder_of_pieces
+from subtasks import class_subset
 
 RNG = np.random.default_rng(0)
 PROBS = RNG.dirichlet(np.ones(4), 24).astype(np.float32)

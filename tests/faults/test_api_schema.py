@@ -11,8 +11,8 @@ import pytest
 from commands import Done, Here
 from gated import SCHEMA
 from help_text import commands
-from leepfrog.images.subtasks import disjoint_samples
 from photos import folder_of_pieces
+from subtasks import disjoint_samples
 
 # A line for each command that takes --format json, and for each kind of result that it has.
 CALLS = {

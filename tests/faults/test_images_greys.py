@@ -18,6 +18,7 @@ from leepfrog.images.decode import decode
 from leepfrog.images.find import find_images
 from leepfrog.images.greys import Levelled, level_some
 from leepfrog.report.page import report
+from photos import loaded
 from PIL import Image
 
 RAMP = np.arange(4096).reshape(64, 64)
@@ -86,7 +87,7 @@ def test_fault_40_each_container_has_its_own_white(tmp_path: Path) -> None:
     small, large = np.int32(RAMP // 16), np.uint16(RAMP * 16)
     found = levelled(tmp_path, {"a.tif": small, "b.tif": small, "c.png": large, "d.tif": np.float32(RAMP // 16)})
     assert whites(found) == [255, 255, 65535, 255]
-    assert found.images.images[0].load()[1].getpixel((63, 63)) == (255, 255, 255)
+    assert loaded(found.images.images[0])[1].getpixel((63, 63)) == (255, 255, 255)
     (note,) = found.notes
     assert "2 image(s) have greys in 32 bits; 255 was taken as white in all of them" in note
 

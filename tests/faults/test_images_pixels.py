@@ -108,7 +108,7 @@ def test_fault_12_pillow_s_own_list_of_formats_stays_as_it_was(tmp_path: Path) -
 import sys
 from PIL import Image
 from leepfrog.images.dataset import FileImage
-print(FileImage(sys.argv[1]).load()[1].size, "HEIF" in Image.OPEN)
+print(FileImage(sys.argv[1]).load_reduced([lambda *_: 1])[1][0].size, "HEIF" in Image.OPEN)
 """
     run = [sys.executable, "-c", program, str(tmp_path / "x.heic")]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "(160, 96) False\n"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.files import printable
 from leepfrog.images.dataset import FileImage, ImageSet
+from photos import loaded
 from PIL import Image
 
 PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -41,7 +42,7 @@ def test_a_path_that_cannot_be_read_is_an_image_error(path: str, reason: str, tm
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("words")
     with pytest.raises(ImageError, match=reason):
-        FileImage(str(tmp_path / path)).load()
+        loaded(FileImage(str(tmp_path / path)))
 
 
 def test_the_digest_is_the_sha256_of_what_load_reads(tmp_path: Path) -> None:
@@ -50,11 +51,11 @@ def test_the_digest_is_the_sha256_of_what_load_reads(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(path)
     first = image.digest()
     assert first == hashlib.sha256(path.read_bytes()).digest()
-    assert image.load()[0] == first
+    assert loaded(image)[0] == first
     Image.fromarray(255 - PIXELS).save(path)
-    changed, loaded = image.load()
+    changed, pixels = loaded(image)
     assert changed == hashlib.sha256(path.read_bytes()).digest() != first
-    np.testing.assert_array_equal(np.asarray(loaded), 255 - PIXELS)
+    np.testing.assert_array_equal(np.asarray(pixels), 255 - PIXELS)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, unique=True))
@@ -85,10 +86,10 @@ def test_arrays(labels: Any, classes: tuple[str, ...]) -> None:
     assert found.classes == classes
     assert found.labels.tolist() == [1, 0]
     for image, expected in zip(found.images, (PIXELS, np.repeat(PIXELS[:, :, :1], 3, 2)), strict=True):
-        digest, loaded = image.load()
+        digest, pixels = loaded(image)
         assert digest == image.digest()
-        assert loaded.mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(loaded), expected)
+        assert pixels.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(pixels), expected)
     assert len({image.digest() for image in found.images}) == 2
 
 

@@ -16,7 +16,6 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import normalise, resize_and_crop
-from leepfrog.images.subtasks import disjoint_samples
 from leepfrog.inference.local import find_models
 from leepfrog.task2vec.distances import distances
 from leepfrog.task2vec.embed import embed, find_probe
@@ -27,10 +26,11 @@ from leepfrog_exporter.gradient.probe import export_probe
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import builder
-from photos import photo_set, pieces
+from photos import loaded, photo_set, pieces
 from PIL import Image
 from ranked import Listener
 from reference.fisher import squared_gradients
+from subtasks import disjoint_samples
 
 
 def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     features = infer(images, [file], RunContext(threads=1)).models[0].features()
     head = fit_head(features, images.labels, 0.1)
     spec, probs = file.metadata.preprocess, head.probs(features)
-    batch = normalise(np.stack([resize_and_crop(image.load()[1], spec) for image in images.images]), spec)
+    batch = normalise(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images.images]), spec)
     expected = np.zeros(len(found.vector))
     for label in range(3):
         sent = ((np.eye(3)[label] - probs) @ head.weights.T).astype(np.float32)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.images.dataset import FileImage, ImageSet
-from leepfrog.images.find import EXTENSIONS, find_images
+from leepfrog.images.find import find_images
+from leepfrog.images.kinds import EXTENSIONS
+from photos import loaded
 from PIL import Image
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
@@ -192,7 +194,7 @@ from leepfrog.images.find import find_images
 found = find_images({str(root)!r})
 for image in found.images:
     try:
-        image.load()
+        image.load_reduced([])
     except ImageError as error:
         print(os.path.relpath(image.path, {str(root)!r}), error, sep=": ")
 print(*found.notes, sep="\\n")
@@ -203,7 +205,7 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
         print(error)
 """
     # Import first, as the one who may: the checkout may lie where the other may not look.
-    program = "import numpy.ma, PIL.Image, leepfrog.images.find\nPIL.Image.init()\n" + program
+    program = "import numpy.ma, PIL.Image, leepfrog.images.find as f\nPIL.Image.init()\nf.sources()\n" + program
     opened = [parent for parent in (tmp_path, *tmp_path.parents) if not parent.stat().st_mode & 0o001]
     modes = {parent: parent.stat().st_mode for parent in opened if parent.stat().st_uid == os.getuid()}
     closed.chmod(0o000)
@@ -240,7 +242,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     assert [os.path.basename(image.name) for image in found.images] == ["\\xff\\xfe.jpg", "1.jpg"]
     for image in found.images:
         image.name.encode("ascii")
-        assert image.load()[1].getpixel((0, 0)) == (255, 0, 0)
+        assert loaded(image)[1].getpixel((0, 0)) == (255, 0, 0)
     odd = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"caf\xe9"))
     assert refusal(odd).startswith(f"{tmp_path}/caf\\xe9: no class folders")
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.subtasks import class_pairs, class_subset, disjoint_samples, random_subtasks
+from photos import loaded
+from subtasks import class_pairs, class_subset, disjoint_samples, random_subtasks
 
 
 def numbered(counts: list[int]) -> ImageSet:
@@ -22,7 +23,7 @@ def numbered(counts: list[int]) -> ImageSet:
 
 def contents(task: ImageSet) -> list[tuple[str, int]]:
     """Class and number of each image."""
-    pixels = [int(np.asarray(image.load()[1])[0, 0, 0]) for image in task.images]
+    pixels = [int(np.asarray(loaded(image)[1])[0, 0, 0]) for image in task.images]
     return [(task.classes[label], number) for label, number in zip(task.labels, pixels, strict=True)]
 
 

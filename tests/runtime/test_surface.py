@@ -27,7 +27,7 @@ EXPORTED = {
         "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Block", "Budget", "Carrier", "Check",
         "ClassExplanation", "ClassReceipt", "Confusion", "Correlation", "Cost", "DataReceipt", "DataSetError",
         "Decoded", "Drift", "Dropped", "EmbedRequest", "EmbeddedLayer", "Embedding", "EmbeddingError", "Example",
-        "Explanation", "Finding", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "LocalRunner",
+        "Explanation", "Finding", "Greys", "ImageError", "ImageSet", "LabelledImage", "LeepfrogError", "LocalRunner",
         "MachineError", "ModelError", "ModelReceipt", "OverTasks", "PreprocessSpec", "ProbeFile", "ProbeLayer",
         "ProbeMetadata", "Progress", "Race", "RankRequest", "RankedModel", "Ranking", "Receipt", "RunContext", "Runner",
         "Score", "Separation", "SkippedImage", "Task", "TaskStudy", "TasksRequest", "Unit", "UnitModel", "Unreadable",

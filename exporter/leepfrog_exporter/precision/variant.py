@@ -149,7 +149,7 @@ def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, imag
 def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tuple[Images, Images]:
     """Images for calibration and others for comparison, preprocessed, [1, 3, H, W] each."""
     drawn = drawn_in_proportion(images.labels, MOST_CALIBRATING + MOST_COMPARED)
-    images, notes = level_some(images, drawn.tolist())
+    images, notes, _ = level_some(images, drawn.tolist())
     for note in notes:
         progress.notice(note)
     found = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.execution.context import RunContext
-from leepfrog.images.dataset import Digest, FileImage, ImageSet, check_classes, levelled_digest
+from leepfrog.images.dataset import Digest, ImageSet, check_classes, levelled_digest
 from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
 from leepfrog.inference.ranges import keep_ranges, kept_ranges
@@ -132,9 +132,8 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
     known = kept_ranges(context.cache)
 
     def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
-        image = images.images[position]
         try:
-            return image.examine(known) if isinstance(image, FileImage) else (image.digest(), None)
+            return images.images[position].examine(known)
         except ImageError as error:
             return error
 
@@ -158,10 +157,8 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
             context.progress.advance(1)
     keep_ranges({digests[position]: range_ for position, range_ in greys.items()}, known, context.cache)
     levelled = level(images, greys)
-    for position in greys:
-        image = levelled.images.images[position]
-        if isinstance(image, FileImage) and image.white is not None:
-            digests[position] = levelled_digest(digests[position], image.white)
+    for position, white in levelled.whites.items():
+        digests[position] = levelled_digest(digests[position], white)
     positions: dict[Digest, list[int]] = {}
     for position, digest in enumerate(digests):
         if position not in bad:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, overload
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,74 +29,103 @@ def levelled_digest(digest: Digest, white: float) -> Digest:
 
 
 class LabelledImage(Protocol):
-    """One image of a set."""
+    """One image of a set. Images pickle, so that a set can be sent to other processes."""
 
     @property
     def name(self) -> str:
         """What messages call it."""
 
     def digest(self) -> Digest:
-        """Hash of the content; raises ImageError when it cannot be read."""
+        """Hash of the content, and of its white if that is known; raises ImageError when it cannot be read."""
 
-    def load(self) -> tuple[Digest, Image.Image]:
-        """The content's hash and the decoded RGB image; raises ImageError."""
+    def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
+        """Hash of the content alone, and its range if it has greys of more than 8 bits; raises ImageError.
+
+        Args:
+            known: ranges by hash; an image that is not among them is decoded if need be.
+        """
+
+    def with_white(self, white: float) -> LabelledImage:
+        """The same image, knowing its value of white (see `leepfrog.images.greys`)."""
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """The same, an image for each of `reductions` (see `decode_reduced`)."""
+        """The hash and the decoded image, once for each of `reductions` (see `decode_reduced`); raises ImageError."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class FileImage:
+class EncodedImage(abc.ABC):
+    """An image in one of the formats of `leepfrog.images.decode`, wherever its bytes are.
+
+    A subclass is a frozen dataclass whose fields say where they are, and has a `name` and a `read`. It holds no open
+    file: images are read by many threads at once, and pickle.
+
+    Attributes:
+        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
+    """
+
+    white: float | None = dataclasses.field(default=None, kw_only=True)
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What messages call it, always printable."""
+
+    @abc.abstractmethod
+    def read(self) -> bytes:
+        """The encoded image, at most MAX_FILE_BYTES; raises ImageError, OSError or ValueError where it cannot."""
+
+    def digest(self) -> Digest:
+        """Hash of the encoded image, and of its white if that is known."""
+        return self._levelled(hashlib.sha256(self._content()).digest())
+
+    def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
+        """As of `LabelledImage`."""
+        content = self._content()
+        digest = hashlib.sha256(content).digest()
+        return digest, (known or {}).get(digest) or deep_greys(content)
+
+    def with_white(self, white: float) -> Self:
+        """As of `LabelledImage`."""
+        return dataclasses.replace(self, white=white)
+
+    def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
+        """As of `LabelledImage`. The bytes are read once, for both the hash and the pixels."""
+        content = self._content()
+        digest = self._levelled(hashlib.sha256(content).digest())
+        return digest, decode_reduced(content, reductions, self.white)
+
+    def _content(self) -> bytes:
+        try:
+            return self.read()
+        except ImageError:  # which is a ValueError
+            raise
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # a NUL in the path, out of a table
+            raise ImageError(f"cannot be read: {error}") from None
+
+    def _levelled(self, digest: Digest) -> Digest:
+        return digest if self.white is None else levelled_digest(digest, self.white)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileImage(EncodedImage):
     """An image file.
 
     Attributes:
         path: where it is.
-        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
     """
 
     path: str
-    white: float | None = None
 
     @property
     def name(self) -> str:
         """The path, always printable."""
         return printable(self.path)
 
-    def _read(self) -> bytes:
-        try:
-            return read_regular(self.path, MAX_FILE_BYTES)
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # a NUL in the path, out of a table
-            raise ImageError(f"cannot be read: {error}") from None
-
-    def _digest(self, content: bytes) -> Digest:
-        digest = hashlib.sha256(content).digest()
-        return digest if self.white is None else levelled_digest(digest, self.white)
-
-    def digest(self) -> Digest:
-        """Hash of the file's bytes, and of its white if that is known."""
-        return self._digest(self._read())
-
-    def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
-        """Hash of the file's bytes, and the image's range if it has more than 8 bits.
-
-        Args:
-            known: ranges by hash; an image that is not among them is decoded if need be.
-        """
-        content = self._read()
-        digest = self._digest(content)
-        return digest, (known or {}).get(digest) or deep_greys(content)
-
-    def load(self) -> tuple[Digest, Image.Image]:
-        """Read the file once, for both the hash and the pixels."""
-        digest, (decoded,) = self.load_reduced([lambda width, height: 1])
-        return digest, decoded.image
-
-    def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """The same, where less than the whole size will do."""
-        content = self._read()
-        return self._digest(content), decode_reduced(content, reductions, self.white)
+    def read(self) -> bytes:
+        """The file's content; only regular files are read."""
+        return read_regular(self.path, MAX_FILE_BYTES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -116,14 +146,17 @@ class ArrayImage:
         header = f"array {self.pixels.shape}".encode()
         return hashlib.sha256(header + self.pixels.tobytes()).digest()
 
-    def load(self) -> tuple[Digest, Image.Image]:
-        """The pixels as an image."""
-        return self.digest(), Image.fromarray(self.pixels)
+    def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
+        """The hash; values have 8 bits."""
+        return self.digest(), None
+
+    def with_white(self, white: float) -> Self:
+        """The same image: 255 is white."""
+        return self
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """The pixels as they are, for each."""
-        digest, image = self.load()
-        return digest, [Decoded.whole(image)] * len(reductions)
+        """The hash, and the pixels as they are for each of `reductions`."""
+        return self.digest(), [Decoded.whole(Image.fromarray(self.pixels))] * len(reductions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,9 +249,9 @@ class ImageSet:
         Raises:
             DataSetError: not uint8, wrong shape, no pixels, other labels, lengths that differ, fewer than two classes.
         """
-        names, indices = np.unique(class_labels(labels, DataSetError), return_inverse=True)
-        if len(images) != len(indices):
-            raise DataSetError(f"{len(images)} images but {len(indices)} labels")
+        values = class_labels(labels, DataSetError).tolist()
+        if len(images) != len(values):
+            raise DataSetError(f"{len(images)} images but {len(values)} labels")
         held = []
         for i, image in enumerate(images):
             pixels = as_array(image, f"image {i}", DataSetError)
@@ -230,10 +263,46 @@ class ImageSet:
             if pixels.ndim == 2:
                 pixels = np.repeat(pixels[:, :, None], 3, axis=2)
             held.append(ArrayImage(f"image {i}", np.ascontiguousarray(pixels)))
-        classes = [str(name) for name in names]
+        return cls.from_labels("arrays", held, values)
+
+    @classmethod
+    def from_labels(
+        cls,
+        name: str,
+        images: Sequence[LabelledImage],
+        labels: Sequence[Any],
+        notes: Sequence[str] = (),
+        unreadable: Sequence[str] = (),
+    ) -> ImageSet:
+        """A set of images of which each has a label, as every source of images makes one.
+
+        Args:
+            name: where they come from, printable.
+            images: N images.
+            labels: N labels, all texts or all numbers; a class is the text of one.
+            notes: as of the set; what is odd about the labels is added.
+            unreadable: as of the set.
+
+        Raises:
+            DataSetError: fewer than two classes.
+
+        >>> pixels = np.zeros((8, 8, 3), np.uint8)
+        >>> ImageSet.from_labels("two", [ArrayImage("first", pixels), ArrayImage("second", pixels)], ["dog", "cat"])
+        ImageSet('two', 2 images of 2 classes: cat, dog)
+        """
+        values = sorted(set(labels))
+        classes = [str(value) for value in values]
         shown = display_names(classes)
-        check_classes(shown, "the arrays")
-        return cls("arrays", shown, held, indices.astype(np.int64), tuple(label_notes(classes, len(held))))
+        check_classes(shown, name)
+        index = {value: i for i, value in enumerate(values)}
+        return cls(
+            name,
+            shown,
+            images,
+            np.array([index[label] for label in labels], np.int64),
+            (*notes, *label_notes(classes, len(images))),
+            tuple(unreadable),
+        )
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from leepfrog.errors import ImageError
-from leepfrog.images.dataset import FileImage, ImageSet
+from leepfrog.images.dataset import ImageSet
 from leepfrog.images.decode import Container, Greys
 
 WHITES: dict[Container, tuple[float, ...]] = {
@@ -32,10 +32,17 @@ HARDLY_USED = 0.25
 
 
 class Levelled(NamedTuple):
-    """A set whose images know their white, and what is to be said about it."""
+    """A set whose images know their white.
+
+    Attributes:
+        images: the set.
+        notes: what is to be said about it.
+        whites: the values of white that images were given, by position.
+    """
 
     images: ImageSet
     notes: tuple[str, ...]
+    whites: dict[int, float]
 
 
 def level(images: ImageSet, greys: Mapping[int, Greys]) -> Levelled:
@@ -47,19 +54,19 @@ def level(images: ImageSet, greys: Mapping[int, Greys]) -> Levelled:
     """
     held = list(images.images)
     highest: dict[Container, dict[int, float]] = defaultdict(dict)
-    for position, found in greys.items():
-        highest[found.container][position] = found.highest
+    for position, (container, value) in greys.items():
+        highest[container][position] = value
     notes: list[str] = []
+    given: dict[int, float] = {}
     for container, whites in WHITES.items():
         if tops := highest[container]:
-            white = next(each for each in whites if max(tops.values()) <= each)
-            for position in tops:
-                image = held[position]
-                assert isinstance(image, FileImage)
-                held[position] = dataclasses.replace(image, white=white)
+            white = next(value for value in whites if max(tops.values()) <= value)
+            given.update(dict.fromkeys(tops, white))
             notes += _greys_note(images, container, tops, white)
     notes += _colours_note(highest["16-bit colours"])
-    return Levelled(dataclasses.replace(images, images=held), tuple(notes))
+    for position, white in given.items():
+        held[position] = held[position].with_white(white)
+    return Levelled(dataclasses.replace(images, images=held), tuple(notes), given)
 
 
 def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float], white: float) -> Iterator[str]:
@@ -92,9 +99,7 @@ def level_some(images: ImageSet, positions: Iterable[int]) -> Levelled:
     """Read some images of a set, and give them the white that suits all of these."""
     greys = {}
     for position in positions:
-        image = images.images[position]
-        if isinstance(image, FileImage):
-            with contextlib.suppress(ImageError):
-                if (found := image.examine()[1]) is not None:
-                    greys[position] = found
+        with contextlib.suppress(ImageError):
+            if (values := images.images[position].examine()[1]) is not None:
+                greys[position] = values
     return level(images, greys)

@@ -15,7 +15,7 @@ from leepfrog.arguments import StrPath, did_you_mean, nearest, several
 from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
+from leepfrog.images.find import open_data
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
@@ -88,7 +88,7 @@ def find_both(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> 
     except LeepfrogError as error:
         lacking = error
     try:
-        images = data if isinstance(data, ImageSet) else find_images(data)
+        images = open_data(data)
     except LeepfrogError as error:
         raise type(error)(f"{error}; besides, {lacking}") if lacking else error from None
     if lacking is not None:

@@ -18,7 +18,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.find import find_images
+from leepfrog.images.find import open_data
 from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
@@ -70,7 +70,7 @@ class EmbedRequest(Request):
         """The embedding; see `embed`."""
         recorder = Recorder(context)
         context = recorder.context
-        images = data if isinstance(data, ImageSet) else find_images(data)
+        images = open_data(data)
         network = None if self.head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
         file = _network_of(probe) if network is None else scoring_model(network)
         outputs = infer(images, [file], context)

@@ -1,7 +1,7 @@
 """Many tasks out of one labelled set, for experiments on what makes tasks alike and which models suit them.
 
 >>> import leepfrog
->>> from leepfrog.images.subtasks import random_subtasks
+>>> from subtasks import random_subtasks
 >>> photos = leepfrog.find_images("PHOTOS")  # doctest: +SKIP
 >>> tasks = random_subtasks(photos, 200, n_classes=(2, 10), n_images=50)  # doctest: +SKIP
 """
@@ -13,12 +13,11 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from leepfrog.arguments import did_you_mean, several
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.images.dataset import ImageSet
+from numpy.typing import NDArray
 
 Range = int | tuple[int, int]
 

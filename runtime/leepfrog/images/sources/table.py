@@ -1,4 +1,4 @@
-"""Read a CSV table of `file_name,label`, and say what is wrong with one."""
+"""A CSV table of `file_name,label`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from pathlib import Path
 
 from leepfrog.errors import DataSetError
 from leepfrog.files import printable, read_regular
+from leepfrog.images.dataset import ImageSet
 from leepfrog.images.kinds import EXTENSIONS, ending
+from leepfrog.images.sources.base import Source, set_of_files
 
 MAX_TABLE_BYTES = 1 << 30
 COLUMNS = ("file_name", "label")
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def read_table(path: Path) -> list[tuple[str, str]]:
-    """Rows of a table as (path of the image, label).
+def set_of_table(file: str) -> ImageSet:
+    """The images that a table lists.
 
     Raises:
-        DataSetError: it cannot be read, its columns or quotes are wrong, or none of its files exists.
+        DataSetError: it cannot be read, its columns or quotes are wrong, none of its files exists, or fewer than two
+            classes.
     """
+    path = Path(file)
     where = printable(path)
     try:
         text = read_regular(path, MAX_TABLE_BYTES).decode("utf-8-sig")
@@ -34,7 +38,12 @@ def read_table(path: Path) -> list[tuple[str, str]]:
     paths = [(os.path.join(path.parent, name), label) for name, label in rows]
     if rows and not any(os.path.lexists(file) for file, _ in paths):
         raise DataSetError(_not_found(path, rows[0][0], len(rows)))
-    return paths
+    return set_of_files(where, paths)
+
+
+def _accepts(where: str) -> bool:
+    path = Path(where)
+    return path.suffix.lower() == ".csv" and path.is_file()
 
 
 def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
@@ -82,7 +91,7 @@ def _swallows_rows(row: Sequence[str], n_columns: int, at: Sequence[int]) -> boo
 def _check_columns(where: str, columns: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        found = ", ".join(map(printable, columns)) or "nothing"
+        present = ", ".join(map(printable, columns)) or "nothing"
         other = [
             words
             for delimiter, words in _DELIMITERS.items()
@@ -90,7 +99,7 @@ def _check_columns(where: str, columns: Sequence[str]) -> None:
         ]
         fix = f"; its columns are separated by {other[0]}, not commas" if other else ""
         raise DataSetError(
-            f"{where}: no column {' or '.join(missing)} (found: {found[:200]}); the first line must be "
+            f"{where}: no column {' or '.join(missing)} (found: {present[:200]}); the first line must be "
             f"file_name,label{fix}"
         )
     for name in COLUMNS:
@@ -114,13 +123,16 @@ def _hint(name: str, folder: Path) -> str:
     fixes = ["write / instead of \\"] if "\\" in name else []
     if plain != name.replace("\\", "/"):
         fixes.append("remove the spaces around it")
-    for extension in ("", *sorted(EXTENSIONS), *(each.upper() for each in sorted(EXTENSIONS))):
-        for found, fix in (
+    for extension in ("", *sorted(EXTENSIONS), *map(str.upper, sorted(EXTENSIONS))):
+        for candidate, fix in (
             (folder / (plain + extension), ""),
             (Path(plain + extension), "it is relative to the working folder"),
             (folder / (os.path.basename(plain) + extension), "leave its folder out"),
         ):
-            if os.path.isfile(found):
+            if os.path.isfile(candidate):
                 added = ["add the ending"] if extension else []
-                return f"; {printable(found)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
+                return f"; {printable(candidate)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
     return f"; {', '.join(fixes)}" if fixes else ""
+
+
+SOURCE = Source("a .csv table of file_name,label", _accepts, set_of_table)
