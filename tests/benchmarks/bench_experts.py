@@ -23,7 +23,7 @@ from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Silent
-from leepfrog.scoring.leep import leep_loo
+from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.experts import cross_validate
 from leepfrog.task2vec.head import fit_head

@@ -19,7 +19,7 @@ from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import PRECISIONS, Variant
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.progress import Progress, Silent
-from leepfrog.scoring.drawn import drawn_in_proportion
+from leepfrog.scoring.subsample import drawn_in_proportion
 from numpy.typing import NDArray
 
 from leepfrog_exporter import parity

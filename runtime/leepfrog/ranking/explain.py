@@ -19,8 +19,8 @@ from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.progress import Progress, Silent
 from leepfrog.receipts.take import Stopwatch
-from leepfrog.scoring.leep import score_leep_loo
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import ProbSample
+from leepfrog.scoring.scores.leep_loo import score_leep_loo
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -191,7 +191,7 @@ def explain_outputs(
     used = _Used(images, positions, outputs.digests)
     explanations = []
     for i, file in enumerate(files):
-        sample = Sample(labels.astype(np.int64), len(present), probs=outputs.probs(i))
+        sample = ProbSample(labels.astype(np.int64), len(present), outputs.probs(i))
         found = _classes(sample, classes, file.metadata.labels, top, used)
         explanations.append(
             Explanation(
@@ -237,9 +237,8 @@ class _Used:
 
 
 def _classes(
-    sample: Sample, names: list[str], sources: tuple[str, ...], top: int, used: _Used
+    sample: ProbSample, names: list[str], sources: tuple[str, ...], top: int, used: _Used
 ) -> list[ClassExplanation]:
-    assert sample.probs is not None
     joint = sample.one_hot.T @ sample.probs
     total = joint.sum(axis=0)
     purity = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
@@ -274,7 +273,7 @@ def _classes(
     return found
 
 
-def held_out_predictions(sample: Sample, joint: Floats) -> Floats:
+def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
     """LEEP's probabilities of all target classes, [N, C], each image's own mass left out.
 
     sum_z theta_z(x_i) (S_yz - [y = y_i] theta_z(x_i)) / (S_z - theta_z(x_i)), over source classes with something left.
@@ -283,7 +282,6 @@ def held_out_predictions(sample: Sample, joint: Floats) -> Floats:
         sample: with probabilities [N, Z].
         joint: S, sums of probabilities by target class, [C, Z].
     """
-    assert sample.probs is not None
     total = joint.sum(axis=0)
     found = np.empty((len(sample), sample.n_target))
     for start in range(0, len(sample), BLOCK):

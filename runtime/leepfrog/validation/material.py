@@ -17,7 +17,7 @@ from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import Outputs, infer
 from leepfrog.progress import Progress
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, ProbSample
 
 # Two to fit and cross-validate with, two to be judged on.
 FEWEST = 4
@@ -39,9 +39,11 @@ class Material:
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
 
-    def sample(self, model: int) -> Sample:
+    def samples(self, model: int) -> tuple[ProbSample, FeatureSample]:
         """A model's outputs for all usable images."""
-        return Sample(self.labels, len(self.classes), self.outputs.probs(model), self.outputs.features(model))
+        n_target = len(self.classes)
+        probs, features = self.outputs.probs(model), self.outputs.features(model)
+        return ProbSample(self.labels, n_target, probs), FeatureSample(self.labels, n_target, features)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -87,10 +89,3 @@ def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.i
     classes = shuffled(members_of(labels), np.random.default_rng(seed))
     chosen = np.sort(np.concatenate([own[: min(max(2, round(share * len(own))), len(own) - 2)] for own in classes]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
-
-
-def part(sample: Sample, rows: NDArray[np.int64]) -> Sample:
-    """The sample of some images only, all of whose classes must occur among them; nothing summed is kept."""
-    assert sample.probs is not None
-    assert sample.features is not None
-    return Sample(sample.labels[rows], sample.n_target, sample.probs[rows], sample.features[rows])

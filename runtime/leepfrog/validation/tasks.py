@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, check_seed, several
@@ -23,9 +22,9 @@ from leepfrog.progress import Progress, Silent
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.registry import chosen_scores
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.material import gather, split
 from leepfrog.validation.truth import retrained_head
 
 SCHEMA_VERSION = 2
@@ -143,7 +142,7 @@ def study_tasks(
         raise UsageError(f"a study of tasks is of one model; {os.fspath(model)!r} names {len(material.files)}")
     if len(material.classes) < 3:
         raise DataSetError(f"{material.outputs.images.name}: tasks of other classes need at least 3 classes")
-    everything = material.sample(0)
+    probs, features = material.samples(0)
     rng = np.random.default_rng(seed)
     choices = []
     for _ in range(n_tasks):
@@ -155,10 +154,11 @@ def study_tasks(
         rows = np.flatnonzero(np.isin(material.labels, drawn))
         labels = np.searchsorted(drawn, material.labels[rows])
         train, test = split(labels, images, seed + number)
-        task = Sample(labels, len(drawn), _rows(everything.probs, rows), _rows(everything.features, rows))
-        sample, held = part(task, train), part(task, test)
-        assert held.features is not None
-        head = retrained_head(sample, held.features, held.labels, seed + number)
+        predictions = ProbSample(labels, len(drawn), probs.probs[rows])
+        inputs = FeatureSample(labels, len(drawn), features.features[rows])
+        fit, held = inputs.part(train), inputs.part(test)
+        head = retrained_head(fit, held.features, held.labels, seed + number)
+        sample = Sample(predictions.part(train), fit)
         found = {each.name: each.of(sample).value for each in chosen}
         names = tuple(material.classes[label] for label in drawn)
         alone = {BY_CLASSES: -float(np.log(len(drawn)))}
@@ -187,10 +187,6 @@ def study_tasks(
             seed=seed,
         ),
     )
-
-
-def _rows(values: NDArray[np.floating] | None, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
-    return None if values is None else values[rows]
 
 
 def _over_tasks(tasks: Sequence[Task], name: str) -> OverTasks:

@@ -20,12 +20,12 @@ from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.take import Stopwatch
+from leepfrog.scoring.parallel import scored
 from leepfrog.scoring.registry import chosen_scores
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, Sample
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.together import scored
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
-from leepfrog.validation.material import gather, part, split
+from leepfrog.validation.material import gather, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
 SCHEMA_VERSION = 2
@@ -151,12 +151,15 @@ def validate(
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         for m in range(len(files)):
-            everything = material.sample(m)
-            samples = [part(everything, train) for train, _ in parts]
-            scores_to_come = [pool.submit(scored, sample, chosen, 1) for sample in samples]
+            probs, features = material.samples(m)
+            fits = [features.part(train) for train, _ in parts]
+            scores_to_come = [
+                pool.submit(scored, Sample(probs.part(train), fit), chosen, 1)
+                for fit, (train, _) in zip(fits, parts, strict=True)
+            ]
             truths_to_come = [
-                pool.submit(_truths, sample, part(everything, test), shots, seed + s)
-                for s, (sample, (_, test)) in enumerate(zip(samples, parts, strict=True))
+                pool.submit(_truths, fit, features.part(test), shots, seed + s)
+                for s, (fit, (_, test)) in enumerate(zip(fits, parts, strict=True))
             ]
             for s in range(splits):
                 truths[m, s] = truths_to_come[s].result()
@@ -219,9 +222,8 @@ def validate(
     )
 
 
-def _truths(train: Sample, held: Sample, shots: int, seed: int) -> tuple[float, ...]:
+def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) -> tuple[float, ...]:
     """Accuracies in the order of TRUTHS."""
-    assert held.features is not None
     head = retrained_head(train, held.features, held.labels, seed)
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
