@@ -12,10 +12,11 @@ import leepfrog.images.decode as decode_module
 import models_made as made
 import numpy as np
 import pytest
+from leepfrog.images.choices import INTERPOLATIONS
 from leepfrog.images.dataset import ArrayImage, FileImage
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.find import find_images
-from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, resize_and_crop, resize_and_crop_reduced
+from leepfrog.images.preprocess import PreprocessSpec, resize_and_crop, resize_and_crop_reduced
 from leepfrog.inference.local import find_models
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Silent

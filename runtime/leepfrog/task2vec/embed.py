@@ -16,20 +16,18 @@ from leepfrog.errors import ModelError, UsageError
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
+from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.device import threads_for
 from leepfrog.inference.local import exported, find_models
-from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.outputs import infer
 from leepfrog.progress import Progress, Silent
 from leepfrog.receipts.take import Stopwatch
+from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
 from leepfrog.task2vec.head import Head, fit_head
 from leepfrog.task2vec.probe import ProbeFile
-
-DEFAULT_ESTIMATOR = "signs"
-DEFAULT_TOLERANCE = 0.01
 
 
 def embed(

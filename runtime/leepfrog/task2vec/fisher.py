@@ -16,7 +16,8 @@ from leepfrog.inference.outputs import Outputs
 from leepfrog.inference.stream import Lanes, stream
 from leepfrog.kernels.moments import add_rows
 from leepfrog.progress import Progress
-from leepfrog.task2vec.cotangents import ESTIMATORS, cotangents
+from leepfrog.task2vec.choices import ESTIMATORS
+from leepfrog.task2vec.cotangents import cotangents
 from leepfrog.task2vec.head import Head
 from leepfrog.task2vec.probe import ProbeFile
 from leepfrog.task2vec.session import ProbeSession

@@ -24,6 +24,7 @@ from leepfrog.receipts.take import Stopwatch
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
+from leepfrog.validation.choices import IMAGES
 from leepfrog.validation.material import gather, split
 from leepfrog.validation.truth import retrained_head
 
@@ -98,7 +99,7 @@ def study_tasks(
     n_tasks: int,
     *,
     scores: str | Sequence[str] = ("leep", "leep_loo"),
-    images: int = 1000,
+    images: int = IMAGES,
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,

@@ -25,6 +25,7 @@ from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import FeatureSample, Sample
 from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
+from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
 from leepfrog.validation.material import gather, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
@@ -96,9 +97,9 @@ def validate(
     models: StrPath | Sequence[StrPath] = (),
     *,
     scores: str | Sequence[str] = ("all",),
-    images: int = 1000,
-    splits: int = 3,
-    shots: int = 5,
+    images: int = IMAGES,
+    splits: int = SPLITS,
+    shots: int = SHOTS,
     device: str = "cpu",
     threads: int | None = None,
     strict: bool = False,
