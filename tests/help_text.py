@@ -1,4 +1,4 @@
-"""The README's section on all commands, made of their --help. To write it anew: python tests/help_text.py --write"""
+"""README's table of scores and its section on all commands. To write both anew: python tests/help_text.py --write"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import typer
 from leepfrog.cli.app import app
+from leepfrog.scoring.registry import SCORES
 
 README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- all commands: by tests/help_text.py -->\n", "<!-- end of all commands -->\n"
 WIDTH = 100
 
 
@@ -36,6 +36,13 @@ def help_of(name: str, command: Any) -> str:
     return str(command.get_help(context)).rstrip() + "\n"
 
 
+def scores() -> str:
+    """The table of all scores."""
+    inputs = {"probs": "predictions", "features": "features"}
+    rows = [f"| `{score.name}` | {inputs[score.reads]} | {score.title} |\n" for score in SCORES.values()]
+    return "\n| score | reads | in a sentence |\n|---|---|---|\n" + "".join(rows) + "\n"
+
+
 def section() -> str:
     """The commands' help, each to be unfolded."""
     parts = []
@@ -49,10 +56,13 @@ def section() -> str:
 
 
 def replaced(text: str) -> str:
-    """The README with the section as it should be."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return before + START + section() + END + after
+    """The README with both as they should be."""
+    for name, content in (("scores", scores()), ("commands", section())):
+        start, end = f"<!-- all {name}: by tests/help_text.py -->\n", f"<!-- end of all {name} -->\n"
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = before + start + content + end + after
+    return text
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from leepfrog import paths
 from leepfrog.arguments import StrPath, as_path
 from leepfrog.errors import LeepfrogError, UsageError
 from leepfrog.files import printable
-from leepfrog.inference.metadata import PROBE_SUFFIX, ModelMetadata
+from leepfrog.inference.choices import PROBE_SUFFIX
+from leepfrog.inference.metadata import ModelMetadata
 from leepfrog.inference.model import ModelFile
 
 LONGEST_NAME = 200  # in bytes; endings and temporary files' names still fit in the usual 255

@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from leepfrog.receipts.receipt import ModelReceipt as ModelReceipt
     from leepfrog.receipts.receipt import Receipt as Receipt
     from leepfrog.receipts.receipt import SkippedImage as SkippedImage
-    from leepfrog.scoring.leep import leep as leep
-    from leepfrog.scoring.leep import leep_loo as leep_loo
     from leepfrog.scoring.score import Score as Score
+    from leepfrog.scoring.scores.leep import leep as leep
+    from leepfrog.scoring.scores.leep_loo import leep_loo as leep_loo
     from leepfrog.task2vec.distances import distances as distances
     from leepfrog.task2vec.embed import EmbedRequest as EmbedRequest
     from leepfrog.task2vec.embed import embed as embed
@@ -120,8 +120,9 @@ _NAMES = {
     "ranking.rank": "RankRequest rank",
     "ranking.result": "RankedModel Ranking",
     "receipts.receipt": "ArrayReceipt ClassReceipt DataReceipt ModelReceipt Receipt SkippedImage",
-    "scoring.leep": "leep leep_loo",
     "scoring.score": "Score",
+    "scoring.scores.leep": "leep",
+    "scoring.scores.leep_loo": "leep_loo",
     "task2vec.distances": "distances",
     "task2vec.embed": "EmbedRequest embed",
     "task2vec.embedding": "EmbeddedLayer Embedding",

@@ -8,35 +8,38 @@
 
 from __future__ import annotations
 
-from leepfrog.scoring.gbc import gbc
-from leepfrog.scoring.h_score import h_score
-from leepfrog.scoring.knn import knn
-from leepfrog.scoring.leep import leep, leep_loo
-from leepfrog.scoring.leep_temperature import leep_loo_t
-from leepfrog.scoring.linear_probe import linear_probe
-from leepfrog.scoring.logme import logme
-from leepfrog.scoring.n_leep import n_leep
-from leepfrog.scoring.nce import nce
-from leepfrog.scoring.parc import parc
-from leepfrog.scoring.ridge import ridge
-from leepfrog.scoring.score import Score
-from leepfrog.scoring.sfda import sfda
-from leepfrog.scoring.transrate import transrate
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Score",
-    "gbc",
-    "h_score",
-    "knn",
-    "leep",
-    "leep_loo",
-    "leep_loo_t",
-    "linear_probe",
-    "logme",
-    "n_leep",
-    "nce",
-    "parc",
-    "ridge",
-    "sfda",
-    "transrate",
-]
+from leepfrog.scoring.names import SCORE_NAMES
+from leepfrog.scoring.score import Score
+
+if TYPE_CHECKING:  # their signatures; a score that is not here is a Callable[..., Score]
+    from leepfrog.scoring.scores.gbc import gbc as gbc
+    from leepfrog.scoring.scores.h_score import h_score as h_score
+    from leepfrog.scoring.scores.knn import knn as knn
+    from leepfrog.scoring.scores.leep import leep as leep
+    from leepfrog.scoring.scores.leep_loo import leep_loo as leep_loo
+    from leepfrog.scoring.scores.leep_loo_t import leep_loo_t as leep_loo_t
+    from leepfrog.scoring.scores.linear_probe import linear_probe as linear_probe
+    from leepfrog.scoring.scores.logme import logme as logme
+    from leepfrog.scoring.scores.n_leep import n_leep as n_leep
+    from leepfrog.scoring.scores.nce import nce as nce
+    from leepfrog.scoring.scores.parc import parc as parc
+    from leepfrog.scoring.scores.ridge import ridge as ridge
+    from leepfrog.scoring.scores.sfda import sfda as sfda
+    from leepfrog.scoring.scores.transrate import transrate as transrate
+
+__all__ = ["Score", *sorted(SCORE_NAMES)]
+
+
+def __getattr__(name: str) -> Callable[..., Score]:
+    if name not in SCORE_NAMES:
+        raise AttributeError(f"module 'leepfrog.scores' has no attribute {name!r}")
+    function: Callable[..., Score] = getattr(importlib.import_module(f"leepfrog.scoring.scores.{name}"), name)
+    return function
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,22 +15,25 @@ from pathlib import Path
 import numpy as np
 from leepfrog.execution.context import RunContext
 from leepfrog.scoring.registry import SCORES
+from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.uncertainty import intervals, resampled_means
-from leepfrog.validation.holdout import labelled_outputs, part, split
+from leepfrog.validation.holdout import labelled_outputs, split
 
 SIZES = (100, 300, 1000)
 
 
 def main(folder: Path, n_samples: int) -> None:
     material = labelled_outputs(folder, ["mobilenet_v2"], RunContext())
-    everything = material.sample(material.outputs.models[0])
+    probs, features = material.samples(material.outputs.models[0])
+    everything = Sample(probs, features)
     whole = {name: definition.of(everything).value for name, definition in SCORES.items()}
-    print(f"{len(everything)} images from {folder}, {n_samples} samples of each size")
-    for size in (size for size in SIZES if size <= len(everything) / 2):
+    print(f"{len(probs)} images from {folder}, {n_samples} samples of each size")
+    for size in (size for size in SIZES if size <= len(probs) / 2):
         found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in SCORES}
-        finite = np.sqrt(1 - size / len(everything))
+        finite = np.sqrt(1 - size / len(probs))
         for seed in range(n_samples):
-            sample = part(everything, split(material.labels, size, seed)[0])
+            rows = split(material.labels, size, seed)[0]
+            sample = Sample(probs.part(rows), features.part(rows))
             scored = [SCORES[name].of(sample) for name in SCORES]
             bounds = intervals(resampled_means(np.stack([s.terms for s in scored], axis=1), sample.labels, seed=seed))
             for score, (low, high) in zip(scored, bounds, strict=True):

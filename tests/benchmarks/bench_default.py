@@ -18,9 +18,10 @@ from leepfrog.execution.context import RunContext
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, combined
 from leepfrog.scoring.registry import SCORES
+from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import agreement
-from leepfrog.validation.holdout import labelled_outputs, part, split
+from leepfrog.validation.holdout import labelled_outputs, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
 SIZES = (100, 300, 1000)
@@ -39,22 +40,21 @@ def study(folder: Path) -> dict[str, np.ndarray]:
     ]
     known = [[np.nan if (v := baseline(d)) is None else v for d in described] for baseline in BASELINES.values()]
     found = {}
-    samples = [material.sample(model) for model in material.outputs]
+    samples = [material.samples(model) for model in material.outputs]
     for size in SIZES:
         if size > len(material.labels) / 2 and size != SIZES[0] and size / 3 > len(material.labels) / 2:
             continue
         scores = np.empty((SPLITS, len(SCORES) + 1 + len(known), len(files)))
         truths = np.empty((SPLITS, 3, len(files)))
         scored: list[list[dict[str, Score]]] = [[] for _ in range(SPLITS)]
-        for s, (m, everything) in itertools.product(range(SPLITS), enumerate(samples)):
+        for s, (m, (probs, features)) in itertools.product(range(SPLITS), enumerate(samples)):
             train, test = split(material.labels, size, s)
-            sample = part(everything, train)
+            fit, held = features.part(train), features.part(test)
+            sample = Sample(probs.part(train), fit)
             scored[s].append({name: score.of(sample) for name, score in SCORES.items()})
             scores[s, : len(SCORES), m] = [score.value for score in scored[s][-1].values()]
-            assert everything.features is not None
-            held = everything.features[test], everything.labels[test]
-            truths[s, 0, m] = retrained_head(sample, *held, seed=s).accuracy
-            truths[s, 1:, m] = few_shot_accuracy(sample, *held, 5, EPISODES, s)
+            truths[s, 0, m] = retrained_head(fit, held.features, held.labels, seed=s).accuracy
+            truths[s, 1:, m] = few_shot_accuracy(fit, held.features, held.labels, 5, EPISODES, s)
         for s in range(SPLITS):
             together = combined(scored[s], material.labels[split(material.labels, size, s)[0]])
             scores[s, len(SCORES)] = [score.value for score in together]

@@ -21,7 +21,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.local import find_models
-from leepfrog.scoring.leep import leep_loo
+from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.experts import cross_validate
 from leepfrog.task2vec.head import fit_head

@@ -22,9 +22,9 @@ from leepfrog.inference.local import find_models
 from leepfrog.ranking.certainty import tied
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.racing import race
-from leepfrog.scoring.drawn import drawn_in_proportion
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.subsample import drawn_in_proportion
 from threadpoolctl import threadpool_limits
 
 Terms = list[np.ndarray]

@@ -20,9 +20,9 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
+from leepfrog.scoring.parallel import scored
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.sample import Sample
-from leepfrog.scoring.together import scored
 from leepfrog.scoring.uncertainty import intervals, resampled_means
 from material import empty_home, photographs, starters
 from paired import Row, compare, facts, rows_of, table

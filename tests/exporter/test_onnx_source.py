@@ -14,8 +14,9 @@ import pytest
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog_exporter.choices import PRESETS
 from leepfrog_exporter.export import export
-from leepfrog_exporter.presets import PRESETS, PreprocessChoice
+from leepfrog_exporter.presets import PreprocessChoice
 from onnx import TensorProto, helper
 
 S = made.SIDE

@@ -21,12 +21,13 @@ from leepfrog.inference.model import Session
 from leepfrog.progress import Progress
 from leepfrog_exporter import export as exporting
 from leepfrog_exporter import sources
+from leepfrog_exporter.choices import PRESETS
 from leepfrog_exporter.draft import Draft
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.networks.network import Network
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.networks.traced import traced
-from leepfrog_exporter.presets import PRESETS, PreprocessChoice
+from leepfrog_exporter.presets import PreprocessChoice
 from onnx import ModelProto, helper, numpy_helper
 
 node = helper.make_node

@@ -19,9 +19,9 @@ from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import ModelError
+from leepfrog.images.choices import INTERPOLATIONS
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.preprocess import (
-    INTERPOLATIONS,
     PreprocessSpec,
     normalise,
     resize_and_crop,
@@ -247,7 +247,7 @@ def test_fault_48_letterbox_is_what_pillow_pads(
     spec = PreprocessSpec(size, size, "letterbox", interpolation, pad_color=color)
     if min(ImageOps.contain(Image.new("1", image.size), size[::-1]).size) == 0:
         return  # Pillow leaves nothing of the image
-    expected = np.asarray(ImageOps.pad(image, size[::-1], INTERPOLATIONS[interpolation], color))
+    expected = np.asarray(ImageOps.pad(image, size[::-1], Image.Resampling[interpolation.upper()], color))
     np.testing.assert_array_equal(resize_and_crop(image, spec), expected)
 
 

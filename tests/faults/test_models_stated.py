@@ -18,8 +18,9 @@ import pytest
 from commands import Here
 from leepfrog.errors import EmbeddingError, ModelError
 from leepfrog.files import sealed, sha256_of, unsealed
+from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.header import MAX_ENTRIES, MAX_FIELDS, read_header
-from leepfrog.inference.metadata import PREFIX, PROBE_PREFIX, PROBE_SUFFIX
+from leepfrog.inference.metadata import PREFIX, PROBE_PREFIX
 from leepfrog.inference.model import ModelFile
 from leepfrog.task2vec.embedding import Embedding
 from leepfrog.task2vec.library import Library, read_errors

@@ -21,7 +21,7 @@ import pytest
 import tried
 from hypothesis import given
 from hypothesis import strategies as st
-from leepfrog.inference.metadata import PROBE_SUFFIX
+from leepfrog.inference.choices import PROBE_SUFFIX
 from mutations import damage, graph_damage
 from photos import folder_of_pieces
 

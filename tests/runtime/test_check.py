@@ -23,7 +23,6 @@ from leepfrog.costs.places.here import keep, measure
 from leepfrog.costs.worker import REFERENCE
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.gate import check as gate
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.local import find_models
@@ -308,16 +307,6 @@ def test_what_others_read_is_escaped() -> None:
     assert first.startswith("::error title=leepfrog score%3A a%3Ab%2C\\n%25<&\\x00\\ufffe::")
     case = ElementTree.fromstring(as_junit(found))[0][0]  # noqa: S314 - our own
     assert case.get("name") == "a:b,\\n%<&\\x00\\ufffe leep"
-
-
-def test_defaults_are_those_of_the_command_line() -> None:
-    from inspect import signature
-
-    from leepfrog.cli.check import check as command
-
-    told = signature(command).parameters
-    assert told["tolerance"].default == gate.TOLERANCE
-    assert told["latency_tolerance"].default == gate.LATENCY_TOLERANCE
 
 
 SUITE = """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import PARTS, combined
-from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
 from leepfrog.scoring.score import Score, mean_of
+from leepfrog.scoring.subsample import drawn_in_proportion, spread_terms
 from leepfrog.scoring.uncertainty import standard_error
 
 labels = np.repeat(np.arange(5), 30)

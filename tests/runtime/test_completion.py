@@ -8,20 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 from help_text import commands
-from leepfrog.cli import completion
-from leepfrog.gate.check import CRITERIA
-from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec
-from leepfrog.inference.metadata import PRECISIONS, PROBE_SUFFIX
 from leepfrog.scoring.names import SCORE_NAMES
-from leepfrog.scoring.registry import SCORES
-from leepfrog.task2vec.cotangents import ESTIMATORS
-from leepfrog.task2vec.distances import DISTANCES
 from leepfrog_exporter import zoo
-from leepfrog_exporter.presets import PRESETS
 
 START = "from leepfrog.cli.main import main\nmain()\n"
 
@@ -135,20 +126,6 @@ def test_trouble_is_kept_silent(tmp_path: Path) -> None:
         done = asked("rank", "D", "-m", "", **environment)
         assert done.stderr == ""
         assert done.stdout.startswith(("[", "\n["))
-
-
-def test_what_is_written_down_twice_is_the_same() -> None:
-    assert completion.PROBE_SUFFIX == PROBE_SUFFIX
-    assert completion.DISTANCES == DISTANCES
-    assert completion.ESTIMATORS == ESTIMATORS
-    assert completion.CRITERIA == CRITERIA
-    assert completion.PRECISIONS == PRECISIONS
-    assert tuple(PRESETS) == completion.PRESETS
-    assert tuple(INTERPOLATIONS) == completion.INTERPOLATIONS
-    assert tuple(SCORES) == SCORE_NAMES
-    hints = get_type_hints(PreprocessSpec)
-    assert get_args(hints["resize_mode"]) == completion.RESIZE_MODES
-    assert get_args(hints["channel_order"]) == completion.CHANNEL_ORDERS
 
 
 def test_options_that_take_names_complete_them() -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import EmbeddingError, UsageError
-from leepfrog.task2vec.distances import ALPHA, DISTANCES, PRIOR, distances, prior_of, symmetric
+from leepfrog.task2vec.choices import DISTANCES
+from leepfrog.task2vec.distances import ALPHA, PRIOR, distances, prior_of, symmetric
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from numpy.typing import NDArray
 

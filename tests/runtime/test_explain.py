@@ -15,8 +15,8 @@ from leepfrog.cli.output import Format
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ArrayImage, ImageSet
 from leepfrog.ranking.explain import _classes, _Used, held_out_predictions
-from leepfrog.scoring.leep import score_leep_loo
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import ProbSample
+from leepfrog.scoring.scores.leep_loo import score_leep_loo
 from photos import folder_of_pieces
 
 PIXEL = np.zeros((1, 1, 3), np.uint8)
@@ -29,7 +29,7 @@ def test_predictions_are_held_out(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.r_[0, 1, 2, rng.integers(0, 3, n - 3)]
     probs = rng.dirichlet(np.full(5, 0.3), n)
-    sample = Sample.of(labels, probs=probs)
+    sample = ProbSample.of(labels, probs)
     found = held_out_predictions(sample, sample.one_hot.T @ probs)
     for i in range(n):
         rest = np.arange(n) != i
@@ -43,7 +43,7 @@ def test_classes_add_up() -> None:
     labels = np.arange(60) % 4
     probs = rng.dirichlet(np.full(6, 0.2), 60)
     probs[:, 0] += labels == 0  # source class 0 tells class 0
-    sample = Sample.of(labels, probs=probs / probs.sum(axis=1, keepdims=True))
+    sample = ProbSample.of(labels, probs / probs.sum(axis=1, keepdims=True))
     images = ImageSet("arrays", tuple("abcd"), [ArrayImage(f"image {i}", PIXEL) for i in range(60)], labels)
     digests = [bytes([i]) for i in range(60)]
     digests[48:] = digests[:12]  # three of each class's 15 images are copies
@@ -73,7 +73,7 @@ def test_no_image_is_typical_and_hard(n: int, typical: int, hard: int) -> None:
     rng = np.random.default_rng(2)
     labels = np.array([0] * n + [1] * 5)
     images = ImageSet("arrays", ("a", "b"), [ArrayImage(f"image {i}", PIXEL) for i in range(n + 5)], labels)
-    sample = Sample.of(labels, probs=rng.dirichlet(np.full(4, 0.5), n + 5))
+    sample = ProbSample.of(labels, rng.dirichlet(np.full(4, 0.5), n + 5))
     used = _Used(images, np.arange(n + 5), [bytes([i]) for i in range(n + 5)])
     (found,) = (each for each in _classes(sample, ["a", "b"], (), 1, used) if each.name == "a")
     assert (len(found.typical), len(found.hard)) == (typical, hard)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog import scores
 from leepfrog.errors import ArrayError
-from leepfrog.scoring import n_leep
 from leepfrog.scoring.folds import fold_of
-from leepfrog.scoring.linear_probe import PENALTY
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.scores import n_leep
+from leepfrog.scoring.scores.linear_probe import PENALTY
 from numpy.typing import NDArray
 from reference import scores as reference
 from runtime.test_scores import made, sets

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import ArrayError, UsageError
-from leepfrog.task2vec.cotangents import ESTIMATORS, cotangents
+from leepfrog.task2vec.choices import ESTIMATORS
+from leepfrog.task2vec.cotangents import cotangents
 from leepfrog.task2vec.head import TOLERANCE, Head, fit_head
 from numpy.typing import NDArray
 from sklearn.datasets import load_iris

@@ -11,7 +11,7 @@ import pytest
 from leepfrog import scores
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_models
-from leepfrog.scoring.leep import JointMass
+from leepfrog.scoring.joint_mass import JointMass
 from leepfrog.task2vec.embed import embed, find_probe
 from leepfrog_exporter.gradient.probe import export_probe
 from photos import photo_set

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from leepfrog import leep, leep_loo
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.leep import JointMass, leep_scores
+from leepfrog.scoring.joint_mass import JointMass, leep_scores
 from numpy.typing import NDArray
 from reference import leep as oracle
 

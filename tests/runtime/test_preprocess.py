@@ -14,7 +14,8 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import LeepfrogError, ModelError
-from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.choices import INTERPOLATIONS
+from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -55,7 +56,7 @@ def resized_then_cropped(image: Image.Image, spec: PreprocessSpec, first: str | 
     halfway = {None: (width, height), "across": (to_width, height), "down": (width, to_height)}[first]
     whole = image
     for size in (halfway, (to_width, to_height)):
-        whole = whole.resize(size, INTERPOLATIONS[spec.interpolation])
+        whole = whole.resize(size, Image.Resampling[spec.interpolation.upper()])
     top, left = round((to_height - spec.input_size[0]) / 2), round((to_width - spec.input_size[1]) / 2)
     return np.asarray(whole.crop((left, top, left + spec.input_size[1], top + spec.input_size[0])))
 
@@ -300,7 +301,7 @@ GOOD = {"input_size": [224, 224], "resize_size": [256, 256]}
         ({**GOOD, "resize_mode": {}}, "one of cover, stretch, letterbox"),
         ({**GOOD, "interpolation": "cubic"}, "one of nearest, box, bilinear"),
         ({**GOOD, "interpolation": 3}, "one of nearest, box, bilinear"),
-        ({**GOOD, "interpolation": {}}, "not understood"),
+        ({**GOOD, "interpolation": {}}, "one of nearest, box, bilinear"),
         ({**GOOD, "channel_order": "RGB"}, "one of rgb, bgr"),
         ({**GOOD, "mean": [0.5, 0.5]}, "mean must be three"),
         ({**GOOD, "mean": 0.5}, "not understood"),

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
+from leepfrog.images.choices import INTERPOLATIONS
 from leepfrog.images.dataset import ArrayImage, FileImage
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.find import find_images
-from leepfrog.images.preprocess import INTERPOLATIONS, PreprocessSpec, resize_and_crop, resize_and_crop_reduced
+from leepfrog.images.preprocess import PreprocessSpec, resize_and_crop, resize_and_crop_reduced
 from leepfrog.inference.local import find_models
 from photos import SUBJECTS, photo, pieces
 from PIL import Image

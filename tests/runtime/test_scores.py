@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog import scores
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.gbc import FLOOR
-from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.scoring.registry import SCORES
-from leepfrog.scoring.ridge import STRENGTHS
+from leepfrog.scoring.scores.gbc import FLOOR
+from leepfrog.scoring.scores.ridge import STRENGTHS
 from numpy.typing import NDArray
 from reference import scores as reference
 from scipy.optimize import minimize
@@ -250,8 +249,11 @@ def test_thin_and_degenerate_data_give_finite_scores(name: str) -> None:
 
 
 def test_every_score_is_public() -> None:
-    assert {*scores.__all__} == {"Score", *SCORES}
-    assert tuple(SCORES) == SCORE_NAMES
+    assert {*scores.__all__} == {"Score", *SCORES} == {*dir(scores)}
+    for name in SCORES:
+        assert getattr(scores, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'lep'"):
+        _ = scores.lep
 
 
 def test_the_command_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leepfrog.ranking.certainty import MOST_TIMES, certainty_of
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.regression import fit_softmax
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import softmax
 from leepfrog.scoring.uncertainty import intervals, resampled_means, standard_error, strata
@@ -31,11 +31,14 @@ def digits() -> Sample:
     half = np.arange(0, len(x), 2)
     other = labels[half] // 2 + 5 * (features[half, 20] > 8)
     head = fit_softmax(x[half], other, np.full(len(half), 1 / len(half)), 10, 0.01, 1e-4)
-    return Sample(labels.astype(np.int64), 10, softmax(head.logits(x)), x)
+    labels = labels.astype(np.int64)
+    return Sample(ProbSample(labels, 10, softmax(head.logits(x))), FeatureSample(labels, 10, x))
 
 
 def part(sample: Sample, rows: NDArray[np.int64]) -> Sample:
-    return Sample.of(sample.labels[rows], probs=sample.probs[rows], features=sample.features[rows])
+    assert sample.probs is not None
+    assert sample.features is not None
+    return Sample(sample.probs.part(rows), sample.features.part(rows))
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,7 @@ import leepfrog
 import numpy as np
 import pytest
 from leepfrog.errors import DataSetError, UsageError
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample
 from leepfrog.validation.agreement import agreement, chance_spread, mean_agreement, within_groups
 from leepfrog.validation.holdout import split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
@@ -25,13 +25,13 @@ from sklearn.linear_model import LogisticRegression
 
 
 @pytest.fixture(scope="module")
-def halves() -> tuple[Sample, np.ndarray, np.ndarray]:
+def halves() -> tuple[FeatureSample, np.ndarray, np.ndarray]:
     features, labels = load_digits(return_X_y=True)
     train, test = split(labels, 300, 0)
-    return Sample.of(labels[train], features=features[train]), features[test], labels[test]
+    return FeatureSample.of(labels[train], features[train]), features[test], labels[test]
 
 
-def test_retrained_head_is_as_good_as_the_best_penalty(halves: tuple[Sample, np.ndarray, np.ndarray]) -> None:
+def test_retrained_head_is_as_good_as_the_best_penalty(halves: tuple[FeatureSample, np.ndarray, np.ndarray]) -> None:
     train, features, labels = halves
     found = retrained_head(train, features, labels)
     mean, scale = train.features.mean(axis=0), np.sqrt(train.features.var(axis=0).mean())
@@ -44,7 +44,7 @@ def test_retrained_head_is_as_good_as_the_best_penalty(halves: tuple[Sample, np.
     assert found.accuracy > max(by_penalty) - 0.02
 
 
-def test_few_shots_are_nearest_means(halves: tuple[Sample, np.ndarray, np.ndarray]) -> None:
+def test_few_shots_are_nearest_means(halves: tuple[FeatureSample, np.ndarray, np.ndarray]) -> None:
     """With all images as shots an episode is one classifier by the distance to each class's mean."""
     train, features, labels = halves
     prototype, mahalanobis = few_shot_accuracy(train, features, labels, 1000, 2)

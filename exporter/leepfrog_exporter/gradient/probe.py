@@ -10,8 +10,9 @@ import onnx
 from leepfrog import __version__
 from leepfrog.errors import ModelError
 from leepfrog.files import printable, written_whole
+from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.load import load
-from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBE_SUFFIX
+from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT
 from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, Silent
 from leepfrog.task2vec.probe import (

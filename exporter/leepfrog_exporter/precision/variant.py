@@ -15,11 +15,12 @@ from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.greys import level_some
 from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
+from leepfrog.inference.choices import PRECISIONS
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.metadata import PRECISIONS, Variant
+from leepfrog.inference.metadata import Variant
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.progress import Progress, Silent
-from leepfrog.scoring.drawn import drawn_in_proportion
+from leepfrog.scoring.subsample import drawn_in_proportion
 from numpy.typing import NDArray
 
 from leepfrog_exporter import parity

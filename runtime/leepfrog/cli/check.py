@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.completion import CRITERIA, some_of
+from leepfrog.cli.completion import complete_criteria
 from leepfrog.cli.options import (
     BatchSizeOption,
     CachedOption,
@@ -23,6 +23,7 @@ from leepfrog.cli.options import (
 )
 from leepfrog.cli.output import as_json, emit
 from leepfrog.errors import MachineError
+from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
 
 
 class CheckFormat(StrEnum):
@@ -43,17 +44,17 @@ def check(
         list[str] | None,
         typer.Option(
             "--fail-on",
-            help="What is judged: score, rank, latency, size, with commas (default: score,rank,size).",
-            autocompletion=some_of(CRITERIA),
+            help=f"What is judged: {', '.join(CRITERIA)}, with commas (default: {','.join(DEFAULT_CRITERIA)}).",
+            autocompletion=complete_criteria,
         ),
     ] = None,
     tolerance: Annotated[
         float,
         typer.Option("--tolerance", min=0, help="How far a score may move, in its standard errors."),
-    ] = 0.25,
+    ] = TOLERANCE,
     latency_tolerance: Annotated[
         float, typer.Option("--latency-tolerance", min=0, help="By what part a relative latency may grow.")
-    ] = 0.25,
+    ] = LATENCY_TOLERANCE,
     models: ModelFilesOption = None,
     format_: Annotated[
         CheckFormat | None,

@@ -1,7 +1,6 @@
 """What a shell's Tab offers as the values of options and arguments.
 
-A shell waits for this at every Tab: nothing is imported that takes time, so models are known by their file names alone,
-and what the library's registries hold is written down again here; a test holds one against the other.
+A shell waits for this at every Tab: nothing is imported that takes time; models are known by their file names alone.
 """
 
 from __future__ import annotations
@@ -9,19 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from leepfrog_exporter.choices import PRESETS
+
 from leepfrog import paths
+from leepfrog.gate.choices import CRITERIA
+from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES
+from leepfrog.inference.choices import PRECISIONS, PROBE_SUFFIX
 from leepfrog.inference.devices import device_names
 from leepfrog.scoring.names import SCORE_NAMES
-
-PROBE_SUFFIX = ".fisher.onnx"
-DISTANCES = ("symmetric", "asymmetric", "normalized_cosine", "kl", "asymmetric_kl", "jensen_shannon")
-ESTIMATORS = ("signs", "sampled", "exact")
-PRECISIONS = ("fp16", "int8")
-PRESETS = ("imagenet", "inception", "unit", "raw", "caffe")
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-RESIZE_MODES = ("cover", "stretch", "letterbox")
-CRITERIA = ("score", "rank", "latency", "size")
-CHANNEL_ORDERS = ("rgb", "bgr")
+from leepfrog.task2vec.choices import DISTANCES, ESTIMATORS
 
 # What a shell takes as it is. zsh evaluates what it is offered, and typer's escapes can be undone by a backslash.
 _PLAIN = re.compile(r"[\w.,@%+=/-]*")
@@ -102,3 +97,4 @@ complete_preset = one_of(PRESETS)
 complete_interpolation = one_of(INTERPOLATIONS)
 complete_resize_mode = one_of(RESIZE_MODES)
 complete_channel_order = one_of(CHANNEL_ORDERS)
+complete_criteria = some_of(CRITERIA)

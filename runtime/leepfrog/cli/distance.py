@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.completion import complete_distance
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
+from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, either
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.task2vec.choices import DISTANCES
 
 
 def distance(
@@ -18,8 +19,8 @@ def distance(
         str | None,
         typer.Option(
             "--kind",
-            help="One distance, as a table of all tasks against all: symmetric, asymmetric, normalized_cosine, kl, "
-            "asymmetric_kl or jensen_shannon (default: all of them, pair by pair).",
+            help=f"One distance, as a table of all tasks against all: {either(DISTANCES)} "
+            "(default: all of them, pair by pair).",
             autocompletion=complete_distance,
         ),
     ] = None,
@@ -41,7 +42,7 @@ def distance(
     from leepfrog.errors import UsageError
     from leepfrog.files import printable
     from leepfrog.task2vec.distance_table import ComparedTask, DistanceTable
-    from leepfrog.task2vec.distances import DISTANCES, distances
+    from leepfrog.task2vec.distances import distances
     from leepfrog.task2vec.embedding import Embedding
 
     if len(files) < 2:

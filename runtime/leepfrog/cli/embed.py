@@ -11,6 +11,7 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
 from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption, place
 from leepfrog.cli.output import emit, remark
+from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from leepfrog.task2vec.embedding import Embedding
@@ -33,11 +34,11 @@ def embed(
         typer.Option(
             "--estimator", help="signs (least noise for its time), sampled or exact.", autocompletion=complete_estimator
         ),
-    ] = "signs",
+    ] = DEFAULT_ESTIMATOR,
     tolerance: Annotated[
         float,
         typer.Option("--tolerance", min=0, help="Stop once another sample would lie this near; 0: all images."),
-    ] = 0.01,
+    ] = DEFAULT_TOLERANCE,
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=2, help="Backward passes at most (default: all images).")
     ] = None,

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from leepfrog_exporter.choices import PRESETS
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import (
@@ -19,8 +20,10 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, place, split_commas
+from leepfrog.cli.options import QuietOption, either, place, split_commas
 from leepfrog.cli.output import emit
+from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS
+from leepfrog.inference.choices import PRECISIONS
 
 if TYPE_CHECKING:
     from leepfrog_exporter.export import ExportOptions
@@ -56,7 +59,7 @@ def export(
         str | None,
         typer.Option(
             "--preprocess",
-            help="For onnx: files: imagenet, inception, unit, raw or caffe (see the README).",
+            help=f"For onnx: files: {either(PRESETS)} (see the README).",
             autocompletion=complete_preset,
         ),
     ] = None,
@@ -77,7 +80,7 @@ def export(
         str | None,
         typer.Option(
             "--interpolation",
-            help="nearest, box, bilinear, hamming, bicubic or lanczos.",
+            help=f"{either(INTERPOLATIONS)}.",
             autocompletion=complete_interpolation,
         ),
     ] = None,
@@ -86,7 +89,8 @@ def export(
     ] = None,
     std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
     channel_order: Annotated[
-        str | None, typer.Option("--channel-order", help="rgb or bgr.", autocompletion=complete_channel_order)
+        str | None,
+        typer.Option("--channel-order", help=f"{either(CHANNEL_ORDERS)}.", autocompletion=complete_channel_order),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")
@@ -108,7 +112,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--precision",
-            help="fp16, int8 or both: also write these variants, each a model of its own.",
+            help=f"{', '.join(PRECISIONS)} or both: also write these variants, each a model of its own.",
             autocompletion=complete_precisions,
         ),
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,16 @@ CachedOption = Annotated[
     bool, typer.Option("--cached", help="Take outputs from the cache, where they are, rather than run models again.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+
+
+def either(names: Iterable[str]) -> str:
+    """Names for a help text.
+
+    >>> either(["a", "b", "c"])
+    'a, b or c'
+    """
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def split_commas(values: list[str] | None) -> list[str]:

@@ -40,8 +40,8 @@ def score(
 ) -> None:
     """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
 
-    leep_loo, leep, leep_loo_t and nce read --probs, all others --features. The intervals are those that other images of
-    the same classes would fall into.
+    Scores of predictions, such as leep and nce, read --probs, all others --features. The intervals are those that other
+    images of the same classes would fall into.
     """
     from leepfrog.ranking.from_files import score_files
 

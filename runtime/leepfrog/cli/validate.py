@@ -23,6 +23,7 @@ from leepfrog.cli.options import (
     split_commas,
 )
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
+from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
 
 if TYPE_CHECKING:
     from leepfrog.validation.agreement import Agreement
@@ -45,9 +46,9 @@ def validate(
             autocompletion=complete_scores,
         ),
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=4, help="Most training images of a split.")] = 1000,
-    splits: Annotated[int, typer.Option("--splits", min=1, help="Random splits.")] = 3,
-    shots: Annotated[int, typer.Option("--shots", min=1, help="Images of a class that few-shot heads see.")] = 5,
+    images: Annotated[int, typer.Option("--images", min=4, help="Most training images of a split.")] = IMAGES,
+    splits: Annotated[int, typer.Option("--splits", min=1, help="Random splits.")] = SPLITS,
+    shots: Annotated[int, typer.Option("--shots", min=1, help="Images of a class that few-shot heads see.")] = SHOTS,
     tasks: Annotated[
         int | None, typer.Option("--tasks", min=3, help="Instead: one model on so many random choices of classes.")
     ] = None,

@@ -26,6 +26,7 @@ from leepfrog.costs.places.here import measure
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
+from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
 from leepfrog.gate.rerun import context_of, find_again, rerun
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.combined import COMBINED
@@ -34,14 +35,9 @@ from leepfrog.receipts.causes import data_causes, environment_causes, model_caus
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.results import Result
 
-CRITERIA = ("score", "rank", "latency", "size")
-DEFAULT_CRITERIA = ("score", "rank", "size")
-
-# In standard errors of the baseline's score: a quarter of what other images would change.
-TOLERANCE = 0.25
 # Scores without a standard error, and those whose error is 0.
 LEAST = 1e-6
-LATENCY_TOLERANCE, SIZE_TOLERANCE = 0.25, 0.01
+SIZE_TOLERANCE = 0.01
 MEASUREMENTS, SECONDS = 3, 1.0
 
 UNKNOWN = "no cause found: the receipts show no change"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,26 +13,16 @@ from PIL import Image
 
 from leepfrog.arguments import did_you_mean
 from leepfrog.errors import ModelError
+from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES, ChannelOrder, ResizeMode
 from leepfrog.images.decode import Decoded
 from leepfrog.kernels.pixels import normalise_into
 
 Pixels = NDArray[np.uint8]
 
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
 WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or source pixels when enlarging
 
 # Pixels across for each one that is asked for, below which a JPEG file is not reduced while it is decoded.
 ENOUGH_PIXELS = 2.0
-
-RESIZE_MODES = ("cover", "stretch", "letterbox")
 
 # No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
 MAX_SIDE = 4096
@@ -52,7 +42,7 @@ class PreprocessSpec:
         resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (for a square, the shorter side becomes
             that long); "stretch" resizes to exactly `resize_size`; "letterbox" keeps the aspect ratio, fits the whole
             image into `resize_size` and pads it there with `pad_color`, the image in the centre.
-        interpolation: a key of INTERPOLATIONS; always antialiased, as Pillow does it.
+        interpolation: one of INTERPOLATIONS; always antialiased, as Pillow does it.
         mean, std: a number for each channel, for pixels scaled to 0..1, in the order the model sees the channels.
         channel_order: "rgb" or "bgr".
         pad_color: (red, green, blue), 0 to 255 each, with "letterbox"; None otherwise.
@@ -60,11 +50,11 @@ class PreprocessSpec:
 
     input_size: tuple[int, int]
     resize_size: tuple[int, int]
-    resize_mode: Literal["cover", "stretch", "letterbox"] = "cover"
+    resize_mode: ResizeMode = "cover"
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    channel_order: ChannelOrder = "rgb"
     pad_color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -87,9 +77,9 @@ class PreprocessSpec:
             raise ModelError(
                 f"interpolation {self.interpolation!r} is unknown; {did_you_mean(self.interpolation, INTERPOLATIONS)}"
             )
-        if self.channel_order not in ("rgb", "bgr"):
+        if self.channel_order not in CHANNEL_ORDERS:
             raise ModelError(
-                f"channel_order {self.channel_order!r} is unknown; {did_you_mean(self.channel_order, ('rgb', 'bgr'))}"
+                f"channel_order {self.channel_order!r} is unknown; {did_you_mean(self.channel_order, CHANNEL_ORDERS)}"
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
@@ -190,7 +180,7 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
         image = image.crop((0, first, image.width, last))
         upper, lower = upper - first, min(lower, last) - first
     box = (left * across, upper, min((left + crop_width) * across, width), lower)
-    resized = image.resize((crop_width, crop_height), INTERPOLATIONS[spec.interpolation], box=box)
+    resized = image.resize((crop_width, crop_height), Image.Resampling[spec.interpolation.upper()], box=box)
     return np.asarray(resized)
 
 
@@ -199,7 +189,7 @@ def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     image, (whole_width, whole_height), times = decoded
     to_height, to_width = _resized_size(whole_width, whole_height, spec)
     box = (0, 0, whole_width / times, whole_height / times)
-    resized = image.resize((to_width, to_height), INTERPOLATIONS[spec.interpolation], box=box)
+    resized = image.resize((to_width, to_height), Image.Resampling[spec.interpolation.upper()], box=box)
     height, width = spec.resize_size
     sheet = Image.new("RGB", (width, height), spec.pad_color or 0)
     sheet.paste(resized, (round((width - to_width) / 2), round((height - to_height) / 2)))

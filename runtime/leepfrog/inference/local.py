@@ -16,7 +16,7 @@ from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import open_data
-from leepfrog.inference.metadata import PROBE_SUFFIX
+from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 _WILDCARDS = set("*?[")

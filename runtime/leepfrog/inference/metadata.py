@@ -10,6 +10,7 @@ from typing import Any
 from leepfrog import stated
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import PreprocessSpec
+from leepfrog.inference.choices import PRECISIONS
 
 PREFIX = "leepfrog."
 FORMAT_VERSION = 1
@@ -18,12 +19,7 @@ IMAGE_INPUT = "image"
 PROBS_OUTPUT = "probs"
 FEATURES_OUTPUT = "features"
 
-# A probe (see leepfrog.task2vec.probe) lies beside its scoring model, under the same name with this ending.
-PROBE_SUFFIX = ".fisher.onnx"
 PROBE_PREFIX = f"{PREFIX}probe."
-
-
-PRECISIONS = ("fp16", "int8")
 
 
 @dataclasses.dataclass(frozen=True)

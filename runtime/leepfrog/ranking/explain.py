@@ -18,8 +18,8 @@ from leepfrog.images.dataset import Digest, ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.results import Result
-from leepfrog.scoring.leep import score_leep_loo
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import ProbSample
+from leepfrog.scoring.scores.leep_loo import score_leep_loo
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -175,7 +175,7 @@ def explain_outputs(
     used = _Used(images, np.flatnonzero(hashed.kept), hashed.digests)
     explanations = []
     for model in models:
-        sample = Sample(labels.astype(np.int64), len(present), probs=model.probs())
+        sample = ProbSample(labels.astype(np.int64), len(present), model.probs())
         classes = _classes(sample, names, model.model.metadata.labels, top, used)
         explanations.append(
             Explanation(
@@ -221,9 +221,8 @@ class _Used:
 
 
 def _classes(
-    sample: Sample, names: list[str], sources: tuple[str, ...], top: int, used: _Used
+    sample: ProbSample, names: list[str], sources: tuple[str, ...], top: int, used: _Used
 ) -> list[ClassExplanation]:
-    assert sample.probs is not None
     joint = sample.one_hot.T @ sample.probs
     total = joint.sum(axis=0)
     purity = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
@@ -258,7 +257,7 @@ def _classes(
     return found
 
 
-def held_out_predictions(sample: Sample, joint: Floats) -> Floats:
+def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
     """LEEP's probabilities of all target classes, [N, C], each image's own mass left out.
 
     sum_z theta_z(x_i) (S_yz - [y = y_i] theta_z(x_i)) / (S_z - theta_z(x_i)), over source classes with something left.
@@ -267,7 +266,6 @@ def held_out_predictions(sample: Sample, joint: Floats) -> Floats:
         sample: with probabilities [N, Z].
         joint: S, sums of probabilities by target class, [C, Z].
     """
-    assert sample.probs is not None
     total = joint.sum(axis=0)
     found = np.empty((len(sample), sample.n_target))
     for start in range(0, len(sample), BLOCK):

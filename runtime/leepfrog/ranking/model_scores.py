@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 
 from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.inference.model import ModelFile
-from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
-from leepfrog.scoring.leep import JointMass, Shard, leep_scores
-from leepfrog.scoring.registry import Definition
+from leepfrog.scoring.definition import Definition
+from leepfrog.scoring.joint_mass import JointMass, Shard, leep_scores
+from leepfrog.scoring.parallel import scored
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.together import scored
-
-# Scores that need a model's outputs as a whole take this many images at most: their errors are small by then, and what
-# is held (5 kB an image for 1,280 features) stops growing.
-MOST_IMAGES = 5_000
+from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_terms
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import UsageError
 from leepfrog.ranking.combined import COMBINED
+from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.uncertainty import standard_error
 
 Floats = NDArray[np.float64]
 Judge = Callable[[list[int], NDArray[np.int64]], tuple[list[Floats], NDArray[np.int64]]]
 
-RACEABLE = (COMBINED, "ridge", "knn", "linear_probe", "leep_loo", "leep_loo_t")
+RACEABLE = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
 
 ERRORS = 3.0
 # The first sample, as far as there are so many images: standard errors of fewer are guesses.

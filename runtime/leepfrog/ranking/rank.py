@@ -25,13 +25,16 @@ from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.drift import drifts
-from leepfrog.ranking.model_scores import MOST_IMAGES, ScoredModel, score_model
+from leepfrog.ranking.model_scores import ScoredModel, score_model
 from leepfrog.ranking.racing import Race, check_raceable, race
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
-from leepfrog.scoring.leep import leep, leep_loo
-from leepfrog.scoring.registry import SCORES, Definition, chosen_scores
+from leepfrog.scoring.definition import Definition
+from leepfrog.scoring.registry import SCORES, chosen_scores
+from leepfrog.scoring.scores.leep import leep
+from leepfrog.scoring.scores.leep_loo import leep_loo
+from leepfrog.scoring.subsample import MOST_IMAGES
 from leepfrog.scoring.uncertainty import resampled_means
 
 Floats = NDArray[np.float64]

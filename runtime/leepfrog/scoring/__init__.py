@@ -1,1 +1,1 @@
-"""Scores: one file a score, each with its equation, source and checks."""
+"""Scores: `scores` has one file for each, beside it is what they share."""

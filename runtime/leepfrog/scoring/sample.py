@@ -22,33 +22,17 @@ RANK_TOLERANCE = 1e-10
 BLOCK = 512
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Labelled outputs of a model; the scores' common input.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Labeled:
+    """Images with their classes.
 
     Attributes:
         labels: [N] int64 in 0..C-1, every class occurring.
         n_target: C.
-        probs: [N, Z], or None.
-        features: [N, D], or None.
     """
 
     labels: NDArray[np.int64]
     n_target: int
-    probs: NDArray[np.floating] | None = None
-    features: NDArray[np.floating] | None = None
-
-    @classmethod
-    def of(cls, labels: ArrayLike, probs: ArrayLike | None = None, features: ArrayLike | None = None) -> Sample:
-        """Labels [N] with probabilities [N, Z], features [N, D] or both; ArrayError as of the checks."""
-        shown = None if probs is None else checked_probs(probs)
-        seen = None if features is None else checked_features(features)
-        given = [array for array in (shown, seen) if array is not None]
-        if not given:
-            raise ArrayError("a sample needs probs or features")
-        if len(given[0]) != len(given[-1]):
-            raise ArrayError(f"probs has {len(given[0])} rows, features {len(given[-1])}; they must be the same images")
-        return cls(*_two_classes(labels, len(given[0])), probs=shown, features=seen)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,16 +43,65 @@ class Sample:
         return np.bincount(self.labels, minlength=self.n_target)
 
     @cached_property
+    def one_hot(self) -> Floats:
+        """1 at each image's class, [N, C]."""
+        return np.eye(self.n_target)[self.labels]
+
+    def class_means(self, values: Floats) -> Floats:
+        """Means of values [N, k] by class, [C, k]."""
+        return (self.one_hot.T @ values) / self.counts[:, None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProbSample(_Labeled):
+    """Labeled predictions of a model.
+
+    Attributes:
+        probs: [N, Z], the softmax over its source classes.
+    """
+
+    probs: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, labels: ArrayLike, probs: ArrayLike, least: int = 2) -> ProbSample:
+        """Labels [N] and probabilities [N, Z] of `least` classes or more; ArrayError where the checks refuse them."""
+        array = checked_probs(probs)
+        return cls(*_classes(labels, len(array), least), array)
+
+    def part(self, rows: NDArray[np.int64]) -> ProbSample:
+        """The sample of some images, among which every class must occur."""
+        return ProbSample(self.labels[rows], self.n_target, self.probs[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureSample(_Labeled):
+    """Labeled features of a model, and their first and second moments.
+
+    Attributes:
+        features: [N, D], what the model's last linear layer reads.
+    """
+
+    features: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, labels: ArrayLike, features: ArrayLike) -> FeatureSample:
+        """Labels [N] of two classes or more and features [N, D]; ArrayError where the checks refuse them."""
+        array = checked_features(features)
+        return cls(*_classes(labels, len(array)), array)
+
+    def part(self, rows: NDArray[np.int64]) -> FeatureSample:
+        """The sample of some images, among which every class must occur; no sum is kept."""
+        return FeatureSample(self.labels[rows], self.n_target, self.features[rows])
+
+    @cached_property
     def x(self) -> Floats:
         """Features in float64, divided by their largest entry in size, so that squares neither vanish nor overflow."""
-        assert self.features is not None
         x = self.features.astype(np.float64)
         return x / self.unit
 
     @cached_property
     def unit(self) -> float:
         """What `x` was divided by."""
-        assert self.features is not None
         return float(max(self.features.max(), -self.features.min())) or 1.0
 
     @cached_property
@@ -78,7 +111,6 @@ class Sample:
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """`x`, some rows at a time, so that no copy of all features is made: which rows, and they."""
-        assert self.features is not None
         for start in range(0, len(self), BLOCK):
             rows = slice(start, start + BLOCK)
             yield rows, self.features[rows].astype(np.float64) / self.unit
@@ -113,14 +145,39 @@ class Sample:
         """Principal coordinates of `x`, [N, r]: all that scores which do not mind rotations need to know of it."""
         return self._principal[1]
 
-    @cached_property
-    def one_hot(self) -> Floats:
-        """1 at each image's class, [N, C]."""
-        return np.eye(self.n_target)[self.labels]
 
-    def class_means(self, values: Floats) -> Floats:
-        """Means of values [N, k] by class, [C, k]."""
-        return (self.one_hot.T @ values) / self.counts[:, None]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """A model's outputs for labeled images, for scores of either kind; at least one of the two is there.
+
+    Attributes:
+        probs: for scores that read predictions, or None.
+        features: for scores that read features, of the same images, or None.
+    """
+
+    probs: ProbSample | None = None
+    features: FeatureSample | None = None
+
+    @classmethod
+    def of(cls, labels: ArrayLike, probs: ArrayLike | None = None, features: ArrayLike | None = None) -> Sample:
+        """Labels [N] with probabilities [N, Z], features [N, D] or both; ArrayError where the checks refuse them."""
+        predictions = None if probs is None else checked_probs(probs)
+        inputs = None if features is None else checked_features(features)
+        given = [array for array in (predictions, inputs) if array is not None]
+        if not given:
+            raise ArrayError("a sample needs probs or features")
+        if len(given[0]) != len(given[-1]):
+            raise ArrayError(f"probs has {len(given[0])} rows, features {len(given[-1])}; they must be the same images")
+        indices, n_target = _classes(labels, len(given[0]))
+        return cls(
+            None if predictions is None else ProbSample(indices, n_target, predictions),
+            None if inputs is None else FeatureSample(indices, n_target, inputs),
+        )
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The images' classes, [N] in 0..C-1."""
+        return next(part.labels for part in (self.probs, self.features) if part is not None)
 
 
 def principal(values: Floats) -> tuple[Floats, Floats]:
@@ -152,8 +209,8 @@ def _kept(eigenvalues: Floats) -> NDArray[np.int64]:
     return np.flatnonzero(eigenvalues > RANK_TOLERANCE * top)[::-1]
 
 
-def _two_classes(labels: ArrayLike, n: int) -> tuple[NDArray[np.int64], int]:
+def _classes(labels: ArrayLike, n: int, least: int = 2) -> tuple[NDArray[np.int64], int]:
     indices, n_target = checked_labels(labels, n)
-    if n_target < 2:
+    if n_target < least:
         raise ArrayError("labels holds a single class; a score needs at least 2")
     return indices, n_target

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import check_name
+from leepfrog.task2vec.choices import ESTIMATORS
 from leepfrog.task2vec.head import Head
 
 Floats = NDArray[np.float64]
-ESTIMATORS = ("signs", "sampled", "exact")
 
 
 def cotangents(

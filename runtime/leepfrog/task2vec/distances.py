@@ -26,6 +26,7 @@ from leepfrog.arguments import check_name
 from leepfrog.arrays import numbers
 from leepfrog.inference.device import available_threads, check_threads
 from leepfrog.kernels.pairwise import symmetric_block
+from leepfrog.task2vec.choices import DISTANCES
 from leepfrog.task2vec.embedding import Embedding, check_comparable
 
 Floats = NDArray[np.float64]
@@ -125,8 +126,6 @@ _OF_PAIRS: dict[str, Callable[[Floats, Floats, Floats], float]] = {
     "asymmetric_kl": _asymmetric_kl,
     "jensen_shannon": _jensen_shannon,
 }
-
-DISTANCES = ("symmetric", "asymmetric", *_OF_PAIRS)
 
 
 def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Floats:

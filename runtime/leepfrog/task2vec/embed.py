@@ -19,18 +19,16 @@ from leepfrog.execution.outputs import infer
 from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import open_data
+from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.local import exported, find_models
-from leepfrog.inference.metadata import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
+from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
 from leepfrog.task2vec.head import Head, fit_head
 from leepfrog.task2vec.probe import ProbeFile
-
-DEFAULT_ESTIMATOR = "signs"
-DEFAULT_TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)

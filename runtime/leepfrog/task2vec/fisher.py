@@ -18,7 +18,8 @@ from leepfrog.execution.pipeline import Lanes, Unreadable, stream
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.devices import device_named
 from leepfrog.kernels.moments import add_rows
-from leepfrog.task2vec.cotangents import ESTIMATORS, cotangents
+from leepfrog.task2vec.choices import ESTIMATORS
+from leepfrog.task2vec.cotangents import cotangents
 from leepfrog.task2vec.head import Head
 from leepfrog.task2vec.probe import ProbeFile
 from leepfrog.task2vec.session import ProbeSession

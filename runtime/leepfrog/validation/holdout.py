@@ -16,7 +16,7 @@ from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, ProbSample
 
 # Two to fit and cross-validate with, two to be judged on.
 FEWEST = 4
@@ -46,9 +46,13 @@ class LabelledOutputs:
         """Where the images came from."""
         return self.outputs.images.images.name
 
-    def sample(self, model: ModelOutputs) -> Sample:
+    def samples(self, model: ModelOutputs) -> tuple[ProbSample, FeatureSample]:
         """A model's outputs for all usable images."""
-        return Sample(self.labels, len(self.classes), model.probs(), model.features())
+        n_target = len(self.classes)
+        return (
+            ProbSample(self.labels, n_target, model.probs()),
+            FeatureSample(self.labels, n_target, model.features()),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -87,10 +91,3 @@ def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.i
     classes = shuffled(members_of(labels), np.random.default_rng(seed))
     chosen = np.sort(np.concatenate([own[: min(max(2, round(share * len(own))), len(own) - 2)] for own in classes]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
-
-
-def part(sample: Sample, rows: NDArray[np.int64]) -> Sample:
-    """The sample of some images only, all of whose classes must occur among them; nothing summed is kept."""
-    assert sample.probs is not None
-    assert sample.features is not None
-    return Sample(sample.labels[rows], sample.n_target, sample.probs[rows], sample.features[rows])

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, check_seed, several
@@ -24,9 +23,10 @@ from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
-from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, part, split
+from leepfrog.validation.choices import IMAGES
+from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
 from leepfrog.validation.truth import retrained_head
 
 SCHEMA_VERSION = 2
@@ -109,7 +109,7 @@ class TasksRequest(Request):
     command: ClassVar = "tasks"
     n_tasks: int
     scores: tuple[str, ...] = DEFAULT_SCORES
-    images: int = 1000
+    images: int = IMAGES
 
     def __post_init__(self) -> None:
         """Refuse unknown scores and numbers out of range."""
@@ -150,7 +150,7 @@ def study_tasks(
     n_tasks: int,
     *,
     scores: str | Sequence[str] = DEFAULT_SCORES,
-    images: int = 1000,
+    images: int = IMAGES,
     seed: int = 0,
     context: RunContext | None = None,
 ) -> TaskStudy:
@@ -179,7 +179,7 @@ def study_tasks(
 def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
     """Draw tasks, and judge each."""
     (model,) = labelled.outputs
-    everything, chosen = labelled.sample(model), chosen_scores(request.scores)
+    (probs, features), chosen = labelled.samples(model), chosen_scores(request.scores)
     rng = np.random.default_rng(request.seed)
     choices = []
     for _ in range(request.n_tasks):
@@ -191,10 +191,11 @@ def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContex
         rows = np.flatnonzero(np.isin(labelled.labels, drawn))
         labels = np.searchsorted(drawn, labelled.labels[rows])
         train, test = split(labels, request.images, request.seed + number)
-        task = Sample(labels, len(drawn), _rows(everything.probs, rows), _rows(everything.features, rows))
-        sample, held = part(task, train), part(task, test)
-        assert held.features is not None
-        head = retrained_head(sample, held.features, held.labels, request.seed + number)
+        predictions = ProbSample(labels, len(drawn), probs.probs[rows])
+        inputs = FeatureSample(labels, len(drawn), features.features[rows])
+        fit, held = inputs.part(train), inputs.part(test)
+        head = retrained_head(fit, held.features, held.labels, request.seed + number)
+        sample = Sample(predictions.part(train), fit)
         scores = {definition.name: definition.of(sample).value for definition in chosen}
         names = tuple(labelled.classes[label] for label in drawn)
         alone = {BY_CLASSES: -float(np.log(len(drawn)))}
@@ -208,10 +209,6 @@ def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContex
             tasks.append(task)
             context.progress.advance(1)
     return tuple(tasks)
-
-
-def _rows(values: NDArray[np.floating] | None, rows: NDArray[np.int64]) -> NDArray[np.floating] | None:
-    return None if values is None else values[rows]
 
 
 def _over_tasks(tasks: Sequence[Task], name: str) -> OverTasks:

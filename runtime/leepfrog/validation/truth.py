@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from leepfrog.draws import members_of, shuffled
 from leepfrog.scoring.folds import fold_of
 from leepfrog.scoring.regression import fit_softmax
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample
 from leepfrog.scoring.softmax import log_softmax
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Retrained:
 
 
 def retrained_head(
-    train: Sample, features: NDArray[np.floating], labels: NDArray[np.int64], seed: int = 0
+    train: FeatureSample, features: NDArray[np.floating], labels: NDArray[np.int64], seed: int = 0
 ) -> Retrained:
     """Softmax regression on a model's features, its penalty chosen by the likelihood of 5 folds of the training images.
 
@@ -49,7 +49,6 @@ def retrained_head(
         labels: their classes [M], numbered as in `train`.
         seed: of the folds.
     """
-    assert train.features is not None
     n, n_classes = len(train), train.n_target
     scale = np.sqrt(train.variances.sum() / (n * train.features.shape[1])) or 1.0
     x = train.coordinates / scale
@@ -75,7 +74,7 @@ def retrained_head(
 
 
 def few_shot_accuracy(
-    train: Sample,
+    train: FeatureSample,
     features: NDArray[np.floating],
     labels: NDArray[np.int64],
     shots: int,

@@ -22,12 +22,13 @@ from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.results import MEASURED, Result
+from leepfrog.scoring.parallel import scored
 from leepfrog.scoring.registry import chosen_scores
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample, Sample
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.together import scored
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
-from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, part, split
+from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
+from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 
 SCHEMA_VERSION = 2
@@ -107,9 +108,9 @@ class ValidateRequest(Request):
 
     command: ClassVar = "validate"
     scores: tuple[str, ...] = ("all",)
-    images: int = 1000
-    splits: int = 3
-    shots: int = 5
+    images: int = IMAGES
+    splits: int = SPLITS
+    shots: int = SHOTS
 
     def __post_init__(self) -> None:
         """Refuse unknown scores and numbers out of range."""
@@ -177,9 +178,9 @@ def validate(
     models: StrPath | Sequence[StrPath] = (),
     *,
     scores: str | Sequence[str] = ("all",),
-    images: int = 1000,
-    splits: int = 3,
-    shots: int = 5,
+    images: int = IMAGES,
+    splits: int = SPLITS,
+    shots: int = SHOTS,
     seed: int = 0,
     context: RunContext | None = None,
 ) -> Validation:
@@ -220,12 +221,15 @@ def _repeated(
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
         for m, model in enumerate(models):
-            everything = labelled.sample(model)
-            samples = [part(everything, train) for train, _ in splits]
-            scores_to_come = [pool.submit(scored, sample, chosen, 1) for sample in samples]
+            probs, features = labelled.samples(model)
+            fits = [features.part(train) for train, _ in splits]
+            scores_to_come = [
+                pool.submit(scored, Sample(probs.part(train), fit), chosen, 1)
+                for fit, (train, _) in zip(fits, splits, strict=True)
+            ]
             truths_to_come = [
-                pool.submit(_truths, sample, part(everything, test), request.shots, request.seed + s)
-                for s, (sample, (_, test)) in enumerate(zip(samples, splits, strict=True))
+                pool.submit(_truths, fit, features.part(test), request.shots, request.seed + s)
+                for s, (fit, (_, test)) in enumerate(zip(fits, splits, strict=True))
             ]
             for s in range(len(splits)):
                 truths[m, s] = truths_to_come[s].result()
@@ -238,9 +242,8 @@ def _repeated(
     return scores, truths
 
 
-def _truths(train: Sample, held: Sample, shots: int, seed: int) -> tuple[float, ...]:
+def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) -> tuple[float, ...]:
     """Accuracies in the order of TRUTHS."""
-    assert held.features is not None
     head = retrained_head(train, held.features, held.labels, seed)
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 

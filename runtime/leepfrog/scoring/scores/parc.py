@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.drawn import drawn_in_proportion
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
+from leepfrog.scoring.subsample import drawn_in_proportion
 
 COMPONENTS = 32
 # Pairs are quadratic in the images; the paper's own experiments use 500.
@@ -40,12 +41,12 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_parc(Sample.of(labels, features=features), n_components, seed)
+    return score_parc(FeatureSample.of(labels, features), n_components, seed)
 
 
-def score_parc(sample: Sample, n_components: int = COMPONENTS, seed: int = 0) -> Score:
+@of_features("class separation, by the rank correlation of pairs")
+def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int = 0) -> Score:
     """`parc` of a checked sample."""
-    assert sample.features is not None
     chosen = drawn_in_proportion(sample.labels, MAX_IMAGES, seed)
     z = sample.coordinates[:, :n_components]
     weights = z.T @ sample.centred

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.scoring.leep import loo_terms, score_leep_loo
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.definition import of_probs
+from leepfrog.scoring.sample import ProbSample
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.scores.leep_loo import loo_terms, score_leep_loo
 
 # Tried first; the best one's neighbours are then halved (on a logarithmic scale) this many times.
 TEMPERATURES = 2.0 ** np.arange(-3.0, 3.5, 1.0)
@@ -28,12 +29,12 @@ def leep_loo_t(probs: ArrayLike, labels: ArrayLike) -> Score:
     Returns:
         Score with the diagnostics of `leep_loo` and `temperature`: below 1 the model was under-confident.
     """
-    return score_leep_loo_t(Sample.of(labels, probs=probs))
+    return score_leep_loo_t(ProbSample.of(labels, probs))
 
 
-def score_leep_loo_t(sample: Sample) -> Score:
+@of_probs("LOO-LEEP with one temperature a model, which takes under-confidence away", held_out=True)
+def score_leep_loo_t(sample: ProbSample) -> Score:
     """`leep_loo_t` of a checked sample."""
-    assert sample.probs is not None
     with np.errstate(divide="ignore"):
         logs = np.log(sample.probs)
     logs -= logs.max(axis=1, keepdims=True)
@@ -44,7 +45,7 @@ def score_leep_loo_t(sample: Sample) -> Score:
             found[temperature] = float(loo_terms(tempered(temperature)).mean())
         return found[temperature]
 
-    def tempered(temperature: float) -> Sample:
+    def tempered(temperature: float) -> ProbSample:
         return dataclasses.replace(sample, probs=_tempered(logs, temperature))
 
     best = max(map(float, TEMPERATURES), key=at)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
 
 
@@ -33,15 +34,15 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_h_score(Sample.of(labels, features=features))
+    return score_h_score(FeatureSample.of(labels, features))
 
 
-def score_h_score(sample: Sample) -> Score:
+@of_features("class separation, by covariance")
+def score_h_score(sample: FeatureSample) -> Score:
     """`h_score` of a checked sample.
 
     In principal coordinates cov(f) is diagonal, and class means have no part outside of them.
     """
-    assert sample.features is not None
     width = sample.features.shape[1]
     value = a = 0.0
     influence = np.zeros(len(sample))
@@ -57,7 +58,7 @@ def score_h_score(sample: Sample) -> Score:
     return with_influence("h_score", value, influence, sample.labels, width, {"shrinkage": a})
 
 
-def _influence(sample: Sample, means: Floats, shrunk: Floats, a: float) -> Floats:
+def _influence(sample: FeatureSample, means: Floats, shrunk: Floats, a: float) -> Floats:
     """What N times the score loses without each image, [N], but for a constant, at the same shrinkage.
 
     Without image x of class y, S loses (1 - a) x x' / N, whose inverse is that of Sherman and Morrison, and the mean
@@ -83,12 +84,11 @@ def _influence(sample: Sample, means: Floats, shrunk: Floats, a: float) -> Float
     return np.asarray(-(1 - a) * total)
 
 
-def shrinkage(sample: Sample) -> float:
+def shrinkage(sample: FeatureSample) -> float:
     """Ledoit and Wolf's optimal weight of the multiple of the identity, from 0 to 1.
 
     With S = X'X / N: min(1, (sum_i |x_i|^4 / N - |S|^2) / N / (|S|^2 - tr(S)^2 / D)).
     """
-    assert sample.features is not None
     n, width = sample.features.shape
     variances = sample.variances / n
     squared = float((variances**2).sum())

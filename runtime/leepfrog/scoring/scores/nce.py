@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.definition import of_probs
+from leepfrog.scoring.sample import ProbSample
 from leepfrog.scoring.score import Score, mean_of
 
 
@@ -31,12 +32,12 @@ def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`, or a single class.
     """
-    return score_nce(Sample.of(labels, probs=probs))
+    return score_nce(ProbSample.of(labels, probs))
 
 
-def score_nce(sample: Sample) -> Score:
+@of_probs("how well the source class that is predicted tells the target class")
+def score_nce(sample: ProbSample) -> Score:
     """`nce` of a checked sample."""
-    assert sample.probs is not None
     n_source = sample.probs.shape[1]
     cells = sample.probs.argmax(axis=1) * sample.n_target + sample.labels
     joint = np.bincount(cells, minlength=n_source * sample.n_target).reshape(n_source, sample.n_target)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
 
 COMPONENTS = 64
@@ -40,12 +41,12 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or another covariance.
     """
-    return score_gbc(Sample.of(labels, features=features), covariance, n_components)
+    return score_gbc(FeatureSample.of(labels, features), covariance, n_components)
 
 
-def score_gbc(sample: Sample, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
+@of_features("class separation, by the overlap of Gaussians")
+def score_gbc(sample: FeatureSample, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
     """`gbc` of a checked sample; ArrayError where the other arguments are wrong."""
-    assert sample.features is not None
     if covariance not in ("spherical", "diagonal"):
         raise ArrayError(f"covariance must be spherical or diagonal, not {covariance!r}")
     z = sample.coordinates[:, :n_components]
@@ -80,7 +81,7 @@ def score_gbc(sample: Sample, covariance: str = "spherical", n_components: int =
     return with_influence("gbc", value, influence, sample.labels, sample.features.shape[1], diagnostics)
 
 
-def _influence(sample: Sample, apart: Floats, by_mean: Floats, by_variance: Floats, spherical: bool) -> Floats:
+def _influence(sample: FeatureSample, apart: Floats, by_mean: Floats, by_variance: Floats, spherical: bool) -> Floats:
     """Derivatives by the images' weights [N]: an image moves its class's mean and variances, [k], by its own."""
     squares = apart**2 - sample.class_means(apart**2)[sample.labels]
     if spherical:

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from leepfrog.draws import members_of, shuffled
 from leepfrog.scoring.score import Score
 
+MOST_IMAGES = 5_000
+"""Scores that need a model's outputs as a whole take this many images at most.
+
+Their errors are small by then, and what is held (5 kB an image for 1,280 features) stops growing.
+"""
+
 
 def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
     """Positions of about `most` of labels [N], in order; each class its share, none left out; all where N is less."""

@@ -11,7 +11,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.sample import Floats, Sample, principal, spectrum
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats, principal, spectrum
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax, softmax
 
@@ -44,12 +45,12 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_ridge(Sample.of(labels, features=features))
+    return score_ridge(FeatureSample.of(labels, features))
 
 
-def score_ridge(sample: Sample) -> Score:
+@of_features("log-likelihood of held-out images under a linear head, in closed form", held_out=True)
+def score_ridge(sample: FeatureSample) -> Score:
     """`ridge` of a checked sample."""
-    assert sample.features is not None
     smoother = _Smoother.of(sample)
     targets = 2 * sample.one_hot - 1
     mean = targets.mean(axis=0)
@@ -91,7 +92,7 @@ class _Smoother:
         n_constant: features that do not vary, which are left out.
     """
 
-    sample: Sample
+    sample: FeatureSample
     eigenvalues: Floats
     along: Floats
     u: Floats | None
@@ -99,7 +100,7 @@ class _Smoother:
     n_constant: int
 
     @classmethod
-    def of(cls, sample: Sample) -> _Smoother:
+    def of(cls, sample: FeatureSample) -> _Smoother:
         many = len(sample) > sample.mean.size
         spread = np.sqrt(np.diag(sample.moments[0]) / len(sample)) if many else sample.centred.std(axis=0)
         varied = spread > 1e-7 * _largest(sample)
@@ -139,9 +140,8 @@ class _Smoother:
         return found
 
 
-def _largest(sample: Sample) -> float:
+def _largest(sample: FeatureSample) -> float:
     """The largest entry of `x` in size: 1, but where all are 0."""
-    assert sample.features is not None
     return float(max(sample.features.max(), -sample.features.min())) / sample.unit
 
 

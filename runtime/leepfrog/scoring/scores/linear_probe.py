@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leepfrog.errors import ArrayError
+from leepfrog.scoring.definition import of_features
 from leepfrog.scoring.folds import fold_of
 from leepfrog.scoring.regression import fit_softmax
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import FeatureSample
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax
 
@@ -39,12 +40,12 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or no such folds.
     """
-    return score_linear_probe(Sample.of(labels, features=features), folds, seed)
+    return score_linear_probe(FeatureSample.of(labels, features), folds, seed)
 
 
-def score_linear_probe(sample: Sample, folds: int = FOLDS, seed: int = 0) -> Score:
+@of_features("accuracy of 5-fold softmax regression", held_out=True)
+def score_linear_probe(sample: FeatureSample, folds: int = FOLDS, seed: int = 0) -> Score:
     """`linear_probe` of a checked sample; ArrayError where the other arguments are wrong."""
-    assert sample.features is not None
     n = len(sample)
     if not folds >= 2:
         raise ArrayError(f"folds must be at least 2, not {folds}")

@@ -10,9 +10,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leepfrog.scoring.leep import score_leep
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats, ProbSample
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.scores.leep import score_leep
 from leepfrog.scoring.softmax import log_sum_exp
 
 ENERGY = 0.8
@@ -45,12 +46,12 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_n_leep(Sample.of(labels, features=features), seed)
+    return score_n_leep(FeatureSample.of(labels, features), seed)
 
 
-def score_n_leep(sample: Sample, seed: int = 0) -> Score:
+@of_features("LEEP on the components of a Gaussian mixture; wants many images a class")
+def score_n_leep(sample: FeatureSample, seed: int = 0) -> Score:
     """`n_leep` of a checked sample."""
-    assert sample.features is not None
     share = np.cumsum(sample.variances) / max(float(sample.variances.sum()), np.finfo(float).tiny)
     width = int(np.searchsorted(share, ENERGY * (1 - 1e-12))) + 1
     x = sample.coordinates[:, :width]
@@ -58,7 +59,7 @@ def score_n_leep(sample: Sample, seed: int = 0) -> Score:
     order = np.argsort((x**2).sum(axis=1), kind="stable")
     mixture = fit_mixture(x[order], min(COMPONENTS_PER_CLASS * sample.n_target, len(x)), seed)
     probs = mixture.responsibilities(x)
-    found = score_leep(dataclasses.replace(sample, probs=probs))
+    found = score_leep(ProbSample(sample.labels, sample.n_target, probs))
     diagnostics = {
         "n_components": probs.shape[1],
         "n_dimensions": x.shape[1],

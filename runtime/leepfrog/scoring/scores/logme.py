@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leepfrog.scoring.sample import Floats, Sample, principal, spectrum
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats, principal, spectrum
 from leepfrog.scoring.score import Score, with_influence
 
 # Where a / b is looked for, in units of the largest eigenvalue, and how closely: POINTS on a logarithmic scale, then
@@ -44,12 +45,12 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_logme(Sample.of(labels, features=features))
+    return score_logme(FeatureSample.of(labels, features))
 
 
-def score_logme(sample: Sample) -> Score:
+@of_features("evidence of a Bayesian linear head; the global maximum, with all D eigenvalues, unlike published code")
+def score_logme(sample: FeatureSample) -> Score:
     """`logme` of a checked sample; one decomposition for all classes."""
-    assert sample.features is not None
     n, width = sample.features.shape
     if n <= width:
         eigenvalues, coordinates = principal(sample.x)

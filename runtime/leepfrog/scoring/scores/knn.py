@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.errors import ArrayError
-from leepfrog.scoring.drawn import drawn_in_proportion, spread_terms
-from leepfrog.scoring.sample import BLOCK, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import BLOCK, FeatureSample
 from leepfrog.scoring.score import Score, mean_of
-
-# Of more images so many are drawn, class by class in proportion: all pairs would take minutes.
-MAX_IMAGES = 5000
+from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_terms
 
 
 def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
@@ -33,16 +31,17 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or no k neighbours.
     """
-    return score_knn(Sample.of(labels, features=features), k)
+    return score_knn(FeatureSample.of(labels, features), k)
 
 
-def score_knn(sample: Sample, k: int = 1) -> Score:
+@of_features("accuracy of the nearest other image", held_out=True)
+def score_knn(sample: FeatureSample, k: int = 1) -> Score:
     """`knn` of a checked sample; ArrayError where the other arguments are wrong."""
-    assert sample.features is not None
     if not 1 <= k < len(sample):
         raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")
-    drawn = drawn_in_proportion(sample.labels, max(MAX_IMAGES, k + 1))
-    part = sample if len(drawn) == len(sample) else Sample.of(sample.labels[drawn], features=sample.features[drawn])
+    # All pairs of more images would take minutes.
+    drawn = drawn_in_proportion(sample.labels, max(MOST_IMAGES, k + 1))
+    part = sample if len(drawn) == len(sample) else sample.part(drawn)
     labels = part.labels
     hits = labels == predictions(part, k)
     diagnostics = {"k": k, "n_used": len(drawn)}
@@ -50,7 +49,7 @@ def score_knn(sample: Sample, k: int = 1) -> Score:
     return dataclasses.replace(spread_terms(found, drawn, len(sample)), n_samples=len(sample))
 
 
-def predictions(sample: Sample, k: int) -> NDArray[np.int64]:
+def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
     """The class predicted for each image by the others, [N]."""
     n, labels = len(sample), sample.labels
     squares = np.empty(n)

@@ -1,8 +1,4 @@
-"""LEEP and leave-one-out LEEP.
-
-Source: C. Nguyen, T. Hassner, M. Seeger, C. Archambeau, "LEEP: A New Measure to Evaluate Transferability of Learned
-Representations", ICML 2020.
-"""
+"""Sums of source probabilities by target class, and LEEP and leave-one-out LEEP made of them (see `scores`)."""
 
 from __future__ import annotations
 
@@ -11,12 +7,11 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from leepfrog.errors import ArrayError
 from leepfrog.kernels import leep as kernels
-from leepfrog.scoring.checks import checked_labels, checked_probs
-from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.sample import ProbSample
 from leepfrog.scoring.score import Score, mean_of
 
 Floats = NDArray[np.float64]
@@ -126,12 +121,12 @@ def leep_scores(mass: JointMass, shards: Callable[[], Iterable[Shard]]) -> LeepS
     plain, held_out = log_likelihood(mass), loo_log_likelihood(mass)
     terms = [(plain(shard), held_out(shard), shard[1]) for shard in shards()]
     plain_terms, held_out_terms, labels = (np.concatenate(parts) for parts in zip(*terms, strict=True))
-    influence = _influence(mass, plain_terms, shards)
-    plain_score = _leep(mass, plain_terms, influence, labels)
-    return LeepScores(plain_score, _leep_loo(mass, held_out_terms, influence, labels, plain_score.value))
+    influence = influence_of(mass, plain_terms, shards)
+    plain_score = leep_of(mass, plain_terms, influence, labels)
+    return LeepScores(plain_score, leep_loo_of(mass, held_out_terms, influence, labels, plain_score.value))
 
 
-def _influence(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Shard]]) -> Floats:
+def influence_of(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Shard]]) -> Floats:
     """What each image does to the score through the conditional that it helps to make, [N], beside its own term.
 
     The derivative of 1/N sum_j log sum_z P(y_j | z) theta_z(x_j) by image i's weight in P(y | z) = S_yz / S_z is
@@ -158,107 +153,28 @@ def _influence(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Sha
     return found
 
 
-def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Log expected empirical prediction (LEEP): how well source predictions alone predict the target label.
-
-    With P(y, z) = 1/N sum_{i: y_i = y} theta_z(x_i) and P(y | z) = P(y, z) / P(z),
-
-        LEEP = 1/N sum_i log sum_z P(y_i | z) theta_z(x_i)
-
-    It is at most 0, which perfect one-hot predictions reach; predictions that tell nothing give minus the entropy of
-    the labels. It reads each image's own label into P(y | z), so it is biased upward on few images; compare models by
-    `leep_loo` then. Cost O(N Z), float64.
-
-    Args:
-        probs: [N, Z] float32 or float64, each row the model's softmax over its Z source classes.
-        labels: [N] integers (non-negative, in any range) or strings, the target class of each image.
-
-    Returns:
-        Score with diagnostics `n_masked_source`: source classes that no image gives any probability. The standard
-        error counts what each image does to the conditional.
-
-    Raises:
-        ArrayError: see `checked_probs` and `checked_labels`.
-
-    Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, equations 1 and 2.
-
-    >>> import numpy as np
-    >>> leep(np.eye(3)[[0, 1, 2, 0]], [7, 5, 6, 7]).value
-    0.0
-    """
-    return score_leep(_sample_of(probs, labels))
-
-
-def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Leave-one-out LEEP: LEEP with each image's own mass taken out before its likelihood is read.
-
-        1/N sum_i log max( sum_z theta_z(x_i) (S_yz - theta_z(x_i)) / (S_z - theta_z(x_i)),  1 / (N C) )
-
-    with S_yz = sum_{i: y_i = y} theta_z(x_i), y = y_i, and S_z its sum over y; source classes with nothing left are
-    left out. It estimates what LEEP would give on held-out images. The floor 1 / (N C) is what one pseudo-image spread
-    evenly over the C classes would give a class never seen otherwise; a class with a single image always meets it.
-
-    Args, Raises: as `leep`.
-
-    Returns:
-        Score with diagnostics `n_floored` (images at the floor), `n_classes_seen_once`, and `many_images`: about what
-        LEEP would be on many more images, the mean of LEEP and leave-one-out LEEP, which err by about the same to
-        either side, as held-out and fitted likelihoods do (H. Akaike, 1974). It has this score's standard error.
-
-    >>> import numpy as np
-    >>> leep_loo(np.eye(2)[[0, 0, 1, 1]], [0, 0, 1, 1]).value
-    0.0
-    """
-    return score_leep_loo(_sample_of(probs, labels))
-
-
-def score_leep(sample: Sample) -> Score:
-    """`leep` of a checked sample."""
-    mass, shard = _mass_of(sample)
-    terms = log_likelihood(mass)(shard)
-    return _leep(mass, terms, _influence(mass, terms, lambda: [shard]), sample.labels)
-
-
-def score_leep_loo(sample: Sample) -> Score:
-    """`leep_loo` of a checked sample."""
-    mass, shard = _mass_of(sample)
-    plain = log_likelihood(mass)(shard)
-    influence = _influence(mass, plain, lambda: [shard])
-    return _leep_loo(mass, loo_log_likelihood(mass)(shard), influence, sample.labels, math.fsum(plain) / len(plain))
-
-
-def loo_terms(sample: Sample) -> Floats:
-    """Leave-one-out LEEP's terms alone, floored, [N]: what a search needs of it."""
-    mass, shard = _mass_of(sample)
-    return _floored(mass, loo_log_likelihood(mass)(shard))
-
-
-def _sample_of(probs: ArrayLike, labels: ArrayLike) -> Sample:
-    """A sample that may hold a single class, of which LEEP is 0."""
-    array = checked_probs(probs)
-    return Sample(*checked_labels(labels, len(array)), probs=array)
-
-
-def _mass_of(sample: Sample) -> tuple[JointMass, Shard]:
-    assert sample.probs is not None
+def mass_of(sample: ProbSample) -> tuple[JointMass, Shard]:
+    """The sums of a sample, and the sample as a shard."""
     mass = JointMass.empty(sample.n_target, sample.probs.shape[1])
     mass.add(sample.probs, sample.labels)
     return mass, (sample.probs, sample.labels)
 
 
-def _leep(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64]) -> Score:
+def leep_of(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64]) -> Score:
+    """LEEP of its per-image terms and influence, both [N]."""
     diagnostics = {"n_masked_source": int(np.count_nonzero(~mass.joint.any(axis=0)))}
     return mean_of("leep", terms, labels, mass.joint.shape[1], diagnostics, influence)
 
 
-def _leep_loo(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64], plain: float) -> Score:
-    held_out = math.fsum(_floored(mass, terms)) / len(terms)
+def leep_loo_of(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64], plain: float) -> Score:
+    """Leave-one-out LEEP of its per-image terms, not yet floored, and influence, both [N], with LEEP of the same."""
+    held_out = math.fsum(floored(mass, terms)) / len(terms)
     diagnostics: dict[str, int | float] = {
         "n_floored": int(np.count_nonzero(terms < _floor(mass))),
         "n_classes_seen_once": int(np.count_nonzero(mass.counts == 1)),
         "many_images": (plain + held_out) / 2 + 0.0,
     }
-    return mean_of("leep_loo", _floored(mass, terms), labels, mass.joint.shape[1], diagnostics, influence)
+    return mean_of("leep_loo", floored(mass, terms), labels, mass.joint.shape[1], diagnostics, influence)
 
 
 def _floor(mass: JointMass) -> float:
@@ -266,5 +182,6 @@ def _floor(mass: JointMass) -> float:
     return -math.log(mass.n_samples * np.count_nonzero(mass.counts))
 
 
-def _floored(mass: JointMass, terms: Floats) -> Floats:
+def floored(mass: JointMass, terms: Floats) -> Floats:
+    """Leave-one-out LEEP's per-image terms [N], at least log 1 / (N C)."""
     return np.maximum(terms, _floor(mass))

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve, eigh
 
-from leepfrog.scoring.sample import Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax
 
@@ -41,16 +42,16 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_sfda(Sample.of(labels, features=features))
+    return score_sfda(FeatureSample.of(labels, features))
 
 
-def score_sfda(sample: Sample) -> Score:
+@of_features("a discriminant made hard for itself; says nothing where features outnumber images")
+def score_sfda(sample: FeatureSample) -> Score:
     """`sfda` of a checked sample.
 
     In principal coordinates, outside of which neither discriminant has anything to tell, divided by the features' unit,
     so that no square overflows; only s needs their scale.
     """
-    assert sample.features is not None
     width = sample.features.shape[1]
     x = sample.coordinates
     own = np.arange(len(sample)), sample.labels
@@ -63,7 +64,7 @@ def score_sfda(sample: Sample) -> Score:
     return mean_of("sfda", log_softmax(second)[own], sample.labels, width, {"shrinkage": shrinkage})
 
 
-def _discriminant(sample: Sample, x: Floats, width: int, shrinkage: float | None) -> tuple[float, Floats]:
+def _discriminant(sample: FeatureSample, x: Floats, width: int, shrinkage: float | None) -> tuple[float, Floats]:
     """The shrinkage, chosen where None is given, and the logits [N, C] of a linear discriminant fitted to x [N, r]."""
     priors = np.log(sample.counts / len(sample))
     means = sample.class_means(x)

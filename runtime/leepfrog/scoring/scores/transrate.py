@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 
-from leepfrog.scoring.sample import RANK_TOLERANCE, Floats, Sample
+from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.sample import RANK_TOLERANCE, FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
 
 EPSILON = 1e-4
@@ -38,12 +39,12 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
     """
-    return score_transrate(Sample.of(labels, features=features), epsilon)
+    return score_transrate(FeatureSample.of(labels, features), epsilon)
 
 
-def score_transrate(sample: Sample, epsilon: float = EPSILON) -> Score:
+@of_features("class separation, by coding rate")
+def score_transrate(sample: FeatureSample, epsilon: float = EPSILON) -> Score:
     """`transrate` of a checked sample; features are divided by their unit, and epsilon by its square, in logarithms."""
-    assert sample.features is not None
     z = sample.coordinates
     distortion = math.log(epsilon) - 2 * math.log(sample.unit)
     least = RANK_TOLERANCE * float((z**2).sum())

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_limits
 
-from leepfrog.scoring.registry import Definition
+from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 
