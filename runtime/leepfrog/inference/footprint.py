@@ -22,7 +22,8 @@ from leepfrog.inference.devices import device_named
 from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.undisturbed import Timer, in_turns
 
-# What latencies are held against, so that those of two moments or machines compare (leepfrog_exporter.calibration).
+# What latencies are held against, so that those of two moments or machines compare; made by
+# leepfrog_exporter.latency_reference.
 CALIBRATION = Path(__file__).with_name("calibration.onnx")
 
 WARM_UPS = 3
