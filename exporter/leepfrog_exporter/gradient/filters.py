@@ -22,9 +22,9 @@ from leepfrog.task2vec.probe import Correlation
 from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.linear import turned
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.tape import Shape, Tape
 from leepfrog_exporter.gradient.window import Window
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.graph.edit import attributes, describe
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 

@@ -144,8 +144,3 @@ def broadcast(*shapes: Shape) -> Shape:
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(next((a for a in axes if a != 1), 1) for axes in zip(*padded, strict=True))
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes by name."""
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}

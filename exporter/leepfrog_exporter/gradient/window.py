@@ -10,8 +10,8 @@ from leepfrog.errors import ModelError
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.gradient.tape import Shape, Tape
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.registry import Gradients, rule
-from leepfrog_exporter.gradient.tape import Tape, attributes, broadcast
+from leepfrog_exporter.gradient.tape import Tape, broadcast
+from leepfrog_exporter.graph.edit import attributes
 
 # HardSigmoid clips alpha * x + beta to 0..1; so steep, it is a step: one pass, several times faster in onnxruntime than
 # Greater and Where, and one that keeps the channel-blocked layout of convolutions. A power of 2, so that alpha * bound

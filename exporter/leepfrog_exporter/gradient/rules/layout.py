@@ -9,9 +9,9 @@ from leepfrog.errors import ModelError
 from onnx import NodeProto, numpy_helper
 
 from leepfrog_exporter.gradient.rules.registry import Gradients, rule, rule_of_outputs
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.tape import Shape, Tape
 from leepfrog_exporter.gradient.window import pad, spread
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")

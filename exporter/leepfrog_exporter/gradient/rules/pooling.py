@@ -7,9 +7,9 @@ from leepfrog.errors import ModelError
 from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.registry import Gradients, rule
-from leepfrog_exporter.gradient.tape import Tape, attributes
+from leepfrog_exporter.gradient.tape import Tape
 from leepfrog_exporter.gradient.window import Window
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("AveragePool")
