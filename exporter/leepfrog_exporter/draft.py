@@ -10,7 +10,7 @@ from leepfrog.arguments import StrPath
 from leepfrog.inference.metadata import ModelMetadata
 
 from leepfrog_exporter import parity
-from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.presets import PreprocessChoice
 
 

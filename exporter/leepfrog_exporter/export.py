@@ -23,8 +23,10 @@ from leepfrog.progress import Progress, Silent
 from leepfrog_exporter import parity, zoo
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.graph.edit import free_names, strip_traces
-from leepfrog_exporter.graph.head import attach_outputs, find_head, refuse_embedding
+from leepfrog_exporter.graph.heads import find_head
+from leepfrog_exporter.graph.heads.base import FeatureExtractor
 from leepfrog_exporter.graph.macs import count_macs
+from leepfrog_exporter.graph.outputs import attach_outputs
 from leepfrog_exporter.places import path_of, refuse_to_replace_another
 from leepfrog_exporter.sources import schemes, source_of
 from leepfrog_exporter.sources.zoo import already_there
@@ -86,6 +88,8 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     strip_traces(model)
     free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
     head = find_head(model.graph, model.graph.output[0].name)
+    if isinstance(head, FeatureExtractor):
+        raise ModelError(head.reason)
     attach_outputs(model, head)
     progress.advance(1)
     measured = parity.check(model, head, spec, draft.reference(head), draft.reference_name)
@@ -94,7 +98,7 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     model.producer_name, model.producer_version = "leepfrog", __version__
     labels = _labels(options.labels) if options.labels else draft.metadata.labels
     if not labels:
-        refuse_embedding(head, measured.n_source, draft.doubt)
+        head.refuse_embedding(measured.n_source, draft.doubt)
     elif len(labels) != measured.n_source:
         raise ModelError(f"has {measured.n_source} classes, but there are {len(labels)} labels")
     progress.advance(1)

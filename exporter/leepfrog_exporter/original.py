@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from leepfrog_exporter.graph.edit import producers
-from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.graph.image_input import LUMA, layout
 from leepfrog_exporter.parity import Reference
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
-from leepfrog_exporter.graph.edit import describe
-from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.heads.base import Classifier
 from leepfrog_exporter.graph.purity import mixing_node, random_node
 
 N_INPUTS = 4
@@ -72,7 +71,7 @@ class Parity:
 
 
 def check(
-    model: onnx.ModelProto, head: Head, spec: PreprocessSpec, reference: Reference, reference_name: str
+    model: onnx.ModelProto, head: Classifier, spec: PreprocessSpec, reference: Reference, reference_name: str
 ) -> Parity:
     """Compare both outputs of a scoring model with its source, and with themselves: run twice, alone and in batches.
 
@@ -119,7 +118,7 @@ def check(
         features_difference=_features_difference(features, seen, head),
         n_source=probs.shape[1],
         n_features=features.shape[1],
-        head=describe(head.layer)[:200],
+        head=head.layer[:200],
     )
     if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
         raise ModelError(
@@ -164,7 +163,7 @@ def _check_rows(
     return largest
 
 
-def _features_difference(features: Floats, seen: Floats | None, head: Head) -> float | None:
+def _features_difference(features: Floats, seen: Floats | None, head: Classifier) -> float | None:
     if seen is None:
         return None
     expected = head.pooled(seen)
@@ -175,7 +174,7 @@ def _features_difference(features: Floats, seen: Floats | None, head: Head) -> f
     return _furthest(features, expected)
 
 
-def _refuse_altered(head: Head, expected: Floats) -> None:
+def _refuse_altered(head: Classifier, expected: Floats) -> None:
     """ModelError where the source's own rows are no distribution, because something follows its softmax."""
     total = float(expected[0].sum(dtype=np.float64))
     if abs(total - 1) <= ROW_SUM_TOLERANCE:

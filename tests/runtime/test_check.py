@@ -27,7 +27,7 @@ from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.local import find_models
 from leepfrog.receipts.receipt import Receipt
-from leepfrog_exporter.calibration import calibration_graph
+from leepfrog_exporter.latency_reference import reference_graph
 from leepfrog_exporter.precision.variant import VariantOptions, export_variant
 from photos import folder_of_pieces
 from ranked import FAST
@@ -141,8 +141,8 @@ def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path]
     assert found.failures[0].causes[0].startswith("model: other weights")
 
 
-def test_the_calibration_graph_is_what_the_exporter_makes() -> None:
-    assert REFERENCE.read_bytes() == calibration_graph().SerializeToString()
+def test_the_latency_reference_is_what_the_exporter_makes() -> None:
+    assert REFERENCE.read_bytes() == reference_graph().SerializeToString()
 
 
 def rows(found: dict[str, Any]) -> dict[str, Any]:

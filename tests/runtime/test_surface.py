@@ -144,7 +144,7 @@ for name in names:
         importlib.import_module(name)
 for name in leepfrog.__all__:
     getattr(leepfrog, name)
-import leepfrog_exporter.digits, leepfrog_exporter.zoo
+import leepfrog_exporter.demo_data, leepfrog_exporter.zoo
 print(json.dumps([leepfrog.__file__, len(leepfrog_exporter.zoo.load()), sorted(names)]))
 """
 

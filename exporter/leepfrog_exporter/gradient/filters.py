@@ -22,9 +22,9 @@ from leepfrog.task2vec.probe import Correlation
 from onnx import NodeProto
 
 from leepfrog_exporter.gradient.rules.linear import turned
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.tape import Shape, Tape
 from leepfrog_exporter.gradient.window import Window
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.graph.edit import attributes, describe
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
@@ -132,11 +132,11 @@ def _linear(tape: Tape, layer: Layer, gradient: str) -> str:
     if positions == 1:
         u, g = tape.reshape(x, (-1, n_in)), tape.reshape(gradient, (-1, n_out))
         length = tape.emit("ReduceSumSquare", u, tape.integers([1]), keepdims=1)
-        return str(tape.emit("Mul", tape.emit("Mul", g, g), length))
+        return tape.emit("Mul", tape.emit("Mul", g, g), length)
     u, g = tape.reshape(x, (-1, positions, n_in)), tape.reshape(gradient, (-1, positions, n_out))
     if n_out * n_in * positions <= positions**2 * (n_in + n_out):
         formed = tape.emit("MatMul", turned(tape, g, (-1, positions, n_out)), u)
-        return str(tape.emit("ReduceSumSquare", formed, tape.integers([2]), keepdims=0))
+        return tape.emit("ReduceSumSquare", formed, tape.integers([2]), keepdims=0)
     kernel = tape.emit("MatMul", u, turned(tape, u, (-1, positions, n_in)))
     return tape.sum(tape.emit("Mul", tape.emit("MatMul", kernel, g), g), [1])
 

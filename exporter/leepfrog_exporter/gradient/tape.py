@@ -59,7 +59,7 @@ class Tape:
         self.constants: dict[str, NDArray[Any]] = {}
         self.needed: set[str] = set()
         """Values whose gradient is wanted."""
-        self._count = 0
+        self._n_values = 0
 
     def shape(self, name: str) -> Shape:
         """The axes of a forward value."""
@@ -76,11 +76,17 @@ class Tape:
             raise ModelError(f"cannot differentiate {describe(node)}: its {what} is not a constant")
         return array
 
-    def emit(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node; returns its output's name, or a list of names if there are several outputs."""
-        names = [self._name() for _ in range(outputs)]
+    def emit(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name."""
+        return self.emit_many(1, operator, *inputs, **attributes)[0]
+
+    def emit_many(self, n_outputs: int, operator: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node with several outputs; returns their names."""
+        first = self._n_values + 1
+        self._n_values += n_outputs
+        names = [f"gradient_{number}" for number in range(first, first + n_outputs)]
         self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
+        return names
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """A constant in the graph's floating type, or in the one given; equal constants share a name."""
@@ -100,15 +106,15 @@ class Tape:
         if sum(axis < 0 for axis in shape) > 1:
             raise ModelError(f"cannot reshape to {shape}: two axes depend on the batch size")
         # No axis given as 0, which would mean "as before".
-        return str(self.emit("Reshape", value, self.integers(-1 if axis < 0 else axis for axis in shape)))
+        return self.emit("Reshape", value, self.integers(-1 if axis < 0 else axis for axis in shape))
 
     def sum(self, value: str, axes: Iterable[int], keep: bool = False) -> str:
         """Sum over axes."""
-        return str(self.emit("ReduceSum", value, self.integers(axes), keepdims=int(keep)))
+        return self.emit("ReduceSum", value, self.integers(axes), keepdims=int(keep))
 
     def multiply(self, value: str, factor: float) -> str:
         """A value times a number."""
-        return value if factor == 1 else str(self.emit("Mul", value, self.constant(factor)))
+        return value if factor == 1 else self.emit("Mul", value, self.constant(factor))
 
     def scatter_add(self, like: str, indices: str, gradient: str) -> str:
         """Zeros in the shape of a forward value, gradients added at indices that count through all of it."""
@@ -118,7 +124,7 @@ class Tape:
         flat = self.integers([-1])
         at, added = (self.emit("Reshape", value, flat) for value in (indices, gradient))
         total = self.emit("ScatterElements", zeros, at, added, axis=0, reduction="add")
-        return str(self.emit("Reshape", total, shape))
+        return self.emit("Reshape", total, shape)
 
     def unbroadcast(self, gradient: str, from_shape: Shape, to_shape: Shape) -> str:
         """The gradient of what was broadcast from `to_shape`: summed over the axes that were stretched."""
@@ -132,18 +138,9 @@ class Tape:
             gradient = self.sum(gradient, stretched, keep=True)
         return self.reshape(gradient, to_shape) if extra else gradient
 
-    def _name(self) -> str:
-        self._count += 1
-        return f"gradient_{self._count}"
-
 
 def broadcast(*shapes: Shape) -> Shape:
     """The shape of an elementwise operation on values of these shapes."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(next((a for a in axes if a != 1), 1) for axes in zip(*padded, strict=True))
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes by name."""
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}

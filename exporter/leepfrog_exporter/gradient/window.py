@@ -10,8 +10,8 @@ from leepfrog.errors import ModelError
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
-from leepfrog_exporter.graph.edit import describe
+from leepfrog_exporter.gradient.tape import Shape, Tape
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +96,7 @@ class Window:
         crops = self._spatial([min(0, p) for p in before], [min(0, p) for p in after])
         gradient = pad(tape, gradient, crops, len(self.kernel) + 2)
         pads = [max(0, p) for p in (*before, *after)]
-        return str(
-            tape.emit("Conv", gradient, tape.constant(weights), group=group, pads=pads, dilations=self.dilations)
-        )
+        return tape.emit("Conv", gradient, tape.constant(weights), group=group, pads=pads, dilations=self.dilations)
 
     def _spatial(self, before: Sequence[int], after: Sequence[int]) -> dict[int, tuple[int, int]]:
         return dict(enumerate(zip(before, after, strict=True), start=2))
@@ -140,7 +138,7 @@ def pad(tape: Tape, value: str, amounts: Mapping[int, tuple[int, int]], rank: in
     after = [max(0, amounts.get(axis, (0, 0))[1]) for axis in range(rank)]
     if not any(before) and not any(after):
         return value
-    return str(tape.emit("Pad", value, tape.integers([*before, *after]), tape.constant(fill)))
+    return tape.emit("Pad", value, tape.integers([*before, *after]), tape.constant(fill))
 
 
 def spread(tape: Tape, value: str, shape: Shape, strides: dict[int, int]) -> str:
@@ -169,4 +167,4 @@ def _repeated_and_masked(tape: Tape, value: str, shape: Shape, strides: Mapping[
         mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
     )  # fmt: skip
     rows, columns = (np.arange(shape[axis] * strides.get(axis, 1)) % strides.get(axis, 1) == 0 for axis in (2, 3))
-    return str(tape.emit("Mul", repeated, tape.constant(rows[:, None] & columns)))
+    return tape.emit("Mul", repeated, tape.constant(rows[:, None] & columns))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 # Values that leepfrog adds are called so.
 OWN_PREFIX = "leepfrog_"
@@ -16,6 +17,11 @@ def describe(node: NodeProto) -> str:
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     name = f" {node.name!r}" if node.name else ""
     return f"{operator}{name} (output {node.output[0]!r})"
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes by name."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def name_nodes(graph: GraphProto) -> None:

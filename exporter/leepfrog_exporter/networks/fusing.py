@@ -10,7 +10,7 @@ from leepfrog.progress import Progress
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from leepfrog_exporter.graph.head import Head
+from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.parity import Reference
 

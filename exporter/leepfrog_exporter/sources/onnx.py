@@ -16,8 +16,8 @@ from leepfrog.progress import Progress
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.graph.edit import OWN_PREFIX, free_names, values
 from leepfrog_exporter.graph.first_operators import own_scaling
-from leepfrog_exporter.graph.head import pick_output
 from leepfrog_exporter.graph.image_input import attach_input
+from leepfrog_exporter.graph.outputs import pick_output
 from leepfrog_exporter.graph.read import read_onnx
 from leepfrog_exporter.original import Original
 from leepfrog_exporter.presets import check_grey, check_scaling, maps_to_bytes

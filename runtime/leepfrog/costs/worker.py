@@ -22,7 +22,8 @@ from leepfrog.inference.device import available_threads
 from leepfrog.inference.devices import device_named
 from leepfrog.inference.load import load_file, read_bytes
 
-# Latencies are divided by this graph's, so that those of two moments or machines compare; by the exporter.
+# Latencies are divided by this graph's, so that those of two moments or machines compare. It is made by
+# leepfrog_exporter.latency_reference.
 REFERENCE = Path(__file__).with_name("reference.onnx")
 
 WARM_UPS = 3

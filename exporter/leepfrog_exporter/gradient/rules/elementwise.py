@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.rules.registry import rule
-from leepfrog_exporter.gradient.tape import Tape, attributes, broadcast
-
-Gradients = Sequence[str | None]
+from leepfrog_exporter.gradient.rules.registry import Gradients, rule
+from leepfrog_exporter.gradient.tape import Tape, broadcast
+from leepfrog_exporter.graph.edit import attributes
 
 # HardSigmoid clips alpha * x + beta to 0..1; so steep, it is a step: one pass, several times faster in onnxruntime than
 # Greater and Where, and one that keeps the channel-blocked layout of convolutions. A power of 2, so that alpha * bound
@@ -23,14 +22,14 @@ def above(tape: Tape, value: str, bound: float = 0.0) -> str:
     """1 where value > bound, else 0."""
     if abs(bound) > FAR:  # beta would overflow
         value, bound = tape.emit("Sub", value, tape.constant(bound)), 0.0
-    return str(tape.emit("HardSigmoid", value, alpha=STEEP, beta=-STEEP * bound))
+    return tape.emit("HardSigmoid", value, alpha=STEEP, beta=-STEEP * bound)
 
 
 def below(tape: Tape, value: str, bound: float) -> str:
     """1 where value < bound, else 0."""
     if abs(bound) > FAR:
         value, bound = tape.emit("Sub", value, tape.constant(bound)), 0.0
-    return str(tape.emit("HardSigmoid", value, alpha=-STEEP, beta=STEEP * bound))
+    return tape.emit("HardSigmoid", value, alpha=-STEEP, beta=STEEP * bound)
 
 
 def _spread(tape: Tape, node: NodeProto, gradients: Gradients) -> Gradients:
@@ -102,7 +101,7 @@ def identity(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Sqrt")
 def sqrt(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Half of dx over the root."""
+    """dy = dx / (2 y), y the root."""
     return [tape.emit("Div", tape.multiply(g, 0.5), node.output[0])]
 
 
@@ -174,19 +173,19 @@ def tanh(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Exp")
 def exp(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Y dx."""
+    """dy = y dx, y the power of e."""
     return [tape.emit("Mul", g, node.output[0])]
 
 
 @rule("Softplus")
 def softplus(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Sigmoid(x) dx."""
+    """d log(1 + exp(x)) = sigmoid(x) dx."""
     return [tape.emit("Mul", g, tape.emit("Sigmoid", node.input[0]))]
 
 
 @rule("HardSigmoid")
 def hard_sigmoid(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Alpha dx where 0 < y < 1."""
+    """dy = alpha dx where 0 < y < 1, else 0."""
     y, alpha = node.output[0], attributes(node).get("alpha", 0.2)
     inside = tape.emit("Mul", above(tape, y), below(tape, y, 1.0))
     return [tape.emit("Mul", g, tape.multiply(inside, alpha))]

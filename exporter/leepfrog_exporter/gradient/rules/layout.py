@@ -8,12 +8,10 @@ import numpy as np
 from leepfrog.errors import ModelError
 from onnx import NodeProto, numpy_helper
 
-from leepfrog_exporter.gradient.rules.registry import rule, rule_of_outputs
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.rules.registry import Gradients, rule, rule_of_outputs
+from leepfrog_exporter.gradient.tape import Shape, Tape
 from leepfrog_exporter.gradient.window import pad, spread
-from leepfrog_exporter.graph.edit import describe
-
-Gradients = Sequence[str | None]
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -43,13 +41,12 @@ def concat(tape: Tape, node: NodeProto, g: str) -> Gradients:
     axis = attributes(node)["axis"] % rank
     lengths = [tape.shape(name)[axis] for name in node.input]
     _check_fixed(node, lengths)
-    parts = tape.emit("Split", g, tape.integers(lengths), outputs=len(lengths), axis=axis)
-    parts = [parts] if len(lengths) == 1 else parts
+    parts = tape.emit_many(len(lengths), "Split", g, tape.integers(lengths), axis=axis)
     return [part if name in tape.needed else None for part, name in zip(parts, node.input, strict=True)]
 
 
 @rule_of_outputs("Split")
-def split(tape: Tape, node: NodeProto, gradients: Sequence[str | None]) -> Gradients:
+def split(tape: Tape, node: NodeProto, gradients: Gradients) -> Gradients:
     """Joined again, zeros where nothing depends on a part."""
     axis = attributes(node).get("axis", 0)
     zero = numpy_helper.from_array(np.zeros(1, tape.dtype))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from leepfrog.errors import ModelError
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.rules.registry import rule
-from leepfrog_exporter.gradient.tape import Shape, Tape, attributes
+from leepfrog_exporter.gradient.rules.registry import Gradients, rule
+from leepfrog_exporter.gradient.tape import Shape, Tape
 from leepfrog_exporter.gradient.window import Window
-from leepfrog_exporter.graph.edit import describe
-
-Gradients = Sequence[str | None]
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("Conv")
@@ -71,4 +67,4 @@ def _turned(tape: Tape, value: str) -> str:
 def turned(tape: Tape, value: str, shape: Shape) -> str:
     """Swap the last two axes."""
     axes = list(range(len(shape)))
-    return str(tape.emit("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]]))
+    return tape.emit("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]])

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from leepfrog.errors import ModelError
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.rules.registry import rule
-from leepfrog_exporter.gradient.tape import Tape, attributes
+from leepfrog_exporter.gradient.rules.registry import Gradients, rule
+from leepfrog_exporter.gradient.tape import Tape
 from leepfrog_exporter.gradient.window import Window
-from leepfrog_exporter.graph.edit import describe
-
-Gradients = Sequence[str | None]
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("AveragePool")
@@ -56,5 +52,5 @@ def max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
 @rule("GlobalMaxPool")
 def global_max_pool(tape: Tape, node: NodeProto, g: str) -> Gradients:
     """The gradient to the first largest position."""
-    _, indices = tape.emit("MaxPool", node.input[0], outputs=2, kernel_shape=tape.shape(node.input[0])[2:])
+    _, indices = tape.emit_many(2, "MaxPool", node.input[0], kernel_shape=tape.shape(node.input[0])[2:])
     return [tape.scatter_add(node.input[0], indices, g)]

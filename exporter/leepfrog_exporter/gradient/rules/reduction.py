@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from leepfrog.errors import ModelError
 from onnx import NodeProto
 
-from leepfrog_exporter.gradient.rules.registry import rule
-from leepfrog_exporter.gradient.tape import Tape, attributes
-from leepfrog_exporter.graph.edit import describe
-
-Gradients = Sequence[str | None]
+from leepfrog_exporter.gradient.rules.registry import Gradients, rule
+from leepfrog_exporter.gradient.tape import Tape
+from leepfrog_exporter.graph.edit import attributes, describe
 
 
 @rule("ReduceMean", "ReduceSum")
@@ -71,7 +67,7 @@ def layer_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Softmax")
 def softmax(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """y (dy - sum(y dy))."""
+    """dx = y (dy - sum(y dy))."""
     y, axis = node.output[0], attributes(node).get("axis", -1)
     total = tape.sum(tape.emit("Mul", g, y), [axis], keep=True)
     return [tape.emit("Mul", y, tape.emit("Sub", g, total))]
@@ -79,6 +75,6 @@ def softmax(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("LogSoftmax")
 def log_softmax(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Dy - exp(y) sum(dy)."""
+    """dx = dy - exp(y) sum(dy)."""
     total = tape.sum(g, [attributes(node).get("axis", -1)], keep=True)
     return [tape.emit("Sub", g, tape.emit("Mul", tape.emit("Exp", node.output[0]), total))]

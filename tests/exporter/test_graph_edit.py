@@ -1,4 +1,4 @@
-"""The last linear layer, and the small edits of graphs that finding and attaching need."""
+"""Small edits of graphs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
-from leepfrog.errors import ModelError
 from leepfrog_exporter.graph.edit import (
     constants,
     describe,
@@ -20,7 +19,6 @@ from leepfrog_exporter.graph.edit import (
     values,
 )
 from leepfrog_exporter.graph.free_batch import free_batch_axis
-from leepfrog_exporter.graph.head import Head, attach_outputs, find_head, pick_output
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 node = helper.make_node
@@ -42,101 +40,6 @@ def model_of(*nodes: onnx.NodeProto, **arrays: np.ndarray) -> ModelProto:
 
 
 W = np.ones((6, 4), np.float32)
-B = np.ones(4, np.float32)
-K = np.ones((4, 6, 1, 1), np.float32)
-GEMM = node("Gemm", ["x", "w", "b"], ["l"])
-
-FOUND: dict[str, tuple[GraphProto, Head]] = {
-    "gemm": (graph_of(GEMM, output="l", w=W, b=B), Head("l", "x", "logits", True)),
-    "softmax": (graph_of(GEMM, node("Softmax", ["l"], ["y"]), w=W, b=B), Head("l", "x", "softmax", True)),
-    "log-softmax": (graph_of(GEMM, node("LogSoftmax", ["l"], ["y"]), w=W, b=B), Head("l", "x", "log-softmax", True)),
-    "reshapes around": (
-        graph_of(
-            GEMM,
-            node("Unsqueeze", ["l", "one"], ["u"]),
-            node("Softmax", ["u"], ["s"]),
-            node("Squeeze", ["s", "one"], ["y"]),
-            w=W,
-            b=B,
-            one=np.array([1]),
-        ),
-        Head("u", "x", "softmax", True),
-    ),
-    "bias first": (
-        graph_of(node("MatMul", ["x", "w"], ["m"]), node("Add", ["b", "m"], ["y"]), w=W, b=B),
-        Head("y", "x", "logits", True),
-    ),
-    "temperature": (
-        graph_of(GEMM, node("Div", ["l", "t"], ["d"]), node("Softmax", ["d"], ["y"]), w=W, b=B, t=np.float32([2])),
-        Head("d", "x", "softmax", True),
-    ),
-    "weights computed from constants": (
-        graph_of(node("Transpose", ["v"], ["w"]), node("MatMul", ["x", "w"], ["y"]), v=W.T.copy()),
-        Head("y", "x", "logits", True),
-    ),
-    "the last of two": (
-        graph_of(
-            node("MatMul", ["x", "e"], ["h"]), node("MatMul", ["h", "w"], ["y"]), e=np.eye(6, dtype=np.float32), w=W
-        ),
-        Head("y", "h", "logits", True),
-    ),
-    "1x1 conv without kernel_shape": (
-        graph_of(node("Conv", ["x", "k"], ["c"]), node("Flatten", ["c"], ["y"]), k=K),
-        Head("y", "x", "logits", False),
-    ),
-}
-
-
-@pytest.mark.parametrize(("graph", "head"), FOUND.values(), ids=FOUND.keys())
-def test_found(graph: GraphProto, head: Head) -> None:
-    assert find_head(graph, graph.output[0].name) == head
-
-
-NOT_FOUND: dict[str, tuple[GraphProto, str]] = {
-    "nothing": (graph_of(output="x"), "no linear layer between input and output 'x'"),
-    "constant output": (graph_of(output="w", w=W), "no linear layer"),
-    "sigmoid": (graph_of(GEMM, node("Sigmoid", ["l"], ["y"]), w=W, b=B), "Sigmoid.*no distribution"),
-    "sum of two heads": (
-        graph_of(GEMM, node("Gemm", ["x", "w"], ["m"]), node("Add", ["l", "m"], ["y"]), w=W, b=B),
-        r"Add \(output 'y'\) stands between",
-    ),
-    "product of two values": (graph_of(node("MatMul", ["x", "x"], ["y"])), "MatMul"),
-    "gemm of two values": (graph_of(node("Gemm", ["x", "x"], ["y"], transB=1)), "Gemm"),
-    "3x3 conv": (graph_of(node("Conv", ["x", "k"], ["y"]), k=np.ones((4, 6, 3, 3), np.float32)), "Conv"),
-    "depthwise conv": (graph_of(node("Conv", ["x", "k"], ["y"], group=6), k=np.ones((6, 1, 1, 1), np.float32)), "Conv"),
-    "another domain": (
-        graph_of(node("Classify", ["x"], ["y"], domain="com.acme", name="c")),
-        r"com\.acme\.Classify 'c'",
-    ),
-}
-
-
-@pytest.mark.parametrize(("graph", "message"), NOT_FOUND.values(), ids=NOT_FOUND.keys())
-def test_not_found(graph: GraphProto, message: str) -> None:
-    with pytest.raises(ModelError, match=message) as caught:
-        find_head(graph, graph.output[0].name)
-    assert "\n" not in str(caught.value)
-
-
-def test_pick_output() -> None:
-    graph = made.classifier().model.graph
-    graph.output.extend([onnx.ValueInfoProto(name="maps"), onnx.ValueInfoProto(name="deep")])
-    with pytest.raises(ModelError, match=r"has 3 outputs \(scores, maps, deep\)"):
-        pick_output(graph, None)
-    assert pick_output(graph, "maps") == "maps"
-    assert [value.name for value in graph.output] == ["maps"]
-    assert pick_output(graph, None) == "maps"
-
-
-def test_attach_outputs_drops_what_they_do_not_need() -> None:
-    model = made.classifier(tail=("LogSoftmax",)).model
-    model.graph.node.append(node("Relu", ["scores"], ["spare"]))
-    attach_outputs(model, find_head(model.graph, "scores"))
-    assert [value.name for value in model.graph.output] == ["probs", "features"]
-    assert {"LogSoftmax", "spare"}.isdisjoint(n.op_type for n in model.graph.node)
-    assert "scores" not in values(model.graph)
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = made.CLASSES
-    onnx.checker.check_model(model, full_check=True)
 
 
 def branching() -> GraphProto:
@@ -177,7 +80,7 @@ def test_free_names_takes_no_name_twice() -> None:
 
 
 def test_describe() -> None:
-    assert describe(GEMM) == "Gemm (output 'l')"
+    assert describe(node("Gemm", ["x", "w"], ["l"])) == "Gemm (output 'l')"
     assert describe(node("Op", [], ["o"], name="n", domain="d")) == "d.Op 'n' (output 'o')"
 
 

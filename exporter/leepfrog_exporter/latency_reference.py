@@ -1,6 +1,6 @@
 """The graph that latencies are held against: a few layers of a MobileNet, of no use but to take time.
 
-    python -m leepfrog_exporter.calibration
+    python -m leepfrog_exporter.latency_reference
 
 writes it into the runtime's package. Another graph makes relative latencies another unit, so baselines of before would
 have to be made again.
@@ -30,7 +30,7 @@ LAYERS = (
 )
 
 
-def calibration_graph() -> onnx.ModelProto:
+def reference_graph() -> onnx.ModelProto:
     """Image [1, 3, 112, 112] through convolutions whose weights are all one number, so that the file is small."""
     nodes, constants = [], []
     value, channels = "image", 3
@@ -64,4 +64,4 @@ def calibration_graph() -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    write_whole(Path(REFERENCE), calibration_graph().SerializeToString())
+    write_whole(Path(REFERENCE), reference_graph().SerializeToString())

@@ -1,0 +1,17 @@
+"""A network without a classifier, such as the image tower of CLIP: its output is the features."""
+
+from __future__ import annotations
+
+from leepfrog_exporter.graph.heads.base import FeatureExtractor
+from leepfrog_exporter.graph.tail import Tail
+
+PRIORITY = 90  # behind all forms that have classes
+
+
+def head(tail: Tail) -> FeatureExtractor | None:
+    """The head of a network that ends in no form with classes, and in no softmax of them."""
+    if tail.ends_in != "logits":
+        return None
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in tail.graph.output}
+    is_map = len(shapes.get(tail.output, ())) == 4  # [N, C, H, W]; otherwise [N, D], or tokens [N, T, D]
+    return FeatureExtractor(features=tail.output, channels_last=not is_map, reason=tail.refusal)

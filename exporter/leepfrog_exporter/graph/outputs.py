@@ -1,0 +1,71 @@
+"""Give a graph the outputs of a scoring model: `features`, and `probs` where it is a classifier."""
+
+from __future__ import annotations
+
+from leepfrog.errors import ModelError
+from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from leepfrog_exporter.graph.edit import drop_unused, shapes
+from leepfrog_exporter.graph.heads.base import LOGITS, Classifier, Head
+
+
+def pick_output(graph: GraphProto, chosen: str | None) -> str:
+    """The output that holds the classes, the chosen one or the only one; the graph's other outputs are dropped.
+
+    Raises:
+        ModelError: no such output, or several and none chosen.
+    """
+    names = [value.name for value in graph.output]
+    if chosen is not None and chosen not in names:
+        raise ModelError(f"has no output {chosen!r}; it has {', '.join(names)}")
+    if chosen is None and len(names) != 1:
+        listed = ", ".join(names)
+        raise ModelError(f"has {len(names)} outputs ({listed}); say which holds the classes: --output-name NAME")
+    kept = 0 if chosen is None else names.index(chosen)
+    del graph.output[kept + 1 :], graph.output[:kept]
+    return str(names[kept])
+
+
+def attach_outputs(model: ModelProto, head: Head) -> None:
+    """Make `features`, and the `probs` of a classifier, the outputs, both float32 [N, width]; drop what is not needed.
+
+    `probs` is a softmax in float32 whatever the network's own precision. `features` are averaged over space or tokens
+    where there are several positions. A single logit z becomes the logits 0 and z of two classes.
+    """
+    graph = model.graph
+    names = [FEATURES_OUTPUT]
+    if isinstance(head, Classifier):
+        names = [PROBS_OUTPUT, FEATURES_OUTPUT]
+        graph.node.extend(_probs(graph, head))
+    graph.node.append(helper.make_node("Cast", [head.features], ["leepfrog_features"], to=TensorProto.FLOAT))
+    value = "leepfrog_features"
+    n_axes = len(shapes(model).get(head.features, []))
+    is_tokens = head.channels_last and n_axes > 2
+    if is_tokens:
+        channels_first = [0, n_axes - 1, *range(1, n_axes - 1)]
+        graph.node.append(helper.make_node("Transpose", [value], ["leepfrog_tokens"], perm=channels_first))
+        value = "leepfrog_tokens"
+    if is_tokens or not head.channels_last:
+        graph.node.append(helper.make_node("GlobalAveragePool", [value], ["leepfrog_pooled"]))
+        graph.node.append(helper.make_node("Flatten", ["leepfrog_pooled"], [FEATURES_OUTPUT], axis=1))
+    else:
+        graph.node.append(helper.make_node("Identity", [value], [FEATURES_OUTPUT]))
+    del graph.output[:]
+    for name in names:
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]))
+    drop_unused(graph)
+
+
+def _probs(graph: GraphProto, head: Classifier) -> list[NodeProto]:
+    """Nodes from a classifier's logits to `probs`."""
+    logits = "leepfrog_logit" if head.binary else LOGITS
+    nodes = [
+        helper.make_node("Flatten", [head.logits], ["leepfrog_logits_flat"], axis=1),
+        helper.make_node("Cast", ["leepfrog_logits_flat"], [logits], to=TensorProto.FLOAT),
+    ]
+    if head.binary:
+        graph.initializer.append(helper.make_tensor("leepfrog_zero", TensorProto.FLOAT, [], [0]))
+        nodes.append(helper.make_node("Mul", [logits, "leepfrog_zero"], ["leepfrog_other_logit"]))
+        nodes.append(helper.make_node("Concat", ["leepfrog_other_logit", logits], [LOGITS], axis=1))
+    return [*nodes, helper.make_node("Softmax", [LOGITS], [PROBS_OUTPUT], axis=1)]

@@ -1,0 +1,120 @@
+"""The end of a graph, walked back from its output to the first node that there is no looking through.
+
+Softmax, LogSoftmax and Sigmoid are looked through once, also where written out (graph/softmax.py): the logits are what
+goes in. So are operators that neither mix classes nor add any: reshaping, pooling over space, activations, a constant
+bias or scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from leepfrog.errors import ModelError
+from onnx import GraphProto, NodeProto, TensorProto
+
+from leepfrog_exporter.graph.edit import constants, describe, producers, stored
+from leepfrog_exporter.graph.purity import mixing_node
+from leepfrog_exporter.graph.softmax import Ending, softmax_at
+
+_ACTIVATIONS = {"Relu", "Clip"}
+_PASSED_OVER = _ACTIVATIONS | {
+    "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Dropout", "GlobalAveragePool",
+    "AveragePool", "ReduceMean", "QuantizeLinear", "DequantizeLinear",
+}  # fmt: skip
+_STORED_WEIGHTS = {"Transpose", "Identity", "Cast", "DequantizeLinear"}
+_WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tail:
+    """The nodes from `node`, which is not looked through, to a graph's output.
+
+    Attributes:
+        graph: the graph.
+        output: its output.
+        node: where the walk ended.
+        logits: the value that a softmax over classes takes.
+        ends_in: what the output is.
+        ending: the softmax or its kin, as messages name it; "" if there is none.
+        altered: the node between softmax and output that may change probabilities; "" if there is none.
+        activation: the activation between `node` and the output, if there is one.
+        paired: whether the logits are 0 and z, of the single logit z that `node` leads to.
+        made_by: the node that makes each value.
+        constant: the values that do not depend on the graph's inputs.
+    """
+
+    graph: GraphProto
+    output: str
+    node: NodeProto
+    logits: str
+    ends_in: Ending
+    ending: str
+    altered: str
+    activation: str
+    paired: bool
+    made_by: Mapping[str, NodeProto]
+    constant: set[str]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the node applies constant weights, its second input, to what depends on the image."""
+        inputs = self.node.input
+        return len(inputs) > 1 and inputs[0] not in self.constant and inputs[1] in self.constant
+
+    @property
+    def weights(self) -> tuple[TensorProto | None, bool]:
+        """The weights as they are stored, and whether they are transposed then; None where they are computed."""
+        name, transposed = self.node.input[1], False
+        while (node := self.made_by.get(name)) is not None and node.op_type in _STORED_WEIGHTS:
+            transposed ^= node.op_type == "Transpose"
+            name = node.input[0]
+        return stored(self.graph).get(name), transposed
+
+    @property
+    def refusal(self) -> str:
+        """Why a classifier cannot end so, as a message says it."""
+        if mixing := mixing_node(self.graph):
+            return f"refused: {mixing}"
+        return (
+            f"cannot find the last linear layer: {describe(self.node)} stands between it and the output; expected "
+            "Gemm, MatMul or a 1x1 Conv, then reshaping, pooling, a bias or Softmax"
+        )
+
+
+def tail_of(graph: GraphProto, output: str) -> Tail:
+    """The end of a graph.
+
+    Raises:
+        ModelError: nothing but what is looked through stands between input and output.
+    """
+    made_by, constant = producers(graph), constants(graph)
+    value, logits = output, output
+    ends_in: Ending = "logits"
+    ending, changed, altered, activation, paired = "", "", "", "", False
+    while (node := made_by.get(value)) is not None:
+        if ends_in == "logits" and (softmax := softmax_at(node, made_by)) is not None:
+            logits, ends_in = softmax
+            value, altered, ending = logits, changed, describe(node)
+        elif (single := _of_two_logits(node, made_by)) is not None:
+            value, logits, paired = single, single, True
+        elif node.op_type in _PASSED_OVER:
+            if node.op_type in _ACTIVATIONS:
+                activation = describe(node)
+            value = node.input[0]
+        elif node.op_type in _WITH_A_CONSTANT and sum(name not in constant for name in node.input) == 1:
+            changed = describe(node)
+            value = next(name for name in node.input if name not in constant)
+        else:
+            return Tail(
+                graph, output, node, logits, ends_in, ending, altered, activation, paired, made_by, constant
+            )  # fmt: skip
+    raise ModelError(f"no linear layer between input and output {output!r}; it is no classifier")
+
+
+def _of_two_logits(node: NodeProto, made_by: Mapping[str, NodeProto]) -> str | None:
+    """The logit z of a Concat of 0 and z, as `attach_outputs` makes it; None for any other node."""
+    if node.op_type != "Concat" or len(node.input) != 2:
+        return None
+    zero = made_by.get(node.input[0])
+    return node.input[1] if zero is not None and zero.op_type == "Mul" and zero.input[0] == node.input[1] else None
