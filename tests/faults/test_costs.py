@@ -15,9 +15,8 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
-from busy import COST, busy, keep_costs, needs_affinity, on_cores
+from baselines import conforms
 from commands import Done, Here, process
-from gated import conforms
 from leepfrog.files import sealed, unsealed
 from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
@@ -29,8 +28,9 @@ from leepfrog.progress import Silent
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.words import doubts_in_words
 from leepfrog.report.page import render
+from machine_load import COST, busy, keep_costs, needs_affinity, on_cores
 from photos import folder_of_pieces
-from ranked import Listener
+from rankings import Listener
 
 
 def slow_model(path: Path) -> ModelFile:

@@ -17,14 +17,15 @@ import leepfrog
 import models_made as made
 import numpy as np
 import pytest
-from busy import keep_costs
+from commands import run as run_program
 from leepfrog.errors import ImageError, MachineError
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
+from machine_load import keep_costs
 from photos import folder_of_pieces
-from ranked import FAST, Listener, close, values
+from rankings import FAST, Listener, close, values
 
 
 @pytest.fixture
@@ -107,11 +108,9 @@ def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=60)
     counts = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(folder), FAST[0]], capture_output=True, text=True, check=False
-        )
-        assert done.stderr == ""
-        counts.append(done.stdout.strip())
+        done = run_program(folder, FAST[0], code=code)
+        assert done.err == ""
+        counts.append(done.out.strip())
     assert len(list((two_home / "inference").glob("*/*.npy"))) > 40
     assert counts == ["[180]", "[0]"]
 

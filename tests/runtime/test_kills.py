@@ -22,7 +22,7 @@ from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.result import Ranking
 from PIL import Image
-from ranked import Listener
+from rankings import Listener
 
 PER_CLASS, CLASSES = 200, 3
 TOTAL = PER_CLASS * CLASSES
@@ -151,15 +151,44 @@ def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("race", [False, True])
-def test_killed_at_random_moments(images: Path, race: bool) -> None:
-    """Each from an empty cache, in every stage from starting to measuring costs: ten runs, and four races."""
-    rng = np.random.default_rng(int(race))
-    moments = [
-        *(Moment("", 0, rng.uniform(0, 0.6)) for _ in range(1 if race else 2)),
-        *(Moment("hashing", int(rng.integers(TOTAL)), 0) for _ in range(0 if race else 1)),
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
+    """Each from an empty cache, in every stage from starting to measuring costs."""
+    rng = np.random.default_rng([times, race])
+    draws = {
+        "": lambda: Moment("", 0, rng.uniform(0, 0.6)),
+        "hashing": lambda: Moment("hashing", int(rng.integers(TOTAL)), 0),
         # Batches are of 4 images at most, so that there are more events than these.
-        *(Moment("inference", int(rng.integers(10, TOTAL // 4)), 0) for _ in range(2 if race else 4)),
-        *(Moment("scoring", 0, rng.uniform(0, 1)) for _ in range(1 if race else 3)),
+        "inference": lambda: Moment("inference", int(rng.integers(10, TOTAL // 4)), 0),
+        "scoring": lambda: Moment("scoring", 0, rng.uniform(0, 1)),
+    }
+    moments = [draw() for stage, draw in draws.items() for _ in range(times) if not (race and stage == "hashing")]
+    inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
+    rows = sum(len(np.load(shard)) for shard in inference.glob("*/*.npy"))
+    assert rows == sum(cached().values()) == (resumed.race.passes if resumed.race else len(held) * TOTAL)
+    for part in inference.rglob("*.part"):
+        os.utime(part, (0, 0))
+    cached()
+    assert not list(inference.rglob("*.part"))
+    return sum(held.values())
+
+
+@pytest.mark.parametrize("race", [False, True])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
+    """Each from an empty cache, in every stage from starting to measuring costs."""
+    rng = np.random.default_rng([times, race])
+    stages = ["", "inference", "scoring"] if race else ["", "hashing", "inference", "scoring"]
+    # Batches are of 4 images at most, so that inference has more events than these.
+    events = {"hashing": (0, TOTAL), "inference": (10, TOTAL // 4)}
+    moments = [
+        Moment(
+            stage,
+            int(rng.integers(*events.get(stage, (0, 1)))),
+            {"": rng.uniform(0, 0.6), "scoring": rng.uniform(0, 1)}.get(stage, 0.0),
+        )
+        for stage in stages
+        for _ in range(times)
     ]
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
     first = leepfrog.rank(images, scores=["all"], threads=2, racing=race)

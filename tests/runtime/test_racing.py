@@ -20,7 +20,7 @@ from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, 
 from leepfrog.ranking.rank import rank
 from leepfrog.scoring.names import SCORE_NAMES
 from photos import photo_set
-from ranked import FAST
+from rankings import FAST
 
 Floats = np.ndarray
 

@@ -18,7 +18,7 @@ from leepfrog.inference.model import Session
 from leepfrog.ranking.certainty import tied
 from leepfrog.scoring.registry import SCORES
 from photos import SUBJECTS, folder_of_pieces, photo, pieces
-from ranked import FAST, close, values
+from rankings import FAST, close, values
 from reference import leep as oracle
 
 

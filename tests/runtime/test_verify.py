@@ -12,7 +12,7 @@ import jsonschema
 import leepfrog
 import numpy as np
 import pytest
-from gated import NAMES, baseline, conforms, model, photographs, put, two_models
+from baselines import NAMES, baseline, conforms, model, photographs, put, two_models
 from leepfrog.errors import LeepfrogError, UsageError
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.compare import Verification, compare
@@ -22,7 +22,7 @@ from leepfrog.progress import Silent
 from leepfrog.ranking.from_files import score_files
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
-from ranked import Listener
+from rankings import Listener
 
 
 def verified(path: Path, data: Path, how: How | None = None) -> Verification:
