@@ -164,33 +164,6 @@ def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
     }
     moments = [draw() for stage, draw in draws.items() for _ in range(times) if not (race and stage == "hashing")]
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
-    rows = sum(len(np.load(shard)) for shard in inference.glob("*/*.npy"))
-    assert rows == sum(cached().values()) == (resumed.race.passes if resumed.race else len(held) * TOTAL)
-    for part in inference.rglob("*.part"):
-        os.utime(part, (0, 0))
-    cached()
-    assert not list(inference.rglob("*.part"))
-    return sum(held.values())
-
-
-@pytest.mark.parametrize("race", [False, True])
-@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
-    """Each from an empty cache, in every stage from starting to measuring costs."""
-    rng = np.random.default_rng([times, race])
-    stages = ["", "inference", "scoring"] if race else ["", "hashing", "inference", "scoring"]
-    # Batches are of 4 images at most, so that inference has more events than these.
-    events = {"hashing": (0, TOTAL), "inference": (10, TOTAL // 4)}
-    moments = [
-        Moment(
-            stage,
-            int(rng.integers(*events.get(stage, (0, 1)))),
-            {"": rng.uniform(0, 0.6), "scoring": rng.uniform(0, 1)}.get(stage, 0.0),
-        )
-        for stage in stages
-        for _ in range(times)
-    ]
-    inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
     first = leepfrog.rank(images, scores=["all"], threads=2, racing=race)
     assert (first.race is not None) == race
     assert first.race is None or (first.race.dropped and len(first.race.samples) > 2)
