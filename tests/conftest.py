@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
 from machine_load import keep_costs
+from rankings import FAST
+from turns import turn
 
 # One thread for OpenMP and OpenBLAS: the workers of pytest-xdist share the cores, and idle threads that spin cost most.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Files with tests of many seconds.
+LONGEST = ("test_contributing", "test_benchmarks", "test_kills")
 
 # Where a ranking measures what its models cost, it need not be exact: most tests look at something else.
 os.environ.setdefault("LEEPFROG_COST_SECONDS", "0.01")
@@ -66,6 +72,16 @@ def zoo_home(home: Path, starters: Path) -> Path:
     """A leepfrog home with the four starter models, whose costs are known, and no outputs."""
     shutil.copytree(starters, home / "models")
     shutil.copytree(starters.with_name("costs"), home / "inference")
+    return home
+
+
+@pytest.fixture
+def two_home(home: Path) -> Path:
+    """A home with two made models, called as the quick ones of the zoo are; their costs are known."""
+    (home / "models").mkdir(parents=True)
+    for name, licence in zip(FAST, ("", "x" * 1000), strict=True):  # of different sizes
+        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name, licence=licence).SerializeToString())
+    keep_costs(find_models(FAST), available_threads())
     return home
 
 
@@ -153,6 +169,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.full)
         if not any(item.get_closest_marker(tier) for tier in ("full", "slow")):
             item.add_marker(pytest.mark.fast)
+    # First what runs alone, then what takes longest, so that no worker waits for another in the end.
+    items.sort(key=lambda item: (item.get_closest_marker("alone") is None, item.path.stem not in LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked `alone` run while the other workers wait."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with turn(Path(item.config.getoption("basetemp")).parent, item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

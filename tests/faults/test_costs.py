@@ -75,6 +75,7 @@ def kept_files(home: Path) -> list[Path]:
     return list((home / "inference").glob("*/cost-*.json"))
 
 
+@pytest.mark.alone
 @needs_affinity
 def test_fault_11_one_thread_is_timed_as_if_it_were_alone(home: Path) -> None:
     """Four programs share its core, so by the clock on the wall it takes several times as long."""
@@ -87,6 +88,7 @@ def test_fault_11_one_thread_is_timed_as_if_it_were_alone(home: Path) -> None:
     assert loaded.latency < 2.5 * quiet.latency
 
 
+@pytest.mark.alone
 @needs_affinity
 def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) -> None:
     file = slow_model(home / "models" / "slow.onnx")

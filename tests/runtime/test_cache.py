@@ -14,28 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import leepfrog
-import models_made as made
 import numpy as np
 import pytest
 from commands import run as run_program
 from leepfrog.errors import ImageError, MachineError
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
-from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
 from machine_load import keep_costs
 from photos import folder_of_pieces
 from rankings import FAST, Listener, close, values
-
-
-@pytest.fixture
-def two_home(home: Path) -> Path:
-    """A home with two small models, called as the quick ones of the zoo are; their costs are known."""
-    (home / "models").mkdir(parents=True)
-    for name in FAST:
-        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name).SerializeToString())
-    keep_costs(find_models(FAST), available_threads())
-    return home
 
 
 def test_the_second_run_takes_no_inference(two_home: Path, tmp_path: Path) -> None:

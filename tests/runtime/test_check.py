@@ -113,6 +113,7 @@ def test_a_larger_file_fails(ranked: tuple[Path, Path], home: Path) -> None:
     assert check(*ranked, fail_on=["score", "rank"]).passed
 
 
+@pytest.mark.alone
 def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path], home: Path) -> None:
     """The same outputs by a hundred times the work: the image passes idle convolutions first."""
     path, folder = ranked
@@ -192,6 +193,7 @@ def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, 
             check(path, folder, cached=True)
 
 
+@pytest.mark.alone
 def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path) -> None:
     """At the default tolerance; the baseline's cost measured for longer, as the README has it."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"

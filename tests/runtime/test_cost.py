@@ -25,6 +25,7 @@ from photos import folder_of_pieces
 from rankings import FAST
 
 
+@pytest.mark.alone
 def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
     small, large = (measure(find_models([name])[0], "cpu", 1, 0.1) for name in ("mobilenet_v2", "efficientnet_lite2"))
     for cost in (small, large):
@@ -39,12 +40,12 @@ def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
     assert large.memory_of_model > small.memory_of_model
 
 
-def test_the_process_does_not_count_its_parent_s_memory(zoo_home: Path) -> None:
+def test_the_process_does_not_count_its_parent_s_memory(two_home: Path) -> None:
     held = np.ones(1 << 27)  # 1 GiB in this process
     assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < held.nbytes / 2
 
 
-def test_a_model_that_cannot_be_run_is_an_error(zoo_home: Path) -> None:
+def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
     (file,) = find_models(FAST[:1])
     file.path.write_bytes(b"")
     with pytest.raises(ModelError, match="changed while it was being used"):
@@ -122,7 +123,7 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
         assert on == (not beaten)
 
 
-def test_models_outside_the_budget_are_shown(zoo_home: Path, tmp_path: Path) -> None:
+def test_models_outside_the_budget_are_shown(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     sizes = {file.name: file.size for file in find_models(FAST)}
     ranking = leepfrog.rank(folder, FAST, budget=Budget(size=(min(sizes.values()) + max(sizes.values())) / 2))

@@ -134,7 +134,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(each.model in text for each in found.dropped)
 
 
-def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
+def test_models_outside_the_budget_do_not_start(two_home: Path) -> None:
     images = photo_set(4)
     size = find_models(["mobilenet_v2"])[0].size
     ranking = rank(images, ["mobilenet_v2", "efficientnet_lite0"], racing=True, budget=Budget(size=size), threads=1)
@@ -146,6 +146,6 @@ def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
         rank(images, FAST, racing=True, budget=Budget(size=1), threads=1)
 
 
-def test_full_runs_say_nothing_of_a_race(zoo_home: Path) -> None:
+def test_full_runs_say_nothing_of_a_race(two_home: Path) -> None:
     assert rank(photo_set(3), FAST[:1], by="leep_loo", threads=1).race is None
     assert isinstance(rank(photo_set(3), FAST[:1], by="leep_loo", racing=True, threads=1).race, Race)

@@ -139,7 +139,7 @@ def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.validate(folder, FAST)
 
 
-def test_the_command_line(zoo_home: Path, here: Here) -> None:
+def test_the_command_line(two_home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=8)
     run = functools.partial(here.call, "validate", "photos")
     both = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1")
