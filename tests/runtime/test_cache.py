@@ -118,16 +118,16 @@ def test_a_cache_emptied_in_use_is_an_error(two_home: Path, tmp_path: Path) -> N
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
     model = find_models(FAST[:1])[0]
-    cache = OutputCache(model, "cpu", pytest.fail)
+    notices: list[str] = []
+    cache = OutputCache(model, "cpu", notices.append)
     (shard,) = cache.folder.glob("*.npy")
     digest = np.load(shard)["digest"][0].item()
     assert digest in cache
     shard.unlink()
-    told: list[str] = []
-    cache._notice = told.append
+    assert not notices
     with pytest.raises(MachineError, match="changed while it was being used; run again"):
         list(cache.rows({digest: [0]}))
-    assert len(told) == 1
+    assert len(notices) == 1
 
 
 def test_an_image_that_one_model_has_cached_and_another_cannot_read(

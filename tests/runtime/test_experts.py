@@ -17,7 +17,7 @@ from leepfrog.task2vec.embed import embed
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.experts import by_distance, cross_validate
 from leepfrog.task2vec.library import Library
-from leepfrog.task2vec.model2vec import _distances, fit_model2vec
+from leepfrog.task2vec.model2vec import distances_and_slopes, fit_model2vec
 from leepfrog_exporter.gradient.probe import export_probe
 from numpy.typing import NDArray
 from photos import pieces
@@ -44,15 +44,15 @@ def test_gradient_of_model2vec() -> None:
     targets = np.array([[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
 
     def loss(at: Floats) -> float:
-        logits = -7.0 * _distances(tasks, np.exp(at))[0]
+        logits = -7.0 * distances_and_slopes(tasks, np.exp(at))[0]
         return float(-(targets * (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))).sum())
 
-    _, slopes = _distances(tasks, np.exp(logs), targets, 7.0)
+    _, slopes = distances_and_slopes(tasks, np.exp(logs), targets, 7.0)
     for i, j in np.ndindex(3, 12):
         step = np.zeros((3, 12))
         step[i, j] = 1e-6
         assert slopes[i, j] == pytest.approx((loss(logs + step) - loss(logs - step)) / 2e-6, abs=1e-7)
-    np.testing.assert_allclose(_distances(tasks, np.exp(logs))[0], symmetric(tasks, np.exp(logs)), atol=1e-6)
+    np.testing.assert_allclose(distances_and_slopes(tasks, np.exp(logs))[0], symmetric(tasks, np.exp(logs)), atol=1e-6)
 
 
 def test_the_right_expert_is_found_where_tasks_say_it() -> None:

@@ -103,7 +103,7 @@ def killed_at(moment: Moment, images: Path, race: bool) -> None:
 
 def cached() -> dict[str, int]:
     """How many images' outputs each model's cache holds, nothing of it damaged."""
-    return {model.name: len(OutputCache(model, "cpu", pytest.fail)._where) for model in find_models([])}
+    return {model.name: len(OutputCache(model, "cpu", pytest.fail)) for model in find_models([])}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

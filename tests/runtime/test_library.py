@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
-from leepfrog.task2vec.library import Library, _file_name, read_errors, table_of
+from leepfrog.task2vec.library import Library, file_name, read_errors, table_of
 
 
 def task(name: str, seed: int = 0, network: str = "f" * 64) -> Embedding:
@@ -56,13 +56,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300) | st.sampled_from(["", ".", "%", "a", ".a"]))
 def test_names_become_different_files_in_the_folder(name: str, other: str) -> None:
-    file = _file_name(name)
+    file = file_name(name)
     assert "/" not in file
     assert "\0" not in file
     assert file not in ("", ".", "..")
     assert len(file.encode()) < 200
     assert not file.startswith(".")
-    assert (file == _file_name(other)) == (name == other)
+    assert (file == file_name(other)) == (name == other)
 
 
 @pytest.mark.parametrize(
