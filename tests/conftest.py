@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import calls
 import hypothesis
 import models_made as made
 import pytest
-import tried
-from busy import keep_costs
+import small_calls
+import tally
 from commands import Here
+from hostile_ranking import Reported, rank_hostile
 from leepfrog.files import locked
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
@@ -22,48 +23,15 @@ from leepfrog.report.page import report
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
-from reported import Reported, rank_hostile
+from machine_load import keep_costs
+from rankings import FAST
+from turns import turn
 
-SLOW_FOLDERS = ("faults", "fuzz")
-SLOW = frozenset(
-    [
-        "test_bad_models",
-        "test_benchmarks",
-        "test_cache",
-        "test_check",
-        "test_cli",
-        "test_contributing",
-        "test_cost",
-        "test_embed",
-        "test_experts",
-        "test_faults",
-        "test_inputs_arrays",
-        "test_inputs_data_sets",
-        "test_inputs_images",
-        "test_inputs_models",
-        "test_kernels",
-        "test_kills",
-        "test_library",
-        "test_map",
-        "test_memory",
-        "test_precision",
-        "test_probe",
-        "test_racing",
-        "test_reduced",
-        "test_report",
-        "test_report_in_browser",
-        "test_terminal",
-        "test_torch_sources",
-        "test_uncertainty",
-        "test_validate",
-        "test_verify",
-        "test_wheel",
-        "test_zoo",
-    ]
-)
+# One thread for OpenMP and OpenBLAS: the workers of pytest-xdist share the cores, and idle threads that spin cost most.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Files with tests of a minute and more.
-LONGEST = ("test_contributing", "test_benchmarks")
+# Files with tests of many seconds.
+LONGEST = ("test_contributing", "test_benchmarks", "test_kills")
 
 # Where a ranking measures what its models cost, it need not be exact: most tests look at something else.
 os.environ.setdefault("LEEPFROG_COST_SECONDS", "0.01")
@@ -104,6 +72,16 @@ def zoo_home(home: Path, starters: Path) -> Path:
     """A leepfrog home with the four starter models, whose costs are known, and no outputs."""
     shutil.copytree(starters, home / "models")
     shutil.copytree(starters.with_name("costs"), home / "inference")
+    return home
+
+
+@pytest.fixture
+def two_home(home: Path) -> Path:
+    """A home with two made models, called as the quick ones of the zoo are; their costs are known."""
+    (home / "models").mkdir(parents=True)
+    for name, licence in zip(FAST, ("", "x" * 1000), strict=True):  # of different sizes
+        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name, licence=licence).SerializeToString())
+    keep_costs(find_models(FAST), available_threads())
     return home
 
 
@@ -167,48 +145,56 @@ def with_made(made_home: Path, home: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def furniture(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the calls of `calls.CALLS` read; shared, so tests must leave it alone."""
+    """What the calls of `small_calls.CALLS` read; shared, so tests must leave it alone."""
     folder = tmp_path_factory.mktemp("furniture")
     home = folder / "home"
     shutil.copytree(made_home, home)
     (folder / "here").mkdir()
-    calls.furnish(folder / "here", home)
+    small_calls.furnish(folder / "here", home)
     return folder
 
 
 @pytest.fixture
 def furnished(furniture: Path, home: Path, here: Here) -> Here:
-    """A folder and a home of the test's own, with what the calls of `calls.CALLS` read."""
+    """A folder and a home of the test's own, with what the calls of `small_calls.CALLS` read."""
     shutil.copytree(furniture / "home", home)
     shutil.copytree(furniture / "here", here.folder, dirs_exist_ok=True)
     return here
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts processes, exports networks or tries many inputs; the rest takes a minute or two."""
+    """Mark every test with its tier: `fast`, unless it is marked `full` or `slow` or needs downloaded weights."""
     for item in items:
-        if (
-            item.path.parent.name in SLOW_FOLDERS
-            or item.path.stem in SLOW
-            or "starters" in getattr(item, "fixturenames", ())
-        ):
-            item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.path.stem not in LONGEST)  # so that no process waits for another in the end
+        if item.get_closest_marker("slow") is None and "starters" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.full)
+        if not any(item.get_closest_marker(tier) for tier in ("full", "slow")):
+            item.add_marker(pytest.mark.fast)
+    # First what runs alone, then what takes longest, so that no worker waits for another in the end.
+    items.sort(key=lambda item: (item.get_closest_marker("alone") is None, item.path.stem not in LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked `alone` run while the other workers wait."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with turn(Path(item.config.getoption("basetemp")).parent, item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let a worker of pytest-xdist tell what it tried."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["tried"] = tried.counts()
+        output["tried"] = tally.counts()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Add what a worker tried."""
-    tried.add(getattr(node, "workeroutput", {}).get("tried", {}))
+    tally.add(getattr(node, "workeroutput", {}).get("tried", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many bad inputs and faults were tried."""
-    for line in tried.tell():
+    for line in tally.tell():
         terminalreporter.write_line(line)

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
+@pytest.mark.slow
 def test_the_table_has_its_shape(starters: Path) -> None:
     command = [sys.executable, str(BENCHMARKS), "--images", "8", "--rounds", "1", "--only", "rank"]
     environment = os.environ | {"LEEPFROG_HOME": str(starters.parent)}
@@ -28,6 +31,7 @@ def test_the_table_has_its_shape(starters: Path) -> None:
     assert not list((starters.parent / "inference").glob("*")), "a benchmark fills its own home"
 
 
+@pytest.mark.full
 def test_a_name_that_is_no_benchmark_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS), "--only", "speed"], capture_output=True, text=True, check=False

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from photos import folder_of_pieces
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[1]
 TREE = (
@@ -79,13 +79,24 @@ def test_every_block_has_a_place() -> None:
     assert len(BLOCKS) == len(blocks) > 0
 
 
-def test_fault_22_all_fast_tests_pass_with_the_examples(run: Run) -> None:
-    """Those that the examples add, those that demand a line of them, and all others."""
+ADDED = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
+# Tests that demand a line of whoever adds something: lists, the README, docstrings, the help.
+DEMANDING = [
+    f"tests/runtime/test_{name}.py"
+    for name in ("completion", "devices", "docstrings", "help", "leep", "readme", "scores", "surface")
+]
+
+
+@pytest.mark.parametrize("which", ["demanding", pytest.param("fast", marks=pytest.mark.slow)])
+def test_fault_22_all_fast_tests_pass_with_the_examples(which: str, run: Run) -> None:
+    """Those that the examples add and those that demand a line of them; as a slow test, all others too."""
+    rules = "tests/exporter/test_gradient_rules.py"
+    demanding = [*ADDED, *DEMANDING, f"{rules}::test_activations", f"{rules}::test_every_rule_is_checked_here"]
     run("tests/help_text.py", "--write")
-    told = run("-m", "pytest", "-v", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider")
-    added = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-    assert len(added) == 4
-    for name in (*added, "tests/exporter/test_gradient_rules.py::test_activations[Softsign]"):
+    tests = demanding if which == "demanding" else ["tests"]
+    told = run("-m", "pytest", "-v", "-n", "0", "-m", "fast", "-p", "no:cacheprovider", *tests)
+    assert len(ADDED) == 3
+    for name in (*ADDED, f"{rules}::test_activations[Softsign]"):
         assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
 
 

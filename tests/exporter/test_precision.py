@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from commands import Here
 from leepfrog.errors import DataSetError, ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.find import find_images
@@ -23,7 +24,6 @@ from leepfrog_exporter.precision.int8 import RECIPES, Recipe, to_int8
 from leepfrog_exporter.precision.variant import VariantOptions, export_variant
 from onnx import TensorProto, numpy_helper
 from photos import folder_of_pieces, photo_set
-from typer.testing import CliRunner
 
 IMAGES = photo_set(8)
 
@@ -47,15 +47,13 @@ def parent(home: Path) -> ModelFile:
     return ModelFile.read(path)
 
 
-def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path) -> None:
+def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path, here: Here) -> None:
     """MobileNetV2 with real weights on real photographs, through the command line, then ranked."""
     folder = folder_of_pieces(tmp_path / "photos", 16)
     command = ["export", "mobilenet_v2", "--precision", "int8,fp16", "--calibrate", str(folder), "-q"]
-    from leepfrog.cli.app import app
-
-    done = CliRunner().invoke(app, command, catch_exceptions=False)
-    lines = done.stdout.splitlines()
-    assert done.exit_code == 0
+    done = here.call(*command)
+    done.check(0)
+    lines = done.out.splitlines()
     # Nothing of what the quantiser prints: two results, and the recipes tried below the first.
     assert [line.startswith("    per ") for line in lines] == [False, True, True, True, True, False]
     parent, int8, fp16 = find_models(["mobilenet_v2", "mobilenet_v2-int8", "mobilenet_v2-fp16"])

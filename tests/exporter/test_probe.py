@@ -6,8 +6,6 @@ import copy
 import dataclasses
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
+from commands import Here
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import normalise, resize_and_crop
 from leepfrog.inference.load import load
@@ -138,7 +137,7 @@ def test_equals_autograd_with_random_weights(
     assert_equals_autograd(build(onnx.load(file.path)), network.module, images)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", pytest.param("efficientnet_lite0", marks=pytest.mark.slow)])
 def test_equals_autograd_with_real_weights_on_photographs(name: str, zoo_home: Path) -> None:
     entry = zoo.find(name)
     library, _, architecture = entry.architecture.partition(":")
@@ -313,15 +312,9 @@ def test_a_probe_that_mixes_images_is_refused() -> None:
         check(build(model))
 
 
-def test_the_command_line(zoo_home: Path) -> None:
-    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "leepfrog", "export", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = leepfrog("mobilenet_v2", "--probe", "--depth", "4", "-q")
-    assert done.returncode == 0, done.stderr
-    assert "mobilenet_v2.fisher.onnx" in done.stdout
-    assert "3520 filters of 4 layers, the first 48 left out" in done.stdout
+def test_the_command_line(zoo_home: Path, here: Here) -> None:
+    done = here.call("export", "mobilenet_v2", "--probe", "--depth", "4", "-q")
+    done.check(0, "mobilenet_v2.fisher.onnx", "3520 filters of 4 layers, the first 48 left out")
     assert ProbeFile.read(zoo_home / "models" / "mobilenet_v2.fisher.onnx").metadata.n_features == 1280
-    alone = leepfrog("mobilenet_v2", "--depth", "4")
-    assert (alone.returncode, alone.stderr) == (2, "leepfrog: error: --depth goes with --probe\n")
+    alone = here.call("export", "mobilenet_v2", "--depth", "4")
+    assert (alone.code, alone.err) == (2, "leepfrog: error: --depth goes with --probe\n")

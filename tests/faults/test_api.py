@@ -6,8 +6,6 @@ import ast
 import dataclasses
 import inspect
 import json
-import subprocess
-import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import leepfrog_exporter
 import models_made as made
 import numpy as np
 import pytest
+from commands import run
 from leepfrog import errors, scores
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model import ModelFile
@@ -63,8 +62,8 @@ def score_functions() -> dict[str, Callable[..., leepfrog.Score]]:
 
 def test_fault_19_submodules_are_reachable_after_import() -> None:
     code = "import sys, leepfrog; leepfrog.scores.ridge; leepfrog.errors.UsageError; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("False\n", "")
+    done = run(code=code)
+    assert (done.out, done.err) == ("False\n", "")
 
 
 def mentioned() -> dict[type, str]:

@@ -8,8 +8,8 @@ import jsonschema
 import leepfrog
 import numpy as np
 import pytest
+from baselines import SCHEMA
 from commands import Done, Here
-from gated import SCHEMA
 from help_text import commands
 from photos import folder_of_pieces
 from subtasks import disjoint_samples

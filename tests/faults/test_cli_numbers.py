@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-import calls
 import pytest
+import small_calls as calls
 from commands import Here, at_most
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hangs are ended by Unix's alarm")

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-import calls
 import pytest
+import small_calls as calls
 from commands import Here, heed_permissions, needs_permissions, process
 
 OUTPUTS = [each for each in calls.parameters(Path) if each[1] in ("output", "plot", "report")]

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import calls
 import pytest
+import small_calls as calls
 from commands import Done, Here, at_most, process
 from leepfrog import files
 
@@ -128,11 +128,11 @@ def test_fault_04_downloads_and_locks(furnished: Here, home: Path) -> None:
 
 def test_fault_04_a_shell_s_pipe(furnished: Here) -> None:
     """`<(...)` and stdin are pipes as well: refused in a line, whether or not anything comes."""
-    leepfrog = f"{sys.executable} -m leepfrog"
-    for line in (f"{leepfrog} check <(cat ranking.json) photos", f"sleep 20 | {leepfrog} check /dev/stdin photos"):
+    check = f"{sys.executable} -m leepfrog check"
+    for words in ("<(cat ranking.json) photos", "/dev/stdin photos < <(sleep 20 2>/dev/null)"):
         with at_most(SECONDS):
             done = subprocess.run(
-                ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=furnished.folder
+                ["bash", "-c", f"{check} {words}"], capture_output=True, text=True, check=False, cwd=furnished.folder
             )
         assert (done.returncode, done.stdout) == (2, ""), done
         assert "not a regular file" in done.stderr

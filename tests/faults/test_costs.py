@@ -15,9 +15,8 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
-from busy import COST, busy, keep_costs, needs_affinity, on_cores
+from baselines import conforms
 from commands import Done, Here, process
-from gated import conforms
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference, host, machine, remember_reference
 from leepfrog.costs.places.here import PLACE, keep, measure
@@ -30,8 +29,9 @@ from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.words import doubts_in_words
 from leepfrog.report.page import render
+from machine_load import COST, busy, keep_costs, needs_affinity, on_cores
 from photos import folder_of_pieces
-from ranked import Listener
+from rankings import Listener
 
 
 def slow_model(path: Path) -> ModelFile:
@@ -80,6 +80,7 @@ def kept_files(home: Path) -> list[Path]:
     return list((home / "inference").glob("*/cost-*.json"))
 
 
+@pytest.mark.alone
 @needs_affinity
 def test_fault_11_one_thread_is_timed_as_if_it_were_alone(home: Path) -> None:
     """Four programs share its core, so by the clock on the wall it takes several times as long."""
@@ -92,6 +93,7 @@ def test_fault_11_one_thread_is_timed_as_if_it_were_alone(home: Path) -> None:
     assert loaded.latency < 2.5 * quiet.latency
 
 
+@pytest.mark.alone
 @needs_affinity
 def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) -> None:
     file = slow_model(home / "models" / "slow.onnx")

@@ -14,7 +14,7 @@ import models_made as made
 import numpy as np
 import pillow_heif
 import pytest
-import tried
+import tally
 from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
@@ -241,7 +241,7 @@ SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 def test_fault_48_letterbox_is_what_pillow_pads(
     shape: tuple[int, int], size: tuple[int, int], interpolation: str, color: tuple[int, int, int]
 ) -> None:
-    tried.INPUTS["letterboxed"] += 1
+    tally.INPUTS["letterboxed"] += 1
     pixels = np.random.default_rng([*shape, *size]).integers(0, 256, (*shape, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     spec = PreprocessSpec(size, size, "letterbox", interpolation, pad_color=color)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,13 @@ from typing import Any
 import leepfrog
 import numpy as np
 import pytest
-from commands import Here
+from commands import Here, run
 from leepfrog.execution.context import RunContext
 from leepfrog.inference import cache
 from leepfrog.inference.cache import OutputCache
 from leepfrog.inference.local import find_models
 from photos import folder_of_pieces
-from ranked import Listener
+from rankings import Listener
 
 COUNTED = """
 import collections, json, sys
@@ -41,8 +38,7 @@ print(json.dumps([ranking.models[0].n_inferred, dict(opened)]))
 def test_fault_23_a_wholly_cached_ranking_reads_every_shard_once(with_made: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=8)
     for inferred in (24, 0):
-        done = subprocess.run([sys.executable, "-c", COUNTED, str(folder)], capture_output=True, text=True, check=True)
-        n_inferred, opened = json.loads(done.stdout)
+        n_inferred, opened = run(folder, code=COUNTED).json
         assert n_inferred == inferred
     shards = list((with_made / "inference").glob("*/*.npy"))
     assert len(shards) >= 3

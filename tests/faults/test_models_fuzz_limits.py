@@ -12,16 +12,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import tried
+import tally
 
 
 def test_fault_03_fuzzing_a_hang_of_python_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tried, "KEPT", tmp_path)
-    monkeypatch.setattr(tried, "HANGS", hangs := Counter())
-    with tried.limited("quick ones", damaged_npz=b"x"):
+    monkeypatch.setattr(tally, "KEPT", tmp_path)
+    monkeypatch.setattr(tally, "HANGS", hangs := Counter())
+    with tally.limited("quick ones", damaged_npz=b"x"):
         pass
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="refused"), tried.limited("refused ones", damaged_npz=b"x"):
+    with pytest.raises(ValueError, match="refused"), tally.limited("refused ones", damaged_npz=b"x"):
         raise ValueError("refused")
     assert not list(tmp_path.iterdir())
 
@@ -31,7 +31,7 @@ def test_fault_03_fuzzing_a_hang_of_python_is_a_failure(tmp_path: Path, monkeypa
             time.sleep(60)
 
     with pytest.raises(AssertionError, match=r"slow ones: more than 0\.05 s; the input is kept in"):  # noqa: SIM117
-        with tried.limited("slow ones", 0.05, damaged_npz=b"content"):
+        with tally.limited("slow ones", 0.05, damaged_npz=b"content"):
             swallows()
     assert hangs == {"slow ones": 1}
     assert [path.read_bytes() for path in tmp_path.glob("slow-ones-*/damaged.npz")] == [b"content"]
@@ -41,12 +41,12 @@ def test_fault_03_fuzzing_a_hang_of_native_code_ends_the_process(tmp_path: Path)
     """A lock that nobody gives back, with signals held off, stands for a decoder that never returns."""
     code = f"""
         import ctypes, signal, sys
-        sys.path.insert(0, {os.path.dirname(tried.__file__)!r})
+        sys.path.insert(0, {os.path.dirname(tally.__file__)!r})
         from pathlib import Path
-        import tried
-        tried.KEPT = Path({os.fspath(tmp_path)!r})
+        import tally
+        tally.KEPT = Path({os.fspath(tmp_path)!r})
         libc = ctypes.PyDLL(None)
-        with tried.limited("images", 0.2, damaged_png=b"content"):
+        with tally.limited("images", 0.2, damaged_png=b"content"):
             for _ in range(1000):
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
                 libc.sleep(60)

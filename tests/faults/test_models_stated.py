@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import leepfrog
 import models_made as made
 import numpy as np
 import pytest
-from commands import Here
+from commands import Here, run
 from leepfrog.errors import EmbeddingError, ModelError
 from leepfrog.files import sealed, sha256_of, unsealed
 from leepfrog.inference.choices import PROBE_SUFFIX
@@ -169,9 +167,9 @@ def test_fault_34_what_a_header_takes_is_bounded_by_the_file(what: str, tmp_path
     }
     path = tmp_path / "odd.onnx"
     path.write_bytes(whole + more[what])
-    done = subprocess.run([sys.executable, "-c", BOUNDED, str(path)], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout == "" if what == "weights" else done.stdout
+    done = run(path, code=BOUNDED)
+    assert done.err == ""
+    assert done.out == "" if what == "weights" else done.out
     assert n > MAX_FIELDS
 
 

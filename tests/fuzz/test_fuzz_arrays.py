@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tried
+import tally
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import ArrayError
@@ -90,7 +90,7 @@ def check_scores(found: Any) -> None:
         assert all(math.isfinite(number) for number in score.diagnostics.values()), score
 
 
-@tried.examples(250)
+@tally.examples(250)
 @given(arrays=outputs())
 def test_any_numbers(arrays: dict[str, Array], tmp_path_factory: pytest.TempPathFactory) -> None:
     """All fourteen scores are finite, or one line says what is wrong; never a warning, never NaN."""
@@ -101,14 +101,14 @@ def test_any_numbers(arrays: dict[str, Array], tmp_path_factory: pytest.TempPath
     for chosen in ({"probs", "features"}, {"probs"}, {"features"}):
         given_paths = {name: paths[name] if name in chosen else None for name in ("probs", "features")}
         try:
-            with tried.limited("arrays", **{f"{name}_npy": path.read_bytes() for name, path in paths.items()}):
+            with tally.limited("arrays", **{f"{name}_npy": path.read_bytes() for name, path in paths.items()}):
                 found = score_files(paths["labels"], given_paths["probs"], given_paths["features"], [])
         except ArrayError as error:
             assert "\n" not in str(error)  # noqa: PT017
-            tried.outcome("arrays", "refused")
+            tally.outcome("arrays", "refused")
             continue
         check_scores(found)
-        tried.outcome("arrays", "scored")
+        tally.outcome("arrays", "scored")
         if chosen == {"probs", "features"}:
             assert [score.name for score in found.scores] == list(SCORES)
 
@@ -126,7 +126,7 @@ np.save(OBJECTS, np.array([{}, "x"], object), allow_pickle=True)
 FILES = {"probs": whole(PROBS), "features": whole(FEATURES.astype(np.float32)), "labels": whole(LABELS)}
 
 
-@tried.examples(400)
+@tally.examples(400)
 @given(name=st.sampled_from(sorted(FILES)), to=damage(*FILES.values(), OBJECTS.getvalue()))
 def test_any_bytes(name: str, to: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A damaged .npy file gives an array that is checked like any other, or one line that names the file."""
@@ -135,16 +135,16 @@ def test_any_bytes(name: str, to: Any, tmp_path_factory: pytest.TempPathFactory)
     for each, content in FILES.items():
         paths[each].write_bytes(to(content) if each == name else content)
     try:
-        with tried.limited("array files", **{f"{each}_npy": path.read_bytes() for each, path in paths.items()}):
+        with tally.limited("array files", **{f"{each}_npy": path.read_bytes() for each, path in paths.items()}):
             loaded = load_array(paths[name])
             assert loaded.dtype != object
             found = score_files(paths["labels"], paths["probs"], paths["features"], [])
     except ArrayError as error:
         assert "\n" not in str(error)  # noqa: PT017
-        tried.outcome("array files", "refused")
+        tally.outcome("array files", "refused")
     else:
         check_scores(found)
-        tried.outcome("array files", "scored")
+        tally.outcome("array files", "scored")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import leepfrog
 import numpy as np
 import pytest
-import tried
+import tally
 from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from leepfrog.files import sealed, unsealed
 from leepfrog.task2vec.embedding import Embedding
 from mutations import damage
 from photos import folder_of_pieces
-from ranked import Listener
+from rankings import Listener
 
 # What a stranger may write where a JSON value belongs.
 ODD = st.sampled_from(
@@ -63,13 +63,13 @@ def test_shards_of_the_cache(photos: Path, with_made: Path) -> None:
     (shard,) = (with_made / "inference").glob("*/*.npy")
     whole = shard.read_bytes()
 
-    @tried.examples(30)
+    @tally.examples(30)
     @given(damage())
     def try_one(to: Any) -> None:
         content = to(whole)
         shard.write_bytes(content)
         listener = Listener()
-        with tried.limited("cache files", shard_npy=content):
+        with tally.limited("cache files", shard_npy=content):
             again = leepfrog.rank(photos, ["made"], context=RunContext(progress=listener))
         assert bool([notice for notice in listener.notices if "damaged" in notice]) == (content != whole)
         assert again.models[0].n_inferred == (0 if content == whole else 12)
@@ -77,7 +77,7 @@ def test_shards_of_the_cache(photos: Path, with_made: Path) -> None:
         (kept,) = (with_made / "inference").glob("*/*.npy")
         if kept != shard:  # rows in another order have another hash
             kept.unlink()
-        tried.outcome("cache files", "same" if content == whole else "computed again")
+        tally.outcome("cache files", "same" if content == whole else "computed again")
 
     try_one()
 
@@ -86,17 +86,17 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
     values = {"latency": 0.0012, "memory": 123456789, "threads": 2, "name": "caf\u00e9", "of": [1.5, None]}
     assert unsealed(sealed(values)) == values
 
-    @tried.examples(300)
+    @tally.examples(300)
     @given(damage(b"{[]}0123456789.e-"))
     def try_one(to: Any) -> None:
         content = to(sealed(values))
         try:
-            with tried.limited("cache files", cost_json=content):
+            with tally.limited("cache files", cost_json=content):
                 assert unsealed(content) == values
         except ValueError:
-            tried.outcome("cache files", "computed again")
+            tally.outcome("cache files", "computed again")
         else:
-            tried.outcome("cache files", "same")
+            tally.outcome("cache files", "same")
 
     try_one()
     leepfrog.rank(photos, ["made"])
@@ -111,7 +111,7 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
         ranking = leepfrog.rank(photos, ["made"], context=RunContext(progress=listener))
         assert [notice for notice in listener.notices if "cost-" in notice and "damaged" in notice]
         assert ranking.models[0].cost.latency != float(wrong)
-        tried.outcome("cache files", "computed again")
+        tally.outcome("cache files", "computed again")
 
 
 @pytest.fixture
@@ -141,21 +141,21 @@ def use(here: Here, name: str, library: Path) -> None:
 def test_embeddings_bytes(task: Path, here: Here) -> None:
     whole, vector = task.read_bytes(), Embedding.load(task).vector
 
-    @tried.examples(150)
+    @tally.examples(150)
     @given(damage(whole))
     def try_one(to: Any) -> None:
         content = to(whole)
         (here.folder / "damaged.npz").write_bytes(content)
         try:
-            with tried.limited("embeddings", damaged_npz=content):
+            with tally.limited("embeddings", damaged_npz=content):
                 found = Embedding.load(here.folder / "damaged.npz")
         except EmbeddingError as error:
             assert "damaged.npz: " in str(error)  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
-            tried.outcome("embeddings", "refused")
+            tally.outcome("embeddings", "refused")
         else:
             assert found.vector.tolist() == vector.tolist()  # a zip file's members carry checksums
-            tried.outcome("embeddings", "read")
+            tally.outcome("embeddings", "read")
 
     try_one()
 
@@ -211,7 +211,7 @@ def test_embeddings_by_strangers(task: Path, here: Here) -> None:
         "standard_errors": (vector * np.nan, vector * np.inf, -vector, vector * 1e200, np.float64(1)),
     }
 
-    @tried.examples(25)
+    @tally.examples(25)
     @given(st.one_of(st.tuples(st.sampled_from(wheres), ODD), st.sampled_from(sorted(others)).flatmap(
         lambda name: st.tuples(st.just(name), st.sampled_from(range(len(others[name]))))
     )))  # fmt: skip
@@ -222,9 +222,9 @@ def test_embeddings_by_strangers(task: Path, here: Here) -> None:
         else:
             content = rewritten(whole, replaced(header, where, odd))
         (here.folder / "damaged.npz").write_bytes(content)
-        with tried.limited("embeddings", damaged_npz=content):
+        with tally.limited("embeddings", damaged_npz=content):
             use(here, "damaged.npz", here.folder / "library")
-        tried.outcome("embeddings", "used or refused")
+        tally.outcome("embeddings", "used or refused")
 
     try_one()
 
@@ -244,14 +244,14 @@ def test_tables_of_errors(task: Path, here: Here) -> None:
     name = Embedding.load(task).name
     whole = f"task,model,error\n{name},a,0.25\n{name},b,0.5\n".encode()
 
-    @tried.examples(40)
+    @tally.examples(40)
     @given(damage(b'",\n\r\0nan,inf,1e999\xff'))
     def try_one(to: Any) -> None:
         library = here.folder / "library"
         shutil.rmtree(library, ignore_errors=True)
         content = to(whole)
         (here.folder / "errors.csv").write_bytes(content)
-        with tried.limited("library tables", errors_csv=content):
+        with tally.limited("library tables", errors_csv=content):
             done = here.call("library", "add", library, "task.npz", "--errors", "errors.csv")
             assert done.code in (0, 2, 3), done
             done.check(done.code)
@@ -261,7 +261,7 @@ def test_tables_of_errors(task: Path, here: Here) -> None:
                     done = here.call(*command)
                     assert done.code in (0, 2, 3), done
                     done.check(done.code)
-        tried.outcome("library tables", "refused" if done.code else "read")
+        tally.outcome("library tables", "refused" if done.code else "read")
 
     try_one()
 
@@ -279,15 +279,15 @@ def test_results_read_again(command: str, photos: Path, here: Here) -> None:
         st.sampled_from(wheres), ODD,
     )  # fmt: skip
 
-    @tried.examples(25)
+    @tally.examples(25)
     @given(st.one_of(text, parts))
     def try_one(content: bytes) -> None:
         (here.folder / "damaged.json").write_bytes(content)
-        with tried.limited("results", damaged_json=content):
+        with tally.limited("results", damaged_json=content):
             done = here.call(command, "damaged.json", "photos", "--cached", "-q")
         assert "internal error" not in done.err, done
         assert "Traceback" not in done.err, done
         assert done.code in (0, 1, 2, 3, 4), done
-        tried.outcome("results", f"exit {done.code}")
+        tally.outcome("results", f"exit {done.code}")
 
     try_one()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-import tried
+import tally
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import ImageError
@@ -70,23 +70,23 @@ def test_damaged_images(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", PIXELS)
     before = peak()
 
-    @tried.examples(70)
+    @tally.examples(70)
     @given(st.sampled_from(SEEDS[kind]), damage(*SEEDS[kind], SEEDS["PNG"][0]), st.sampled_from((1, 2, 8)))
     def try_one(seed: bytes, to: Any, times: int) -> None:
         content = to(seed)
         try:
-            with tried.limited("images", SECONDS, **{f"damaged_{kind.lower()}": content}):
+            with tally.limited("images", SECONDS, **{f"damaged_{kind.lower()}": content}):
                 image = decode(content)
                 (reduced,) = decode_reduced(content, [lambda width, height: times])
         except ImageError as error:
             assert str(error)  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
-            tried.outcome("images", "refused")
+            tally.outcome("images", "refused")
         else:
             for each in (image, reduced.image):
                 assert each.mode == "RGB"
                 assert 1 <= each.width * each.height <= PIXELS
-            tried.outcome("images", "decoded")
+            tally.outcome("images", "decoded")
 
     try_one()
     assert peak() - before < BYTES

@@ -18,7 +18,7 @@ from typing import Any
 import fuzz_worker
 import models_made as made
 import pytest
-import tried
+import tally
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.inference.choices import PROBE_SUFFIX
@@ -83,11 +83,11 @@ def worker(tmp_path: Path, home: Path) -> Iterator[Worker]:
 
 def settle(kind: str, answer: tuple[str, str], content: bytes, folder: Path) -> None:
     what, message = answer
-    tried.outcome(kind, what)
+    tally.outcome(kind, what)
     if what == "hung":
-        pytest.fail(f"{kind}: more than {SECONDS} s; the input is kept in {tried.hang(kind, 'damaged.onnx', content)}")
+        pytest.fail(f"{kind}: more than {SECONDS} s; the input is kept in {tally.hang(kind, 'damaged.onnx', content)}")
     if what == "crashed":  # kept, for a report to onnxruntime
-        (folder / f"{what}-{tried.OUTCOMES[f'{kind} {what}']}.onnx").write_bytes(content)
+        (folder / f"{what}-{tally.OUTCOMES[f'{kind} {what}']}.onnx").write_bytes(content)
     assert what in ("good", "refused", "out of memory", "crashed"), answer
     assert "\n" not in message
     if what == "refused":
@@ -107,7 +107,7 @@ def test_made_models(how: str, n: int, worker: Worker, tmp_path: Path) -> None:
     if how == "rank":
         folder_of_pieces(tmp_path / "fuzz" / "photos", count=2)
 
-    @tried.examples(n)
+    @tally.examples(n)
     @given(st.sampled_from(seeds), st.one_of(graph_damage(), graph_damage(), damage(*seeds)))
     def try_one(seed: bytes, to: Any) -> None:
         content = to(seed)
@@ -119,7 +119,7 @@ def test_made_models(how: str, n: int, worker: Worker, tmp_path: Path) -> None:
 def test_probes(made_home: Path, worker: Worker, tmp_path: Path) -> None:
     seed = (made_home / "models" / f"made{PROBE_SUFFIX}").read_bytes()
 
-    @tried.examples(120)
+    @tally.examples(120)
     @given(st.one_of(graph_damage(), graph_damage(), damage(seed)))
     def try_one(to: Any) -> None:
         content = to(seed)
@@ -131,7 +131,7 @@ def test_probes(made_home: Path, worker: Worker, tmp_path: Path) -> None:
 def test_a_real_model(starters: Path, worker: Worker, tmp_path: Path) -> None:
     seed = (starters / "mobilenet_v2.onnx").read_bytes()
 
-    @tried.examples(12)
+    @tally.examples(12)
     @given(st.one_of(graph_damage(), graph_damage(), damage(SCORING)))
     def try_one(to: Any) -> None:
         content = to(seed)

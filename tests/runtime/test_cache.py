@@ -14,28 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import leepfrog
-import models_made as made
 import numpy as np
 import pytest
-from busy import keep_costs
+from commands import run as run_program
 from leepfrog.errors import ImageError, MachineError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
-from leepfrog.inference.device import available_threads
 from leepfrog.inference.local import find_models
+from machine_load import keep_costs
 from photos import folder_of_pieces
-from ranked import FAST, Listener, close, values
-
-
-@pytest.fixture
-def two_home(home: Path) -> Path:
-    """A home with two small models, called as the quick ones of the zoo are; their costs are known."""
-    (home / "models").mkdir(parents=True)
-    for name in FAST:
-        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name).SerializeToString())
-    keep_costs(find_models(FAST), available_threads())
-    return home
+from rankings import FAST, Listener, close, values
 
 
 def test_the_second_run_takes_no_inference(two_home: Path, tmp_path: Path) -> None:
@@ -108,11 +97,9 @@ def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=60)
     counts = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(folder), FAST[0]], capture_output=True, text=True, check=False
-        )
-        assert done.stderr == ""
-        counts.append(done.stdout.strip())
+        done = run_program(folder, FAST[0], code=code)
+        assert done.err == ""
+        counts.append(done.out.strip())
     assert len(list((two_home / "inference").glob("*/*.npy"))) > 40
     assert counts == ["[180]", "[0]"]
 
@@ -132,16 +119,16 @@ def test_a_cache_emptied_in_use_is_an_error(two_home: Path, tmp_path: Path) -> N
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
     model = find_models(FAST[:1])[0]
-    cache = OutputCache(model, "cpu", pytest.fail)
+    notices: list[str] = []
+    cache = OutputCache(model, "cpu", notices.append)
     (shard,) = cache.folder.glob("*.npy")
     digest = np.load(shard)["digest"][0].item()
     assert digest in cache
     shard.unlink()
-    told: list[str] = []
-    cache._notice = told.append
+    assert not notices
     with pytest.raises(MachineError, match="changed while it was being used; run again"):
         list(cache.rows({digest: [0]}))
-    assert len(told) == 1
+    assert len(notices) == 1
 
 
 def test_an_image_that_one_model_has_cached_and_another_cannot_read(

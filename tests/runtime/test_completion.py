@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import Done, run
 from help_text import commands
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog_exporter import zoo
@@ -59,7 +60,7 @@ def tab(path: str, *words: str) -> list[str]:
     return done.stdout.split()
 
 
-def asked(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def asked(*words: str, **environment: str) -> Done:
     """The answer to a shell's question, and on its last line the modules that it took."""
     code = (
         "import atexit, json, sys\nsys.argv = ['leepfrog']\n"
@@ -70,14 +71,11 @@ def asked(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         "COMP_WORDS": "\n".join(["leepfrog", *words]),
         "COMP_CWORD": str(len(words)),
     }
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, **question, **environment}, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return run(code=code, **question, **environment)
 
 
 def offered(*words: str, **environment: str) -> list[str]:
-    return asked(*words, **environment).stdout.split("\n[")[0].split()
+    return asked(*words, **environment).out.split("\n[")[0].split()
 
 
 def test_bash(path: str, models: Path) -> None:
@@ -114,8 +112,8 @@ def test_what_is_offered(words: tuple[str, ...], values: list[str], models: Path
 @pytest.mark.parametrize("words", [("rank", "D", "-m", ""), ("zoo", "pull", ""), ("export", "")], ids=" ".join)
 def test_nothing_heavy_is_imported(words: tuple[str, ...], models: Path) -> None:
     done = asked(*words)
-    assert done.stderr == ""
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert done.err == ""
+    loaded = set(json.loads(done.out.splitlines()[-1]))
     assert "leepfrog" in loaded
     assert not {"numpy", "numba", "onnxruntime", "PIL", "torch", "onnx", "rich"} & loaded
 
@@ -124,8 +122,8 @@ def test_trouble_is_kept_silent(tmp_path: Path) -> None:
     """No models folder, or one that cannot be known."""
     for environment in ({"LEEPFROG_HOME": str(tmp_path / "none")}, {"LEEPFROG_HOME": "~nobody-of-that-name/x"}):
         done = asked("rank", "D", "-m", "", **environment)
-        assert done.stderr == ""
-        assert done.stdout.startswith(("[", "\n["))
+        assert done.err == ""
+        assert done.out.startswith(("[", "\n["))
 
 
 def test_options_that_take_names_complete_them() -> None:

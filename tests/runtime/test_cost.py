@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import leepfrog
@@ -12,6 +10,7 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
+from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.costs.cost import Cost
@@ -24,9 +23,10 @@ from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.sources import builder
 from photos import folder_of_pieces
-from ranked import FAST
+from rankings import FAST
 
 
+@pytest.mark.alone
 def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
     small, large = (measure(find_models([name])[0], "cpu", 1, 0.1) for name in ("mobilenet_v2", "efficientnet_lite2"))
     for cost in (small, large):
@@ -41,12 +41,12 @@ def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
     assert large.memory_of_model > small.memory_of_model
 
 
-def test_the_process_does_not_count_its_parent_s_memory(zoo_home: Path) -> None:
+def test_the_process_does_not_count_its_parent_s_memory(two_home: Path) -> None:
     held = np.ones(1 << 27)  # 1 GiB in this process
     assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < held.nbytes / 2
 
 
-def test_a_model_that_cannot_be_run_is_an_error(zoo_home: Path) -> None:
+def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
     (file,) = find_models(FAST[:1])
     file.path.write_bytes(b"")
     with pytest.raises(ModelError, match="changed while it was being used"):
@@ -124,7 +124,7 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
         assert on == (not beaten)
 
 
-def test_models_outside_the_budget_are_shown(zoo_home: Path, tmp_path: Path) -> None:
+def test_models_outside_the_budget_are_shown(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     sizes = {file.name: file.size for file in find_models(FAST)}
     ranking = leepfrog.rank(folder, FAST, budget=Budget(size=(min(sizes.values()) + max(sizes.values())) / 2))
@@ -137,24 +137,15 @@ def test_models_outside_the_budget_are_shown(zoo_home: Path, tmp_path: Path) -> 
     assert ranking.as_dict()["budget"]["size"] == ranking.budget.size
 
 
-def test_the_command_line(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=3)
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "leepfrog", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-
-    found = json.loads(run("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").stdout)
+def test_the_command_line(zoo_home: Path, here: Here) -> None:
+    folder_of_pieces(here.folder / "photos", count=3)
+    found = here.call("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").json
     assert [row["model"] for row in found["models"]] == list(FAST)
     assert all(row["macs"] > 1e8 and row["latency"] > 0 for row in found["models"])
-    table = run("bench", FAST[0], "--seconds", "0.05")
-    assert table.returncode == 0, table.stderr
-    assert "MACs M" in table.stdout
-    ranked = run("rank", folder, "-m", ",".join(FAST), "--max-latency", "1us", "--plot", "front.svg")
-    assert ranked.returncode == 0, ranked.stderr
-    assert ranked.stdout.count("over latency") == 2
-    drawn = (tmp_path / "front.svg").read_text()
+    here.call("bench", FAST[0], "--seconds", "0.05").check(0, "MACs M")
+    ranked = here.call("rank", "photos", "-m", ",".join(FAST), "--max-latency", "1us", "--plot", "front.svg")
+    ranked.check(0)
+    assert ranked.out.count("over latency") == 2
+    drawn = (here.folder / "front.svg").read_text()
     assert all(name in drawn for name in (*FAST, "budget"))
-    wrong = run("rank", folder, "--max-size", "10")
-    assert wrong.returncode == 2
-    assert "--max-size '10'" in wrong.stderr
+    here.call("rank", "photos", "--max-size", "10").check(2, "--max-size '10'")

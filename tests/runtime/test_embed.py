@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import models_made as made
 import numpy as np
 import pytest
+from commands import Here, run
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
@@ -28,7 +26,7 @@ from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import builder
 from photos import loaded, photo_set, pieces
 from PIL import Image
-from ranked import Listener
+from rankings import Listener
 from reference.fisher import squared_gradients
 from subtasks import disjoint_samples
 
@@ -187,32 +185,27 @@ def test_what_is_refused(tiny: Path, tmp_path: Path) -> None:
         embed(images, "made")
 
 
-def test_the_command_line(tiny: Path, tmp_path: Path) -> None:
+def test_the_command_line(tiny: Path, here: Here) -> None:
     for subject in ("cat", "china"):
-        (tmp_path / "photos" / subject).mkdir(parents=True)
+        (here.folder / "photos" / subject).mkdir(parents=True)
         for i, piece in enumerate(pieces(subject, 4)):
-            Image.fromarray(piece).save(tmp_path / "photos" / subject / f"{i}.png")
-    shutil.copytree(tmp_path / "photos", tmp_path / "again")
-
-    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "leepfrog", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path,
-            env=dict(os.environ),
-        )  # fmt: skip
-
-    done = leepfrog("embed", "photos", "--probe", "made", "-o", "a.npz", "--name", "first")
-    assert done.returncode == 0, done.stderr
-    assert f"a.npz  first: {made.WIDTH} filters of 1 layer(s) of made, 8 of 8 images" in done.stdout
-    assert leepfrog("embed", "again", "--probe", "made", "-o", "b.npz", "-q").stderr == ""
-    assert Embedding.load(tmp_path / "a.npz").vector.tolist() == Embedding.load(tmp_path / "b.npz").vector.tolist()
-    table = leepfrog("distance", "a.npz", "b.npz")
-    assert table.returncode == 0, table.stderr
-    assert table.stdout.splitlines()[0].split()[:3] == ["from", "to", "symmetric"]
-    assert leepfrog("distance", "a.npz", "b.npz", "--kind", "symmetric", "--format", "json").stdout.startswith("{")
-    refused = leepfrog("distance", "a.npz", "photos/cat/0.png")
-    assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
-    assert leepfrog("distance", "a.npz").returncode == 2
-    assert leepfrog("embed", "photos", "--probe", "made", "-o", "a.txt").stderr.endswith("file ends in .npz\n")
+            Image.fromarray(piece).save(here.folder / "photos" / subject / f"{i}.png")
+    shutil.copytree(here.folder / "photos", here.folder / "again")
+    done = here.call("embed", "photos", "--probe", "made", "-o", "a.npz", "--name", "first")
+    done.check(0)
+    assert f"a.npz  first: {made.WIDTH} filters of 1 layer(s) of made, 8 of 8 images" in done.out
+    assert here.call("embed", "again", "--probe", "made", "-o", "b.npz", "-q").err == ""
+    first, second = (Embedding.load(here.folder / f"{name}.npz") for name in "ab")
+    assert first.vector.tolist() == second.vector.tolist()
+    table = here.call("distance", "a.npz", "b.npz")
+    table.check(0)
+    assert table.out.splitlines()[0].split()[:3] == ["from", "to", "symmetric"]
+    assert here.call("distance", "a.npz", "b.npz", "--kind", "symmetric", "--format", "json").out.startswith("{")
+    refused = here.call("distance", "a.npz", "photos/cat/0.png")
+    refused.check(3)
+    assert refused.err.count("\n") == 1
+    here.call("distance", "a.npz").check(2)
+    here.call("embed", "photos", "--probe", "made", "-o", "a.txt").check(2, "file ends in .npz")
 
 
 def test_scoring_never_imports_torch_or_onnx(tiny: Path, tmp_path: Path) -> None:
@@ -227,5 +220,5 @@ def test_scoring_never_imports_torch_or_onnx(tiny: Path, tmp_path: Path) -> None
         f"a = leepfrog.embed({str(tmp_path / 'photos')!r}, 'made')\n"
         "print(leepfrog.distances([a, a]).round(9).tolist())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "[[0.0, 0.0], [0.0, 0.0]]\n"), done.stderr
+    done = run(code=code)
+    assert (done.code, done.out) == (0, "[[0.0, 0.0], [0.0, 0.0]]\n"), done.err

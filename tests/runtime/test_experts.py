@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import models_made as made
 import numpy as np
 import pytest
+from commands import Here
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.inference.model import ModelFile
 from leepfrog.task2vec.advice import advise
@@ -19,7 +17,7 @@ from leepfrog.task2vec.embed import embed
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.experts import by_distance, cross_validate
 from leepfrog.task2vec.library import Library
-from leepfrog.task2vec.model2vec import _distances, fit_model2vec
+from leepfrog.task2vec.model2vec import distances_and_slopes, fit_model2vec
 from leepfrog_exporter.gradient.probe import export_probe
 from numpy.typing import NDArray
 from photos import pieces
@@ -46,15 +44,15 @@ def test_gradient_of_model2vec() -> None:
     targets = np.array([[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1], [1, 0, 0], [0, 1, 0]], float)
 
     def loss(at: Floats) -> float:
-        logits = -7.0 * _distances(tasks, np.exp(at))[0]
+        logits = -7.0 * distances_and_slopes(tasks, np.exp(at))[0]
         return float(-(targets * (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))).sum())
 
-    _, slopes = _distances(tasks, np.exp(logs), targets, 7.0)
+    _, slopes = distances_and_slopes(tasks, np.exp(logs), targets, 7.0)
     for i, j in np.ndindex(3, 12):
         step = np.zeros((3, 12))
         step[i, j] = 1e-6
         assert slopes[i, j] == pytest.approx((loss(logs + step) - loss(logs - step)) / 2e-6, abs=1e-7)
-    np.testing.assert_allclose(_distances(tasks, np.exp(logs))[0], symmetric(tasks, np.exp(logs)), atol=1e-6)
+    np.testing.assert_allclose(distances_and_slopes(tasks, np.exp(logs))[0], symmetric(tasks, np.exp(logs)), atol=1e-6)
 
 
 def test_the_right_expert_is_found_where_tasks_say_it() -> None:
@@ -135,39 +133,32 @@ def test_advice_without_known_errors(tmp_path: Path) -> None:
     assert (advice.experts, advice.judged, advice.neighbours[0].best_model) == ((), (), None)
 
 
-def test_the_command_line(home: Path, tmp_path: Path) -> None:
+def test_the_command_line(home: Path, here: Here) -> None:
     """From images to a recommendation; the probe is found by what the library was embedded with."""
     (home / "models").mkdir(parents=True)
     path = home / "models" / "made.onnx"
     path.write_bytes(made.scoring().SerializeToString())
     export_probe(ModelFile.read(path))
     for subject in ("cat", "china"):
-        (tmp_path / "photos" / subject).mkdir(parents=True)
+        (here.folder / "photos" / subject).mkdir(parents=True)
         for i, piece in enumerate(pieces(subject, 4)):
-            Image.fromarray(piece).save(tmp_path / "photos" / subject / f"{i}.png")
+            Image.fromarray(piece).save(here.folder / "photos" / subject / f"{i}.png")
 
-    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "leepfrog", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path,
-            env=dict(os.environ),
-        )  # fmt: skip
-
-    library = Library(tmp_path / "L")
-    first = embed(tmp_path / "photos", "made", name="photos")
+    library = Library(here.folder / "L")
+    first = embed(here.folder / "photos", "made", name="photos")
     library.add(first)
-    bare = leepfrog("experts", "photos", "--library", "L")
-    assert bare.returncode == 0, bare.stderr
-    assert "no recommendation: the library knows the errors of fewer than two models" in bare.stdout
+    bare = here.call("experts", "photos", "--library", "L")
+    bare.check(0, "no recommendation: the library knows the errors of fewer than two models")
     library.add(first, {"net": 0.25, "other": 0.5})
-    done = leepfrog("experts", "photos", "-l", "L")
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[:3] for line in done.stdout.splitlines() if line.strip().startswith(("1", "2"))] == [
+    done = here.call("experts", "photos", "-l", "L")
+    done.check(0)
+    assert [line.split()[:3] for line in done.out.splitlines() if line.strip().startswith(("1", "2"))] == [
         ["1", "net", "0.00"],
         ["2", "other", "25.00"],
     ]
-    first.save(tmp_path / "t.npz")
-    assert leepfrog("experts", "t.npz", "-l", "L", "--format", "csv").stdout.startswith("rank,model,")
+    first.save(here.folder / "t.npz")
+    assert here.call("experts", "t.npz", "-l", "L", "--format", "csv").out.startswith("rank,model,")
     path.with_name("made.fisher.onnx").unlink()
-    refused = leepfrog("experts", "photos", "-l", "L")
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "to make it: leepfrog export made --probe" in refused.stderr
+    refused = here.call("experts", "photos", "-l", "L")
+    refused.check(2, "to make it: leepfrog export made --probe")
+    assert refused.err.count("\n") == 1

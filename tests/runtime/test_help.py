@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from commands import run
 from help_text import README, WIDTH, commands, help_of, replaced
 
 COMMANDS = dict(commands())
@@ -31,12 +29,8 @@ def test_the_readme_shows_the_help_of_every_command() -> None:
 @pytest.mark.parametrize("name", ["rank", "zoo pull"])
 def test_that_is_what_the_commands_say(name: str) -> None:
     start = "from leepfrog.cli.main import main\nimport sys\nsys.argv[0] = 'leepfrog'\nmain()"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", start, *name.split(), "--help"],
-        capture_output=True, text=True, check=True,
-        env={**os.environ, "COLUMNS": str(WIDTH), "TERMINAL_WIDTH": str(WIDTH)},
-    )  # fmt: skip
-    assert "".join(done.stdout.split()) == "".join(help_of(name, COMMANDS[name]).split())
+    done = run(*name.split(), "--help", code=start, COLUMNS=str(WIDTH), TERMINAL_WIDTH=str(WIDTH))
+    assert "".join(done.out.split()) == "".join(help_of(name, COMMANDS[name]).split())
 
 
 def test_the_readme_names_every_command_in_its_text() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tried
+import tally
 from commands import Done, Here, Row, row
 from leepfrog.scores import transrate
 from leepfrog.scoring.registry import SCORES
@@ -114,7 +114,7 @@ def test_arrays(row: Row, home: Path, here: Here) -> None:
     row.make(here.folder)
     before = sorted(here.folder.iterdir())
     done = here.call(*row.command.split())
-    tried.INPUTS["arrays"] += 1
+    tally.INPUTS["arrays"] += 1
     done.check(row.code, *row.words)
     assert sorted(here.folder.iterdir()) == before
     assert not home.exists()
@@ -131,7 +131,7 @@ def scored(home: Path, here: Here) -> Callable[..., dict[str, float]]:
 
     def score(**instead: Any) -> dict[str, float]:
         arrays(**instead)(here.folder)
-        tried.INPUTS["arrays"] += 1
+        tally.INPUTS["arrays"] += 1
         found = scores(here.call(*SCORE.split(), "--format", "json"))
         assert found.keys() == SCORES.keys()
         assert all(np.isfinite(value) for value in found.values())

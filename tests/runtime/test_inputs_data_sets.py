@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tried
+import tally
 from commands import Here, Row, heed_permissions, needs_permissions, process, row, snapshot
 from leepfrog.images.find import find_images
 from photos import pieces
@@ -117,7 +117,7 @@ def test_data_sets(row: Row, with_made: Path, here: Here) -> None:
         pytest.skip("this file system takes such names for one")
     before = snapshot(here.folder, with_made / "models")
     done = here.call(*row.command.split())
-    tried.INPUTS["data sets"] += 1
+    tally.INPUTS["data sets"] += 1
     done.check(row.code, *row.words)
     assert snapshot(here.folder, with_made / "models") == before
     if row.code == 0:
@@ -137,7 +137,7 @@ def test_unreadable_files(with_made: Path, here: Here) -> None:
         done = process(["rank", "photos", "-m", "made"], cwd=here.folder, preexec_fn=heed_permissions)
     finally:
         (photos / "c").chmod(0o755)
-    tried.INPUTS["data sets"] += 1
+    tally.INPUTS["data sets"] += 1
     done.check(0, "3 images of 2 classes", "photos/c cannot be read (Permission denied) and was left out")
     assert "skipped: photos/a/0.png: cannot be read: Permission denied" in done.err
 
@@ -153,7 +153,7 @@ def test_paths_that_are_not_utf8(with_made: Path, here: Here) -> None:
     Path(os.fsdecode(bad)).write_bytes(b"")
     os.rename(photos, os.fsencode(here.folder) + b"/f\xf6tos")
     name = os.fsdecode(b"f\xf6tos")
-    tried.INPUTS["data sets"] += 1
+    tally.INPUTS["data sets"] += 1
     for out in ([], ["--format", "json"], ["--format", "csv"], ["--format", "md"], ["-o", os.fsdecode(b"r\xe9.json")]):
         done = here.call("rank", name, "-m", "made", *out)
         done.check(0, "skipped: f\\xf6tos/b/\\xfe.png: empty file")
@@ -176,7 +176,7 @@ def test_100_000_files(tmp_path: Path) -> None:
     start = time.monotonic()
     found = find_images(tmp_path)
     assert time.monotonic() - start < 20  # 0.3 s on a quiet machine
-    tried.INPUTS["data sets"] += 1
+    tally.INPUTS["data sets"] += 1
     assert len(found) == per_class * classes
     assert len(found.classes) == classes
     assert found.notes == ()

@@ -12,7 +12,7 @@ from pathlib import Path
 import models_made as made
 import numpy as np
 import pytest
-import tried
+import tally
 from commands import Here, snapshot
 from photos import folder_of_pieces, photo
 from PIL import Image
@@ -87,7 +87,7 @@ def test_images(what: str, with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=2)
     path = here.folder / "photos" / "cat" / name
     path.write_bytes(content) if isinstance(content, bytes) else content(path)
-    tried.INPUTS["images"] += 1
+    tally.INPUTS["images"] += 1
     before = snapshot(here.folder, with_made / "models")
     rank = ("rank", "photos", "-m", "made")
     told = here.call(*rank)

@@ -11,7 +11,7 @@ import models_made as made
 import numpy as np
 import onnxruntime
 import pytest
-import tried
+import tally
 from commands import Here, Row, files, row, snapshot
 from leepfrog_exporter import zoo
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -174,7 +174,7 @@ def test_models(row: Row, with_made: Path, here: Here, monkeypatch: pytest.Monke
     before = snapshot(here.folder, with_made)
     done = here.call(*row.command.split())
     done.check(row.code, *row.words)
-    tried.INPUTS["models"] += 1
+    tally.INPUTS["models"] += 1
     if row.code:
         assert snapshot(here.folder, with_made) == before
     else:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import run
 
 SCORE = "import leepfrog; print(leepfrog.leep([[0.5, 0.5], [0.5, 0.5]], [0, 1]).value)"
 
 
-def run(code: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120, env=environment
-    )
-
-
 def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = run(SCORE, tmp_path / "file" / "cache")
-    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
+    done = run(code=SCORE, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert (done.code, done.out[:8]) == (0, "-0.69314"), done.err
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
     """A limit on file sizes fails writes as a full disk does, for root too and without a file system of its own."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
-    done = run(limit + SCORE, tmp_path)
-    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
+    done = run(code=limit + SCORE, NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.code, done.out[:8]) == (0, "-0.69314"), done.err
 
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
@@ -39,10 +30,10 @@ def test_a_full_disk(tmp_path: Path) -> None:
     "damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: b"x" + whole]
 )
 def test_damaged_machine_code_is_compiled_anew(damage: Callable[[bytes], bytes], ending: str, tmp_path: Path) -> None:
-    assert run(SCORE, tmp_path).returncode == 0
+    assert run(code=SCORE, NUMBA_CACHE_DIR=str(tmp_path)).code == 0
     kept = list(tmp_path.rglob(f"*.{ending}"))
     assert kept
     for path in kept:
         path.write_bytes(damage(path.read_bytes()))
-    done = run(SCORE, tmp_path)
-    assert (done.returncode, done.stdout[:8]) == (0, "-0.69314"), done.stderr
+    done = run(code=SCORE, NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.code, done.out[:8]) == (0, "-0.69314"), done.err

@@ -23,7 +23,7 @@ from leepfrog.inference.local import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.result import Ranking
 from PIL import Image
-from ranked import Listener
+from rankings import Listener
 
 PER_CLASS, CLASSES = 200, 3
 TOTAL = PER_CLASS * CLASSES
@@ -105,7 +105,7 @@ def killed_at(moment: Moment, images: Path, race: bool) -> None:
 
 def cached() -> dict[str, int]:
     """How many images' outputs each model's cache holds, nothing of it damaged."""
-    return {model.name: len(OutputCache(model, "cpu", pytest.fail)._where) for model in find_models([])}
+    return {model.name: len(OutputCache(model, "cpu", pytest.fail)) for model in find_models([])}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -153,16 +153,18 @@ def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("race", [False, True])
-def test_killed_at_random_moments(images: Path, race: bool) -> None:
-    """Each from an empty cache, in every stage from starting to measuring costs: ten runs, and four races."""
-    rng = np.random.default_rng(int(race))
-    moments = [
-        *(Moment("", 0, rng.uniform(0, 0.6)) for _ in range(1 if race else 2)),
-        *(Moment("hashing", int(rng.integers(TOTAL)), 0) for _ in range(0 if race else 1)),
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
+    """Each from an empty cache, in every stage from starting to measuring costs."""
+    rng = np.random.default_rng([times, race])
+    draws = {
+        "": lambda: Moment("", 0, rng.uniform(0, 0.6)),
+        "hashing": lambda: Moment("hashing", int(rng.integers(TOTAL)), 0),
         # Batches are of 4 images at most, so that there are more events than these.
-        *(Moment("inference", int(rng.integers(10, TOTAL // 4)), 0) for _ in range(2 if race else 4)),
-        *(Moment("scoring", 0, rng.uniform(0, 1)) for _ in range(1 if race else 3)),
-    ]
+        "inference": lambda: Moment("inference", int(rng.integers(10, TOTAL // 4)), 0),
+        "scoring": lambda: Moment("scoring", 0, rng.uniform(0, 1)),
+    }
+    moments = [draw() for stage, draw in draws.items() for _ in range(times) if not (race and stage == "hashing")]
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
     first = leepfrog.rank(images, scores=["all"], racing=race, context=RunContext(threads=2))
     assert (first.race is not None) == race

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
-from leepfrog.task2vec.library import Library, _file_name, read_errors, table_of
+from leepfrog.task2vec.library import Library, file_name, read_errors, table_of
 
 
 def task(name: str, seed: int = 0, network: str = "f" * 64) -> Embedding:
@@ -57,13 +56,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300) | st.sampled_from(["", ".", "%", "a", ".a"]))
 def test_names_become_different_files_in_the_folder(name: str, other: str) -> None:
-    file = _file_name(name)
+    file = file_name(name)
     assert "/" not in file
     assert "\0" not in file
     assert file not in ("", ".", "..")
     assert len(file.encode()) < 200
     assert not file.startswith(".")
-    assert (file == _file_name(other)) == (name == other)
+    assert (file == file_name(other)) == (name == other)
 
 
 @pytest.mark.parametrize(
@@ -88,28 +87,23 @@ def test_tables_of_errors_that_are_none(text: str, message: str, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_line(tmp_path: Path) -> None:
-    def leepfrog(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "leepfrog", "library", *arguments], capture_output=True, text=True, check=False,
-            cwd=tmp_path, env=dict(os.environ),
-        )  # fmt: skip
-
-    task("one", 1).save(tmp_path / "1.npz")
-    task("two", 2).save(tmp_path / "2.npz")
-    (tmp_path / "e.csv").write_text("task,model,error\none,net,0.25\none,other,0.125\n")
-    done = leepfrog("add", "L", "1.npz", "2.npz", "--errors", "e.csv")
-    assert (done.returncode, done.stdout) == (0, "added one, errors of 2 models\nadded two\n"), done.stderr
-    assert leepfrog("add", "L", "2.npz").stdout == "replaced two\n"
-    listed = leepfrog("list", "L")
-    assert listed.returncode == 0, listed.stderr
-    assert listed.stdout.splitlines()[2].split() == ["one", "5", "2", "0.010", "2", "other", "12.5"]
-    assert leepfrog("list", "L", "--format", "json").stdout.startswith("{")
+def test_the_command_line(here: Here) -> None:
+    library = functools.partial(here.call, "library")
+    task("one", 1).save(here.folder / "1.npz")
+    task("two", 2).save(here.folder / "2.npz")
+    (here.folder / "e.csv").write_text("task,model,error\none,net,0.25\none,other,0.125\n")
+    done = library("add", "L", "1.npz", "2.npz", "--errors", "e.csv")
+    assert (done.code, done.out) == (0, "added one, errors of 2 models\nadded two\n"), done.err
+    assert library("add", "L", "2.npz").out == "replaced two\n"
+    listed = library("list", "L")
+    listed.check(0)
+    assert listed.out.splitlines()[2].split() == ["one", "5", "2", "0.010", "2", "other", "12.5"]
+    assert library("list", "L", "--format", "json").out.startswith("{")
     for arguments, message in [
         (("list", "none"), "none: no library, or an empty one; leepfrog library add none TASK.npz begins it"),
         (("add", "L", "1.npz", "1.npz"), "two of these tasks are called 'one'"),
         (("add", "L", "2.npz", "--errors", "e.csv"), "e.csv: has errors on 'one', none of these tasks (two)"),
     ]:
-        refused = leepfrog(*arguments)
-        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-        assert message in refused.stderr
+        refused = library(*arguments)
+        refused.check(2, message)
+        assert refused.err.count("\n") == 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import os
-import subprocess
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from commands import Here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.plots.task_map import draw_task_map
@@ -65,22 +63,17 @@ def test_a_page_escapes_names_and_says_them_to_a_pointer() -> None:
     assert drawn == again
 
 
-def test_the_command_line(tmp_path: Path) -> None:
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "leepfrog", "map", *args]
-        return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), cwd=tmp_path, check=False)
-
+def test_the_command_line(here: Here) -> None:
+    run = functools.partial(here.call, "map")
     layers, rng = (EmbeddedLayer("w", "conv", 30),), np.random.default_rng(0)
-    library = Library(tmp_path / "library")
+    library = Library(here.folder / "library")
     for i in range(5):
         vector = rng.random(30)
         library.add(Embedding(f"task {i}", "f" * 64, layers, vector, 0.1 * vector))
         if i == 0:
-            assert (run("library", "-o", "map.png").returncode, len(list(tmp_path.glob("map*")))) == (2, 0)
+            assert (run("library", "-o", "map.png").code, len(list(here.folder.glob("map*")))) == (2, 0)
     done = run("library", "-o", "map.png")
-    assert (done.returncode, done.stderr) == (0, "wrote map.png: 5 tasks\n")
-    assert Image.open(io.BytesIO((tmp_path / "map.png").read_bytes())).size == (2250, 1050)
-    wrong = run("library", "-o", "map.pdf")
-    assert wrong.returncode == 2
-    assert ".html, .png, .svg" in wrong.stderr
-    assert run("nowhere", "-o", "map.svg").returncode == 2
+    assert (done.code, done.err) == (0, "wrote map.png: 5 tasks\n")
+    assert Image.open(io.BytesIO((here.folder / "map.png").read_bytes())).size == (2250, 1050)
+    run("library", "-o", "map.pdf").check(2, ".html, .png, .svg")
+    run("nowhere", "-o", "map.svg").check(2)

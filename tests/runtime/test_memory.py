@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import itertools
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import models_made as made
 import numpy as np
+from commands import run
 from photos import pieces
 from PIL import Image
-from ranked import FAST
+from rankings import FAST
 
 FEW, MANY = 1_000, 10_000
 
@@ -38,9 +37,9 @@ def table(path: Path, names: Sequence[str], n: int) -> Path:
 
 def peak(data: Path, model: str) -> tuple[int, int, int]:
     """Images ranked, images that passed the model, and bytes held at most."""
-    done = subprocess.run([sys.executable, "-c", RUN, str(data), model], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    n_images, n_inferred, held = map(int, done.stdout.split())
+    done = run(data, model, code=RUN)
+    assert done.err == ""
+    n_images, n_inferred, held = map(int, done.out.split())
     return n_images, n_inferred, held
 
 

@@ -21,7 +21,7 @@ from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, 
 from leepfrog.ranking.rank import rank
 from leepfrog.scoring.names import SCORE_NAMES
 from photos import photo_set
-from ranked import FAST
+from rankings import FAST
 
 Floats = np.ndarray
 
@@ -135,7 +135,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(each.model in text for each in found.dropped)
 
 
-def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
+def test_models_outside_the_budget_do_not_start(two_home: Path) -> None:
     images = photo_set(4)
     size = find_models(["mobilenet_v2"])[0].size
     ranking = rank(
@@ -153,7 +153,7 @@ def test_models_outside_the_budget_do_not_start(zoo_home: Path) -> None:
         rank(images, FAST, racing=True, budget=Budget(size=1), context=RunContext(threads=1))
 
 
-def test_full_runs_say_nothing_of_a_race(zoo_home: Path) -> None:
+def test_full_runs_say_nothing_of_a_race(two_home: Path) -> None:
     assert rank(photo_set(3), FAST[:1], by="leep_loo", context=RunContext(threads=1)).race is None
     assert isinstance(
         rank(photo_set(3), FAST[:1], by="leep_loo", racing=True, context=RunContext(threads=1)).race, Race

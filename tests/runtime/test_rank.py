@@ -19,7 +19,7 @@ from leepfrog.inference.model import Session
 from leepfrog.ranking.certainty import tied
 from leepfrog.scoring.registry import SCORES
 from photos import SUBJECTS, folder_of_pieces, photo, pieces
-from ranked import FAST, close, values
+from rankings import FAST, close, values
 from reference import leep as oracle
 
 
@@ -86,7 +86,7 @@ def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Pat
             assert score.interval[0] <= score.value <= score.interval[1]
 
 
-def test_order_of_images_does_not_matter(zoo_home: Path, tmp_path: Path) -> None:
+def test_order_of_images_does_not_matter(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=4)
     rows = [(str(path.relative_to(folder)), path.parent.name) for path in folder.glob("*/*.jpg")]
     np.random.default_rng(3).shuffle(rows)
@@ -94,11 +94,11 @@ def test_order_of_images_does_not_matter(zoo_home: Path, tmp_path: Path) -> None
     with open(table, "w", newline="") as stream:
         csv.writer(stream).writerows([("file_name", "label"), *rows])
     first = leepfrog.rank(table, FAST)
-    shutil.rmtree(zoo_home / "inference")
+    shutil.rmtree(two_home / "inference")
     assert close(first, leepfrog.rank(folder, FAST))
 
 
-def test_arrays_rank_like_the_files_they_came_from(zoo_home: Path, tmp_path: Path) -> None:
+def test_arrays_rank_like_the_files_they_came_from(two_home: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     arrays, labels = [], []
@@ -113,7 +113,7 @@ def test_arrays_rank_like_the_files_they_came_from(zoo_home: Path, tmp_path: Pat
     assert held.classes == {"cat": 3, "coffee": 3}
 
 
-def test_bad_images_are_skipped_counted_and_named(zoo_home: Path, tmp_path: Path) -> None:
+def test_bad_images_are_skipped_counted_and_named(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     clean = leepfrog.rank(folder, FAST[:1])
     (folder / "cat" / "text.jpg").write_text("not a picture")
@@ -130,7 +130,7 @@ def test_bad_images_are_skipped_counted_and_named(zoo_home: Path, tmp_path: Path
         leepfrog.rank(folder, FAST[:1], context=RunContext(strict=True))
 
 
-def test_copies_and_contradictions_are_noted(zoo_home: Path, tmp_path: Path) -> None:
+def test_copies_and_contradictions_are_noted(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     shutil.copy(folder / "cat" / "00.jpg", folder / "cat" / "copy.jpg")
     shutil.copy(folder / "cat" / "01.jpg", folder / "rocket" / "torn.jpg")
@@ -141,7 +141,7 @@ def test_copies_and_contradictions_are_noted(zoo_home: Path, tmp_path: Path) -> 
     assert any("1 image(s) appear in more than one class" in note for note in ranking.notes)
 
 
-def test_a_class_lost_to_bad_images(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_class_lost_to_bad_images(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=2)
     (folder / "empty").mkdir()
     (folder / "broken").mkdir()
@@ -156,13 +156,13 @@ def test_a_class_lost_to_bad_images(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.rank(folder, FAST[:1])
 
 
-def test_one_image_a_class_is_said_to_be_too_few(zoo_home: Path, tmp_path: Path) -> None:
+def test_one_image_a_class_is_said_to_be_too_few(two_home: Path, tmp_path: Path) -> None:
     ranking = leepfrog.rank(folder_of_pieces(tmp_path / "photos", count=1), FAST[:1])
     assert ranking.models[0].scores["leep_loo"].value == pytest.approx(-np.log(9))
     assert any("single image" in note for note in ranking.notes)
 
 
-def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
+def test_wrong_calls(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     with pytest.raises(UsageError, match="score 'logmee' is unknown; did you mean logme"):
         leepfrog.rank(folder, by="logmee")
@@ -178,7 +178,7 @@ def test_wrong_calls(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.rank(folder, context=RunContext(device="tpu"))
 
 
-def test_a_gpu_that_is_not_there_is_an_error(zoo_home: Path, tmp_path: Path) -> None:
+def test_a_gpu_that_is_not_there_is_an_error(two_home: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -15,7 +15,7 @@ import leepfrog
 import numpy as np
 import onnxruntime
 import pytest
-from gated import NAMES, SCHEMA, baseline, conforms, photographs, put, two_models
+from baselines import NAMES, SCHEMA, baseline, conforms, photographs, put, two_models
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import UsageError

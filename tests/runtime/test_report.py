@@ -6,15 +6,15 @@ import base64
 import dataclasses
 import io
 import itertools
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import leepfrog
 import numpy as np
 import pytest
+from commands import Here
+from hostile_ranking import CLASSES, NAMES, SOURCES, Page, Reported, shown
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ArrayImage, FileImage, ImageSet
 from leepfrog.ranking.budget import Budget
@@ -27,7 +27,6 @@ from leepfrog.report.page import check_ending, render
 from leepfrog.report.reasons import MOST_BEST, MOST_WORST, reasons
 from leepfrog.report.tables import ranking_rows
 from PIL import Image
-from reported import CLASSES, NAMES, SOURCES, Page, Reported, shown
 
 
 def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> None:
@@ -287,27 +286,17 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         check_ending(Path("page.pdf"))
 
 
-def leepfrog_rank(home: Path, *arguments: str, before: str = "pass") -> subprocess.CompletedProcess[str]:
-    program = f"import sys; {before}; sys.argv[0] = 'leepfrog'; from leepfrog.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, "rank", *arguments],
-        capture_output=True, text=True, check=False, env={**os.environ, "LEEPFROG_HOME": str(home)},
-    )  # fmt: skip
-
-
-def test_the_command_writes_it(reported: Reported, tmp_path: Path) -> None:
-    target = tmp_path / "page.html"
-    done = leepfrog_rank(tmp_path / "home", reported.images.name, "-m", str(reported.models), "--report", str(target))
-    assert done.returncode == 0, done.stderr
-    assert f"wrote {target}" in done.stderr
+def test_the_command_writes_it(reported: Reported, home: Path, here: Here) -> None:
+    target = here.folder / "page.html"
+    done = here.call("rank", reported.images.name, "-m", reported.models, "--report", target)
+    done.check(0)
+    assert f"wrote {target}" in done.err
     assert shown(reported.ranking.models[0].name) in Page(target.read_text()).text
 
 
-def test_jinja_is_missed_before_any_work(tmp_path: Path) -> None:
-    missing = leepfrog_rank(
-        tmp_path, str(tmp_path / "nowhere"), "--report", "page.html", before="sys.modules['jinja2'] = None"
-    )
-    assert missing.returncode == 4
-    assert missing.stderr == "leepfrog: error: a report needs Jinja2: pip install 'leepfrog[report]'\n"
-    wrong = leepfrog_rank(tmp_path, str(tmp_path / "nowhere"), "--report", "page.pdf")
-    assert wrong.returncode == 2
+def test_jinja_is_missed_before_any_work(home: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.call("rank", "nowhere", "--report", "page.pdf").check(2)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    missing = here.call("rank", "nowhere", "--report", "page.html")
+    assert missing.code == 4
+    assert missing.err == "leepfrog: error: a report needs Jinja2: pip install 'leepfrog[report]'\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser
+from hostile_ranking import NAMES, Reported, shown
 from PIL import Image
-from reported import NAMES, Reported, shown
 
 TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 FOCUSED = "document.activeElement"

@@ -11,15 +11,15 @@ from typing import Any
 
 import leepfrog
 import pytest
+from baselines import put
 from commands import process
-from gated import put
+from hostile_ranking import Reported
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.codec import decode
 from leepfrog.errors import UsageError
 from leepfrog.ranking.result import Ranking
 from photos import folder_of_pieces, photo_set
-from reported import Reported
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog import scores
@@ -256,20 +254,17 @@ def test_every_score_is_public() -> None:
         _ = scores.lep
 
 
-def test_the_command_line(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "leepfrog", "score", "--labels", "y.npy", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-
+def test_the_command_line(here: Here) -> None:
+    run = functools.partial(here.call, "score", "--labels", "y.npy")
     features, labels = made(0, 30, 6, 3)
     probs = np.exp(features) / np.exp(features).sum(axis=1, keepdims=True)
     for name, array in (("x", features), ("y", labels), ("p", probs)):
-        np.save(tmp_path / f"{name}.npy", array)
-    found = json.loads(run("--features", "x.npy", "--probs", "p.npy", "--format", "json").stdout)["scores"]
+        np.save(here.folder / f"{name}.npy", array)
+    found = run("--features", "x.npy", "--probs", "p.npy", "--format", "json").json["scores"]
     expected = {name: value(name, probs if name in PROB_SCORES else features, labels) for name in found}
     assert {name: score["value"] for name, score in found.items()} == expected
     assert set(found) == {*FEATURE_SCORES, *PROB_SCORES}
-    some = run("--features", "x.npy", "-s", "logme,knn", "--format", "csv").stdout.splitlines()
+    some = run("--features", "x.npy", "-s", "logme,knn", "--format", "csv").out.splitlines()
     assert [line.split(",")[0] for line in some] == ["score", "logme", "knn"]
     for arguments, code, message in (
         ((), 2, "--probs, --features or both"),
@@ -279,8 +274,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         (("--features", "x.npy", "--probs", "y.npy"), 3, "probs"),
     ):
         done = run(*arguments)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1
-    np.save(tmp_path / "p.npy", probs[:20])
-    assert "the same images" in run("--features", "x.npy", "--probs", "p.npy").stderr
+        done.check(code, message)
+        assert done.err.count("\n") == 1
+    np.save(here.folder / "p.npy", probs[:20])
+    assert "the same images" in run("--features", "x.npy", "--probs", "p.npy").err

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leepfrog.ranking.certainty import MOST_TIMES, certainty_of
+from leepfrog.ranking.certainty import certainty_of
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
@@ -181,6 +181,5 @@ def test_equal_models_share_the_first_place() -> None:
     assert sure.groups == [1, 1]
     assert sure.separation is not None
     assert sure.separation.images_needed is None
-    assert MOST_TIMES == 100
     alone = certainty_of("a", [scored(terms, labels)], labels, "made")
     assert (alone.probability_best, alone.groups, alone.separation) == ([1.0], [1], None)

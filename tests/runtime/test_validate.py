@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import leepfrog
 import numpy as np
 import pytest
+from commands import Here
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.scoring.sample import FeatureSample
 from leepfrog.validation.agreement import agreement, chance_spread, mean_agreement, within_groups
 from leepfrog.validation.holdout import split
 from leepfrog.validation.truth import few_shot_accuracy, retrained_head
 from photos import folder_of_pieces
-from ranked import FAST
+from rankings import FAST
 from scipy.stats import kendalltau
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -139,32 +139,24 @@ def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.validate(folder, FAST)
 
 
-def test_the_command_line(zoo_home: Path, tmp_path: Path) -> None:
-    folder = folder_of_pieces(tmp_path / "photos", count=8)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "leepfrog", "validate", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-
+def test_the_command_line(two_home: Path, here: Here) -> None:
+    folder_of_pieces(here.folder / "photos", count=8)
+    run = functools.partial(here.call, "validate", "photos")
     both = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1")
-    assert both.returncode == 0, both.stderr
-    assert "for a retrained head" in both.stdout
-    assert "2 models are few" in both.stdout
-    lines = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1", "--format", "csv").stdout.splitlines()
+    both.check(0, "for a retrained head", "2 models are few")
+    lines = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1", "--format", "csv").out.splitlines()
     assert len(lines) == 1 + 3 * 5
     tasks = run("-m", FAST[0], "--tasks", "6", "--plot", "tasks.svg", "--format", "json")
-    assert tasks.returncode == 0, tasks.stderr
-    study = json.loads(tasks.stdout)
+    tasks.check(0)
+    study = tasks.json
     assert len(study["tasks"]) == 6
     assert set(study["correlations"]) == {"leep", "leep_loo", "-log(classes)"}
     for task in study["tasks"]:
         assert task["scores"]["-log(classes)"] == pytest.approx(-math.log(len(task["classes"])))
-    assert "minus log of the number of classes" in (tmp_path / "tasks.svg").read_text()
+    assert "minus log of the number of classes" in (here.folder / "tasks.svg").read_text()
     for arguments, message in (
         (("--plot", "x.svg"), "--plot goes with --tasks"),
         (("--tasks", "5", "-m", FAST[0], "--plot", "x.gif"), ".html, .png, .svg"),
         (("--tasks", "5", "-m", ",".join(FAST)), "one model"),
     ):
-        wrong = run(*arguments)
-        assert wrong.returncode == 2
-        assert message in wrong.stderr
+        run(*arguments).check(2, message)

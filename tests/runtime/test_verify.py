@@ -13,7 +13,7 @@ import jsonschema
 import leepfrog
 import numpy as np
 import pytest
-from gated import NAMES, baseline, conforms, model, photographs, put, two_models
+from baselines import NAMES, baseline, conforms, model, photographs, put, two_models
 from leepfrog.errors import LeepfrogError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
@@ -23,7 +23,7 @@ from leepfrog.inference.local import find_models
 from leepfrog.ranking.from_files import score_files
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
-from ranked import Listener
+from rankings import Listener
 
 
 def verified(path: Path, data: Path, context: RunContext | None = None, models: Sequence[Path] = ()) -> Verification:

@@ -198,7 +198,7 @@ class Library:
             raise EmbeddingError(f"{printable(self.folder)}: cannot be read: {error.strerror or error}") from None
 
     def _file(self, name: str) -> Path:
-        return self.folder / "tasks" / f"{_file_name(name)}.npz"
+        return self.folder / "tasks" / f"{file_name(name)}.npz"
 
     def _write_errors(self, errors: Errors) -> None:
         stream = io.StringIO()
@@ -272,7 +272,7 @@ def _check_error(task: str, model: str, error: float) -> None:
         raise EmbeddingError(f"the error of {model} on {task} is {error}, not a fraction from 0 to 1")
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A task's name as a file's: reversible but for long names, which end in a hash."""
     quoted = quote(name, safe=" ,()[]+=", errors="surrogateescape") or "%"
     if quoted.startswith("."):  # neither hidden nor a folder's name

@@ -43,7 +43,7 @@ class Model2Vec:
 
     def probs(self, tasks: Floats) -> Floats:
         """How likely each model is the best on each task, [T, M] of tasks [T, F]."""
-        return softmax(-self.sharpness * _distances(tasks, self.vectors)[0])
+        return softmax(-self.sharpness * distances_and_slopes(tasks, self.vectors)[0])
 
 
 def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Model2Vec:
@@ -72,7 +72,7 @@ def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Mo
     def loss(parameters: Floats) -> tuple[float, Floats]:
         shifts, log_sharpness = parameters[:-1].reshape(n_models, n_filters), parameters[-1]
         sharpness = np.exp(log_sharpness)
-        found, slopes = _distances(h, base * np.exp(shifts), want_slopes=targets, sharpness=sharpness)
+        found, slopes = distances_and_slopes(h, base * np.exp(shifts), want_slopes=targets, sharpness=sharpness)
         probs = softmax(-sharpness * found)
         value = -(targets * np.log(np.maximum(probs, 1e-300))).sum() / n_tasks
         value += penalty * ((shifts**2).sum() / n_filters + (log_sharpness - START) ** 2 / 10)
@@ -95,7 +95,7 @@ def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Mo
 START = float(np.log(10))
 
 
-def _distances(
+def distances_and_slopes(
     tasks: Floats, models: Floats, want_slopes: Floats | None = None, sharpness: float = 1.0
 ) -> tuple[Floats, Floats]:
     """The symmetric distance of each task from each model, [T, M].

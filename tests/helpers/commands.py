@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import models_made as made
 import pytest
-import tried
+import tally
 from leepfrog.cli.main import main
 
 ENTRY = [sys.executable, "-W", "error", "-m", "leepfrog"]
@@ -46,7 +46,7 @@ class Done:
     def check(self, code: int, *words: str) -> None:
         """Hold it against the exit code and the words that were expected; an error is one line, on stderr alone."""
         if "Traceback" in self.err or "internal error" in self.err or self.code == 70:
-            tried.TRACEBACKS.append(self.command)
+            tally.TRACEBACKS.append(self.command)
         assert "Traceback" not in self.out + self.err, self
         assert "internal error" not in self.err, self
         assert self.code == code, self
@@ -140,11 +140,24 @@ def at_most(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def process(words: Iterable[str | Path], **options: Any) -> Done:
-    """Run one command line in a process of its own."""
+def process(words: Iterable[str | Path], *, start: Sequence[str] = ENTRY, **options: Any) -> Done:
+    """Run one command line in a process of its own.
+
+    Args:
+        words: what follows `leepfrog`.
+        start: what stands before them, in place of `python -m leepfrog`.
+        options: as for `subprocess.run`.
+    """
     given = list(map(os.fspath, words))
-    done = subprocess.run([*ENTRY, *given], capture_output=True, text=True, check=False, timeout=300, **options)
+    settings = {"capture_output": True, "text": True, "timeout": 300} | options
+    done = subprocess.run([*start, *given], check=False, **settings)
     return Done(" ".join(given), done.returncode, done.stdout, done.stderr)
+
+
+def run(*words: str | Path, code: str | None = None, **environment: str) -> Done:
+    """Run one command line, or a Python program with these arguments, with changes to the environment."""
+    start = ENTRY if code is None else [sys.executable, "-W", "error", "-c", code]
+    return process(words, start=start, env={**os.environ, **environment})
 
 
 def heed_permissions() -> None:
