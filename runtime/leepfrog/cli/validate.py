@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import (
@@ -23,6 +24,8 @@ from leepfrog.cli.options import (
     split_commas,
 )
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
+from leepfrog.errors import UsageError
+from leepfrog.plots.figure import check_ending
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
 
 if TYPE_CHECKING:
@@ -70,12 +73,8 @@ def validate(
     (linear, its regularisation cross-validated), and of heads made from a few images a class. The baselines, such as
     "the best on ImageNet", stand in the same table.
     """
-    from leepfrog.errors import UsageError
-
     written_as = chosen_format(format_, output)
     if plot is not None:
-        from leepfrog.plots.figure import check_ending
-
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot, "--plot")
@@ -90,9 +89,7 @@ def validate(
     found: Validation | TaskStudy
     with Bars(quiet) as bars:
         if tasks is None:
-            from leepfrog.validation.validate import validate as hold
-
-            found = hold(
+            found = leepfrog.validate(
                 data,
                 split_commas(models),
                 scores=split_commas(scores) or ["all"],
@@ -103,12 +100,10 @@ def validate(
             )
             text = render(found, written_as, room(output))
         else:
-            from leepfrog.validation.tasks import study_tasks
-
             named = split_commas(models)
             if len(named) != 1:
                 raise UsageError("--tasks studies one model: name it with --models")
-            found = study_tasks(
+            found = leepfrog.study_tasks(
                 data,
                 named[0],
                 tasks,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from leepfrog_exporter import zoo
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
@@ -24,8 +25,6 @@ LEAST = (3, 2, 5)
 @app.command("list")
 def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """List the zoo, and models of your own that are exported already."""
-    from leepfrog_exporter import zoo
-
     from leepfrog.inference.local import exported
 
     written_as = chosen_format(format_, output)
@@ -66,8 +65,6 @@ def pull(
 
 def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
     """Export zoo entries, all starters if none is named; one line on each, when it is done."""
-    from leepfrog_exporter import zoo
-
     exporter = load_exporter()
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:
