@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import overload
 
@@ -83,8 +84,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, None where none is."""
-    from difflib import get_close_matches
-
     by_lower = {each.lower(): each for each in known}
     found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
     return by_lower[found[0]] if found else None

@@ -20,8 +20,7 @@ _ENTRY = re.compile(r"    (\w[\w, ]*): (.*)")
 
 def results() -> list[type[Result]]:
     """The result of every command that writes JSON."""
-    from leepfrog.cli.doctor import Diagnosis
-    from leepfrog.cli.zoo import ZooListing
+    from leepfrog.cli.listings import Diagnosis, ZooListing
     from leepfrog.costs.report import CostReport
     from leepfrog.gate.check import Check
     from leepfrog.gate.compare import Verification

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.errors import UsageError
 
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
 NUMBERS = (False, *[True] * 9)
@@ -43,8 +45,6 @@ def bench(
     """
     from leepfrog.costs.places.here import PLACE
     from leepfrog.costs.report import CostReport, MeasuredModel
-    from leepfrog.errors import UsageError
-    from leepfrog.execution.context import RunContext
     from leepfrog.inference.device import environment
     from leepfrog.inference.local import find_models
 
@@ -52,7 +52,7 @@ def bench(
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
-        context = RunContext(device=device, threads=threads, measure_again=True, progress=bars).checked()
+        context = leepfrog.RunContext(device=device, threads=threads, measure_again=True, progress=bars).checked()
         files = find_models(split_commas(models))
         costs = PLACE.costs(files, context, seconds)
     both = list(zip(files, costs, strict=True))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_criteria
 from leepfrog.cli.options import (
@@ -75,14 +76,12 @@ def check(
     doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose
     models are there, exits with 2.
     """
-    from leepfrog.execution.context import RunContext
-    from leepfrog.gate.check import check as check_again
     from leepfrog.gate.formats import as_github, as_junit, as_text
 
     by_ending = {".json": CheckFormat.json, ".xml": CheckFormat.junit}
     written_as = format_ or by_ending.get(output.suffix if output else "", CheckFormat.table)
     with Bars(quiet) as bars:
-        found = check_again(
+        found = leepfrog.check(
             baseline,
             data,
             models=split_commas(models),
@@ -90,7 +89,7 @@ def check(
             tolerance=tolerance,
             latency_tolerance=latency_tolerance,
             cached=cached,
-            context=RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars),
+            context=leepfrog.RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars),
         )
     if written_as is CheckFormat.json:
         emit(as_json(found.as_dict()), output, quiet)

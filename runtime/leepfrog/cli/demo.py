@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from leepfrog_exporter import zoo
+
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
 from leepfrog.cli.output import Format, emit, remark, room
+from leepfrog.cli.rank import remarks, render
+from leepfrog.cli.zoo import pull_models
 
 
 def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: QuietOption = False) -> None:
@@ -13,12 +18,7 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
     or two, the next ones seconds. Needs the export extra.
     """
-    from leepfrog_exporter import demo_data, zoo
-
-    from leepfrog.cli.rank import remarks, render
-    from leepfrog.cli.zoo import pull_models
-    from leepfrog.execution.context import RunContext
-    from leepfrog.ranking.rank import RankRequest
+    from leepfrog_exporter import demo_data
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
@@ -28,7 +28,8 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     folder = demo_data.unpack()
     remark("3/3  ranking", quiet)
     with Bars(quiet) as bars:
-        ranking = RankRequest().run(folder, starters, RunContext(device=device, threads=threads, progress=bars))
+        context = leepfrog.RunContext(device=device, threads=threads, progress=bars)
+        ranking = leepfrog.rank(folder, starters, context=context)
     emit(render(ranking, Format.table, room(None)), None)
     for line in remarks(ranking):
         remark(line, quiet)

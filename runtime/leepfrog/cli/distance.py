@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import leepfrog
+from leepfrog.arguments import check_name
 from leepfrog.cli.completion import complete_distance
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, either
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.errors import UsageError
+from leepfrog.files import printable
 from leepfrog.task2vec.choices import DISTANCES
 
 
@@ -36,25 +41,18 @@ def distance(
     symmetric is TASK2VEC's, 0 to 1. asymmetric, from the first task to the second, is less where the first is complex:
     models trained for it suit more tasks.
     """
-    import itertools
-
-    from leepfrog.arguments import check_name
-    from leepfrog.errors import UsageError
-    from leepfrog.files import printable
     from leepfrog.task2vec.distance_table import ComparedTask, DistanceTable
-    from leepfrog.task2vec.distances import distances
-    from leepfrog.task2vec.embedding import Embedding
 
     if len(files) < 2:
         raise UsageError("a distance needs two tasks; leepfrog embed DIR --probe NAME -o TASK.npz makes one")
     if kind is not None:
         check_name("distance", kind, DISTANCES)
     written_as = chosen_format(format_, output)
-    tasks = [Embedding.load(path) for path in files]
+    tasks = [leepfrog.Embedding.load(path) for path in files]
     if depth is not None:
         tasks = [task.last(depth) for task in tasks]
     kinds = DISTANCES if kind is None else (kind,)
-    found = {each: distances(tasks, each) for each in kinds}
+    found = {each: leepfrog.distances(tasks, each) for each in kinds}
     names = [printable(task.name) for task in tasks]
     if written_as is Format.json:
         compared = tuple(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from importlib import metadata
+from pathlib import Path
 
 import typer
 
+from leepfrog import paths
+from leepfrog.cli.listings import Diagnosis
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
 from leepfrog.cli.room import lacking
-from leepfrog.results import Result
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from leepfrog.errors import MachineError
+from leepfrog.files import open_regular, write_whole
 
 RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
@@ -41,26 +41,8 @@ def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: Qui
         raise typer.Exit(4)
 
 
-@dataclasses.dataclass(frozen=True)
-class Diagnosis(Result):
-    """What this machine has.
-
-    Attributes:
-        facts: by name.
-        problems: what is wrong, each with what mends it.
-    """
-
-    kind: ClassVar = "doctor"
-    schema_version: ClassVar = 1
-
-    facts: dict[str, str]
-    problems: tuple[str, ...]
-
-
 def examine() -> Diagnosis:
     """Look at versions, processors, threads and folders."""
-    from leepfrog import paths
-
     problems: list[str] = []
     facts = {"python": sys.version.split()[0]}
     facts |= {name: _version(name) or "missing" for name in RUNTIME}
@@ -110,14 +92,11 @@ def examine() -> Diagnosis:
 
 def onnxruntime_wheels() -> list[str]:
     """Installed distributions that unpack into the same `onnxruntime` folder."""
-    from importlib import metadata
-
     names = {(dist.metadata["Name"] or "").lower() for dist in metadata.distributions()}
     return sorted(name for name in names if name == "onnxruntime" or name.startswith("onnxruntime-"))
 
 
 def _version(name: str) -> str | None:
-    from importlib import metadata
 
     try:
         return metadata.version(name)
@@ -127,8 +106,6 @@ def _version(name: str) -> str | None:
 
 def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
     """How many files there are at any depth, their bytes, and what could not be read."""
-    from leepfrog.files import open_regular
-
     count, size = 0, 0
     unreadable: list[OSError] = []
     for where, _, names in os.walk(folder, onerror=unreadable.append):
@@ -144,8 +121,6 @@ def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
 
 
 def _cannot_write(folder: Path) -> str | None:
-    from leepfrog.errors import MachineError
-    from leepfrog.files import write_whole
 
     probe = folder / ".doctor"
     try:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
 from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption, place
 from leepfrog.cli.output import emit, remark
+from leepfrog.errors import UsageError
+from leepfrog.files import printable
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
@@ -56,16 +59,11 @@ def embed(
     A linear head is fitted to the network's features, and gradients go back through the probe, an ONNX file: no
     training framework is needed, and no weights change. Embeddings by one probe can be compared.
     """
-    from leepfrog.errors import UsageError
-    from leepfrog.execution.context import RunContext
-    from leepfrog.files import printable
-    from leepfrog.task2vec.embed import EmbedRequest
-
     if output.suffix != ".npz":
         raise UsageError(f"-o {printable(output)}: an embedding's file ends in .npz")
-    request = EmbedRequest(estimator, tolerance, max_images, head_only, seed=seed)
+    request = leepfrog.EmbedRequest(estimator, tolerance, max_images, head_only, seed=seed)
     with Bars(quiet) as bars:
-        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
+        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
         embedding = request.run(data, probe, context, name)
     embedding.save(output)
     emit(describe(embedding, output), None)
@@ -75,8 +73,6 @@ def embed(
 
 def describe(embedding: Embedding, path: Path) -> str:
     """What was embedded, in two lines."""
-    from leepfrog.files import printable
-
     made = embedding.made
     return (
         f"{printable(path)}  {printable(embedding.name)}: {len(embedding.vector)} filters of {len(embedding.layers)} "

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
 from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.files import printable
 
 if TYPE_CHECKING:
     from leepfrog.task2vec.advice import Advice
@@ -39,20 +41,19 @@ def experts(
     is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order counts.
     Below the table stands how such choices do when each of the library's tasks is left out in turn.
     """
-    from leepfrog.execution.context import RunContext
     from leepfrog.task2vec.advice import advise
-    from leepfrog.task2vec.embed import embed, probe_of
-    from leepfrog.task2vec.embedding import Embedding
+    from leepfrog.task2vec.embed import probe_of
     from leepfrog.task2vec.library import Library
 
     written_as = chosen_format(format_, output)
     tasks = Library(library)
     if data.suffix == ".npz":
-        task = Embedding.load(data)
+        task = leepfrog.Embedding.load(data)
     else:
         with Bars(quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
-            task = embed(data, probe, context=RunContext(device=device, threads=threads, progress=bars))
+            context = leepfrog.RunContext(device=device, threads=threads, progress=bars)
+            task = leepfrog.embed(data, probe, context=context)
     emit(render(advise(task, tasks), written_as, room(output)), output, quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
@@ -61,8 +62,6 @@ def experts(
 
 def render(advice: Advice, written_as: Format, width: int | None = None) -> str:
     """Advice as text in a format; `width` is that of the terminal, for a table that fits."""
-    from leepfrog.files import printable
-
     if written_as is Format.json:
         return as_json(advice.as_dict())
     rows = [

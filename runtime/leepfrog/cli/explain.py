@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_model
 from leepfrog.cli.options import (
@@ -18,6 +19,7 @@ from leepfrog.cli.options import (
     ThreadsOption,
 )
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.files import printable
 
 if TYPE_CHECKING:
     from leepfrog.ranking.explain import Explanation
@@ -49,13 +51,10 @@ def explain(
     LEEP predicts your classes by way of the model's. "Carried by" names the model's classes by their part in that;
     "taken for" names your other classes by the probability that they get. Your classes are listed worst first.
     """
-    from leepfrog.execution.context import RunContext
-    from leepfrog.ranking.explain import explain as explain_model
-
     written_as = chosen_format(format_, output)
     with Bars(quiet) as bars:
-        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
-        found = explain_model(data, model, top=top, context=context)
+        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
+        found = leepfrog.explain(data, model, top=top, context=context)
     emit(render(found, written_as, room(output)), output, quiet)
     for note in found.notes:
         if note not in bars.noticed:
@@ -64,8 +63,6 @@ def explain(
 
 def render(found: Explanation, written_as: Format, width: int | None = None) -> str:
     """An explanation as text in a format; `width` is that of the terminal, for a table that fits."""
-    from leepfrog.files import printable
-
     if written_as is Format.json:
         return as_json(found.as_dict())
     rows = [

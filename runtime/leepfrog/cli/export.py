@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from leepfrog_exporter.choices import PRESETS
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import (
     complete_channel_order,
@@ -22,6 +24,8 @@ from leepfrog.cli.completion import (
 )
 from leepfrog.cli.options import QuietOption, either, place, split_commas
 from leepfrog.cli.output import emit
+from leepfrog.errors import MachineError, UsageError
+from leepfrog.files import printable
 from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS
 from leepfrog.inference.choices import PRECISIONS
 
@@ -129,8 +133,6 @@ def export(
     onnx: sources need no torch. With --precision, SOURCE may also be a model that is exported already; the variants are
     compared with it on your images, and named after it: mobilenet_v2-int8.
     """
-    from leepfrog.errors import UsageError
-
     precisions = split_commas(precision)
     if len(sources) > 1 and (name or (output and output.suffix == ".onnx")):
         raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
@@ -177,24 +179,21 @@ def _export_variants(
     sources: list[str], precisions: list[str], calibrate: Path | None, options: ExportOptions, quiet: bool
 ) -> None:
     """Parents first, as far as they are not there; what the options say of name, output and force is the variants'."""
-    from dataclasses import replace
-
     from leepfrog_exporter.export import export as export_source
     from leepfrog_exporter.precision.variant import VariantOptions, check_precision, export_variant
 
-    from leepfrog.images.find import find_images
     from leepfrog.inference.local import exported
     from leepfrog.inference.model import ModelFile
 
     for precision in precisions:
         check_precision(precision, calibrate is not None)
-    images = find_images(calibrate) if calibrate else None
+    images = leepfrog.find_images(calibrate) if calibrate else None
     for source in sources:
         if (path := exported().get(source)) is not None:
             parent = ModelFile.read(path)
         else:
             with Bars(quiet) as bars:
-                parent = export_source(source, replace(options, name=None, output=None, force=False), bars)
+                parent = export_source(source, dataclasses.replace(options, name=None, output=None, force=False), bars)
             emit(describe(parent), None)
         for precision in precisions:
             own = VariantOptions(options.output, options.name, options.force)
@@ -205,8 +204,6 @@ def _export_variants(
 
 def describe_variant(model: ModelFile) -> str:
     """One line on a variant, and one on each recipe that was tried, where there were several."""
-    from leepfrog.files import printable
-
     measured, made = model.metadata.parity, model.metadata.variant
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
@@ -229,8 +226,6 @@ _COMPARED = {"top1_agreement", "features_cosine", "n_inputs"}
 
 def describe_probe(probe: ProbeFile) -> str:
     """One line on a probe."""
-    from leepfrog.files import printable
-
     made = probe.metadata
     left_out = f", the first {made.skipped} left out" if made.skipped else ""
     return (
@@ -241,8 +236,6 @@ def describe_probe(probe: ProbeFile) -> str:
 
 def describe(model: ModelFile) -> str:
     """Lines on an exported model: how far it differs from its source, and what was taken for its classes."""
-    from leepfrog.files import printable
-
     parity = model.metadata.parity
     reference, head = (printable(str(parity.get(key))) for key in ("reference", "head"))
     difference, allowed, n_source, n_features = (
@@ -258,8 +251,6 @@ def describe(model: ModelFile) -> str:
 
 def load_exporter() -> ModuleType:
     """The exporter, or MachineError: one line on what it lacks."""
-    from leepfrog.errors import MachineError
-
     try:
         return importlib.import_module("leepfrog_exporter.export")
     except ModuleNotFoundError as error:
@@ -311,6 +302,5 @@ def _numbers(option: str, text: str) -> list[float]:
 
 
 def _wrong(option: str, text: str, expected: str) -> Exception:
-    from leepfrog.errors import UsageError
 
     return UsageError(f"{option} {text!r}: expected {expected}")

@@ -12,6 +12,8 @@ import time
 from types import FrameType
 from typing import Any, Self
 
+from leepfrog import child
+
 INTERRUPTED = 130
 """The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
 
@@ -102,8 +104,6 @@ class Interrupts:
 
 def _end() -> None:
     """End the process now, and its children. Files that are not finished have names that later runs remove."""
-    from leepfrog import child
-
     child.kill_all()
     with contextlib.suppress(OSError):
         os.write(2, b"\nleepfrog: error: interrupted twice, ended at once\n")

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.errors import UsageError
+from leepfrog.files import printable
 
 app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,12 +33,10 @@ def add(
     ] = None,
 ) -> None:
     """Add embedded tasks to a library, which is a folder; a task of the same name is replaced."""
-    from leepfrog.errors import UsageError
-    from leepfrog.files import printable
-    from leepfrog.task2vec.embedding import Embedding, check_comparable
+    from leepfrog.task2vec.embedding import check_comparable
     from leepfrog.task2vec.library import Library, read_errors
 
-    tasks = [Embedding.load(path) for path in files]
+    tasks = [leepfrog.Embedding.load(path) for path in files]
     check_comparable(tasks)
     names = [task.name for task in tasks]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -9,9 +9,12 @@ import typer
 
 from leepfrog.cli.options import QuietOption, place
 from leepfrog.cli.output import remark
+from leepfrog.errors import UsageError
+from leepfrog.files import printable, write_whole
+from leepfrog.plots.figure import check_ending
 
 
-def map_(
+def map(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.", callback=place)],
     quiet: QuietOption = False,
@@ -21,11 +24,7 @@ def map_(
     The colours are clusters. The bar called noise is how far another sample of the same task would lie: dots nearer to
     each other than that may be one task. The plane cannot show all distances right; its title says how well it does.
     """
-    from leepfrog.plots.figure import check_ending
-
     check_ending(output)
-    from leepfrog.errors import UsageError
-    from leepfrog.files import printable, write_whole
     from leepfrog.plots.task_map import draw_task_map
     from leepfrog.task2vec.distances import symmetric
     from leepfrog.task2vec.layout import lay_out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import io
+import json
 import math
 import os
 import select
@@ -14,9 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
+from unicodedata import combining, east_asian_width
 
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.escape import csv_cell, json_text, markdown, plain
+from leepfrog.files import write_through, write_whole
 
 
 class Format(StrEnum):
@@ -94,8 +98,6 @@ def write_file(path: Path, content: bytes, quiet: bool = False) -> None:
     Raises:
         MachineError: it cannot be written.
     """
-    from leepfrog.files import write_through, write_whole
-
     if path.exists() and not path.is_file() and not path.is_dir():
         write_through(path, content)
     else:
@@ -181,8 +183,6 @@ def _give_up(stream: TextIO) -> None:
 
 def as_json(value: Any) -> str:
     """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
-    import json
-
     return json_text(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -217,9 +217,6 @@ def as_rows(
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Comma-separated values, quoted where needed; texts that a spreadsheet would evaluate are made harmless."""
-    import csv
-    import io
-
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(csv_cell, header))
@@ -283,6 +280,5 @@ def as_table(
 
 
 def _width(text: str) -> int:
-    from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
@@ -38,6 +39,7 @@ from leepfrog.cli.output import (
     write_file,
 )
 from leepfrog.escape import markdown
+from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -105,28 +107,27 @@ def rank(
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
     LOO-LEEP leaves each image out of what predicts it.
     """
-    from leepfrog.execution.context import RunContext
-    from leepfrog.ranking.budget import Budget, amount
-    from leepfrog.ranking.rank import RankRequest, ranked_outputs
+    from leepfrog.ranking.budget import amount
+    from leepfrog.ranking.rank import ranked_outputs
 
     if plot is not None:
-        from leepfrog.plots.figure import check_ending
-
         check_ending(plot, "--plot")
     if report is not None:
         from leepfrog.report.page import check_ending as check_report
 
         check_report(report)
-    budget = Budget(
+    budget = leepfrog.Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
     apart(output, plot, report)
-    request = RankRequest(by, tuple(split_commas(scores)), budget, race)
+    request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
     with Bars(quiet) as bars:
-        context = RunContext(device=device, threads=threads, batch_size=batch_size, strict=strict, progress=bars)
+        context = leepfrog.RunContext(
+            device=device, threads=threads, batch_size=batch_size, strict=strict, progress=bars
+        )
         ranking, outputs = ranked_outputs(request, data, split_commas(models), context)
 
     def write_table() -> None:

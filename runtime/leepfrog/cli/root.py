@@ -1,19 +1,65 @@
-"""The group of all commands: checks of the command line as a whole, before any command runs."""
+"""The group of all commands, which are imported when they are asked for, and checks of the command line as a whole."""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import re
 import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 from leepfrog.errors import UsageError
 
+COMMANDS = (
+    "demo", "rank", "bench", "check", "verify", "explain", "validate", "score", "embed", "distance", "export",
+    "experts", "map", "schema", "doctor", "library", "zoo",
+)  # fmt: skip
+"""In the order of --help. Each is a module of this package, with a function of its name or a Typer called `app`."""
+
+
+class Commands(Mapping[str, Any]):
+    """Click's commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+@functools.cache
+def _command(name: str) -> Any:
+    module = importlib.import_module(f"leepfrog.cli.{name}")
+    if hasattr(module, "app"):
+        command: Any = typer.main.get_group(module.app)
+    else:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command()(getattr(module, name))
+        command = typer.main.get_command(app)
+    command.name = name
+    return command
+
 
 class Root(TyperGroup):
-    """Refuses empty arguments, and explains arguments that a shell made of a wildcard."""
+    """Imports commands lazily, refuses empty arguments, and explains arguments that a shell made of a wildcard."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return list(self.commands)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import (
@@ -23,7 +24,9 @@ from leepfrog.cli.options import (
     split_commas,
 )
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
-from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
+from leepfrog.errors import UsageError
+from leepfrog.plots.figure import check_ending
+from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
 
 if TYPE_CHECKING:
     from leepfrog.validation.agreement import Agreement
@@ -70,15 +73,8 @@ def validate(
     (linear, its regularisation cross-validated), and of heads made from a few images a class. The baselines, such as
     "the best on ImageNet", stand in the same table.
     """
-    from leepfrog.errors import UsageError
-    from leepfrog.execution.context import RunContext
-    from leepfrog.validation.tasks import DEFAULT_SCORES, TasksRequest
-    from leepfrog.validation.validate import ValidateRequest
-
     written_as = chosen_format(format_, output)
     if plot is not None:
-        from leepfrog.plots.figure import check_ending
-
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot, "--plot")
@@ -87,14 +83,15 @@ def validate(
     if tasks is not None and len(named) != 1:
         raise UsageError("--tasks studies one model: name it with --models")
     with Bars(quiet) as bars:
-        context = RunContext(device=device, threads=threads, strict=strict, progress=bars)
+        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
         if tasks is None:
-            request = ValidateRequest(tuple(split_commas(scores)) or ("all",), images, splits, shots, seed=seed)
+            wanted = tuple(split_commas(scores)) or ("all",)
+            request = leepfrog.ValidateRequest(wanted, images, splits, shots, seed=seed)
             validation = request.run(data, named, context)
             text, notes = render(validation, written_as, room(output)), validation.notes
         else:
-            chosen = tuple(split_commas(scores)) or DEFAULT_SCORES
-            study = TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
+            chosen = tuple(split_commas(scores)) or TASK_SCORES
+            study = leepfrog.TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
             text, notes = render_tasks(study, written_as), study.notes
     emit(text, output, quiet)
     for note in notes:

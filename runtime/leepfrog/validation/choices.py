@@ -3,3 +3,4 @@
 IMAGES = 1000
 SPLITS = 3
 SHOTS = 5
+TASK_SCORES = ("leep", "leep_loo")

@@ -25,7 +25,7 @@ from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
-from leepfrog.validation.choices import IMAGES
+from leepfrog.validation.choices import IMAGES, TASK_SCORES
 from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
 from leepfrog.validation.truth import retrained_head
 
@@ -35,7 +35,6 @@ SCHEMA_VERSION = 2
 BY_CLASSES = "-log(classes)"
 
 MOST_TASKS = 10_000
-DEFAULT_SCORES = ("leep", "leep_loo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ class TasksRequest(Request):
 
     command: ClassVar = "tasks"
     n_tasks: int
-    scores: tuple[str, ...] = DEFAULT_SCORES
+    scores: tuple[str, ...] = TASK_SCORES
     images: int = IMAGES
 
     def __post_init__(self) -> None:
@@ -149,7 +148,7 @@ def study_tasks(
     model: StrPath,
     n_tasks: int,
     *,
-    scores: str | Sequence[str] = DEFAULT_SCORES,
+    scores: str | Sequence[str] = TASK_SCORES,
     images: int = IMAGES,
     seed: int = 0,
     context: RunContext | None = None,
