@@ -14,11 +14,11 @@ from leepfrog_exporter.graph.edit import (
     image_inputs,
     outer_inputs,
     rename,
-    shapes,
     strip_traces,
     values,
 )
 from leepfrog_exporter.graph.free_batch import free_batch_axis
+from leepfrog_exporter.graph.shapes import shapes
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 node = helper.make_node
@@ -109,10 +109,13 @@ def test_strip_traces() -> None:
 
 
 def test_shapes() -> None:
-    model = model_of(node("Gemm", ["x", "w"], ["y"]), w=W)
-    assert shapes(model) == {"x": [None, 6], "w": [6, 4], "y": [None, 4]}
+    model = model_of(node("Gemm", ["x", "w"], ["y"]), w=np.ones((6, 400), np.float32))  # more than is handed to onnx
+    before = model.SerializeToString()
+    assert shapes(model) == {"x": [0, 6], "w": [6, 400], "y": [0, 400]}
+    assert shapes(model, (3, 6)) == {"x": [3, 6], "w": [6, 400], "y": [3, 400]}
+    assert model.SerializeToString() == before
     model.graph.node[0].input[1] = "x"  # does not fit
-    assert shapes(model).get("y") in (None, [None, None], [None, 6])
+    assert shapes(model).get("y") in (None, [0, 0], [0, 6])
 
 
 @pytest.mark.parametrize(

@@ -109,19 +109,6 @@ def values(graph: GraphProto) -> set[str]:
     return names
 
 
-def shapes(model: ModelProto) -> dict[str, list[int | None]]:
-    """The axes of each value for which shape inference can tell how many; None is an open axis."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (ValueError, RuntimeError, onnx.shape_inference.InferenceError):
-        return {}
-    found: dict[str, list[int | None]] = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    for info in (*graph.value_info, *graph.input, *graph.output):
-        if info.type.tensor_type.HasField("shape"):
-            found[info.name] = [dim.dim_value or None for dim in info.type.tensor_type.shape.dim]
-    return found
-
-
 def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
     """Rename values that already bear a name that is wanted for something else."""
     used = values(graph)
@@ -135,19 +122,19 @@ def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
 
 
 def drop_unused(graph: GraphProto) -> None:
-    """Remove nodes and initializers that no output depends on."""
+    """Remove nodes and initializers that no output depends on.
+
+    In place: onnx_ir's pass takes a second copy of all weights, and loses sparse ones.
+    """
     needed = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if any(output in needed for output in node.output):
-            kept.append(node)
-            needed.update(outer_inputs(node))
-    kept.reverse()
-    del graph.node[:]
-    graph.node.extend(kept)
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
+    for i in reversed(range(len(graph.node))):
+        if needed.isdisjoint(graph.node[i].output):
+            del graph.node[i]
+        else:
+            needed |= set(outer_inputs(graph.node[i])) - {""}
+    for i in reversed(range(len(graph.initializer))):
+        if graph.initializer[i].name not in needed:
+            del graph.initializer[i]
 
 
 def strip_traces(model: ModelProto) -> None:

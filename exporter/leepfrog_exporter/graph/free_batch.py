@@ -13,19 +13,25 @@ result at batch 1 and more, and refuses a graph that mixes images.
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from collections.abc import Mapping
 
-from leepfrog_exporter.graph.edit import constants, producers, shapes
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from leepfrog_exporter.graph.edit import attributes, constants, producers, stored
+from leepfrog_exporter.graph.shapes import Shapes, shapes
 
 
 def free_batch_axis(model: ModelProto, batch: int) -> None:
     """Edit a model whose input has the fixed batch size `batch`, in place."""
     graph = model.graph
     known, made_by, shape = constants(graph), producers(graph), shapes(model)
-    numbers = _numbers(graph)
+    numbers = {
+        name: numpy_helper.to_array(tensor)
+        for name, tensor in stored(graph).items()
+        if tensor.data_type == TensorProto.INT64
+    }
     nodes: list[NodeProto] = []
     for node in graph.node:
         varies = bool(node.input) and node.input[0] not in known
@@ -33,7 +39,7 @@ def free_batch_axis(model: ModelProto, batch: int) -> None:
             same = {batch, *shape.get(node.input[0], [])[:1]}
             _free_reshape(graph, node, numbers[node.input[1]].ravel().tolist(), same)
         elif node.op_type == "Gather" and varies and node.input[1] in numbers:
-            _gather_to_reshape(graph, node, made_by.get(node.input[0]), numbers[node.input[1]])
+            _gather_to_reshape(graph, node, made_by.get(node.input[0]), numbers)
         elif node.op_type == "Concat" and batch == 1:
             nodes += _repeated_constants(graph, node, known, shape)
         nodes.append(node)
@@ -41,22 +47,8 @@ def free_batch_axis(model: ModelProto, batch: int) -> None:
     graph.node.extend(nodes)
 
 
-def _numbers(graph: GraphProto) -> dict[str, NDArray[np.int64]]:
-    """The integer constants of a graph by name."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            tensors |= dict.fromkeys(node.output, node.attribute[0].t)  # without a tensor, its type is not INT64
-    return {
-        name: numpy_helper.to_array(tensor)
-        for name, tensor in tensors.items()
-        if tensor.data_type == onnx.TensorProto.INT64
-    }
-
-
-def _free_reshape(graph: GraphProto, node: NodeProto, shape: list[int], same: set[int | None]) -> None:
-    zero_is_zero = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
-    if len(shape) < 2 or shape[0] < 1 or (zero_is_zero and 0 in shape):
+def _free_reshape(graph: GraphProto, node: NodeProto, shape: list[int], same: set[int]) -> None:
+    if len(shape) < 2 or shape[0] < 1 or (attributes(node).get("allowzero", 0) and 0 in shape):
         return
     if -1 not in shape:
         first = -1  # also where the batch is multiplied with something else, as attention windows are
@@ -68,10 +60,13 @@ def _free_reshape(graph: GraphProto, node: NodeProto, shape: list[int], same: se
     node.input[1] = _constant(graph, [first, *shape[1:]])
 
 
-def _gather_to_reshape(graph: GraphProto, node: NodeProto, flat: NodeProto | None, indices: NDArray[np.int64]) -> None:
+def _gather_to_reshape(
+    graph: GraphProto, node: NodeProto, flat: NodeProto | None, numbers: Mapping[str, NDArray[np.int64]]
+) -> None:
+    indices = numbers[node.input[1]]
     if flat is None or flat.op_type != "Reshape" or indices.ndim < 2:
         return
-    shape = _numbers(graph).get(flat.input[1])
+    shape = numbers.get(flat.input[1])
     if shape is None or shape.tolist() != [-1] or (indices.ravel() != np.arange(indices.size)).any():
         return
     node.op_type = "Reshape"
@@ -79,11 +74,9 @@ def _gather_to_reshape(graph: GraphProto, node: NodeProto, flat: NodeProto | Non
     node.input[:] = [flat.input[0], _constant(graph, [-1, *indices.shape[1:]])]
 
 
-def _repeated_constants(
-    graph: GraphProto, node: NodeProto, known: set[str], shape: dict[str, list[int | None]]
-) -> list[NodeProto]:
+def _repeated_constants(graph: GraphProto, node: NodeProto, known: set[str], shape: Shapes) -> list[NodeProto]:
     """Nodes to stand before a Concat, whose constants are replaced by what they put out."""
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    axis = attributes(node).get("axis", 0)
     varying = [name for name in node.input if name not in known]
     added: list[NodeProto] = []
     for i, name in enumerate(node.input):

@@ -6,8 +6,9 @@ from leepfrog.errors import ModelError
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from leepfrog_exporter.graph.edit import drop_unused, shapes
+from leepfrog_exporter.graph.edit import drop_unused
 from leepfrog_exporter.graph.heads.base import LOGITS, Classifier, Head
+from leepfrog_exporter.graph.shapes import shapes
 
 
 def pick_output(graph: GraphProto, chosen: str | None) -> str:

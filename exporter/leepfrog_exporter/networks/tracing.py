@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import onnx
 from leepfrog.errors import ModelError, one_line
 
 from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.quiet import quiet
 
 # Old enough for onnxruntime 1.17 on a board, new enough for every operator that the zoo's networks use.
 OPSET = 18
@@ -35,7 +34,7 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
     said = io.StringIO()
     try:
         with (
-            _quiet("torch.onnx"),
+            quiet("torch.onnx"),
             warnings.catch_warnings(),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
@@ -57,15 +56,3 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
         raise ModelError(f"{name}: torch cannot export it to ONNX: {type(error).__name__}: {reason}") from None
     model.ir_version = min(model.ir_version, IR_VERSION)
     return model
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Within the block, a logger passes on errors only."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
