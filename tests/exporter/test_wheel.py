@@ -15,6 +15,8 @@ from leepfrog.files import sha256_of
 from leepfrog_exporter import digits, wheel
 from leepfrog_exporter.zoo import WheelFile
 
+pytestmark = pytest.mark.full
+
 SOURCE = digits.SOURCE
 
 

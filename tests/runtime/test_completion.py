@@ -24,6 +24,8 @@ from leepfrog.task2vec.distances import DISTANCES
 from leepfrog_exporter import zoo
 from leepfrog_exporter.presets import PRESETS
 
+pytestmark = pytest.mark.full
+
 START = "from leepfrog.cli.main import main\nmain()\n"
 
 # Load the completion as `leepfrog --show-completion` gives it, then press Tab after the words given.

@@ -22,6 +22,8 @@ from leepfrog.progress import Silent
 from photos import SUBJECTS, photo, pieces
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 SPEC = PreprocessSpec((224, 224), (256, 256))
 
 

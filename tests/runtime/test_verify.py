@@ -24,6 +24,8 @@ from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 
 def verified(path: Path, data: Path, how: How | None = None) -> Verification:
     first = Baseline.read(path)
