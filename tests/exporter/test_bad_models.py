@@ -304,6 +304,7 @@ def test_models_folder_that_cannot_be_written(home: Path, tmp_path: Path) -> Non
         export(f"onnx:{path}", made.options())
 
 
+@pytest.mark.full
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_give_a_model_or_one_line(data: st.DataObject, there: tuple[Path, bytes], tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from leepfrog_exporter.precision.variant import VariantOptions, export_variant
 from onnx import TensorProto, numpy_helper
 from photos import folder_of_pieces, photo_set
 
+pytestmark = pytest.mark.full
+
 IMAGES = photo_set(8)
 
 

@@ -122,6 +122,7 @@ def assert_equals_autograd(probe: Probe, network: Any, images: NDArray[np.float3
     np.testing.assert_allclose(alone, fisher, rtol=1e-3, atol=1e-5 * fisher.max())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("source", RANDOM)
 def test_equals_autograd_with_random_weights(
     source: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,8 @@ from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import builder
 
+pytestmark = pytest.mark.full
+
 torch = package("torch")
 timm = package("timm")
 models = package("torchvision").models

@@ -15,7 +15,9 @@ from leepfrog.files import sha256_of
 from leepfrog_exporter import demo_data, wheel
 from leepfrog_exporter.zoo import WheelFile
 
-SOURCE = demo_data.SOURCE
+pytestmark = pytest.mark.full
+
+SOURCE = digits.SOURCE
 
 
 @pytest.fixture(autouse=True)

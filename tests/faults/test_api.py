@@ -60,6 +60,7 @@ def score_functions() -> dict[str, Callable[..., leepfrog.Score]]:
     return {name: getattr(scores, name) for name in scores.__all__ if name != "Score"}
 
 
+@pytest.mark.full
 def test_fault_19_submodules_are_reachable_after_import() -> None:
     code = "import sys, leepfrog; leepfrog.scores.ridge; leepfrog.errors.UsageError; print('torch' in sys.modules)"
     done = run(code=code)

@@ -17,6 +17,8 @@ from commands import Here
 from leepfrog.receipts.receipt import Receipt
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 CALLS: dict[str, Callable[[Path], Iterable[str]]] = {
     "rank": lambda data: leepfrog.rank(data, ["made"]).receipt.notices,
     "embed": lambda data: leepfrog.embed(data, "made").made["receipt"]["notices"],

@@ -66,6 +66,7 @@ def test_fault_25_every_command_with_json_is_called_here() -> None:
     assert with_formats == CALLS.keys()
 
 
+@pytest.mark.full
 def test_fault_25_every_json_output_has_a_schema(material: Here) -> None:
     kinds = {
         kind_of(material.call(*call.split(), "--format", "json", "--quiet"))

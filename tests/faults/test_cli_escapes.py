@@ -21,6 +21,8 @@ from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_rows, a
 from leepfrog.inference.metadata import Variant
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 HOSTILE = (
     "\x1b[31mred\x1b]0;title\x07\r\n::error title=forged::not ours\n::stop-commands::x",
     "::error title=forged::not ours",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Here, heed_permissions, needs_permissions, process
 
-pytestmark = needs_permissions
+pytestmark = [pytest.mark.full, needs_permissions]
 
 bound = functools.partial(process, preexec_fn=heed_permissions)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from commands import ENTRY, Here
 
+pytestmark = pytest.mark.full
+
 MISSPELT = {
     "rank photos --by leap": "leep",
     "rank photos -s logmee": "logme",

@@ -9,7 +9,7 @@ import pytest
 import small_calls as calls
 from commands import Here, at_most
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hangs are ended by Unix's alarm")
+pytestmark = [pytest.mark.full, pytest.mark.skipif(sys.platform == "win32", reason="hangs are ended by Unix's alarm")]
 
 HOSTILE = ("-1", "0", "nan", "inf", "-inf", "1e400", "1" + 20 * "0", "1e-400", "0x10", "\uff11")
 TEXTS = {"input_size": "", "resize_size": "", "mean": "", "std": "", "max_latency": "ms", "max_size": "MB"}

@@ -10,6 +10,8 @@ import pytest
 import small_calls as calls
 from commands import Here, heed_permissions, needs_permissions, process
 
+pytestmark = pytest.mark.full
+
 OUTPUTS = [each for each in calls.parameters(Path) if each[1] in ("output", "plot", "report")]
 ENDINGS = {"plot": ".svg", "report": ".html"}
 ENDINGS_OF = {"embed": ".npz", "map": ".svg", "export": ".onnx"}

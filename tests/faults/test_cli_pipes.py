@@ -14,7 +14,10 @@ import small_calls as calls
 from commands import Done, Here, at_most, process
 from leepfrog import files
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in Windows's folders")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in Windows's folders"),
+]
 
 INPUTS = [
     *(each for each in calls.parameters(Path) if each[1] not in ("output", "plot", "report")),

@@ -33,6 +33,8 @@ from machine_load import COST, busy, keep_costs, needs_affinity, on_cores
 from photos import folder_of_pieces
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 
 def slow_model(path: Path) -> ModelFile:
     """A made model that takes some ten milliseconds: the image first passes convolutions to no effect."""

@@ -22,6 +22,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from photos import pieces
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 node = helper.make_node
 S = made.SIDE
 LUMA = np.array([0.299, 0.587, 0.114])

@@ -30,6 +30,8 @@ from leepfrog_exporter.networks.traced import traced
 from leepfrog_exporter.presets import PreprocessChoice
 from onnx import ModelProto, helper, numpy_helper
 
+pytestmark = pytest.mark.full
+
 node = helper.make_node
 
 # 4: whatever is opened is a regular file, and what is read of it has a bound

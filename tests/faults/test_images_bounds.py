@@ -304,6 +304,7 @@ runpy.run_module("leepfrog", run_name="__main__")
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are enforced on Linux")
 def test_fault_34_an_oversized_image_file_is_skipped_and_named(with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=2)
@@ -316,6 +317,7 @@ def test_fault_34_an_oversized_image_file_is_skipped_and_named(with_made: Path, 
     assert "6 images of 3 classes" in done.stdout + done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no devices in the file system")
 def test_fault_34_a_link_to_an_endless_device_is_skipped_and_named(with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=2)
@@ -324,6 +326,7 @@ def test_fault_34_a_link_to_an_endless_device_is_skipped_and_named(with_made: Pa
     done.check(0, "skipped: photos/cat/zero.jpg: cannot be read: not a regular file")
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 def test_fault_04_pipes_as_images_tables_and_data_sets_do_not_block(with_made: Path, here: Here) -> None:
     os.mkfifo(here.folder / "pipe")

@@ -123,6 +123,7 @@ main()
 """
 
 
+@pytest.mark.full
 def test_fault_12_without_the_extra_heic_files_are_counted_and_named(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=2)
     for name in ("cat/a.HEIC", "cat/b.heic", "rocket/c.heif", "rocket/really.jpg"):

@@ -15,6 +15,8 @@ from leepfrog.images.find import find_images
 from photos import folder_of_pieces
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 CLASSES = ("cat", "dog")
 
 

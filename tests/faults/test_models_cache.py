@@ -20,6 +20,8 @@ from leepfrog.inference.local import find_models
 from photos import folder_of_pieces
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 COUNTED = """
 import collections, json, sys
 opened = collections.Counter()

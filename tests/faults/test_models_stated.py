@@ -155,6 +155,7 @@ except leepfrog.errors.ModelError as error:
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", ["fields", "entries", "weights"])
 def test_fault_34_what_a_header_takes_is_bounded_by_the_file(what: str, tmp_path: Path) -> None:
     """64 MB of the smallest fields that there are."""

@@ -20,6 +20,8 @@ from leepfrog.inference.load import load
 from onnx import ModelProto
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 # A hang, to a test; what is stopped is over within two seconds, on an idle machine.
 HANG = 60
 

@@ -20,6 +20,8 @@ from help_text import commands
 from leepfrog import child
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 SCRIPT = Path(sys.executable).with_name("leepfrog")
 MODULES = (
     *("json", "numpy", "typing", "numba", "onnxruntime", "leepfrog", "leepfrog_exporter", "pip", "torch", "timm"),

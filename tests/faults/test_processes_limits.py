@@ -21,6 +21,8 @@ from leepfrog.inference.device import FEWEST_ALLOWED, available_threads, check_t
 from leepfrog.task2vec.distances import symmetric
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 SCRIPT = Path(sys.executable).with_name("leepfrog")
 
 

@@ -18,7 +18,7 @@ import pytest
 from commands import process
 from photos import folder_of_pieces
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and signals are those of Unix")
+pytestmark = [pytest.mark.full, pytest.mark.skipif(os.name != "posix", reason="pipes and signals are those of Unix")]
 
 SCRIPT = Path(sys.executable).with_name("leepfrog")
 # Long enough to fill a pipe, whose smallest size is a page.

@@ -58,6 +58,7 @@ for module, names in {ATTRIBUTES}.items():
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("lacking", [WITHOUT_PROC, ON_WINDOWS], ids=["files-of-proc", "modules-of-unix"])
 def test_fault_10_costs_are_measured_where_linux_s_own_are_missing(
     lacking: str, tmp_path: Path, made_home: Path
@@ -167,6 +168,7 @@ def state() -> dict[str, Any]:
     }
 
 
+@pytest.mark.full
 def test_fault_24_library_calls_leave_the_process_as_it_was(
     with_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

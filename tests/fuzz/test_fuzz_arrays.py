@@ -18,6 +18,8 @@ from leepfrog.scoring.registry import SCORES
 from mutations import damage
 from numpy.typing import NDArray
 
+pytestmark = pytest.mark.full
+
 Array = NDArray[Any]
 
 SIZES = st.sampled_from((40, 21, 13, 8, 8, 5, 5, 3, 3, 2, 1, 0))

@@ -26,6 +26,8 @@ from mutations import damage
 from photos import folder_of_pieces
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 # What a stranger may write where a JSON value belongs.
 ODD = st.sampled_from(
     (

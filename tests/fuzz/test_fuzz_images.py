@@ -18,6 +18,8 @@ from mutations import damage
 from photos import photo
 from PIL import Image, features
 
+pytestmark = pytest.mark.full
+
 CAT, COFFEE = (Image.fromarray(photo(name)).resize((96, 72)) for name in ("cat", "coffee"))
 EXIF = Image.Exif()
 EXIF[0x0112] = 6

@@ -25,6 +25,8 @@ from leepfrog.inference.choices import PROBE_SUFFIX
 from mutations import damage, graph_damage
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 SECONDS = 60
 
 

@@ -84,6 +84,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp
     assert close(blocked, leepfrog.rank(folder, FAST))
 
 
+@pytest.mark.full
 def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
     """More shards than a process may have files open: each is read, none taken for damaged."""
     code = (
@@ -160,6 +161,7 @@ def test_bad_images_are_not_counted_as_computed(two_home: Path, tmp_path: Path) 
     assert [leepfrog.rank(folder, FAST[:1]).models[0].n_inferred for _ in range(2)] == [9, 0]
 
 
+@pytest.mark.full
 def test_a_cost_that_is_none_is_measured_again(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     cost = keep_costs(find_models(FAST[:1]), threads=1)
@@ -207,6 +209,7 @@ def test_what_a_killed_write_left_is_removed_when_old(two_home: Path, tmp_path: 
     assert not old.exists()
 
 
+@pytest.mark.full
 def test_two_processes_fill_one_cache(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=10)
     command = [sys.executable, "-c", RANK, str(folder), FAST[0]]

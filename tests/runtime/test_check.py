@@ -32,6 +32,8 @@ from leepfrog_exporter.precision.variant import VariantOptions, export_variant
 from photos import folder_of_pieces
 from rankings import FAST
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def ranked(home: Path, tmp_path: Path) -> tuple[Path, Path]:

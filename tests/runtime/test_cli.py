@@ -27,6 +27,8 @@ from leepfrog_exporter import zoo
 from machine_load import keep_costs
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 TWO = "made,twin"
 
 # Run the command line where importing a training framework or the exporter's libraries is impossible.

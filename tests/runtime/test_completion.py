@@ -15,6 +15,8 @@ from help_text import commands
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog_exporter import zoo
 
+pytestmark = pytest.mark.full
+
 START = "from leepfrog.cli.main import main\nmain()\n"
 
 # Load the completion as `leepfrog --show-completion` gives it, then press Tab after the words given.

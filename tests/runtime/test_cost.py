@@ -41,6 +41,7 @@ def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
     assert large.memory_of_model > small.memory_of_model
 
 
+@pytest.mark.full
 def test_the_process_does_not_count_its_parent_s_memory(two_home: Path) -> None:
     held = np.ones(1 << 27)  # 1 GiB in this process
     assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < held.nbytes / 2
@@ -53,6 +54,7 @@ def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
         measure(file, "cpu", 1, 0.05)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "millions"), [("mobilenet_v2", 300.8), ("resnet18", 1814.1), ("squeezenet1_1", 349.2)]
 )
@@ -137,6 +139,7 @@ def test_models_outside_the_budget_are_shown(two_home: Path, tmp_path: Path) -> 
     assert ranking.as_dict()["budget"]["size"] == ranking.budget.size
 
 
+@pytest.mark.full
 def test_the_command_line(zoo_home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=3)
     found = here.call("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from leepfrog.kernels.depthwise import mean_squared_gradients
@@ -33,6 +34,7 @@ def by_definition(
 small = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 
+@pytest.mark.full
 @settings(max_examples=60, deadline=None)
 @given(
     channels=st.integers(1, 3), multiplier=st.integers(1, 2), size=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -31,6 +31,7 @@ from reference.fisher import squared_gradients
 from subtasks import disjoint_samples
 
 
+@pytest.mark.full
 def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean over images, and over labels with their probabilities, of squared gradients of log p, by autograd.
 
@@ -63,6 +64,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     assert found.made["n_images"] == 9
 
 
+@pytest.mark.full
 def test_estimators_agree(tiny: Path) -> None:
     """Within their own standard errors, over 600 images that repeat 30."""
     thirty = photo_set(10)
@@ -208,6 +210,7 @@ def test_the_command_line(tiny: Path, here: Here) -> None:
     here.call("embed", "photos", "--probe", "made", "-o", "a.txt").check(2, "file ends in .npz")
 
 
+@pytest.mark.full
 def test_scoring_never_imports_torch_or_onnx(tiny: Path, tmp_path: Path) -> None:
     for subject in ("cat", "china"):
         (tmp_path / "photos" / subject).mkdir(parents=True)

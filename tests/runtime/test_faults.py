@@ -29,7 +29,10 @@ from leepfrog.inference.model import ModelFile
 from leepfrog.task2vec.embedding import Embedding
 from photos import folder_of_pieces
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts are those of Unix")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts are those of Unix"),
+]
 
 KIB = 1024
 

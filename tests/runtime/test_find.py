@@ -354,6 +354,7 @@ def test_what_a_table_names_and_is_not_there_is_an_image_error_later(tmp_path: P
             image.digest()
 
 
+@pytest.mark.full
 def test_twenty_thousand_files(tmp_path: Path) -> None:
     for name in range(20):
         folder = tmp_path / f"{name:02}"

@@ -26,6 +26,7 @@ def test_the_readme_shows_the_help_of_every_command() -> None:
     assert replaced(MARKDOWN) == MARKDOWN, "python tests/help_text.py --write"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["rank", "zoo pull"])
 def test_that_is_what_the_commands_say(name: str) -> None:
     start = "from leepfrog.cli.main import main\nimport sys\nsys.argv[0] = 'leepfrog'\nmain()"

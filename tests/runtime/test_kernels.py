@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from commands import run
 
+pytestmark = pytest.mark.full
+
 SCORE = "import leepfrog; print(leepfrog.leep([[0.5, 0.5], [0.5, 0.5]], [0, 1]).value)"
 
 

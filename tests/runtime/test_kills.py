@@ -25,6 +25,8 @@ from leepfrog.ranking.result import Ranking
 from PIL import Image
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 PER_CLASS, CLASSES = 200, 3
 TOTAL = PER_CLASS * CLASSES
 SHARD = 16

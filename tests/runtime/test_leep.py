@@ -74,6 +74,7 @@ def test_equals_the_oracle(problem: tuple[Floats, NDArray[np.int64]]) -> None:
     assert leep_loo(probs, labels).value == pytest.approx(oracle.leep_loo(probs, labels), abs=TOLERANCE, rel=TOLERANCE)
 
 
+@pytest.mark.full
 def test_equals_the_oracle_on_many_source_classes() -> None:
     rng = np.random.default_rng(0)
     probs = softmax(rng.normal(0, 3, (60, 200))).astype(np.float32)

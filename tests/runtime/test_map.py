@@ -18,6 +18,8 @@ from leepfrog.task2vec.library import Library
 from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
+pytestmark = pytest.mark.full
+
 
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(3, 70), seed=st.integers(0, 1000))

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import models_made as made
 import numpy as np
+import pytest
 from commands import run
 from photos import pieces
 from PIL import Image
 from rankings import FAST
+
+pytestmark = pytest.mark.full
 
 FEW, MANY = 1_000, 10_000
 

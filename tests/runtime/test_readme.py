@@ -14,6 +14,7 @@ from leepfrog_exporter.gradient.probe import export_probe
 from photos import folder_of_pieces
 
 
+@pytest.mark.full
 def test_what_it_does_from_python(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_pytest, code = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     assert "leepfrog_check" in of_pytest  # tests/runtime/test_check.py runs one like it

@@ -29,6 +29,8 @@ from leepfrog.receipts.causes import data_causes, environment_causes, model_caus
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.validation.tasks import study_tasks
 
+pytestmark = pytest.mark.full
+
 
 def test_the_receipt_of_a_ranking_says_what_made_it(home: Path, tmp_path: Path) -> None:
     two_models(home)

@@ -23,6 +23,8 @@ from leepfrog.inference.local import find_models
 from photos import SUBJECTS, photo, pieces
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 SPEC = PreprocessSpec((224, 224), (256, 256))
 
 

@@ -29,6 +29,7 @@ from leepfrog.report.tables import ranking_rows
 from PIL import Image
 
 
+@pytest.mark.full
 def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> None:
     page = Page(report_text)
     assert "24 images of 3 classes" in page.text

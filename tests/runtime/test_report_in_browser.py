@@ -11,6 +11,8 @@ from browser import Browser
 from hostile_ranking import NAMES, Reported, shown
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 FOCUSED = "document.activeElement"
 

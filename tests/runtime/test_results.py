@@ -115,6 +115,7 @@ def test_a_ranking_is_saved_and_loaded(ranking: Ranking, tmp_path: Path) -> None
     assert leepfrog.Ranking.load(path).receipt == ranking.receipt
 
 
+@pytest.mark.full
 def test_what_the_command_wrote_is_loaded(home: Path, tmp_path: Path) -> None:
     put(home, "plain", noise=0.0)
     folder = folder_of_pieces(tmp_path / "photos", count=4)

@@ -112,6 +112,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.full
 def test_the_wheel_holds_both_packages_and_their_types(installed: Path) -> None:
     for package in (leepfrog, leepfrog_exporter):
         source = Path(str(package.__file__)).parent
@@ -155,6 +156,7 @@ def without_extras(code: str, site: Path, *arguments: str) -> subprocess.Complet
     return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_every_module_imports_in_the_base_installation(installed: Path) -> None:
     done = without_extras(IMPORT_ALL, installed)
     assert done.returncode == 0, done.stderr
@@ -164,6 +166,7 @@ def test_every_module_imports_in_the_base_installation(installed: Path) -> None:
     assert {"leepfrog.plots.figure", "leepfrog.ranking.rank", "leepfrog.task2vec.embed"} <= set(names)
 
 
+@pytest.mark.full
 def test_what_needs_an_extra_says_which(installed: Path, tmp_path: Path) -> None:
     start = IMPORT_ALL.partition("import leepfrog\n")[0] + "del sys.argv[1]\nfrom leepfrog.cli.main import main\nmain()"
     for words, extra in {

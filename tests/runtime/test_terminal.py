@@ -17,6 +17,8 @@ from leepfrog.cli.app import app
 from leepfrog.cli.bars import WIDTH, Bars
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 BAR = re.compile(rf"\[[#.]{{{WIDTH}}}\]")
 
 

@@ -25,6 +25,8 @@ from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
 from rankings import Listener
 
+pytestmark = pytest.mark.full
+
 
 def verified(path: Path, data: Path, context: RunContext | None = None, models: Sequence[Path] = ()) -> Verification:
     first = Baseline.read(path)
