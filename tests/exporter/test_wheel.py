@@ -17,7 +17,7 @@ from leepfrog_exporter.zoo import WheelFile
 
 pytestmark = pytest.mark.full
 
-SOURCE = digits.SOURCE
+SOURCE = demo_data.SOURCE
 
 
 @pytest.fixture(autouse=True)
