@@ -18,6 +18,7 @@ from leepfrog.cli.options import (
     ModelFilesOption,
     OutputOption,
     QuietOption,
+    SameCostsOption,
     SameDeviceOption,
     ThreadsOption,
     split_commas,
@@ -65,6 +66,7 @@ def check(
     device: SameDeviceOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = None,
+    costs: SameCostsOption = None,
     cached: CachedOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -89,7 +91,7 @@ def check(
             tolerance=tolerance,
             latency_tolerance=latency_tolerance,
             cached=cached,
-            context=leepfrog.RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars),
+            context=leepfrog.RunContext(device or "", threads, batch_size, costs=costs or "", progress=bars),
         )
     if written_as is CheckFormat.json:
         emit(as_json(found.as_dict()), output, quiet)

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.completion import complete_device, complete_models
+from leepfrog.cli.completion import complete_device, complete_models, complete_place
 from leepfrog.cli.output import Format
+from leepfrog.costs.places import place_names
 from leepfrog.errors import UsageError
 from leepfrog.files import check_writable
 
@@ -78,6 +79,18 @@ BatchSizeOption = Annotated[
 ]
 CachedOption = Annotated[
     bool, typer.Option("--cached", help="Take outputs from the cache, where they are, rather than run models again.")
+]
+CostsOption = Annotated[
+    str,
+    typer.Option(
+        "--costs",
+        help=f"Whose costs count: {', '.join(place_names())} (this machine).",
+        autocompletion=complete_place,
+    ),
+]
+SameCostsOption = Annotated[
+    str | None,
+    typer.Option("--costs", help="As of rank (default: the place of the first run).", autocompletion=complete_place),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 

@@ -13,6 +13,7 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
     BatchSizeOption,
+    CostsOption,
     DataArgument,
     DeviceOption,
     FormatOption,
@@ -38,6 +39,7 @@ from leepfrog.cli.output import (
     room,
     write_file,
 )
+from leepfrog.costs.places import DEFAULT
 from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
@@ -96,6 +98,7 @@ def rank(
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = None,
+    costs: CostsOption = DEFAULT,
     strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
@@ -126,7 +129,7 @@ def rank(
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
     with Bars(quiet) as bars:
         context = leepfrog.RunContext(
-            device=device, threads=threads, batch_size=batch_size, strict=strict, progress=bars
+            device=device, threads=threads, batch_size=batch_size, costs=costs, strict=strict, progress=bars
         )
         ranking, outputs = ranked_outputs(request, data, split_commas(models), context)
 
@@ -156,22 +159,22 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, doubts_in_words, drift_table
+    from leepfrog.ranking.words import certainty_in_words, chance_level, costs_in_words, drift_table
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
-    doubts = doubts_in_words(ranking)
+    on_costs = costs_in_words(ranking)
     if written_as is Format.md:
-        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, doubts)])
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, on_costs)])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
     least = [header.index(name) for name in LEAST if name in header[3:]]
-    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *doubts]
+    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *on_costs]
     if ranking.drifts:
         table = as_table(*drift_table(ranking.drifts, ranking.ranked_by), width, LEAST_OF_DRIFTS)
         parts.append(f"Variants against their float32 parents:\n\n{table}")

@@ -15,6 +15,7 @@ from leepfrog.cli.options import (
     ModelFilesOption,
     OutputOption,
     QuietOption,
+    SameCostsOption,
     SameDeviceOption,
     ThreadsOption,
     split_commas,
@@ -45,6 +46,7 @@ def verify(
     device: SameDeviceOption = None,
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = None,
+    costs: SameCostsOption = None,
     cached: CachedOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -60,7 +62,7 @@ def verify(
     written_as = chosen_format(format_, output)
     first = Baseline.read(result)
     with Bars(quiet) as bars:
-        context = RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars)
+        context = RunContext(device or "", threads, batch_size, costs=costs or "", progress=bars)
         again = rerun(first, data, split_commas(models), context, cached=cached)
     found = compare(first, again, tolerance)
     text = as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as)
