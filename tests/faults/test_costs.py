@@ -27,7 +27,7 @@ from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.words import costs_in_words
+from leepfrog.ranking.words import doubts_in_words
 from leepfrog.report.page import render
 from machine_load import COST, busy, keep_costs, needs_affinity, on_cores
 from photos import folder_of_pieces
@@ -150,7 +150,7 @@ def test_fault_11_what_is_in_doubt_is_measured_again_and_marked(slowed: ModelFil
     assert {"latency", "latency_p95", "throughput"} <= set(row.cost.doubtful)
     assert not kept_files(home)
     conforms(ranking.as_dict())
-    words = " ".join(costs_in_words(ranking))
+    words = " ".join(doubts_in_words(ranking))
     for part in (f"~ latencies in doubt, {row.name}", "Such costs are not kept", "within the budget is in doubt"):
         assert part in words
     page = render(ranking)

@@ -159,13 +159,19 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, costs_in_words, drift_table
+    from leepfrog.ranking.words import (
+        certainty_in_words,
+        chance_level,
+        doubts_in_words,
+        drift_table,
+        places_in_words,
+    )
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
-    on_costs = costs_in_words(ranking)
+    on_costs = [*places_in_words(ranking), *doubts_in_words(ranking)]
     if written_as is Format.md:
         return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, on_costs)])
     head = (

@@ -63,13 +63,13 @@ def over_budget(model: RankedModel) -> str:
     return f"over {', '.join(limits)}" if model.outside else ""
 
 
-def costs_in_words(ranking: Ranking) -> list[str]:
-    """Where costs were measured if not here, which are in doubt, and what depends on these."""
-    elsewhere = dict.fromkeys(model.cost.place for model in ranking.models if model.cost.place != "here")
-    return [f"Costs are those of {place}, not of this machine." for place in elsewhere] + _doubts(ranking)
+def places_in_words(ranking: Ranking) -> list[str]:
+    """Where costs were measured; nothing if on this machine."""
+    places = dict.fromkeys(model.cost.place for model in ranking.models)
+    return [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
 
 
-def _doubts(ranking: Ranking) -> list[str]:
+def doubts_in_words(ranking: Ranking) -> list[str]:
     """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
     # The relative latency is for `check`, and not shown.
     doubtful = [model for model in ranking.models if set(model.cost.doubtful) - {"relative_latency"}]

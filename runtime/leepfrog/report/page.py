@@ -16,7 +16,7 @@ from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import (
     certainty_in_words,
     chance_level,
-    costs_in_words,
+    doubts_in_words,
     drift_table,
     race_outside,
     race_risked,
@@ -94,7 +94,7 @@ def render(ranking: Ranking, explained: Sequence[Reasons] = ()) -> str:
             n_classes=sum(map(bool, ranking.classes.values())),
             chance=chance_level(ranking),
             in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
-            on_costs=costs_in_words(ranking),
+            doubts=doubts_in_words(ranking),
             rows=ranking_rows(ranking),
             scores=score_table(ranking),
             costs=cost_table(ranking),
