@@ -67,8 +67,8 @@ def made(kind: Any) -> st.SearchStrategy[Any]:
     if origin in (dict, collections.abc.Mapping):
         return st.dictionaries(texts, made(parts[1]), min_size=1, max_size=2)
     hints = types_of(kind)
-    fields = {field.name: hints[field.name] for field in written_fields(kind)}
-    return st.builds(kind, **{name: SPECIAL.get((name, member)) or made(member) for name, member in fields.items()})
+    members = [(field.name, hints[field.name]) for field in written_fields(kind)]
+    return st.builds(kind, **{at[0]: SPECIAL[at] if at in SPECIAL else made(at[1]) for at in members})
 
 
 def untyped(schema: Any, where: str) -> Iterator[str]:
