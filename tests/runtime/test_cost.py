@@ -10,20 +10,24 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
+from baselines import conforms, put
 from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.places.here import measure
 from leepfrog.errors import ModelError, UsageError
+from leepfrog.execution.context import RunContext
 from leepfrog.inference.local import find_models
 from leepfrog.ranking.budget import Budget, amount, pareto_front
+from leepfrog.ranking.records import records
+from leepfrog.report.page import render
 from leepfrog_exporter.export import export
 from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.sources import builder
 from photos import folder_of_pieces
-from rankings import FAST
+from rankings import FAST, Listener
 
 
 @pytest.mark.alone
@@ -152,3 +156,50 @@ def test_the_command_line(zoo_home: Path, here: Here) -> None:
     drawn = (here.folder / "front.svg").read_text()
     assert all(name in drawn for name in (*FAST, "budget"))
     here.call("rank", "photos", "--max-size", "10").check(2, "--max-size '10'")
+
+
+def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path: Path, here: Here) -> None:
+    """Models whose costs are known, and others: these have none, and are not on the front."""
+    put(with_made, "plain", noise=0.5)
+    folder_of_pieces(here.folder / "photos", count=4)
+    listener = Listener()
+    context = RunContext(costs="kept", progress=listener)
+    ranking = leepfrog.rank(here.folder / "photos", context=context)
+    assert "measuring" not in listener.stages
+    assert ranking["made"].cost is not None
+    assert ranking["made"].cost.place == "here"
+    assert (ranking["plain"].cost, ranking["plain"].on_front, ranking["made"].on_front) == (None, False, True)
+    conforms(ranking.as_dict())
+    ranking.save(tmp_path / "ranking.json")
+    assert leepfrog.Ranking.load(tmp_path / "ranking.json") == ranking
+    assert "Costs that are not known, so that these are not on the front: plain." in render(ranking)
+    assert ranking._repr_html_()
+    assert [row["latency"] is None for row in records(ranking)] == [model.name == "plain" for model in ranking]
+    done = here.call("rank", "photos", "--costs", "kept", "--plot", "front.svg")
+    done.check(0, "Costs that are not known, so that these are not on the front: plain.")
+    svg = (here.folder / "front.svg").read_text()
+    assert f'id="model-{ranking["made"].rank - 1}"' in svg
+    assert f'id="model-{ranking["plain"].rank - 1}"' not in svg
+    here.call("rank", "photos", "--costs", "kept", "--max-size", "1MB").check(0)
+    here.call("rank", "photos", "--costs", "kept", "--max-latency", "1s").check(2, "leepfrog bench, or rank with")
+    here.call("bench", "--costs", "kept").check(2, "the place 'kept' measures nothing; take 'here'")
+    check = ("check", tmp_path / "ranking.json", "photos", "--cached", "--fail-on")
+    here.call(*check, "score").check(0)
+    here.call(*check, "latency").check(2, "take 'here'")
+    here.call(*check, "latency", "--costs", "here").check(
+        2, "the latency of plain is not known; make the baseline again"
+    )
+
+
+def test_a_front_needs_costs(home: Path, here: Here) -> None:
+    put(home, "plain")
+    folder_of_pieces(here.folder / "photos", count=4)
+    ranking = leepfrog.rank(here.folder / "photos", context=RunContext(costs="kept"))
+    assert ranking.priced == []
+    page = render(ranking)
+    assert 'id="front"' not in page
+    assert "Costs that are not known" in page
+    done = here.call("rank", "photos", "--costs", "kept", "--plot", "front.svg")
+    assert done.code == 2
+    assert "there is no front to draw: no model's cost is known" in done.error
+    assert "Costs that are not known" in done.out

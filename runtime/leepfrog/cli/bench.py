@@ -53,7 +53,7 @@ def bench(
     counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
     loading and running it.
     """
-    from leepfrog.costs.places import place_named
+    from leepfrog.costs.measured import measured_costs
     from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.inference.device import environment
     from leepfrog.inference.local import find_models
@@ -66,7 +66,7 @@ def bench(
             device=device, threads=threads, costs=costs, measure_again=True, measure_seconds=seconds, progress=bars
         ).checked()
         files = find_models(split_commas(models))
-        measured = place_named(context.costs).costs(files, context)
+        measured = measured_costs(files, context)
     both = list(zip(files, measured, strict=True))
     if written_as is Format.json:
         rows = tuple(

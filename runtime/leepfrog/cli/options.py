@@ -84,7 +84,7 @@ CostsOption = Annotated[
     str,
     typer.Option(
         "--costs",
-        help=f"Whose costs count: {', '.join(place_names())} (this machine).",
+        help=f"Whose costs count: {', '.join(place_names())} (what earlier runs measured here).",
         autocompletion=complete_place,
     ),
 ]

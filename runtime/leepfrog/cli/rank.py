@@ -242,7 +242,7 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
         ("ms/image", milliseconds),
         ("p95", lambda model: milliseconds(model, "latency_p95")),
-        ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}"),
+        ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}" if model.cost else ""),
         ("front", lambda model: over_budget(model) or "*" * model.on_front),
     ]
 

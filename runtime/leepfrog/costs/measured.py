@@ -6,8 +6,24 @@ from collections.abc import Sequence
 
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.places import place_named
+from leepfrog.errors import MachineError
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model import ModelFile
+
+
+def measured_costs(models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
+    """The costs of models where the context says, all of them known.
+
+    Raises:
+        UsageError: the place is unknown, or cannot do what the context says.
+        ModelError, MachineError: a model fails, or the place cannot be had or does not know its cost.
+    """
+    costs = []
+    for model, cost in zip(models, place_named(context.costs).costs(models, context), strict=True):
+        if cost is None:
+            raise MachineError(f"{model.name}: the place {context.costs} does not know its cost")
+        costs.append(cost)
+    return costs
 
 
 class Costs:
@@ -20,7 +36,7 @@ class Costs:
             UsageError: the place is unknown.
         """
         self._context, self._place = context, place_named(context.costs)
-        self._costs: dict[str, Cost] = {}
+        self._costs: dict[str, Cost | None] = {}
 
     def measure(self, models: Sequence[ModelFile]) -> None:
         """Measure those of the models that are not measured yet; errors as of `Place.costs`."""
@@ -29,6 +45,6 @@ class Costs:
             costs = self._place.costs(missing, self._context)
             self._costs |= {model.sha256: cost for model, cost in zip(missing, costs, strict=True)}
 
-    def __getitem__(self, model: ModelFile) -> Cost:
-        """A model's cost, which has been measured."""
+    def __getitem__(self, model: ModelFile) -> Cost | None:
+        """A model's cost, which has been measured; None where the place does not know it."""
         return self._costs[model.sha256]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from leepfrog.arguments import StrPath, as_path, check_name, several
-from leepfrog.costs.places import place_named
+from leepfrog.costs.measured import measured_costs
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
@@ -164,7 +164,7 @@ def check(
         raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
     _check_rows(first, was)
     criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(was) > 1))
-    in_doubt = [model.name for model in was if "relative_latency" in model.cost.doubtful]
+    in_doubt = [model.name for model in was if "relative_latency" in model.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
             f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
@@ -204,8 +204,10 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
     if len(set(names)) < len(names) or not names:
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if names else 'no models'}")
     for model in ranking:
-        if ranking.ranked_by not in model.scores or not model.size_bytes > 0 or not model.cost.relative_latency > 0:
-            raise UsageError(f"{baseline.where}: {model.name} has no {ranking.ranked_by}, size or relative latency")
+        if ranking.ranked_by not in model.scores or not model.size_bytes > 0:
+            raise UsageError(f"{baseline.where}: {model.name} has no {ranking.ranked_by} or size")
+        if model.cost is not None and not model.cost.relative_latency > 0:
+            raise UsageError(f"{baseline.where}: {model.name} has no relative latency")
     race = ranking.race
     left = () if race is None else (*(drop.model for drop in race.dropped), *(name for name, _ in race.outside))
     lost = [model.name for model in baseline.receipt.models if model.name not in (*names, *left)]
@@ -227,12 +229,15 @@ def _same_subject(first: Baseline, was: Ranking, now: Ranking) -> None:
 
 
 def _same_place(first: Baseline, was: Ranking, now: Ranking) -> None:
-    """UsageError where latencies were measured at different places, which do not compare."""
+    """UsageError where latencies are not known, or were measured at different places, which do not compare."""
     for model in was:
-        if model.cost.place != (place := now[model.name].cost.place):
+        before, cost = model.cost, now[model.name].cost
+        if before is None or cost is None:
+            raise UsageError(f"{first.where}: the latency of {model.name} is not known; make the baseline again")
+        if before.place != cost.place:
             raise UsageError(
-                f"{first.where}: the latency of {model.name} was measured at {printable(model.cost.place)!r}, now at "
-                f"{printable(place)!r}; judge it there (--costs), or make the baseline again"
+                f"{first.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
+                f"{printable(cost.place)!r}; judge it there (--costs), or make the baseline again"
             )
 
 
@@ -285,8 +290,10 @@ class _Judge:
 
     def latencies(self) -> Iterator[Finding]:
         for model in self.was:
-            cost = self.now[model.name].cost
-            was, now = model.cost.relative_latency, cost.relative_latency
+            before, cost = model.cost, self.now[model.name].cost
+            assert before is not None  # see _same_place
+            assert cost is not None
+            was, now = before.relative_latency, cost.relative_latency
             allowed = self.latency_tolerance * was
             failed = not now <= was + allowed
             doubtful = "relative_latency" in cost.doubtful
@@ -307,14 +314,14 @@ def _measured_again(
 ) -> list[Finding]:
     """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
     files = {model.name: path for model, path in zip(receipt.models, find_again(receipt, models), strict=True)}
-    place, context = place_named(context.costs), dataclasses.replace(context, measure_seconds=SECONDS)
+    context = dataclasses.replace(context, measure_seconds=SECONDS)
 
     def again(finding: Finding) -> Finding:
         measured = [] if finding.doubtful else [finding.now]
         for _ in range(MEASUREMENTS - 1):
             why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
             context.progress.notice(f"latency of {finding.model}: {why}; measured again")
-            (cost,) = place.costs([ModelFile.read(files[finding.model])], context)
+            (cost,) = measured_costs([ModelFile.read(files[finding.model])], context)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)
         if not measured:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.errors import UsageError
 from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
 from leepfrog.plots.labels import leader, place_labels
 
@@ -31,25 +32,31 @@ def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
         ranking: its models' scores, intervals and costs.
         ending: ".png", ".svg" or ".html".
     """
-    titles = {f"model-{i}": model.name for i, model in enumerate(ranking.models)}
+    titles = {f"model-{model.rank - 1}": model.name for model in ranking.models}
     return encoded(cost_front(ranking), ending, titles)
 
 
 def cost_front(ranking: Ranking) -> Figure:
-    """The picture, each model's point under the gid "model-" and its place among the models, from 0."""
+    """The picture, each model's point under the gid "model-" and its place among the models, from 0.
+
+    Raises:
+        UsageError: no model's cost is known.
+    """
+    if not ranking.priced:
+        raise UsageError("there is no front to draw: no model's cost is known")
     with drawing():
         figure = new_figure(9, 5.5)
         axes = figure.subplots()
         by, limit = ranking.ranked_by, ranking.budget.latency
-        for i, model in enumerate(ranking.models):
-            score, x = model.scores[by], 1e3 * model.cost.latency
+        for model, cost in ranking.priced:
+            score, x = model.scores[by], 1e3 * cost.latency
             low, high = score.interval or (score.value, score.value)
             colour = OUTSIDE if model.outside else INSIDE
             axes.plot([x, x], [low, high], "-", color=colour, lw=1, alpha=0.6)
             face = colour if model.on_front else "white"
             marker = "x" if model.outside else "o"
-            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{i}")
-        front = sorted((model.cost.latency, model.scores[by].value) for model in ranking.models if model.on_front)
+            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}")
+        front = sorted((cost.latency, model.scores[by].value) for model, cost in ranking.priced if model.on_front)
         corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
         steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
         axes.plot([1e3 * t for t, _ in steps], [s for _, s in steps], color=INSIDE, lw=1, ls=":")
@@ -62,7 +69,7 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
-        cost = ranking.models[0].cost
+        cost = ranking.priced[0][1]
         axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.where}", parse_math=False)
         axes.set_ylabel(f"{by} with 90 % interval", parse_math=False)
         axes.set_title(
@@ -87,11 +94,11 @@ def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
     names = [
         axes.annotate(
             "~" * model.latency_in_doubt + model.name,
-            (1e3 * model.cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
+            (1e3 * cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
             textcoords="offset points", ha="center", va="center", fontsize=NAME,
             color=OUTSIDE if model.outside else INSIDE, parse_math=False, in_layout=False,
         )
-        for model in ranking.models
+        for model, cost in ranking.priced
     ]  # fmt: skip
     points = [to_pixels(name.xy) for name in names]
     sizes = [name.get_window_extent().size for name in names]

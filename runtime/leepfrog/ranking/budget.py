@@ -43,8 +43,19 @@ class Budget:
             if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) > 0):
                 raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
-    def exceeded(self, cost: Cost, size: int) -> tuple[str, ...]:
-        """Which limits a model breaks, by name."""
+    def exceeded(self, cost: Cost | None, size: int) -> tuple[str, ...]:
+        """Which limits a model breaks, by name.
+
+        Raises:
+            UsageError: its cost is not known and there is a limit of latency or memory.
+        """
+        if cost is None:
+            if self.latency is not None or self.memory is not None:
+                raise UsageError(
+                    "a budget of latency or memory needs the costs of all models, of which some are not known; "
+                    "measure them: leepfrog bench, or rank with --costs here"
+                )
+            return ("size",) if self.size is not None and size > self.size else ()
         spent = {"latency": cost.latency, "size": size, "memory": cost.memory}
         limits = dataclasses.asdict(self)
         return tuple(name for name, limit in limits.items() if limit is not None and spent[name] > limit)

@@ -33,7 +33,7 @@ class Drift:
         standard_error: of that difference, images paired; None where there is but one image of each class.
         head: what the held-out linear head gains in accuracy, None where no ridge was scored.
         top1_agreement: part of the images that get the same first source class.
-        latency, size, memory: the variant's divided by the parent's.
+        latency, size, memory: the variant's divided by the parent's; None where a cost is not known.
         verdict: any of "broken", "worse", "slower".
         latency_in_doubt: whether other work on the machine may have changed either latency; then it is never "slower".
     """
@@ -45,9 +45,9 @@ class Drift:
     standard_error: float | None
     head: float | None
     top1_agreement: float
-    latency: float = dataclasses.field(metadata=MEASURED)
+    latency: float | None = dataclasses.field(metadata=MEASURED)
     size: float
-    memory: float = dataclasses.field(metadata=MEASURED)
+    memory: float | None = dataclasses.field(metadata=MEASURED)
     verdict: tuple[str, ...] = dataclasses.field(metadata=MEASURED)
     latency_in_doubt: bool = dataclasses.field(metadata=MEASURED)
 
@@ -80,14 +80,17 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDAr
         head = variant.scores["ridge"].diagnostics["accuracy"] - parent.scores["ridge"].diagnostics["accuracy"]
     lower = error is not None and score < -TIE_ERRORS * error
     cost, of_parent = costs[variant.model], costs[parent.model]
-    latency = cost.latency / of_parent.latency
-    in_doubt = "latency" in (*cost.doubtful, *of_parent.doubtful)
+    latency = memory = None
+    in_doubt = False
+    if cost is not None and of_parent is not None:
+        latency, memory = cost.latency / of_parent.latency, cost.memory / of_parent.memory
+        in_doubt = "latency" in (*cost.doubtful, *of_parent.doubtful)
     verdict = []
     if same < BROKEN_AGREEMENT or (lower and head is not None and head < -BROKEN_LOSS):
         verdict.append("broken")
     elif lower:
         verdict.append("worse")
-    if latency > 1 + SAME_SPEED and not in_doubt:
+    if latency is not None and latency > 1 + SAME_SPEED and not in_doubt:
         verdict.append("slower")
     return Drift(
         model=variant.model.name,
@@ -99,7 +102,7 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDAr
         top1_agreement=same,
         latency=latency,
         size=variant.model.size / parent.model.size,
-        memory=cost.memory / of_parent.memory,
+        memory=memory,
         verdict=tuple(verdict),
         latency_in_doubt=in_doubt,
     )

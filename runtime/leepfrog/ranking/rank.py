@@ -178,8 +178,9 @@ def _assembled(
     certainty = certainty_of([each.model.name for each in ordered], [each.scores for each in ordered], labels, by)
     outside = [budget.exceeded(costs[each.model], each.model.size) for each in ordered]
     inside = [each for each, limits in zip(ordered, outside, strict=True) if not limits]
-    front = pareto_front([each.scores[by].value for each in inside], [costs[each.model].latency for each in inside])
-    on_front = {each.model.sha256 for each, on in zip(inside, front, strict=True) if on}
+    points = [(each, cost.latency) for each in inside if (cost := costs[each.model]) is not None]
+    front = pareto_front([each.scores[by].value for each, _ in points], [latency for _, latency in points])
+    on_front = {each.model.sha256 for (each, _), on in zip(points, front, strict=True) if on}
     rows = []
     for place, each in enumerate(ordered):
         model, (n_source, n_features) = each.model, each.outputs.widths
@@ -240,7 +241,8 @@ class _Affordable:
             # A model that is over a limit only by a value in doubt may still be the best: it races.
             for model in candidates:
                 limits = budget.exceeded(costs[model], model.size)
-                broken[model.name] = limits if set(limits) - set(costs[model].doubtful) else ()
+                cost = costs[model]
+                broken[model.name] = limits if set(limits) - set(cost.doubtful if cost else ()) else ()
         inside = [model for model in candidates if not broken.get(model.name)]
         if not inside:
             raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from leepfrog.costs.cost import NUMBERS
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import TITLES
+
+COSTS = tuple(name for name in (*NUMBERS, "doubtful", "place") if name not in ("n_runs", "reference"))
 
 
 def records(ranking: Ranking) -> list[dict[str, object]]:
@@ -34,8 +37,8 @@ def _record(model: RankedModel) -> dict[str, object]:
         "top1": model.top1,
         "size_bytes": model.size_bytes,
         "macs": model.macs,
-        **{key: value for key, value in model.cost.as_dict().items() if key not in ("n_runs", "reference")},
-        "doubtful": " ".join(model.cost.doubtful),
+        **{name: getattr(model.cost, name, None) for name in COSTS},
+        "doubtful": " ".join(model.doubtful),
         "outside": " ".join(model.outside),
         "on_front": model.on_front,
         "precision": model.variant.precision if model.variant else "",

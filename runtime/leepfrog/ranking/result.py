@@ -40,7 +40,7 @@ class RankedModel:
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
         macs: multiply-adds on one image, if they could be counted.
-        cost: measured at `cost.place`; `cost.doubtful` names what other work there may have changed.
+        cost: measured at `cost.place`, whose other work may have changed what `cost.doubtful` names; None if not known.
         outside: the limits of the budget that it breaks, by name.
         on_front: whether it is within the budget and no other such model is as good and as quick.
         variant: how it differs from its float32 parent, None for a model that has none.
@@ -63,7 +63,7 @@ class RankedModel:
     top1: float | None
     size_bytes: int
     macs: int | None
-    cost: Cost = field(metadata=MEASURED)
+    cost: Cost | None = field(metadata=MEASURED)
     outside: tuple[str, ...] = field(metadata=MEASURED)
     on_front: bool = field(metadata=MEASURED)
     variant: Variant | None
@@ -79,7 +79,12 @@ class RankedModel:
     @property
     def latency_in_doubt(self) -> bool:
         """Whether other work on the machine may have changed the latency, which is then what a run takes at most."""
-        return "latency" in self.cost.doubtful
+        return "latency" in self.doubtful
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """Which values of its cost are in doubt."""
+        return self.cost.doubtful if self.cost else ()
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values."""
@@ -156,6 +161,11 @@ class Ranking(Result):
         return next((model for model in self.models if not model.outside), None)
 
     @property
+    def priced(self) -> list[tuple[RankedModel, Cost]]:
+        """The models whose costs are known, with these."""
+        return [(model, model.cost) for model in self.models if model.cost is not None]
+
+    @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """Images left out."""
         return self.receipt.data.skipped if self.receipt.data else ()
@@ -184,7 +194,8 @@ class Ranking(Result):
             rows.append(
                 (
                     f"{model.rank}{'=' * model.tied_with_best}", model.name, f"{score:.4g}", f"{low:.4g} to {high:.4g}",
-                    f"{model.probability_best:.2f}", f"{'~' * model.latency_in_doubt}{1e3 * model.cost.latency:.1f}",
+                    f"{model.probability_best:.2f}",
+                    f"{'~' * model.latency_in_doubt}{1e3 * model.cost.latency:.1f}" if model.cost else "",
                     f"{model.size_bytes / 1e6:.1f}", "*" * model.on_front,
                 )
             )  # fmt: skip

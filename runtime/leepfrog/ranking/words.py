@@ -53,37 +53,43 @@ def held_out_head(model: RankedModel) -> str:
 
 
 def milliseconds(model: RankedModel, name: str = "latency") -> str:
-    """`latency` or `latency_p95`, after "~" if it is in doubt."""
+    """`latency` or `latency_p95`, after "~" if it is in doubt; "" if it is not known."""
+    if model.cost is None:
+        return ""
     return f"{'~' if name in model.cost.doubtful else ''}{1e3 * getattr(model.cost, name):.1f}"
 
 
 def over_budget(model: RankedModel) -> str:
     """Which limits a model breaks, with "?" after those that it may not break, "" if none."""
-    limits = (f"{limit}?" if limit in model.cost.doubtful else limit for limit in model.outside)
+    limits = (f"{limit}?" if limit in model.doubtful else limit for limit in model.outside)
     return f"over {', '.join(limits)}" if model.outside else ""
 
 
 def places_in_words(ranking: Ranking) -> list[str]:
-    """Where costs were measured; nothing if on this machine."""
-    places = dict.fromkeys(model.cost.place for model in ranking.models)
-    return [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
+    """Where costs were measured, and which are not known; nothing if all were measured on this machine."""
+    places = dict.fromkeys(cost.place for _, cost in ranking.priced)
+    lines = [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
+    if unknown := [model.name for model in ranking.models if model.cost is None]:
+        lines.append(f"Costs that are not known, so that these are not on the front: {', '.join(unknown)}.")
+    return lines
 
 
 def doubts_in_words(ranking: Ranking) -> list[str]:
     """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
     # The relative latency is for `check`, and not shown.
-    doubtful = [model for model in ranking.models if set(model.cost.doubtful) - {"relative_latency"}]
+    doubtful = [model for model in ranking.models if set(model.doubtful) - {"relative_latency"}]
     if not doubtful:
         return []
     slow = [model.name for model in doubtful if model.latency_in_doubt]
-    kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.cost.doubtful)
+    kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.doubtful)
     what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
     bound = " They take this long at most." if slow else ""
-    why = f"{what}: other work slowed {doubtful[0].cost.where} while costs were measured.{bound}"
+    where = next(cost.where for _, cost in ranking.priced if cost.doubtful)
+    why = f"{what}: other work slowed {where} while costs were measured.{bound}"
     lines = [f"{why} Such costs are not kept: the next run measures them again, as does leepfrog bench."]
     if slow and any(model.on_front for model in ranking.models) and len(ranking.models) > 1:
         lines.append("The front depends on latencies in doubt.")
-    if open_ := [model.name for model in doubtful if set(model.outside) & set(model.cost.doubtful)]:
+    if open_ := [model.name for model in doubtful if set(model.outside) & set(model.doubtful)]:
         lines.append(f"Whether these are within the budget is in doubt: {', '.join(open_)}.")
     return lines
 
@@ -115,9 +121,9 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
             "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
             "" if each.head is None else f"{100 * each.head:+.1f}",
             f"{100 * each.top1_agreement:.1f}",
-            f"{'~ ' if each.latency_in_doubt else ''}x {each.latency:.2f}",
+            "" if each.latency is None else f"{'~ ' if each.latency_in_doubt else ''}x {each.latency:.2f}",
             f"x {each.size:.2f}",
-            f"x {each.memory:.2f}",
+            "" if each.memory is None else f"x {each.memory:.2f}",
             ", ".join(each.verdict) or "as good",
         )
         for each in drifts

@@ -125,8 +125,9 @@ class Front:
 
 def front(ranking: Ranking, canvas: Canvas) -> Front:
     """Place a ranking's models by latency, on a logarithmic axis, and score, with 90 % intervals."""
-    by, models = ranking.ranked_by, ranking.models
-    latencies = [1e3 * model.cost.latency for model in models]
+    by, models = ranking.ranked_by, tuple(model for model, _ in ranking.priced)
+    costs = [cost for _, cost in ranking.priced]
+    latencies = [1e3 * cost.latency for cost in costs]
     limit = None if ranking.budget.latency is None else 1e3 * ranking.budget.latency
     bounds = [_bounds(model, by) for model in models]
     x = _Axis.logarithmic([*latencies, *([] if limit is None else [limit])], canvas.left, canvas.width - canvas.right)
@@ -150,7 +151,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         canvas=canvas,
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
-        x_title=f"ms an image, {models[0].cost.threads} threads, {models[0].cost.where}",
+        x_title=f"ms an image, {costs[0].threads} threads, {costs[0].where}",
         y_title=f"{by}, with its 90 % interval",
         points=points,
         steps=" ".join(f"{px:g},{py:g}" for px, py in corners),
@@ -238,11 +239,11 @@ def _around(one: _Place, other: _Place) -> _Box:
 
 
 def _description(ranking: Ranking) -> str:
-    on_front = [model for model in ranking.models if model.on_front]
+    on_front = [(cost.latency, model) for model, cost in ranking.priced if model.on_front]
     names = ", ".join(
-        f"{model.name} ({milliseconds(model)} ms)" for model in sorted(on_front, key=lambda m: m.cost.latency)
+        f"{model.name} ({milliseconds(model)} ms)" for _, model in sorted(on_front, key=lambda point: point[0])
     )
-    text = f"{len(ranking.models)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
+    text = f"{len(ranking.priced)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
     text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."
     over = sum(bool(model.outside) for model in ranking.models)
     return f"{text} {over} outside of the budget." if over else text

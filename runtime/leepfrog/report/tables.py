@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from leepfrog.costs.cost import Cost
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.words import (
@@ -103,6 +104,14 @@ def score_table(ranking: Ranking) -> Table:
     return Table(header, rows, (False, *[True] * (len(header) - 1)))
 
 
+def _measured(cost: Cost | None) -> tuple[str, str, str]:
+    """Throughput and memory as text."""
+    if cost is None:
+        return "", "", ""
+    doubt = "~" if "throughput" in cost.doubtful else ""
+    return f"{doubt}{cost.throughput:.0f}", f"{cost.memory / 1e6:.0f}", f"{cost.memory_of_model / 1e6:.0f}"
+
+
 def cost_table(ranking: Ranking) -> Table:
     """What the models cost."""
     limited = ranking.budget != Budget()
@@ -115,9 +124,7 @@ def cost_table(ranking: Ranking) -> Table:
             model.name,
             milliseconds(model),
             milliseconds(model, "latency_p95"),
-            f"{'~' if 'throughput' in model.cost.doubtful else ''}{model.cost.throughput:.0f}",
-            f"{model.cost.memory / 1e6:.0f}",
-            f"{model.cost.memory_of_model / 1e6:.0f}",
+            *_measured(model.cost),
             f"{model.size_bytes / 1e6:.1f}",
             f"{model.n_parameters / 1e6:.1f}",
             "" if model.macs is None else f"{model.macs / 1e6:.0f}",

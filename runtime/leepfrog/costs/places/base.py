@@ -15,13 +15,14 @@ if TYPE_CHECKING:  # completion and help read names without NumPy
 class Place(Protocol):
     """A place that measures costs: a module of `leepfrog.costs.places` that has one as `PLACE`."""
 
-    def costs(self, models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
-        """What each model costs there, with the place's name in it.
+    def costs(self, models: Sequence[ModelFile], context: RunContext) -> Sequence[Cost | None]:
+        """What each model costs there, with the place's name in it; None where that is not known.
 
         Args:
             models: the files.
             context: `measure_again` and `measure_seconds` say how; its listener is told of each model.
 
         Raises:
+            UsageError: it cannot do what the context says.
             ModelError, MachineError: a model fails, or the place cannot be had.
         """

@@ -57,8 +57,8 @@ class ThisMachine:
         progress.start("measuring", len(models))
         costs = []
         for model in models:
-            kept = None if context.measure_again else _kept(model, device, threads, progress.notice)
-            costs.append(kept or measured(model))
+            known = None if context.measure_again else kept(model, device, threads, progress.notice)
+            costs.append(known or measured(model))
             progress.advance(1)
         best = best_reference(device, threads)
         doubtful = [i for i, cost in enumerate(costs) if cost.doubted(best).doubtful]
@@ -120,8 +120,10 @@ def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None
         notice(f"the cost of {model.name} is not kept, the next run measures it again: {error}")
 
 
-def _kept(model: ModelFile, device: str, threads: int, notice: Callable[[str], None]) -> Cost | None:
-    """What `keep` kept on this machine, if it did and it can be read."""
+def kept(
+    model: ModelFile, device: str, threads: int, notice: Callable[[str], None], otherwise: str = "is measured again"
+) -> Cost | None:
+    """What `keep` kept on this machine; if that cannot be read, `notice` is told what becomes of the cost."""
     path = _path(model, device, threads)
     try:
         values = unsealed(read_regular(path, LARGEST_TEXT))
@@ -132,14 +134,9 @@ def _kept(model: ModelFile, device: str, threads: int, notice: Callable[[str], N
     except FileNotFoundError:
         return None
     except OSError as error:
-        notice(
-            f"{printable(path)} cannot be read ({error.strerror or error}); the cost of {model.name} is measured again"
-        )
+        notice(f"{printable(path)} cannot be read ({error.strerror or error}); the cost of {model.name} {otherwise}")
     except (ValueError, KeyError, TypeError):
-        notice(
-            f"{printable(path)} is damaged, or of another leepfrog or machine; the cost of {model.name} is measured "
-            "again"
-        )
+        notice(f"{printable(path)} is damaged, or of another leepfrog or machine; the cost of {model.name} {otherwise}")
     return None
 
 
