@@ -109,7 +109,7 @@ def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) ->
     """Its page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
-        return report(reported.ranking, reported.images, [reported.models])
+        return report(reported.ranking, reported.outputs)
 
 
 @pytest.fixture

@@ -49,10 +49,8 @@ def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> 
 
 
 def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanation]:
-    from leepfrog.inference.local import find_models
-
-    files = {file.sha256: file for file in find_models([reported.models])}
-    return [explain(reported.images, files[reported.ranking.models[0].sha256].path)]
+    best = next(model for model in reported.outputs if model.model.sha256 == reported.ranking[0].sha256)
+    return [explain(reported.outputs.images.images, best.model.path)]
 
 
 def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
