@@ -22,11 +22,11 @@ import numpy as np
 import onnxruntime
 import PIL.Image
 import pytest
-import torch
 from commands import process
 from leepfrog.costs import worker
 from leepfrog.files import locked
 from leepfrog_exporter.export import ExportOptions, export
+from libraries import torch
 from photos import folder_of_pieces
 
 # What Python's standard library has on Linux, but not on Windows, and the system's files, which macOS has not either.

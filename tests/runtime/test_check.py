@@ -306,23 +306,15 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
 
     def run() -> subprocess.CompletedProcess[str]:
         tests = path.parent / "test_models.py"  # from another folder
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:hypothesispytest",
-            str(tests),
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
         return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
 
     done = run()
     assert done.returncode == 0, done.stdout
     put(home, "plain", noise=1.0)
-    (path.parent / "test_models.py").write_text(SUITE + SUITE.replace("models", "absent").replace("baseline", "absent"))
+    (path.parent / "test_models.py").write_text(
+        SUITE + SUITE.replace("test_models", "test_absent").replace("baseline", "absent")
+    )
     done = run()
     assert done.returncode == 1
     assert "FAILED score: plain: leep" in done.stdout
