@@ -33,7 +33,7 @@ class CheckFormat(StrEnum):
     json = "json"
 
 
-@run_options("device", "threads", "batch_size", "quiet", same_device=True)
+@run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
 def check(
     baseline: Annotated[
         Path, typer.Argument(metavar="BASELINE.json", help="Written by leepfrog rank DIR -o BASELINE.json.")

@@ -50,7 +50,7 @@ LEAST = (
 LEAST_OF_DRIFTS = (8, 4, 7, 1)
 
 
-@run_options("device", "threads", "batch_size", "strict", "quiet")
+@run_options("device", "threads", "batch_size", "costs", "strict", "quiet")
 def rank(
     data: DataArgument,
     models: ModelsOption = None,
@@ -147,22 +147,28 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, doubts_in_words, drift_table
+    from leepfrog.ranking.words import (
+        certainty_in_words,
+        chance_level,
+        doubts_in_words,
+        drift_table,
+        places_in_words,
+    )
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
-    doubts = doubts_in_words(ranking)
+    on_costs = [*places_in_words(ranking), *doubts_in_words(ranking)]
     if written_as is Format.md:
-        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, doubts)])
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, on_costs)])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
     least = [header.index(name) for name in LEAST if name in header[3:]]
-    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *doubts]
+    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *on_costs]
     if ranking.drifts:
         table = as_table(*drift_table(ranking.drifts, ranking.ranked_by), width, LEAST_OF_DRIFTS)
         parts.append(f"Variants against their float32 parents:\n\n{table}")

@@ -13,8 +13,9 @@ import typer
 
 import leepfrog
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.completion import complete_device
+from leepfrog.cli.completion import complete_device, complete_place
 from leepfrog.cli.options import QuietOption
+from leepfrog.costs.places import DEFAULT, place_names
 
 DEVICE = Annotated[
     str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
@@ -29,14 +30,29 @@ BATCH_SIZE = Annotated[
 ]
 STRICT = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
 
+COSTS = Annotated[
+    str,
+    typer.Option(
+        "--costs",
+        help=f"Whose costs count: {', '.join(place_names())} (this machine).",
+        autocompletion=complete_place,
+    ),
+]
+SAME_COSTS = Annotated[
+    str | None,
+    typer.Option("--costs", help="As of rank (default: the place of the first run).", autocompletion=complete_place),
+]
+
 # Annotation and default of each option.
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "device": (DEVICE, "cpu"),
     "threads": (THREADS, None),
     "batch_size": (BATCH_SIZE, None),
+    "costs": (COSTS, DEFAULT),
     "strict": (STRICT, False),
     "quiet": (QuietOption, False),
 }
+_OPTIONS_AGAIN: dict[str, tuple[Any, Any]] = {"device": (SAME_DEVICE, None), "costs": (SAME_COSTS, None)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +72,15 @@ class Run:
         return leepfrog.RunContext(**self.options, **further, progress=bars)
 
 
-def run_options(*names: str, same_device: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def run_options(*names: str, again: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these names, and hand what they say to its parameter `run`.
 
     Args:
-        names: device, threads, batch_size, strict, quiet.
-        same_device: let the device be that of the first run by default.
+        names: device, threads, batch_size, costs, strict, quiet.
+        again: whether the command runs a result again: device and costs are those of the first run by default.
     """
-    options = {name: _OPTIONS[name] for name in names}
-    if same_device:
-        options["device"] = (SAME_DEVICE, None)
+    known = _OPTIONS | _OPTIONS_AGAIN if again else _OPTIONS
+    options = {name: known[name] for name in names}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = typing.get_type_hints(command, include_extras=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-@run_options("device", "threads", "batch_size", "quiet", same_device=True)
+@run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
 def verify(
     result: Annotated[
         Path, typer.Argument(metavar="RESULT", help="A .json of rank, score or validate, or a .npz of embed.")

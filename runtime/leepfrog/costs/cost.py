@@ -49,6 +49,11 @@ class Cost:
     doubtful: tuple[str, ...] = ()
     place: str = "here"
 
+    @property
+    def where(self) -> str:
+        """Where it was measured, in words."""
+        return "this machine" if self.place == "here" else self.place
+
     def as_dict(self) -> dict[str, Any]:
         """The cost as JSON-ready values."""
         return encode_fields(self)
