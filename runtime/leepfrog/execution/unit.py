@@ -64,14 +64,14 @@ class Block:
     Attributes:
         model: the sha256 of its file.
         positions: of the images, n of them.
-        probs: [n, Z].
+        probs: [n, Z]; None where the model has none.
         features: [n, D].
         fallback: a note on nodes of the model that ran on the CPU instead of the device, or "".
     """
 
     model: str
     positions: tuple[int, ...]
-    probs: NDArray[np.float32]
+    probs: NDArray[np.float32] | None
     features: NDArray[np.float32]
     fallback: str = ""
 
