@@ -152,7 +152,7 @@ def changed(*path: Any, to: Any) -> Callable[[Any], None]:
         (changed("models", to={}), "ranking.models is {}, not a list"),
         (changed("models", 0, "rank", to=None), "ranking.models[0].rank is None"),
         (changed("models", 0, "scores", "leep", "value", to="0"), "ranking.models[0].scores.leep.value is '0'"),
-        (changed("models", 0, "cost", "latency", to=-1), "ranking.models[0].cost: -1 is not a valid latency"),
+        (changed("models", 0, "cost", "latency", to=-1), "ranking.models[0].cost: -1.0 is not a valid latency"),
         (changed("receipt", "seed", to=-1), "ranking.receipt: seed must be 0 or more, not -1"),
     ],
 )
