@@ -1,4 +1,4 @@
-"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and all fast tests run there."""
+"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and tests run there."""
 
 from __future__ import annotations
 

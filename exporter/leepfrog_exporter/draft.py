@@ -24,8 +24,9 @@ class ExportOptions:
         preprocess: what the user says of preprocessing.
         labels: a text file of class names, one a line.
         licence: of the weights, where the source does not say it.
-        output_name: the graph's output that holds the classes, where it has several.
+        output_name: the graph's output that holds the classes, or the features, where it has several.
         random_weights: build the network without its trained weights.
+        no_probs: its outputs are no source classes; the model has features alone.
         force: export again what is there already.
     """
 
@@ -36,6 +37,7 @@ class ExportOptions:
     licence: str | None = None
     output_name: str | None = None
     random_weights: bool = False
+    no_probs: bool = False
     force: bool = False
 
 

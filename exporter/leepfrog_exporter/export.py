@@ -23,10 +23,11 @@ from leepfrog.progress import Progress, Silent
 from leepfrog_exporter import parity, zoo
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.graph.edit import free_names, strip_traces
-from leepfrog_exporter.graph.heads import find_head
-from leepfrog_exporter.graph.heads.base import FeatureExtractor
+from leepfrog_exporter.graph.heads import find_features, find_head
+from leepfrog_exporter.graph.heads.base import KNOWN_COUNTS, Classifier, FeatureExtractor, Head
 from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.graph.outputs import attach_outputs
+from leepfrog_exporter.graph.purity import mixing_node
 from leepfrog_exporter.places import path_of, refuse_to_replace_another
 from leepfrog_exporter.sources import schemes, source_of
 from leepfrog_exporter.sources.zoo import already_there
@@ -51,6 +52,8 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
         UsageError, BadInputError, MachineError: see leepfrog.errors. No file is left, and one that was there stays.
     """
     options, progress = options or ExportOptions(), progress or Silent()
+    if options.no_probs and options.labels:
+        raise UsageError("--labels goes without --no-probs: a model without probabilities has no source classes")
     scheme, rest = _parse(source)
     progress.start(f"export {source}", len(STEPS))
     if not options.force and scheme == "zoo" and (there := already_there(rest, options)) is not None:
@@ -87,23 +90,43 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     model, spec = draft.model, draft.metadata.preprocess
     strip_traces(model)
     free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
-    head = find_head(model.graph, model.graph.output[0].name)
-    if isinstance(head, FeatureExtractor):
-        raise ModelError(head.reason)
+    head = (find_features if options.no_probs else find_head)(model.graph, model.graph.output[0].name)
+    if isinstance(head, FeatureExtractor) and not options.no_probs:
+        hint = "" if mixing_node(model.graph) else "; to export its features alone: --no-probs"
+        raise ModelError(f"{head.reason}{hint}")
     attach_outputs(model, head)
     progress.advance(1)
     measured = parity.check(model, head, spec, draft.reference(head), draft.reference_name)
-    for value, width in zip(model.graph.output, (measured.n_source, measured.n_features), strict=True):
-        value.type.tensor_type.shape.dim[1].dim_value = width
+    widths = {PROBS_OUTPUT: measured.n_source, FEATURES_OUTPUT: measured.n_features}
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[1].dim_value = widths[value.name]
     model.producer_name, model.producer_version = "leepfrog", __version__
+    labels = _checked_labels(head, measured, draft, options)
+    progress.advance(1)
+    metadata = dataclasses.replace(
+        draft.metadata,
+        has_probs=isinstance(head, Classifier),
+        labels=labels,
+        parity=measured.as_dict(),
+        macs=count_macs(model, spec.input_size),
+    )
+    return model, metadata
+
+
+def _checked_labels(head: Head, measured: parity.Parity, draft: Draft, options: ExportOptions) -> tuple[str, ...]:
+    """Names of the source classes; ModelError where outputs may not be what they are exported as."""
+    if isinstance(head, FeatureExtractor) or measured.n_source is None:
+        if not head.layer and measured.n_features in KNOWN_COUNTS:
+            raise ModelError(
+                f"puts out {measured.n_features:,} values, as classifiers of ImageNet do; export it without --no-probs"
+            )
+        return ()
     labels = _labels(options.labels) if options.labels else draft.metadata.labels
     if not labels:
         head.refuse_embedding(measured.n_source, draft.doubt)
     elif len(labels) != measured.n_source:
         raise ModelError(f"has {measured.n_source} classes, but there are {len(labels)} labels")
-    progress.advance(1)
-    macs = count_macs(model, spec.input_size)
-    return model, dataclasses.replace(draft.metadata, labels=labels, parity=measured.as_dict(), macs=macs)
+    return labels
 
 
 def _parse(source: str) -> tuple[str, str]:

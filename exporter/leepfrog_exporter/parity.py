@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
-from leepfrog_exporter.graph.heads.base import Classifier
+from leepfrog_exporter.graph.heads.base import Classifier, FeatureExtractor, Head
 from leepfrog_exporter.graph.purity import mixing_node, random_node
 
 N_INPUTS = 4
@@ -28,7 +29,8 @@ TOLERANCE = 1e-3
 HALF_TOLERANCE = 3e-2
 # And between two runs of one session on the same batch.
 REPEATED = 1e-5
-_NAMES = ("probabilities", "features", "outputs")
+_NAMES = {PROBS_OUTPUT: "probabilities", FEATURES_OUTPUT: "features"}
+_OTHER = "outputs"
 
 Floats = NDArray[np.float32]
 Reference = Callable[[Floats], tuple[Floats, Floats | None]]
@@ -45,35 +47,35 @@ class Parity:
     Attributes:
         reference: what the export was compared with.
         n_inputs: images compared.
-        max_difference: largest absolute difference of an output value.
-        top1_agreement: fraction of images with the same top class.
+        max_difference: largest absolute difference of an output value, or of a feature where there are no probs.
+        top1_agreement: fraction of images with the same top class; None where there are no probs.
         batch_difference: the same images alone, together and among others, largest absolute difference.
         tolerance: the difference of output values that was allowed.
         features_difference: largest absolute difference of a feature; None where the source does not give them.
-        n_source, n_features: widths Z of probs and D of features.
-        head: the last linear layer.
+        n_source, n_features: widths Z of probs, None where there are none, and D of features.
+        head: the last linear layer; "" where there is none.
     """
 
     reference: str
     n_inputs: int
     max_difference: float
-    top1_agreement: float
+    top1_agreement: float | None
     batch_difference: float
     tolerance: float
     features_difference: float | None
-    n_source: int
+    n_source: int | None
     n_features: int
     head: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return dataclasses.asdict(self)
+        """As JSON-ready values, those that are None left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def check(
-    model: onnx.ModelProto, head: Classifier, spec: PreprocessSpec, reference: Reference, reference_name: str
+    model: onnx.ModelProto, head: Head, spec: PreprocessSpec, reference: Reference, reference_name: str
 ) -> Parity:
-    """Compare both outputs of a scoring model with its source, and with themselves: run twice, alone and in batches.
+    """Compare the outputs of a scoring model with its source, and with themselves: run twice, alone and in batches.
 
     Args:
         model: the scoring model.
@@ -94,12 +96,32 @@ def check(
     session = _session(model, head.compared)
     images = synthetic_images(spec)
     together = _run(session, images)
-    probs, features, value = together
-    _check_outputs(probs, features)
+    features = together["features"]
+    _check_outputs(together)
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
     relative = HALF_TOLERANCE if half else TOLERANCE
     batch_difference = _check_rows(session, images, together, relative, model)
     output, seen = reference(images)
+    measured = partial(
+        Parity,
+        reference=reference_name,
+        n_inputs=len(images),
+        batch_difference=batch_difference,
+        n_features=features.shape[1],
+        head=head.layer[:200],
+    )
+    allowed = relative * _scale(features, "features")
+    if isinstance(head, FeatureExtractor):
+        seen = output if seen is None and not head.layer else seen
+        if seen is None or (seen.ndim == 4 and head.channels_last and not head.layer):
+            raise ModelError(f"refused: what {reference_name} has for features is not known; state the output's shape")
+        difference = _features_difference(features, seen, head, reference_name, allowed)
+        assert difference is not None
+        return measured(
+            max_difference=difference, top1_agreement=None, tolerance=allowed, features_difference=difference,
+            n_source=None,
+        )  # fmt: skip
+    probs, value = together["probabilities"], together.get(_OTHER, together["probabilities"])
     if sum(width > 1 for width in output.shape[1:]) > 1:
         raise ModelError(f"puts out {list(output.shape[1:])} values an image, not one row of classes; no classifier")
     expected, value = head.expected(output), value.reshape(len(images), -1)
@@ -107,53 +129,43 @@ def check(
         raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
     if head.altered and head.ends_in == "softmax":
         _refuse_altered(head, expected)
-    tolerance = relative * _scale(expected, "probabilities" if head.ends_in == "softmax" else _NAMES[-1])
-    parity = Parity(
-        reference=reference_name,
-        n_inputs=len(images),
-        max_difference=float(np.abs(value - expected).max()),
-        top1_agreement=float(_same_top(value, expected, tolerance).mean()),
-        batch_difference=batch_difference,
+    tolerance = relative * _scale(expected, "probabilities" if head.ends_in == "softmax" else _OTHER)
+    difference, same = _furthest(value, expected), float(_same_top(value, expected, tolerance).mean())
+    if not difference <= tolerance or same < 1:
+        raise ModelError(
+            f"refused: the exported model differs from {reference_name} by {difference:.3g} (allowed {tolerance:.3g}), "
+            f"top-1 agreement {same:.0%}"
+        )
+    return measured(
+        max_difference=difference,
+        top1_agreement=same,
         tolerance=tolerance,
-        features_difference=_features_difference(features, seen, head),
+        features_difference=_features_difference(features, seen, head, reference_name, allowed),
         n_source=probs.shape[1],
-        n_features=features.shape[1],
-        head=head.layer[:200],
     )
-    if not parity.max_difference <= tolerance or parity.top1_agreement < 1:
-        raise ModelError(
-            f"refused: the exported model differs from {reference_name} by {parity.max_difference:.3g} (allowed "
-            f"{tolerance:.3g}), top-1 agreement {parity.top1_agreement:.0%}"
-        )
-    allowed = relative * _scale(features, "features")
-    if parity.features_difference is not None and not parity.features_difference <= allowed:
-        raise ModelError(
-            f"refused: features differ from what {parity.head} of {reference_name} sees by "
-            f"{parity.features_difference:.3g} (allowed {allowed:.3g})"
-        )
-    return parity
 
 
 def _check_rows(
     session: onnxruntime.InferenceSession,
     images: Floats,
-    together: list[Floats],
+    together: dict[str, Floats],
     relative: float,
     model: onnx.ModelProto,
 ) -> float:
     """How much an image's output changes with the batch; ModelError where that, or a second run, changes it."""
-    for name, again, before in zip(_NAMES, _run(session, images), together, strict=True):
-        if not (difference := _furthest(again, before)) <= REPEATED * _scale(before, name):
+    again = _run(session, images)
+    for name, before in together.items():
+        if not (difference := _furthest(again[name], before)) <= REPEATED * _scale(before, name):
             raise ModelError(
                 f"refused: an image's {name} change by {difference:.3g} from one run to the next, so they are not a "
                 "function of the image"
             )
     apart = [_run(session, image[None]) for image in images]
-    alone = [np.concatenate(outputs) for outputs in zip(*apart, strict=True)]
     mixed = _run(session, images[list(_MIXED)])
     largest = 0.0
-    for name, before, single, other in zip(_NAMES, together, alone, mixed, strict=True):
-        difference = float(np.maximum(_furthest(single, before), _furthest(other, before[list(_MIXED)])))
+    for name, before in together.items():
+        alone = np.concatenate([outputs[name] for outputs in apart])
+        difference = float(np.maximum(_furthest(alone, before), _furthest(mixed[name], before[list(_MIXED)])))
         if not difference <= relative * _scale(before, name):
             reason = mixing_node(model.graph) or "the network mixes images, so its batch axis is not free"
             raise ModelError(
@@ -163,7 +175,10 @@ def _check_rows(
     return largest
 
 
-def _features_difference(features: Floats, seen: Floats | None, head: Classifier) -> float | None:
+def _features_difference(
+    features: Floats, seen: Floats | None, head: Head, reference_name: str, allowed: float
+) -> float | None:
+    """How far features are from the source's, None where these are not known; ModelError beyond what is allowed."""
     if seen is None:
         return None
     expected = head.pooled(seen)
@@ -171,7 +186,10 @@ def _features_difference(features: Floats, seen: Floats | None, head: Classifier
         raise ModelError(
             f"refused: features are {features.shape[1]} values an image, its source has {expected.shape[1]}"
         )
-    return _furthest(features, expected)
+    if not (difference := _furthest(features, expected)) <= allowed:
+        source = f"what {head.layer[:200]} of {reference_name} sees" if head.layer else f"those of {reference_name}"
+        raise ModelError(f"refused: features differ from {source} by {difference:.3g} (allowed {allowed:.3g})")
+    return difference
 
 
 def _refuse_altered(head: Classifier, expected: Floats) -> None:
@@ -193,7 +211,7 @@ def _furthest(a: Floats, b: Floats) -> float:
 def _scale(values: Floats, name: str) -> float:
     """What differences are relative to: the largest value, or 1 where that is more and the values are logits."""
     # Logits may nearly cancel; features and probabilities may all be small, and still be what is scored.
-    return max(1.0 if name == _NAMES[-1] else 0.0, float(np.abs(values).max()))
+    return max(1.0 if name == _OTHER else 0.0, float(np.abs(values).max()))
 
 
 def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSession:
@@ -205,11 +223,11 @@ def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSess
     return load(probe.SerializeToString())
 
 
-def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """The outputs, as messages call them: of _NAMES, and _OTHER for what else is compared."""
     names = [output.name for output in session.get_outputs()]
-    others = [name for name in names if name not in (PROBS_OUTPUT, FEATURES_OUTPUT)]
     try:
-        found = session.run([PROBS_OUTPUT, FEATURES_OUTPUT, *(others or [PROBS_OUTPUT])], {IMAGE_INPUT: batch})
+        found = session.run(names, {IMAGE_INPUT: batch})
     except Exception as error:
         reason = one_line(error)
         batch_is_fixed = (
@@ -221,19 +239,20 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> l
             f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a "
             "free batch axis"
         )
-    return [np.asarray(value) for value in found]
+    return {_NAMES.get(name, _OTHER): np.asarray(value) for name, value in zip(names, found, strict=True)}
 
 
-def _check_outputs(probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
-    if probs.ndim != 2 or features.ndim != 2:
-        raise ModelError(
-            f"outputs have shapes {list(probs.shape)} and {list(features.shape)}; expected one row an image"
-        )
-    if probs.shape[1] < 2:
+def _check_outputs(outputs: dict[str, Floats]) -> None:
+    rows = [outputs[name] for name in _NAMES.values() if name in outputs]
+    if any(values.ndim != 2 for values in rows):
+        shapes = " and ".join(str(list(values.shape)) for values in rows)
+        raise ModelError(f"outputs have shapes {shapes}; expected one row an image")
+    probs = outputs.get("probabilities")
+    if probs is not None and probs.shape[1] < 2:
         raise ModelError(f"has {probs.shape[1]} source class; a score needs at least 2")
-    if not (np.isfinite(probs).all() and np.isfinite(features).all()):
+    if not all(np.isfinite(values).all() for values in rows):
         raise ModelError("puts out NaN or infinity")
-    if np.abs(probs.sum(axis=1, dtype=np.float64) - 1).max() > ROW_SUM_TOLERANCE:
+    if probs is not None and np.abs(probs.sum(axis=1, dtype=np.float64) - 1).max() > ROW_SUM_TOLERANCE:
         raise ModelError("puts out rows that do not sum to 1")
 
 

@@ -71,6 +71,13 @@ def name(value: object, what: str) -> str:
     return found
 
 
+def truth(value: object, what: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is {shown(value)}, not true or false")
+    return value
+
+
 def whole(value: object, what: str, least: int = 0, most: int = MOST) -> int:
     """A whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

@@ -57,6 +57,7 @@ REFUSED = [
     ("preprocess", json.dumps(made.SPEC.as_dict() | {"interpolation": "x" * 100_000})),
     ("preprocess", json.dumps(made.SPEC.as_dict()).replace("8", TOO_LARGE)),
     ("format_version", json.dumps("9" * 100_000)),
+    *[("has_probs", text) for text in ("null", "1", '"true"', "[true]")],
 ]
 
 

@@ -214,6 +214,20 @@ def scoring(**changes: object) -> ModelProto:
     return made.model
 
 
+def embedder(name: str = "embedder", **changes: object) -> ModelProto:
+    """A hand-made scoring model that puts out features alone, those of `scoring` from other filters."""
+    model = scoring(name=name, source=f"onnx:{name}.onnx", has_probs=False, **changes)
+    graph = model.graph
+    del graph.node[[each.output[0] for each in graph.node].index("features") + 1 :]
+    del graph.output[0]
+    kept = [each for each in graph.initializer if each.name in {name for each in graph.node for name in each.input}]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    filters = next(each for each in graph.initializer if each.name == "filters")
+    filters.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(filters)[::-1, ::-1].copy(), "filters"))
+    return model
+
+
 def scoring_through(output: str, *nodes: NodeProto, **constants: NDArray[np.generic]) -> ModelProto:
     """A scoring model one of whose outputs goes through further nodes, from the value "before" to the output's name."""
     model = scoring(name=f"odd_{output}")

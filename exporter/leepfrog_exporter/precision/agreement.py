@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from leepfrog.inference.model import Session
+from leepfrog.inference.model import Outputs, Session
 from numpy.typing import NDArray
-
-Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -18,24 +16,26 @@ class Agreement:
     """What two models put out for the same images; more is better.
 
     Attributes:
-        top1: part of the images that get the same first source class.
+        top1: part of the images that get the same first source class; None where there are no source classes.
         features: mean cosine of the angle between the two models' features of an image.
         n_images: images compared.
     """
 
-    top1: float
+    top1: float | None
     features: float
     n_images: int
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {"top1_agreement": self.top1, "features_cosine": self.features, "n_inputs": self.n_images}
+        same = {} if self.top1 is None else {"top1_agreement": self.top1}
+        return same | {"features_cosine": self.features, "n_inputs": self.n_images}
 
 
 def outputs_of(session: Session, images: Sequence[NDArray[np.float32]]) -> Outputs:
-    """probs [n, Z] and features [n, D] of n images [1, 3, H, W], run one by one."""
+    """probs [n, Z], None where there are none, and features [n, D] of n images [1, 3, H, W], run one by one."""
     found = [session.run(image) for image in images]
-    return np.concatenate([probs for probs, _ in found]), np.concatenate([features for _, features in found])
+    probs = [predictions for predictions, _ in found if predictions is not None]
+    return np.concatenate(probs) if probs else None, np.concatenate([features for _, features in found])
 
 
 def agreement(parent: Outputs, variant: Outputs) -> Agreement:
@@ -44,5 +44,7 @@ def agreement(parent: Outputs, variant: Outputs) -> Agreement:
     a, b = features.astype(np.float64), other_features.astype(np.float64)
     sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = np.where(sizes > 0, (a * b).sum(axis=1) / np.where(sizes > 0, sizes, 1.0), (a == b).all(axis=1))
-    same = probs.argmax(axis=1) == other_probs.argmax(axis=1)
-    return Agreement(float(same.mean()), float(cosines.mean()), len(probs))
+    same = None
+    if probs is not None and other_probs is not None:
+        same = float((probs.argmax(axis=1) == other_probs.argmax(axis=1)).mean())
+    return Agreement(same, float(cosines.mean()), len(features))

@@ -18,7 +18,7 @@ from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_cro
 from leepfrog.inference.choices import PRECISIONS
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import Variant
-from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.model import ModelFile, Outputs, Session
 from leepfrog.progress import Progress, Silent
 from leepfrog.scoring.subsample import drawn_in_proportion
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from leepfrog_exporter import parity
 from leepfrog_exporter.export import write_model
 from leepfrog_exporter.places import path_of, refuse_to_replace_another
-from leepfrog_exporter.precision.agreement import Agreement, Outputs, agreement, outputs_of
+from leepfrog_exporter.precision.agreement import Agreement, agreement, outputs_of
 from leepfrog_exporter.precision.half import to_half
 from leepfrog_exporter.precision.int8 import RECIPES, to_int8
 

@@ -41,7 +41,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     where = printable(path)
     progress.advance(1)
     carried = _carried(model)
-    output = pick_output(model.graph, options.output_name or ("probs" if carried else None))
+    output = pick_output(model.graph, options.output_name or ("probs" if carried and carried.has_probs else None))
     inputs = {value.name for value in model.graph.input}
     own = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
     free_names(model.graph, own)

@@ -47,7 +47,8 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
 def already_there(name: str, options: ExportOptions) -> ModelFile | None:
     """The file that an export of this zoo entry would write, if it is there and up to date."""
     entry = zoo.find(name)
-    if options.random_weights or options.preprocess != PreprocessChoice() or options.labels or entry.weights is None:
+    changed = options.random_weights or options.preprocess != PreprocessChoice() or options.labels or options.no_probs
+    if changed or entry.weights is None:
         return None
     try:
         there = ModelFile.read(path_of(options.output, options.name or entry.name))

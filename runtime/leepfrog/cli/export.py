@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from leepfrog_exporter.choices import PRESETS
@@ -103,6 +104,10 @@ def export(
     output_name: Annotated[
         str | None, typer.Option("--output-name", help="The graph's output that holds the classes, if it has several.")
     ] = None,
+    no_probs: Annotated[
+        bool,
+        typer.Option("--no-probs", help="Its outputs are no source classes: an embedding, or a multi-label head."),
+    ] = False,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Untrained weights: tries an export without a model hub.")
     ] = False,
@@ -127,7 +132,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make scoring models: ONNX files that put out probs and features and carry their own preprocessing.
+    """Make scoring models: ONNX files that put out features and probs and carry their own preprocessing.
 
     Each export is checked against its source on the same images and refused where they differ. Needs the export extra;
     onnx: sources need no torch. With --precision, SOURCE may also be a model that is exported already; the variants are
@@ -160,8 +165,9 @@ def export(
         pad_color=_color("--pad-color", pad_color),
     )
     options = exporter.ExportOptions(
-        output, name, choice, labels, licence, output_name, random_weights=random_weights, force=force
-    )
+        output, name, choice, labels, licence, output_name,
+        random_weights=random_weights, no_probs=no_probs, force=force,
+    )  # fmt: skip
     if precisions:
         _export_variants(sources, precisions, calibrate, options, quiet)
         return
@@ -209,19 +215,23 @@ def describe_variant(model: ModelFile) -> str:
     kind = "synthetic images" if measured.get("synthetic") else "images"
     line = f"{printable(model.path)}  {model.size / 1e6:.1f} MB"
     if measured.keys() >= _COMPARED:  # a variant that another program made need not say how it compares
-        line += (
-            f", same first class as {printable(made.parent)} on {measured['top1_agreement']:.0%} of "
-            f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
-        )
+        parent, same = printable(made.parent), _first_class(measured, " of ")
+        line += f", same first class as {parent} on {same}" if same else f", against {parent} on "
+        line += f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
     tried = [
-        f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}"
+        f"    {each['recipe']}: {_first_class(each, ', ')}{each['features_cosine']:.4f}"
         for each in made.tried
         if {*each, "n_inputs"} >= _COMPARED
     ]
     return "\n".join([f"{line} ({printable(made.recipe)})", *(tried if len(tried) > 1 else [])])
 
 
-_COMPARED = {"top1_agreement", "features_cosine", "n_inputs"}
+_COMPARED = {"features_cosine", "n_inputs"}
+
+
+def _first_class(measured: Mapping[str, Any], after: str) -> str:
+    """How often the first source class is the same; "" where there are no source classes."""
+    return f"{measured['top1_agreement']:.0%}{after}" if "top1_agreement" in measured else ""
 
 
 def describe_probe(probe: ProbeFile) -> str:
@@ -237,7 +247,7 @@ def describe_probe(probe: ProbeFile) -> str:
 def describe(model: ModelFile) -> str:
     """Lines on an exported model: how far it differs from its source, and what was taken for its classes."""
     parity = model.metadata.parity
-    reference, head = (printable(str(parity.get(key))) for key in ("reference", "head"))
+    reference, head = (printable(str(parity.get(key, ""))) for key in ("reference", "head"))
     difference, allowed, n_source, n_features = (
         value if isinstance(value := parity.get(key), int | float) else 0
         for key in ("max_difference", "tolerance", "n_source", "n_features")
@@ -246,7 +256,10 @@ def describe(model: ModelFile) -> str:
         f"{printable(model.path)}  {model.size / 1e6:.1f} MB, differs from {reference} by {difference:.1e} "
         f"(allowed {allowed:.1e})"
     )
-    return f"{line}\n    {n_source:,} classes, {n_features:,} features from {head}" if n_source else line
+    if not n_features:
+        return line
+    classes = f"{n_source:,} classes" if n_source else "no probabilities over source classes"
+    return f"{line}\n    {classes}, {n_features:,} features from {head or 'its output'}"
 
 
 def load_exporter() -> ModuleType:

@@ -12,16 +12,10 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
-    BatchSizeOption,
-    CostsOption,
     DataArgument,
-    DeviceOption,
     FormatOption,
     ModelsOption,
     OutputOption,
-    QuietOption,
-    StrictOption,
-    ThreadsOption,
     apart,
     place,
     split_commas,
@@ -39,7 +33,7 @@ from leepfrog.cli.output import (
     room,
     write_file,
 )
-from leepfrog.costs.places import DEFAULT
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
@@ -56,6 +50,7 @@ LEAST = (
 LEAST_OF_DRIFTS = (8, 4, 7, 1)
 
 
+@run_options("device", "threads", "batch_size", "costs", "strict", "quiet")
 def rank(
     data: DataArgument,
     models: ModelsOption = None,
@@ -95,12 +90,8 @@ def rank(
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = None,
-    costs: CostsOption = DEFAULT,
-    strict: StrictOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
@@ -127,28 +118,25 @@ def rank(
     written_as = chosen_format(format_, output)
     apart(output, plot, report)
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(
-            device=device, threads=threads, batch_size=batch_size, costs=costs, strict=strict, progress=bars
-        )
-        ranking, outputs = ranked_outputs(request, data, split_commas(models), context)
+    with Bars(run.quiet) as bars:
+        ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 
     def write_table() -> None:
-        emit(render(ranking, written_as, room(output)), output, quiet)
+        emit(render(ranking, written_as, room(output)), output, run.quiet)
         for line in remarks(ranking):
-            remark(line, quiet)
+            remark(line, run.quiet)
 
     def write_plot() -> None:
         if plot is not None:
             from leepfrog.plots.cost_front import draw_cost_front
 
-            write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), quiet)
+            write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), run.quiet)
 
     def write_report() -> None:
         if report is not None:
             from leepfrog.report.page import report as report_of
 
-            write_file(report, report_of(ranking, outputs).encode(), quiet)
+            write_file(report, report_of(ranking, outputs).encode(), run.quiet)
 
     finish(write_table, write_plot, write_report)
 

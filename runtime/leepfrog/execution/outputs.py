@@ -16,7 +16,7 @@ from leepfrog.execution.pipeline import Unreadable
 from leepfrog.execution.unit import Unit, UnitModel
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.cache import OutputCache, Rows
-from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model import ModelFile, refuse_without_probs
 
 # Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
 WAVE_BYTES = 1 << 30
@@ -50,7 +50,8 @@ class ModelOutputs:
         return self._assembled("features", at)
 
     def probs(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """The probabilities over the source classes, [N, Z], as of `features`."""
+        """The probabilities over the source classes, [N, Z], as of `features`; UsageError of a model without any."""
+        refuse_without_probs("what was asked for", [self.model])
         return self._assembled("probs", at)
 
     def rows(self) -> Iterator[Rows]:
@@ -58,10 +59,10 @@ class ModelOutputs:
         return self._cache.rows(self.images.positions)
 
     @property
-    def widths(self) -> tuple[int, int]:
-        """Numbers of source classes and features; DataSetError where no image is left."""
+    def widths(self) -> tuple[int | None, int]:
+        """Numbers of source classes, None without probs, and features; DataSetError where no image is left."""
         for rows in self.rows():
-            return rows.probs.shape[1], rows.features.shape[1]
+            return None if rows.probs is None else rows.probs.shape[1], rows.features.shape[1]
         raise self.none_left()
 
     def none_left(self) -> DataSetError:
@@ -196,6 +197,7 @@ class Inference:
 
 def infer(images: ImageSet, models: Sequence[ModelFile], context: RunContext) -> Outputs:
     """The outputs of models on a set, whose images are hashed first; errors as of `hash_images` and `Inference`."""
+    context = context.checked()
     return Inference(context).run(hash_images(images, context), models)
 
 

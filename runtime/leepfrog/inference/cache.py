@@ -1,9 +1,10 @@
 """Model outputs kept on disk, keyed by content, so that no image passes the same model twice.
 
 One folder a key: the hash of everything besides the image that decides the output (`cache_key`). In it lie shards,
-each a `.npy` file whose rows hold an image's digest, its probs and its features. A shard's name is the hash of its
-bytes, so a damaged one is noticed; it is written whole or not at all, so a killed run keeps what it had finished, and
-two processes can fill one cache (the worst that happens is an image computed twice).
+each a `.npy` file whose rows hold an image's digest and the model's outputs: its probs, if it has any, and its
+features. A shard's name is the hash of its bytes, so a damaged one is noticed; it is written whole or not at all, so a
+killed run keeps what it had finished, and two processes can fill one cache (the worst that happens is an image computed
+twice).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,10 @@ def cache_key(model: ModelFile, device: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Outputs of some images of a set, [n] each: their positions in the set, probs [n, Z], features [n, D]."""
+    """Outputs of some images of a set, [n] each: their positions in the set, probs [n, Z] or None, features [n, D]."""
 
     positions: NDArray[np.int64]
-    probs: NDArray[np.float32]
+    probs: NDArray[np.float32] | None
     features: NDArray[np.float32]
 
 
@@ -77,13 +78,13 @@ class OutputCache:
     def __init__(self, model: ModelFile, device: str, notice: Notice, folder: StrPath | None = None) -> None:
         """Open the cache in a folder, by default leepfrog's, and index what is there; damaged shards are deleted."""
         self.folder = Path(folder or paths.inference()) / cache_key(model, device)
-        self._name = model.name
+        self._name, self._outputs = model.name, model.metadata.outputs
         self._notice = notice
         # Shards are kept as paths and read again on demand: memory maps would hold one file descriptor each.
         self._shards: list[Path | Records] = []
         self._kind: np.dtype[np.void] | None = None
         self._where: dict[Digest, tuple[int, int]] = {}
-        self._waiting: list[tuple[Digest, NDArray[np.float32], NDArray[np.float32]]] = []
+        self._waiting: list[tuple[Digest, Sequence[NDArray[np.float32]]]] = []  # in the order of the outputs
         self._waiting_since = 0.0
         self._lock = threading.Lock()
         self._writable = True
@@ -110,12 +111,13 @@ class OutputCache:
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._where
 
-    def add(self, digests: Iterable[Digest], probs: NDArray[np.float32], features: NDArray[np.float32]) -> None:
-        """Add a batch: probs [n, Z], features [n, D]. Safe to call from several threads."""
+    def add(self, digests: Iterable[Digest], probs: NDArray[np.float32] | None, features: NDArray[np.float32]) -> None:
+        """Add a batch: probs [n, Z], None of a model without, features [n, D]. Safe to call from several threads."""
+        outputs = zip(*(rows for rows in (probs, features) if rows is not None), strict=True)
         with self._lock:
             if not self._waiting:
                 self._waiting_since = time.monotonic()
-            self._waiting.extend(zip(digests, probs, features, strict=True))
+            self._waiting.extend(zip(digests, outputs, strict=True))
             overdue = time.monotonic() - self._waiting_since > SECONDS_PER_SHARD
             if overdue or len(self._waiting) >= ROWS_PER_SHARD:
                 self._flush()
@@ -153,18 +155,19 @@ class OutputCache:
                 taken = records[rows[part]]
                 yield Rows(
                     np.array(places[part], np.int64),
-                    np.ascontiguousarray(taken["probs"]),
+                    np.ascontiguousarray(taken["probs"]) if "probs" in self._outputs else None,
                     np.ascontiguousarray(taken["features"]),
                 )
 
     def _flush(self) -> None:
         if not self._waiting:
             return
-        _, probs, features = self._waiting[0]
-        kind = _kind(*probs.shape, *features.shape)
+        kind = _kind({name: len(row) for name, row in zip(self._outputs, self._waiting[0][1], strict=True)})
         records = np.empty(len(self._waiting), kind)
-        for record, (digest, probs, features) in zip(records, self._waiting, strict=True):
-            record["digest"], record["probs"], record["features"] = np.void(digest), probs, features
+        for record, (digest, rows) in zip(records, self._waiting, strict=True):
+            record["digest"] = np.void(digest)
+            for name, row in zip(self._outputs, rows, strict=True):
+                record[name] = row
         self._waiting.clear()
         if self._kind not in (None, kind):
             raise MachineError(f"the cache {printable(self.folder)} is of another model; delete this folder")
@@ -200,7 +203,7 @@ class OutputCache:
         try:
             if _shard_name(content) != path.stem:
                 raise ValueError("its content does not match its name")
-            records = _records_of(content)
+            records = _records_of(content, self._outputs)
             if self._kind not in (None, records.dtype):
                 raise ValueError("its rows have other lengths than those of other entries")
             _HELD.add(path, records)
@@ -231,22 +234,23 @@ def _shard_name(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _records_of(content: bytes) -> Records:
-    """The rows in a shard's bytes; ValueError where they are not what `add` was given."""
+def _records_of(content: bytes, outputs: Sequence[str]) -> Records:
+    """The rows in a shard's bytes; ValueError where they are not these outputs, as `add` was given them."""
     records: Records = stated.array(content)
     kind = records.dtype
-    widths = [kind[name].shape for name in kind.names or () if name != "digest"]
-    if kind.names != ("digest", "probs", "features") or any(len(width) != 1 or not width[0] for width in widths):
+    if kind.names != ("digest", *outputs) or any(
+        len(kind[name].shape) != 1 or not kind[name].shape[0] for name in outputs
+    ):
         raise ValueError("it holds something else")
-    if kind != _kind(widths[0][0], widths[1][0]) or records.ndim != 1:
+    if kind != _kind({name: kind[name].shape[0] for name in outputs}) or records.ndim != 1:
         raise ValueError("it holds something else")
-    if problem_of_rows(records["probs"], records["features"]):
+    if problem_of_rows(records["probs"] if "probs" in outputs else None, records["features"]):
         raise ValueError("its rows are not a model's outputs")
     return records
 
 
-def _kind(n_source: int, n_features: int) -> np.dtype[np.void]:
-    return np.dtype([("digest", "V32"), ("probs", "<f4", (n_source,)), ("features", "<f4", (n_features,))])
+def _kind(widths: Mapping[str, int]) -> np.dtype[np.void]:
+    return np.dtype([("digest", "V32"), *((name, "<f4", (width,)) for name, width in widths.items())])
 
 
 class _Held:

@@ -13,7 +13,9 @@ from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.inference.choices import PRECISIONS
 
 PREFIX = "leepfrog."
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# 1 had no has_probs: its models all put out probabilities.
+READABLE_VERSIONS = (1, FORMAT_VERSION)
 
 IMAGE_INPUT = "image"
 PROBS_OUTPUT = "probs"
@@ -59,6 +61,7 @@ class ModelMetadata:
         name: the model's name in the zoo.
         source: where it came from, as `leepfrog export` takes it.
         preprocess: what its images need.
+        has_probs: whether it puts out probabilities over source classes besides its features.
         labels: names of its source classes in output order; empty when not known.
         licence: licence of the weights; "" when not known.
         n_parameters: numbers in the weights, batch-norm statistics not counted.
@@ -73,6 +76,7 @@ class ModelMetadata:
     name: str
     source: str
     preprocess: PreprocessSpec
+    has_probs: bool = True
     labels: tuple[str, ...] = ()
     licence: str = ""
     n_parameters: int = 0
@@ -81,6 +85,11 @@ class ModelMetadata:
     weights_sha256: str = ""
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     variant: Variant | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs; a score reads one of them (see `leepfrog.scoring.definition`)."""
+        return (PROBS_OUTPUT, FEATURES_OUTPUT) if self.has_probs else (FEATURES_OUTPUT,)
 
     def to_props(self) -> dict[str, str]:
         """Metadata as `metadata_props`: JSON text by key."""
@@ -105,11 +114,13 @@ class ModelMetadata:
         except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         version = values.pop("format_version")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             raise ModelError(
                 f"metadata has format {stated.shown(version)}, this leepfrog reads {FORMAT_VERSION}; export it again "
                 "or upgrade"
             )
+        if version == 1:
+            values["has_probs"] = True
         try:
             return cls._read(values)
         except KeyError as error:
@@ -126,6 +137,7 @@ class ModelMetadata:
             name=stated.name(values["name"], "name"),
             source=stated.text(values["source"], "source"),
             preprocess=PreprocessSpec.from_dict(values["preprocess"]),
+            has_probs=stated.truth(values["has_probs"], "has_probs"),
             labels=tuple(stated.text(label, "a label", stated.LONGEST_NAME) for label in labels or ()),
             licence=stated.text(values.get("licence", ""), "licence"),
             n_parameters=stated.whole(values.get("n_parameters", 0), "n_parameters"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from leepfrog import stated
 from leepfrog.arguments import StrPath
-from leepfrog.errors import MachineError, ModelError
+from leepfrog.errors import MachineError, ModelError, UsageError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.consistency import first_refused, inconsistencies
 from leepfrog.inference.header import Fingerprint, Header, fingerprint, operators, read_header
 from leepfrog.inference.load import load_file, read_bytes
-from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
+from leepfrog.inference.metadata import IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
-Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+Outputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
+"""probs, None of a model that has none, and features."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,12 @@ class ModelFile:
         return cls(path, sha256_of(content), fingerprint(memoryview(content)), len(content), header, metadata)
 
 
+def refuse_without_probs(what: str, models: Iterable[ModelFile], remedy: str = "") -> None:
+    """UsageError where some of the models put out no probs, and `what` needs them."""
+    if without := [model.name for model in models if not model.metadata.has_probs]:
+        raise UsageError(f"{what} needs probabilities over source classes; without any: {', '.join(without)}{remedy}")
+
+
 class Session:
     """A scoring model loaded into onnxruntime.
 
@@ -76,8 +83,8 @@ class Session:
         model: its file.
         provider: the execution provider really in use.
         fallback: a note on nodes that run on the CPU instead, or "".
-        n_source: Z, its source classes.
-        n_features: D, what its last linear layer sees.
+        n_source: Z, its source classes; None where it has no probs.
+        n_features: D, what its last linear layer sees, or what it puts out where it has no such layer.
     """
 
     def __init__(self, model: ModelFile, device: str, threads: int) -> None:
@@ -102,20 +109,22 @@ class Session:
     def _where(self) -> str:
         return printable(self.model.path)
 
-    def _check_contract(self) -> tuple[int, int]:
+    def _check_contract(self) -> tuple[int | None, int]:
         inputs, outputs = self._session.get_inputs(), {o.name: o for o in self._session.get_outputs()}
-        size = list(self.model.metadata.preprocess.input_size)
-        if [i.name for i in inputs] != [IMAGE_INPUT] or not {PROBS_OUTPUT, FEATURES_OUTPUT} <= outputs.keys():
+        size, names = list(self.model.metadata.preprocess.input_size), self.model.metadata.outputs
+        if [i.name for i in inputs] != [IMAGE_INPUT] or not {*names} <= outputs.keys():
             raise ModelError(f"{self._where}: inputs or outputs are not a scoring model's; export it again")
+        if PROBS_OUTPUT in outputs.keys() - {*names}:
+            raise ModelError(
+                f"{self._where}: puts out {PROBS_OUTPUT}, but its metadata says that it has none; export it again"
+            )
         shape = inputs[0].shape
         if len(shape) != 4 or shape[1:] != [3, *size] or isinstance(shape[0], int) or inputs[0].type != "tensor(float)":
             raise ModelError(
                 f"{self._where}: input is {inputs[0].type} {shape}, but its metadata says float {['N', 3, *size]}"
             )
-        widths = [outputs[name].shape[-1] for name in (PROBS_OUTPUT, FEATURES_OUTPUT)]
-        if any(
-            len(outputs[n].shape) != 2 or outputs[n].type != "tensor(float)" for n in (PROBS_OUTPUT, FEATURES_OUTPUT)
-        ):
+        widths = [outputs[name].shape[-1] for name in names]
+        if any(len(outputs[name].shape) != 2 or outputs[name].type != "tensor(float)" for name in names):
             raise ModelError(f"{self._where}: outputs are not float rows, one an image; export it again")
         if not all(isinstance(width, int) for width in widths):
             raise ModelError(f"{self._where}: output widths are not fixed ({widths}); export it again")
@@ -123,9 +132,10 @@ class Session:
             raise ModelError(
                 f"{self._where}: {max(widths):,} values per image; at most {stated.WIDEST:,} can be scored"
             )
-        if widths[0] < 2:
-            raise ModelError(f"{self._where}: {widths[0]} source class; a score needs at least 2")
-        return widths[0], widths[1]
+        n_source = widths[0] if PROBS_OUTPUT in names else None
+        if n_source is not None and n_source < 2:
+            raise ModelError(f"{self._where}: {n_source} source class; a score needs at least 2")
+        return n_source, widths[-1]
 
     def check_consistent(self, batch: NDArray[np.float32], together: Outputs) -> None:
         """Refuse a model whose outputs for an image are not a function of that image.
@@ -137,7 +147,8 @@ class Session:
         Raises:
             ModelError: it is such a model, or fails.
         """
-        found = inconsistencies(self.run, batch, (PROBS_OUTPUT, FEATURES_OUTPUT), together)
+        names = self.model.metadata.outputs
+        found = inconsistencies(lambda images: _given(self.run(images)), batch, names, _given(together))
         why = first_refused(found, lambda: operators(memoryview(read_bytes(self.model.path))))
         if why:
             raise ModelError(f"{self._where}: {why}")
@@ -150,17 +161,19 @@ class Session:
             names: what a row is called, should its output be wrong.
 
         Returns:
-            probs [n, Z] and features [n, D], float32.
+            probs [n, Z], None where it has none, and features [n, D], float32.
 
         Raises:
             ModelError: the model fails on it, gives other rows than one an image, or a row of probs is no distribution.
             MachineError: there is no memory for it.
         """
         try:
-            probs, features = self._session.run([PROBS_OUTPUT, FEATURES_OUTPUT], {IMAGE_INPUT: batch})
+            *predictions, features = self._session.run(list(self.model.metadata.outputs), {IMAGE_INPUT: batch})
         except (ModelError, MachineError) as error:
             raise type(error)(f"{self._where}: {error}") from None
-        shapes, wanted = (probs.shape, features.shape), ((len(batch), self.n_source), (len(batch), self.n_features))
+        probs: NDArray[np.float32] | None = predictions[0] if predictions else None
+        shapes = tuple(rows.shape for rows in (*predictions, features))
+        wanted = tuple((len(batch), width) for width in (self.n_source, self.n_features) if width is not None)
         if shapes != wanted:
             raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")
         if problem := problem_of_rows(probs, features):
@@ -169,15 +182,22 @@ class Session:
         return probs, features
 
 
-def problem_of_rows(probs: NDArray[np.float32], features: NDArray[np.float32]) -> tuple[int, str] | None:
+def problem_of_rows(probs: NDArray[np.float32] | None, features: NDArray[np.float32]) -> tuple[int, str] | None:
     """The first row that is not a distribution, or whose features are not finite, and what is wrong with it."""
-    sums = probs.sum(axis=1, dtype=np.float64)
-    good = (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE) & (probs.min(axis=1) >= 0) & np.isfinite(features).all(axis=1)
+    finite = np.asarray(np.isfinite(features).all(axis=1))
+    sums = np.ones(len(features)) if probs is None else probs.sum(axis=1, dtype=np.float64)
+    good = finite & (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE)
+    if probs is not None:
+        good &= probs.min(axis=1) >= 0
     if good.all():
         return None
     row = int(np.argmin(good))
     if not np.isfinite(sums[row]):
         return row, "NaN or infinity"
-    if not np.isfinite(features[row]).all():
+    if not finite[row]:
         return row, "features with NaN or infinity"
     return row, f"probabilities that sum to {sums[row]:.6g}"
+
+
+def _given(outputs: Outputs) -> list[NDArray[np.float32]]:
+    return [rows for rows in outputs if rows is not None]

@@ -17,18 +17,20 @@ class Described:
     """What baselines know of a model.
 
     Attributes:
-        n_source: source classes.
+        n_source: source classes; None where there are none.
         n_parameters: numbers in the weights.
         top1: published ImageNet top-1 in percent, if known.
     """
 
-    n_source: int
+    n_source: int | None
     n_parameters: int
     top1: float | None
 
 
-def _static(model: Described) -> float:
+def _static(model: Described) -> float | None:
     """The fixed order: ImageNet's models before others, the biggest first."""
+    if model.n_source is None:
+        return None
     return model.n_parameters + (1e15 if model.n_source in IMAGENET else 0.0)
 
 

@@ -70,21 +70,24 @@ def certainty_of(
 
     Args:
         names: the models, best first.
-        scores: each model's scores by name; all models have the same.
+        scores: each model's scores by name, the one that decides among them.
         labels: the images' classes [N], in the order of the scores' terms.
         by: the score that decides the order.
     """
-    kinds = list(scores[0])
-    terms = np.stack([found[kind].terms for found in scores for kind in kinds], axis=1)
+    kinds = [kind for found in scores for kind in found]
+    terms = np.stack([score.terms for found in scores for score in found.values()], axis=1)
     replicates = resampled_means(terms, labels)
     bounds = iter(intervals(replicates).tolist())
-    own = replicates[:, kinds.index(by) :: len(kinds)]
+    own = replicates[:, [kind == by for kind in kinds]]
     # A tie, such as of two models that know everything, is shared.
     best = own == own.max(axis=1, keepdims=True)
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     decisive = [found[by].terms for found in scores]
     return Certainty(
-        [{kind: dataclasses.replace(found[kind], interval=tuple(next(bounds))) for kind in kinds} for found in scores],
+        [
+            {kind: dataclasses.replace(score, interval=tuple(next(bounds))) for kind, score in found.items()}
+            for found in scores
+        ],
         chances.tolist(),
         _groups(decisive, labels),
         _ties(decisive, labels),

@@ -32,7 +32,7 @@ class Drift:
         score: the variant's score less the parent's.
         standard_error: of that difference, images paired; None where there is but one image of each class.
         head: what the held-out linear head gains in accuracy, None where no ridge was scored.
-        top1_agreement: part of the images that get the same first source class.
+        top1_agreement: part of the images that get the same first source class; None where there are none.
         latency, size, memory: the variant's divided by the parent's; None where a cost is not known.
         verdict: any of "broken", "worse", "slower".
         latency_in_doubt: whether other work on the machine may have changed either latency; then it is never "slower".
@@ -44,7 +44,7 @@ class Drift:
     score: float
     standard_error: float | None
     head: float | None
-    top1_agreement: float
+    top1_agreement: float | None
     latency: float | None = dataclasses.field(metadata=MEASURED)
     size: float
     memory: float | None = dataclasses.field(metadata=MEASURED)
@@ -72,7 +72,9 @@ def drifts(scored: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64
 
 def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDArray[np.int64], by: str) -> Drift:
     assert variant.model.metadata.variant is not None
-    same = float((variant.first_classes == parent.first_classes).mean())
+    same = None
+    if variant.first_classes is not None and parent.first_classes is not None:
+        same = float((variant.first_classes == parent.first_classes).mean())
     apart = variant.scores[by].terms - parent.scores[by].terms
     score, error = float(apart.mean()), standard_error(apart, labels)
     head = None
@@ -86,7 +88,7 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDAr
         latency, memory = cost.latency / of_parent.latency, cost.memory / of_parent.memory
         in_doubt = "latency" in (*cost.doubtful, *of_parent.doubtful)
     verdict = []
-    if same < BROKEN_AGREEMENT or (lower and head is not None and head < -BROKEN_LOSS):
+    if (same is not None and same < BROKEN_AGREEMENT) or (lower and head is not None and head < -BROKEN_LOSS):
         verdict.append("broken")
     elif lower:
         verdict.append("worse")

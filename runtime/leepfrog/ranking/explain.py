@@ -16,6 +16,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import Digest, ImageSet
 from leepfrog.inference.local import find_both
+from leepfrog.inference.model import refuse_without_probs
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.results import Result
 from leepfrog.scoring.sample import ProbSample
@@ -144,7 +145,7 @@ def explain(
         context: with what to work; None for this machine's CPU.
 
     Raises:
-        UsageError: not one model, or `top` below 1.
+        UsageError: not one model, one without probabilities over source classes, or `top` below 1.
         LeepfrogError: as of `leepfrog.rank`.
     """
     if top < 1:
@@ -154,6 +155,7 @@ def explain(
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
+    refuse_without_probs("an explanation of LEEP", files)
     outputs = infer(images, files, recorder.context)
     return explain_outputs(outputs, outputs.models, top=top, notices=recorder.notices)[0]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.execution.outputs import ModelOutputs
+from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.joint_mass import JointMass, Shard, leep_scores
@@ -25,12 +26,12 @@ class ScoredModel:
     Attributes:
         outputs: the model and what it put out.
         scores: by name.
-        first_classes: its most probable source class of each image, [N].
+        first_classes: its most probable source class of each image, [N]; None where it has no source classes.
     """
 
     outputs: ModelOutputs
     scores: dict[str, Score]
-    first_classes: NDArray[np.int64]
+    first_classes: NDArray[np.int64] | None
 
     @property
     def model(self) -> ModelFile:
@@ -39,15 +40,28 @@ class ScoredModel:
 
 
 def score_model(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> ScoredModel:
-    """LEEP, leave-one-out LEEP and further scores of a model.
+    """LEEP, leave-one-out LEEP and further scores of a model, those that read what it does not put out left out.
 
     Args:
         outputs: the model's.
         further: scores beside the two.
         threads: cores to use.
     """
-    scores, first_classes = _leep(outputs)
-    return ScoredModel(outputs, scores | _further(outputs, further, threads), first_classes)
+    scores, first_classes = _leep(outputs) if outputs.model.metadata.has_probs else ({}, None)
+    return ScoredModel(outputs, scores | _further(outputs, readable(further, outputs.model), threads), first_classes)
+
+
+def readable(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
+    """Those of the scores that read what a model puts out."""
+    return [definition for definition in scores if definition.reads in model.metadata.outputs]
+
+
+def absent_scores(models: Sequence[ModelFile], scores: Sequence[Definition]) -> Iterator[str]:
+    """A note on the models that have no probabilities, and the scores that they therefore lack, if there are any."""
+    without = [model.name for model in models if not model.metadata.has_probs]
+    absent = [definition.name for definition in scores if definition.reads == PROBS_OUTPUT]
+    if without and absent:
+        yield f"no {', '.join(absent)} without probabilities over source classes: {', '.join(without)}"
 
 
 def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> dict[str, Score]:
@@ -73,11 +87,13 @@ def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:
 
     def shards() -> Iterator[Shard]:
         for rows in outputs.rows():
+            assert rows.probs is not None
             yield rows.probs, images.labels[rows.positions]
 
     mass: JointMass | None = None
     positions, first = [], []
     for rows in outputs.rows():
+        assert rows.probs is not None
         mass = mass or JointMass.empty(len(images.classes), rows.probs.shape[1])
         mass.add(rows.probs, images.labels[rows.positions])
         positions.append(rows.positions)

@@ -20,12 +20,13 @@ from leepfrog.execution.outputs import Inference, Outputs
 from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_both
-from leepfrog.inference.model import ModelFile
+from leepfrog.inference.metadata import PROBS_OUTPUT
+from leepfrog.inference.model import ModelFile, refuse_without_probs
 from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.drift import drifts
-from leepfrog.ranking.model_scores import ScoredModel, score_model
+from leepfrog.ranking.model_scores import ScoredModel, absent_scores, score_model
 from leepfrog.ranking.racing import Race, check_raceable, race
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.receipts.recorder import Recorder
@@ -129,6 +130,9 @@ def ranked_outputs(
     context = recorder.context
     costs = Costs(context)
     images, candidates = find_both(data, models)
+    if any(definition.reads == PROBS_OUTPUT for definition in request.deciding):
+        remedy = "; rank by a score of features, such as ridge, or leave them out with --models"
+        refuse_without_probs(request.by, candidates, remedy)
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
     hashed = hash_images(images, context)
@@ -213,7 +217,7 @@ def _assembled(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
         n_images=len(labels),
-        notes=(*images.notes, *outputs.notes(), *_notes(images, counts, request.further)),
+        notes=(*images.notes, *outputs.notes(), *_notes(outputs, counts, request.further)),
         ranked_by=by,
         budget=budget,
         shown=tuple(definition.name for definition in chosen_scores(request.scores)),
@@ -267,10 +271,12 @@ def _race(
     return [affordable.models[i] for i in left], dataclasses.replace(raced, outside=affordable.outside)
 
 
-def _notes(images: ImageSet, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:
-    once = [name for name, n in zip(images.classes, counts, strict=True) if n == 1]
-    if once:
-        yield f"{len(once)} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+def _notes(outputs: Outputs, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:
+    models = [each.model for each in outputs]
+    yield from absent_scores(models, [*chosen_scores(ALWAYS), *further])
+    once = int(np.count_nonzero(counts == 1))
+    if once and any(model.metadata.has_probs for model in models):
+        yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
     if further and counts.sum() > MOST_IMAGES:
         names = ", ".join(definition.name for definition in further)
         yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leepfrog.costs.cost import NUMBERS
 from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import TITLES
+from leepfrog.ranking.words import score_names
 
 COSTS = tuple(name for name in (*NUMBERS, "doubtful", "place") if name not in ("n_runs", "reference"))
 
@@ -12,17 +14,19 @@ COSTS = tuple(name for name in (*NUMBERS, "doubtful", "place") if name not in ("
 def records(ranking: Ranking) -> list[dict[str, object]]:
     """One record per model, best first; all have the same keys.
 
-    Costs are in seconds and bytes, scores in their own units, each with its standard error and 90 % interval.
+    Costs are in seconds and bytes, scores in their own units, each with its standard error and 90 % interval; scores
+    that a model lacks are None.
     """
-    return [_record(model) for model in ranking.models]
+    names = score_names(ranking)
+    return [_record(model, names) for model in ranking.models]
 
 
-def _record(model: RankedModel) -> dict[str, object]:
+def _record(model: RankedModel, names: Sequence[str]) -> dict[str, object]:
     scored: dict[str, object] = {}
-    for name in [*TITLES, *(name for name in model.scores if name not in TITLES)]:
-        score = model.scores[name]
-        low, high = score.interval or (None, None)
-        scored |= {name: score.value, f"{name}_standard_error": score.standard_error}
+    for name in names:
+        score = model.scores.get(name)
+        low, high = (score and score.interval) or (None, None)
+        scored |= {name: score and score.value, f"{name}_standard_error": score and score.standard_error}
         scored |= {f"{name}_low": low, f"{name}_high": high}
     return {
         "rank": model.rank,

@@ -34,8 +34,9 @@ class RankedModel:
         tied_with: names of all models that the images do not tell it from.
         probability_best: how often it is the first when the images are drawn again, class by class.
         name, source, licence, path, sha256: which model.
-        scores: score by name, with 90 % intervals.
-        n_source, n_features: Z and D.
+        scores: score by name, with 90 % intervals; those that read probabilities only where it has any.
+        n_source: Z, None where the model has no probabilities over source classes.
+        n_features: D.
         n_parameters: numbers in the weights.
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
@@ -57,7 +58,7 @@ class RankedModel:
     path: str = field(metadata=MEASURED)
     sha256: str
     scores: dict[str, Score]
-    n_source: int
+    n_source: int | None
     n_features: int
     n_parameters: int
     top1: float | None

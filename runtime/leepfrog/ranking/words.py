@@ -35,8 +35,16 @@ def chance_level(ranking: Ranking) -> float:
     return sum(share * math.log(share) for share in shares)
 
 
+def score_names(ranking: Ranking) -> list[str]:
+    """Every score that some model has, LEEP's first."""
+    most = max((model.scores for model in ranking.models), key=len)  # others lack those that read probabilities
+    return list(dict.fromkeys((*TITLES, *most)))
+
+
 def score_text(model: RankedModel, name: str) -> str:
-    """A score's value with as many digits as mean something."""
+    """A score's value with as many digits as mean something; "" where the model lacks it."""
+    if name not in model.scores:
+        return ""
     return f"{model.scores[name].value:.{2 if name == COMBINED else 4}f}"
 
 
@@ -120,7 +128,7 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
             f"{each.score:+.{digits}f}",
             "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
             "" if each.head is None else f"{100 * each.head:+.1f}",
-            f"{100 * each.top1_agreement:.1f}",
+            "" if each.top1_agreement is None else f"{100 * each.top1_agreement:.1f}",
             "" if each.latency is None else f"{'~ ' if each.latency_in_doubt else ''}x {each.latency:.2f}",
             f"x {each.size:.2f}",
             "" if each.memory is None else f"x {each.memory:.2f}",

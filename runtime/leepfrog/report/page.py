@@ -71,8 +71,9 @@ def report(ranking: Ranking, outputs: Outputs) -> str:
 
 
 def to_explain(ranking: Ranking) -> list[RankedModel]:
-    """The best model and the first of those that are tied with it."""
-    return [model for model in ranking.models if model.tied_with_best][: 1 + MOST_TIED]
+    """The best model and the first of those that are tied with it, as far as they have source classes."""
+    tied = [model for model in ranking.models if model.tied_with_best and model.n_source is not None]
+    return tied[: 1 + MOST_TIED]
 
 
 def render(ranking: Ranking, explained: Sequence[Reasons] = ()) -> str:

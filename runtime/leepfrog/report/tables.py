@@ -14,6 +14,7 @@ from leepfrog.ranking.words import (
     interval_text,
     milliseconds,
     over_budget,
+    score_names,
     score_text,
 )
 
@@ -90,8 +91,7 @@ def _bar(model: RankedModel, by: str, least: float, most: float) -> Bar:
 
 def score_table(ranking: Ranking) -> Table:
     """Every score that was computed, the one that decides the order first, and what was published."""
-    first = ranking.models[0]
-    names = list(dict.fromkeys((ranking.ranked_by, *TITLES, *ranking.shown, *first.scores)))
+    names = list(dict.fromkeys((ranking.ranked_by, *TITLES, *ranking.shown, *score_names(ranking))))
     header = ("model", *(TITLES.get(name, name) for name in names), "published top-1 %")
     rows = [
         (

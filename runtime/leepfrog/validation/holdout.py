@@ -16,6 +16,8 @@ from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
+from leepfrog.ranking.model_scores import absent_scores
+from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.sample import FeatureSample, ProbSample
 
 # Two to fit and cross-validate with, two to be judged on.
@@ -46,19 +48,19 @@ class LabelledOutputs:
         """Where the images came from."""
         return self.outputs.images.images.name
 
-    def samples(self, model: ModelOutputs) -> tuple[ProbSample, FeatureSample]:
-        """A model's outputs for all usable images."""
-        n_target = len(self.classes)
+    def samples(self, model: ModelOutputs) -> tuple[ProbSample | None, FeatureSample]:
+        """A model's outputs for all usable images; no predictions where it has none."""
+        n_target, has_probs = len(self.classes), model.model.metadata.has_probs
         return (
-            ProbSample(self.labels, n_target, model.probs()),
+            ProbSample(self.labels, n_target, model.probs()) if has_probs else None,
             FeatureSample(self.labels, n_target, model.features()),
         )
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is odd about the images."""
+    def notes(self, scores: Sequence[Definition]) -> tuple[str, ...]:
+        """What is odd about the images, and which of the scores some models lack."""
         hashed = self.outputs.images
-        return (*hashed.images.notes, *self.outputs.notes(), *hashed.skips())
+        absent = absent_scores(self.files, scores)
+        return (*hashed.images.notes, *self.outputs.notes(), *absent, *hashed.skips())
 
 
 def labelled_outputs(

@@ -18,6 +18,8 @@ from leepfrog.arguments import StrPath, check_seed, several
 from leepfrog.errors import DataSetError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.dataset import ImageSet
+from leepfrog.inference.model import refuse_without_probs
+from leepfrog.ranking.model_scores import readable
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -45,7 +47,7 @@ class Task:
         classes: their names.
         n_train, n_test: images that score and head see, and that are held out.
         accuracy: of a retrained head on the latter, from 0 to 1.
-        scores: by name.
+        scores: by name; those that read what the model does not put out are absent.
     """
 
     classes: tuple[str, ...]
@@ -130,6 +132,9 @@ class TasksRequest(Request):
         if len(labelled.files) != 1:
             names = ", ".join(os.fspath(model) for model in several(models))
             raise UsageError(f"a study of tasks is of one model; {names!r} names {len(labelled.files)}")
+        if not readable(chosen_scores(self.scores), labelled.files[0]):
+            remedy = "; a score of features, such as --score ridge, needs none"
+            refuse_without_probs(", ".join(self.scores), labelled.files, remedy)
         if len(labelled.classes) < 3:
             raise DataSetError(f"{labelled.data}: tasks of other classes need at least 3 classes")
         tasks = _judged(self, labelled, recorder.context)
@@ -138,7 +143,7 @@ class TasksRequest(Request):
             model=labelled.files[0].name,
             tasks=tasks,
             correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
-            notes=labelled.notes,
+            notes=labelled.notes(chosen_scores(self.scores)),
             receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
         )
 
@@ -178,7 +183,7 @@ def study_tasks(
 def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
     """Draw tasks, and judge each."""
     (model,) = labelled.outputs
-    (probs, features), chosen = labelled.samples(model), chosen_scores(request.scores)
+    (probs, features), chosen = labelled.samples(model), readable(chosen_scores(request.scores), model.model)
     rng = np.random.default_rng(request.seed)
     choices = []
     for _ in range(request.n_tasks):
@@ -190,11 +195,11 @@ def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContex
         rows = np.flatnonzero(np.isin(labelled.labels, drawn))
         labels = np.searchsorted(drawn, labelled.labels[rows])
         train, test = split(labels, request.images, request.seed + number)
-        predictions = ProbSample(labels, len(drawn), probs.probs[rows])
+        predictions = None if probs is None else ProbSample(labels, len(drawn), probs.probs[rows])
         inputs = FeatureSample(labels, len(drawn), features.features[rows])
         fit, held = inputs.part(train), inputs.part(test)
         head = retrained_head(fit, held.features, held.labels, request.seed + number)
-        sample = Sample(predictions.part(train), fit)
+        sample = Sample(predictions and predictions.part(train), fit)
         scores = {definition.name: definition.of(sample).value for definition in chosen}
         names = tuple(labelled.classes[label] for label in drawn)
         alone = {BY_CLASSES: -float(np.log(len(drawn)))}

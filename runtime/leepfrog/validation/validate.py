@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
 from leepfrog.ranking.baselines import BASELINES, Described
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
+from leepfrog.ranking.model_scores import readable
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -44,7 +45,8 @@ class ValidatedModel:
     Attributes:
         name: the model's.
         accuracy: by truth (see TRUTHS), mean over splits, from 0 to 1.
-        scores: by name, mean over splits; baselines among them, None where not known.
+        scores: by name, mean over splits; baselines among them; None where not known, or where the model lacks what
+            the score reads.
     """
 
     name: str
@@ -134,8 +136,10 @@ class ValidateRequest(Request):
             raise UsageError("a validation compares models: give at least 2")
         splits = [split(labelled.labels, self.images, self.seed + s) for s in range(self.splits)]
         scores, truths = _repeated(self, labelled, splits, recorder.context)
+        chosen = chosen_scores(self.scores)
+        names = dict.fromkeys([*(definition.name for definition in chosen), *scores[0][0]])
         repeated: dict[str, list[list[float | None]]] = {
-            name: [[of_model[name].value for of_model in of_split] for of_split in scores] for name in scores[0][0]
+            name: [[_value(of_model, name) for of_model in of_split] for of_split in scores] for name in names
         }
         rivals = [_described(model) for model in labelled.outputs]
         repeated |= {
@@ -168,7 +172,7 @@ class ValidateRequest(Request):
             },
             baselines=tuple(BASELINES),
             chance=chance_spread(len(rows)),
-            notes=labelled.notes,
+            notes=labelled.notes(chosen),
             receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
         )
 
@@ -224,7 +228,7 @@ def _repeated(
             probs, features = labelled.samples(model)
             fits = [features.part(train) for train, _ in splits]
             scores_to_come = [
-                pool.submit(scored, Sample(probs.part(train), fit), chosen, 1)
+                pool.submit(scored, Sample(probs and probs.part(train), fit), readable(chosen, model.model), 1)
                 for fit, (train, _) in zip(fits, splits, strict=True)
             ]
             truths_to_come = [
@@ -251,6 +255,10 @@ def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) ->
 def _described(model: ModelOutputs) -> Described:
     metadata = model.model.metadata
     return Described(model.widths[0], metadata.n_parameters, metadata.top1)
+
+
+def _value(scores: Mapping[str, Score], name: str) -> float | None:
+    return scores[name].value if name in scores else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from leepfrog.errors import ModelError
 from onnx import GraphProto
 
-from leepfrog_exporter.graph.heads.base import Head
+from leepfrog_exporter.graph.heads.base import FeatureExtractor, Head
 from leepfrog_exporter.graph.tail import Tail, tail_of
 
 
@@ -46,3 +46,20 @@ def find_head(graph: GraphProto, output: str) -> Head:
         if (head := form.head(tail)) is not None:
             return head
     raise ModelError(tail.refusal)
+
+
+def find_features(graph: GraphProto, output: str) -> FeatureExtractor:
+    """The end of a graph whose outputs are said to be no source classes.
+
+    Its features are what the last layer of a multi-label head sees, and otherwise the output itself.
+
+    Raises:
+        ModelError: it puts out probabilities of classes, or no form knows it.
+    """
+    head = find_head(graph, output)
+    if isinstance(head, FeatureExtractor):
+        return head
+    if head.ends_in != "logits":
+        raise ModelError(f"ends in a {head.ends_in}, so it has probabilities of classes; export it without --no-probs")
+    embedding = importlib.import_module(f"{__name__}.embedding")
+    return cast(FeatureExtractor, embedding.head(tail_of(graph, output)))

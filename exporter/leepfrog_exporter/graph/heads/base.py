@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 from leepfrog.errors import ModelError
-from leepfrog.inference.metadata import PROBS_OUTPUT
+from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -54,6 +54,11 @@ class FeatureExtractor(_End):
 
     reason: str = dataclasses.field(compare=False)
 
+    @property
+    def compared(self) -> str:
+        """The value in the scoring model that is held against the network."""
+        return FEATURES_OUTPUT
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classifier(_End):
@@ -98,7 +103,7 @@ class Classifier(_End):
         if doubt and self.ends_in == "logits" and n_classes not in KNOWN_COUNTS:
             raise ModelError(
                 f"may be a network without a classifier: {doubt}; if its {n_classes:,} outputs are classes, name them: "
-                "--labels FILE; otherwise export the network with its classifier"
+                "--labels FILE; otherwise export the network with its classifier, or its features alone: --no-probs"
             )
 
 

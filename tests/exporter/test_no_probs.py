@@ -1,0 +1,162 @@
+"""`leepfrog export --no-probs`: embeddings and multi-label networks as scoring models of features alone."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import leepfrog
+import models_made as made
+import numpy as np
+import pytest
+from commands import Here
+from leepfrog.errors import ModelError, UsageError
+from leepfrog.inference.model import ModelFile, Session
+from leepfrog.progress import Silent
+from leepfrog_exporter.draft import ExportOptions
+from leepfrog_exporter.export import _scoring_model, export
+from leepfrog_exporter.gradient.probe import export_probe
+from leepfrog_exporter.networks.network import Network
+from leepfrog_exporter.networks.packages import package
+from leepfrog_exporter.networks.traced import traced
+from leepfrog_exporter.precision.variant import export_variant
+from onnx import TensorProto, helper
+from photos import folder_of_pieces, photo_set
+
+
+def exported(network: made.Made, folder: Path, name: str = "net", **options: object) -> ModelFile:
+    return export(f"onnx:{network.save(folder / f'{name}.onnx')}", made.options(no_probs=True, **options))
+
+
+def multi_label(head: str = "gemm") -> made.Made:
+    return made.classifier(head, tail=("Sigmoid",))
+
+
+def cut(head: str = "gemm") -> made.Made:
+    """A network without its last linear layer."""
+    network = made.classifier(head)
+    shape = [None] * {"gemm": 2, "tokens": 3, "conv": 4}[head]
+    del network.model.graph.output[:]
+    network.model.graph.output.append(helper.make_tensor_value_info("deep", TensorProto.FLOAT, shape))
+    return network
+
+
+@pytest.mark.parametrize("head", made.HEADS)
+def test_a_multi_label_network(head: str, home: Path, tmp_path: Path) -> None:
+    """Its features are what its last linear layer sees, averaged over positions."""
+    check_features(exported(multi_label(head), tmp_path), multi_label(head))
+
+
+@pytest.mark.parametrize("head", ["gemm", "tokens", "conv"])
+def test_an_embedding(head: str, home: Path, tmp_path: Path) -> None:
+    check_features(exported(cut(head), tmp_path), cut(head))
+
+
+def check_features(file: ModelFile, network: made.Made) -> None:
+    assert not file.metadata.has_probs
+    assert file.metadata.parity["features_difference"] < 1e-5
+    assert "top1_agreement" not in file.metadata.parity
+    session, images = Session(file, "cpu", 1), made.images(3)
+    probs, features = session.run(images)
+    assert probs is None
+    assert session.n_features == made.WIDTH
+    np.testing.assert_allclose(features, network.expected(images)[1], atol=1e-5)
+
+
+def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) -> None:
+    """A projection, as of CLIP's image tower: what it puts out are the features."""
+    network = made.classifier(names=("pixels", "deep", "embedding"))
+    with pytest.raises(ModelError, match=r"may be a network without a classifier.* its features alone: --no-probs"):
+        export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
+    file = exported(network, tmp_path)
+    (_, features), images = Session(file, "cpu", 1).run(made.images(3)), made.images(3)
+    weights = network.weights
+    np.testing.assert_allclose(features, network.expected(images)[1] @ weights["linear"] + weights["bias"], atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [multi_label(), cut()], ids=["multi-label", "embedding"])
+def test_asked_for(network: made.Made, home: Path, tmp_path: Path) -> None:
+    """Without --no-probs such a network is refused as ever, and the message says how."""
+    with pytest.raises(ModelError, match=r"; to export its features alone: --no-probs$|may be .*--no-probs"):
+        export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
+    assert not home.exists()
+
+
+def test_classifiers_are_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"ends in a softmax, so it has probabilities of classes.*without --no-probs"):
+        exported(made.classifier(tail=("Softmax",)), tmp_path)
+    with pytest.raises(ModelError, match=r"puts out 1,000 values, as classifiers of ImageNet do.*without --no-probs"):
+        exported(made.classifier(classes=1000), tmp_path)
+    with pytest.raises(UsageError, match="--labels goes without --no-probs"):
+        exported(multi_label(), tmp_path, labels=tmp_path / "labels.txt")
+    assert not home.exists()
+
+
+def test_a_map_whose_shape_is_not_stated(home: Path, tmp_path: Path) -> None:
+    network = cut("conv")
+    network.model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelError, match="state the output's shape"):
+        exported(network, tmp_path)
+
+
+def test_features_of_a_classifier_that_was_exported(home: Path, tmp_path: Path) -> None:
+    """By the name of that output; and what was exported without probs is exported again."""
+    parent = export(f"onnx:{made.classifier().save(tmp_path / 'net.onnx')}", made.options(name="parent"))
+    for output, name in (("features", "once"), (None, "twice")):
+        parent = export(f"onnx:{parent.path}", made.options(name=name, no_probs=True, output_name=output))
+        check_features(parent, made.classifier())
+
+
+def test_ranked_probed_and_in_fewer_bits(home: Path, tmp_path: Path, here: Here) -> None:
+    folder_of_pieces(here.folder / "photos", 6)
+    multi_label().save(here.folder / "many.onnx")
+    done = here.call("export", "onnx:many.onnx", "--preprocess", "imagenet", "--no-probs", "--probe")
+    done.check(0, f"no probabilities over source classes, {made.WIDTH} features from Gemm", "many.fisher.onnx")
+    done = here.call("export", "many", "--precision", "fp16,int8", "--calibrate", "photos")
+    done.check(0, "against many on ", "features' cosine")
+    done = here.call("rank", "photos", "--format", "json")
+    done.check(0)
+    assert {model["name"] for model in done.json["models"]} == {"many", "many-fp16", "many-int8"}
+    assert {drift["top1_agreement"] for drift in done.json["drifts"]} == {None}
+    here.call("embed", "photos", "--probe", "many", "-o", "task.npz").check(0)
+
+
+def onnx_of(module: Any, path: Path) -> Path:
+    torch = package("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module.eval(), (torch.zeros(1, 3, 32, 32),), str(path), dynamo=False)
+    return path
+
+
+@pytest.mark.full
+def test_a_torch_network_without_its_classifier(home: Path, tmp_path: Path) -> None:
+    """Through an ONNX file, and traced by leepfrog, whose reference is the network itself."""
+    torch = package("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    body = [nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    batch = np.random.default_rng(0).normal(0, 1, (2, 3, 32, 32)).astype(np.float32)
+    for name, module in {
+        "body": nn.Sequential(*body),
+        "projected": nn.Sequential(*body, nn.Linear(16, 24)),
+        "many": nn.Sequential(*body, nn.Linear(16, 24), nn.Sigmoid()),
+    }.items():
+        with torch.inference_mode():
+            seen = (nn.Sequential(*body) if name == "many" else module).eval()(torch.from_numpy(batch)).numpy()
+        file = export(f"onnx:{onnx_of(module, tmp_path / f'{name}.onnx')}", made.options(no_probs=True))
+        _, features = Session(file, "cpu", 1).run(batch)
+        np.testing.assert_allclose(features, seen, atol=1e-5)
+        spec = made.options(no_probs=True).preprocess.spec((32, 32), None, "net")
+        options = ExportOptions(no_probs=True)
+        draft = traced(Network(module.eval(), name, spec, (), "", None), f"small:{name}", options, Silent())
+        _, metadata = _scoring_model(draft, options, Silent())
+        assert not metadata.has_probs
+        assert metadata.parity["n_features"] == seen.shape[1]
+        assert metadata.parity["reference"].startswith("torch")
+    ranking = leepfrog.rank(photo_set(4), ["body", "projected", "many"])
+    assert {model.n_source for model in ranking} == {None}
+    alone = ModelFile.read(home / "models" / "body.onnx")
+    export_probe(alone)
+    assert export_variant(alone, "fp16").metadata.parity["features_cosine"] > 0.99
