@@ -1,4 +1,4 @@
-"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and all fast tests run there."""
+"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and tests run there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_fault_22_all_fast_tests_pass_with_the_examples(which: str, run: Run) ->
     run("tests/help_text.py", "--write")
     tests = demanding if which == "demanding" else ["tests"]
     told = run("-m", "pytest", "-v", "-n", "0", "-m", "fast", "-p", "no:cacheprovider", *tests)
-    assert len(ADDED) == 3
+    assert len(ADDED) == 5
     for name in (*ADDED, f"{rules}::test_activations[Softsign]"):
         assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
 
@@ -123,15 +123,20 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
     (tmp_path / "x-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 20) + bytes([0, 1] * 10))
     ranked = run("-m", "leepfrog", "rank", tmp_path / "x-images-idx3-ubyte", "--format", "csv", "--quiet")
     assert "small-random" in ranked
+    elsewhere = run("-m", "leepfrog", "rank", photographs, "--costs", "sheet", "--quiet")
+    assert "Costs are those of sheet, not of this machine." in elsewhere
+    assert "costs of sheet" in run("-m", "leepfrog", "bench", "small-random", "--costs", "sheet", "--quiet")
 
 
 def test_this_tree_is_as_it_was() -> None:
     """The examples are examples: nothing of them is here."""
+    from leepfrog.costs.places import place_names
     from leepfrog.images.sources import sources
     from leepfrog.scoring.registry import SCORES
     from leepfrog_exporter.gradient.rules import RULES
     from leepfrog_exporter.sources import schemes
 
+    assert not {"sheet"} & set(place_names())
     assert not {"ncm"} & set(SCORES)
     assert not {"Softsign"} & set(RULES)
     assert not {"small"} & set(schemes())

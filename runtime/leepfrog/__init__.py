@@ -48,7 +48,11 @@ if TYPE_CHECKING:
     from leepfrog.images.decode import Greys as Greys
     from leepfrog.images.find import find_images as find_images
     from leepfrog.images.preprocess import PreprocessSpec as PreprocessSpec
+    from leepfrog.inference.header import Fingerprint as Fingerprint
+    from leepfrog.inference.header import Header as Header
+    from leepfrog.inference.metadata import ModelMetadata as ModelMetadata
     from leepfrog.inference.metadata import Variant as Variant
+    from leepfrog.inference.model import ModelFile as ModelFile
     from leepfrog.progress import Progress as Progress
     from leepfrog.ranking.budget import Budget as Budget
     from leepfrog.ranking.certainty import Separation as Separation
@@ -110,7 +114,9 @@ _NAMES = {
     "images.find": "find_images",
     "images.preprocess": "PreprocessSpec",
     "costs.cost": "Cost",
-    "inference.metadata": "Variant",
+    "inference.header": "Fingerprint Header",
+    "inference.metadata": "ModelMetadata Variant",
+    "inference.model": "ModelFile",
     "progress": "Progress",
     "ranking.budget": "Budget",
     "ranking.certainty": "Separation",

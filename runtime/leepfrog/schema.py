@@ -20,10 +20,10 @@ _ENTRY = re.compile(r"    (\w[\w, ]*): (.*)")
 
 def results() -> list[type[Result]]:
     """The result of every command that writes JSON."""
-    from leepfrog.cli.listings import Diagnosis, ZooListing
     from leepfrog.costs.report import CostReport
     from leepfrog.gate.check import Check
     from leepfrog.gate.compare import Verification
+    from leepfrog.listings import Diagnosis, ZooListing
     from leepfrog.ranking.explain import Explanation
     from leepfrog.ranking.from_files import Scores
     from leepfrog.ranking.result import Ranking

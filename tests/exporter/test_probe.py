@@ -48,6 +48,7 @@ RANDOM = {
     "timm:test_convnext": 96,
     "timm:test_vit": 160,
 }
+LARGE = ("torchvision:densenet121", "torchvision:efficientnet_b0", "torchvision:mobilenet_v2", "torchvision:resnet18")
 N_SAMPLES = 4
 
 
@@ -123,7 +124,7 @@ def assert_equals_autograd(probe: Probe, network: Any, images: NDArray[np.float3
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("source", RANDOM)
+@pytest.mark.parametrize("source", [pytest.param(s, marks=[pytest.mark.slow] if s in LARGE else []) for s in RANDOM])
 def test_equals_autograd_with_random_weights(
     source: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

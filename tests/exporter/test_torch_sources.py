@@ -20,15 +20,12 @@ from leepfrog.errors import BadInputError, UsageError
 from leepfrog.inference.model import Session
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.networks import checkpoint
-from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.presets import PreprocessChoice
 from leepfrog_exporter.sources import builder
+from libraries import models, torch
 
 pytestmark = pytest.mark.full
 
-torch = package("torch")
-timm = package("timm")
-models = package("torchvision").models
 
 # Inverted residuals with squeeze-and-excitation, a class token, attention windows of a hybrid, a fully convolutional
 # head, channel shuffles.
@@ -148,9 +145,11 @@ def test_rubbish_checkpoints(content: bytes, tmp_path: Path) -> None:
     assert "not a checkpoint of plain weights" in refused(path)
 
 
-@pytest.mark.parametrize("held", [torch.zeros(3), [torch.zeros(3)], 5, {0: torch.zeros(3)}])
+@pytest.mark.parametrize(
+    "held", [lambda: torch.zeros(3), lambda: [torch.zeros(3)], lambda: 5, lambda: {0: torch.zeros(3)}]
+)
 def test_checkpoints_of_something_else(held: object, tmp_path: Path) -> None:
-    torch.save(held, tmp_path / "weights.pth")
+    torch.save(held(), tmp_path / "weights.pth")
     assert "not weights by name" in refused(tmp_path / "weights.pth")
 
 

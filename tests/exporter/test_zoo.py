@@ -10,14 +10,12 @@ from leepfrog.errors import MachineError, UsageError
 from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog_exporter import zoo
 from leepfrog_exporter.networks.checkpoint import RENAMINGS
-from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.sources import builder
 from leepfrog_exporter.zoo import ZooEntry
+from libraries import models, timm
 
 ENTRIES = list(zoo.load().values())
 STARTERS = [entry for entry in ENTRIES if entry.is_starter]
-timm = package("timm")
-models = package("torchvision").models
 
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 every_starter = pytest.mark.parametrize("entry", STARTERS, ids=lambda entry: entry.name)

@@ -21,6 +21,7 @@ from leepfrog import errors, scores
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.from_files import score_files
+from leepfrog.receipts.request import Request
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.library import Library, read_errors
@@ -100,7 +101,8 @@ def test_fault_19_every_type_that_a_signature_mentions_is_exported() -> None:
     assert {leepfrog.Budget, leepfrog.Explanation, leepfrog.RankedModel, leepfrog.Progress} <= wanted.keys()
     assert [f"{kind.__name__} (by {why})" for kind, why in wanted.items() if kind not in exported] == []
     of_errors = {value for value in vars(errors).values() if isinstance(value, type)}
-    assert [kind.__name__ for kind in exported - wanted.keys() - of_errors] == []
+    made_by_callers = {kind for kind in exported if issubclass(kind, Request)} | {leepfrog.LocalRunner}
+    assert [kind.__name__ for kind in exported - wanted.keys() - of_errors - made_by_callers] == []
     assert of_errors <= exported
 
 
@@ -169,7 +171,7 @@ def test_fault_19_paths_may_be_text_or_any_path(tiny: Path, photos: Path, tmp_pa
         for name, array in {"labels": LABELS, "probs": PROBS, "features": FEATURES}.items():
             np.save(tmp_path / f"{name}.npy", array)
             arrays[name] = kind(tmp_path / f"{name}.npy")  # type: ignore[arg-type]
-        assert score_files(**arrays, names="knn").scores[0].name == "knn"
+        assert score_files(**arrays, names="knn").scores["knn"].n_samples > 0
 
 
 def test_fault_19_exports_take_text_as_paths(home: Path, tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ import models_made as made
 import pytest
 from commands import Done, Here
 from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_rows, as_table
+from leepfrog.inference.device import available_threads
+from leepfrog.inference.local import find_models
 from leepfrog.inference.metadata import Variant
+from machine_load import keep_costs
 from photos import folder_of_pieces
 
 pytestmark = pytest.mark.full
@@ -92,6 +95,7 @@ def evil(request: pytest.FixtureRequest, here: Here, tmp_path: Path, monkeypatch
         model = made.scoring(name=hostile if which == "a" else which + hostile, variant=parent, **texts)
         model.producer_name = which  # another file
         (home / "models" / f"{name}{which}.onnx").write_bytes(model.SerializeToString())
+    keep_costs(find_models(()), available_threads())
     folder = folder_of_pieces(here.folder / "photos", count=6)
     for i, path in enumerate(sorted(folder.iterdir())):
         path.rename(folder / f"{name}{i or ''}")

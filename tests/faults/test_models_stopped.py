@@ -14,9 +14,12 @@ from pathlib import Path
 import models_made as made
 import numpy as np
 import pytest
-from commands import ENTRY, Done, process
+from commands import ENTRY, Done, Here, process
 from leepfrog.errors import ModelError
+from leepfrog.inference.device import available_threads
 from leepfrog.inference.load import load
+from leepfrog.inference.model import ModelFile
+from machine_load import keep_costs
 from onnx import ModelProto
 from photos import folder_of_pieces
 
@@ -107,9 +110,11 @@ def test_fault_03_any_session_has_the_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "soon"])
-def test_fault_03_a_limit_that_is_no_limit(limit: str, photos: Path, tmp_path: Path) -> None:
-    words = ["rank", photos, "-m", saved(made.scoring(), tmp_path)]
-    done = process(words, env={**os.environ, "LEEPFROG_SECONDS_PER_IMAGE": limit})
+def test_fault_03_a_limit_that_is_no_limit(
+    limit: str, photos: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEEPFROG_SECONDS_PER_IMAGE", limit)
+    done = here.call("rank", photos, "-m", saved(made.scoring(), tmp_path))
     done.check(2, "LEEPFROG_SECONDS_PER_IMAGE", "not a positive number")
 
 
@@ -140,10 +145,10 @@ def test_fault_03_a_forked_process_runs_models(home: Path) -> None:
 @pytest.mark.parametrize("variable", ["LEEPFROG_SECONDS_PER_IMAGE", "LEEPFROG_COST_SECONDS"])
 @pytest.mark.parametrize("value", ["20000", "86400", "1e9", "inf", "1e400"])
 def test_fault_31_times_that_are_no_limit(
-    variable: str, value: str, photos: Path, with_made_model: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, photos: Path, with_made_model: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    done = process(["rank", photos, "-m", with_made_model, "-q"])
+    done = here.call("rank", photos, "-m", with_made_model, "-q")
     most = {"LEEPFROG_SECONDS_PER_IMAGE": 86_400, "LEEPFROG_COST_SECONDS": 3_600}[variable]
     if float(value) <= most:
         done.check(0)
@@ -152,7 +157,8 @@ def test_fault_31_times_that_are_no_limit(
 
 
 @pytest.fixture
-def with_made_model(tmp_path: Path) -> Path:
+def with_made_model(home: Path, tmp_path: Path) -> Path:
     path = tmp_path / "made.onnx"
     path.write_bytes(made.scoring().SerializeToString())
+    keep_costs([ModelFile.read(path)], available_threads())
     return path

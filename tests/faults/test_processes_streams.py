@@ -24,9 +24,9 @@ SCRIPT = Path(sys.executable).with_name("leepfrog")
 # Long enough to fill a pipe, whose smallest size is a page.
 LONG = [
     "--version",
-    "--help",
+    pytest.param("--help", marks=pytest.mark.slow),
     "schema",
-    "zoo list --format json",
+    pytest.param("zoo list --format json", marks=pytest.mark.slow),
     "score --labels y.npy --features x.npy --format json",
 ]
 

@@ -22,11 +22,11 @@ import numpy as np
 import onnxruntime
 import PIL.Image
 import pytest
-import torch
 from commands import process
+from leepfrog.costs import worker
 from leepfrog.files import locked
-from leepfrog.inference import footprint
 from leepfrog_exporter.export import ExportOptions, export
+from libraries import torch
 from photos import folder_of_pieces
 
 # What Python's standard library has on Linux, but not on Windows, and the system's files, which macOS has not either.
@@ -94,9 +94,9 @@ def test_fault_10_memory_as_windows_tells_it(monkeypatch: pytest.MonkeyPatch) ->
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(ctypes, "WinDLL", {"kernel32": Kernel32}.__getitem__, raising=False)
-    monkeypatch.setattr(footprint.Path, "read_text", not_there)
-    monkeypatch.setattr(footprint, "sys", types.SimpleNamespace(platform="win32"))
-    assert footprint.peak_memory() == 123_456_789
+    monkeypatch.setattr(worker.Path, "read_text", not_there)
+    monkeypatch.setattr(worker, "sys", types.SimpleNamespace(platform="win32"))
+    assert worker.peak_memory() == 123_456_789
 
 
 def test_fault_10_the_readme_and_the_classifiers_say_which_systems() -> None:

@@ -10,7 +10,10 @@ import jsonschema
 import leepfrog
 import models_made as made
 import numpy as np
+from leepfrog.inference.device import available_threads
+from leepfrog.inference.model import ModelFile
 from leepfrog.schema import json_schema
+from machine_load import keep_costs
 from onnx import ModelProto, numpy_helper
 from photos import folder_of_pieces
 
@@ -43,9 +46,10 @@ def put(home: Path, name: str, noise: float = 0.0, alike: bool = False, **change
 
 
 def two_models(home: Path) -> None:
-    """One with six features, one with six times the same."""
-    put(home, NAMES[0])
-    put(home, NAMES[1], alike=True)
+    """One with six features, one with six times the same; what they cost is known."""
+    paths = [put(home, NAMES[0]), put(home, NAMES[1], alike=True)]
+    for threads in {1, available_threads()}:
+        keep_costs([ModelFile.read(path) for path in paths], threads)
 
 
 def photographs(folder: Path) -> Path:

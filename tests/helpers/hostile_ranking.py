@@ -9,9 +9,10 @@ from pathlib import Path
 
 import leepfrog
 import models_made as made
+from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
-from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
+from leepfrog.ranking.rank import ranked_outputs
 from leepfrog.ranking.result import Ranking
 from photos import pieces
 from PIL import Image
@@ -30,8 +31,7 @@ class Reported:
     """A ranking of hostile names, and what it was made of."""
 
     ranking: Ranking
-    images: ImageSet
-    models: Path
+    outputs: Outputs
 
 
 def rank_hostile(folder: Path) -> Reported:
@@ -54,7 +54,7 @@ def rank_hostile(folder: Path) -> Reported:
     with open(photos / "labels.csv", "w", newline="") as stream:
         csv.writer(stream).writerows([("file_name", "label"), *rows])
     images = find_images(photos / "labels.csv")
-    return Reported(leepfrog.rank(images, [models]), images, models)
+    return Reported(*ranked_outputs(leepfrog.RankRequest(), images, [models], leepfrog.RunContext()))
 
 
 def shown(text: str) -> str:

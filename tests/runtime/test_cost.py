@@ -56,7 +56,8 @@ def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("name", "millions"), [("mobilenet_v2", 300.8), ("resnet18", 1814.1), ("squeezenet1_1", 349.2)]
+    ("name", "millions"),
+    [("mobilenet_v2", 300.8), ("squeezenet1_1", 349.2), pytest.param("resnet18", 1814.1, marks=pytest.mark.slow)],
 )
 def test_multiply_adds(name: str, millions: float, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the published counts of well-known networks, and hooks on torch's layers."""

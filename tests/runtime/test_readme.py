@@ -16,7 +16,7 @@ from photos import folder_of_pieces
 
 @pytest.mark.full
 def test_what_it_does_from_python(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_pytest, code = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    of_pytest, *blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     assert "leepfrog_check" in of_pytest  # tests/runtime/test_check.py runs one like it
     (home / "models").mkdir(parents=True)
     for name in ("mobilenet_v2", "efficientnet_lite0"):  # small ones by these names
@@ -29,5 +29,5 @@ def test_what_it_does_from_python(home: Path, tmp_path: Path, monkeypatch: pytes
     rng = np.random.default_rng(0)
     labels = np.arange(20) % 2
     given = {"probs": rng.dirichlet(np.ones(3), 20), "features": rng.standard_normal((20, 4)), "labels": labels}
-    exec(compile(code, "README.md", "exec"), given)  # noqa: S102
+    exec(compile("\n".join(blocks), "README.md", "exec"), given)  # noqa: S102
     assert [model.name for model in given["ranking"].models]  # type: ignore[attr-defined]

@@ -49,10 +49,8 @@ def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> 
 
 
 def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanation]:
-    from leepfrog.inference.local import find_models
-
-    files = {file.sha256: file for file in find_models([reported.models])}
-    return [explain(reported.images, files[reported.ranking.models[0].sha256].path)]
+    best = next(model for model in reported.outputs if model.model.sha256 == reported.ranking[0].sha256)
+    return [explain(reported.outputs.images.images, best.model.path)]
 
 
 def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
@@ -151,7 +149,7 @@ def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
 def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     (explained,) = explain_best(reported)
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
-    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.images)
+    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.outputs.images.images)
     assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
     skipped = tuple(SkippedImage(f"image {i}", "broken") for i in range(5000))
     receipt = reported.ranking.receipt
@@ -289,7 +287,14 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
 
 def test_the_command_writes_it(reported: Reported, home: Path, here: Here) -> None:
     target = here.folder / "page.html"
-    done = here.call("rank", reported.images.name, "-m", reported.models, "--report", target)
+    done = here.call(
+        "rank",
+        reported.outputs.images.images.name,
+        "-m",
+        reported.outputs.models[0].model.path.parent,
+        "--report",
+        target,
+    )
     done.check(0)
     assert f"wrote {target}" in done.err
     assert shown(reported.ranking.models[0].name) in Page(target.read_text()).text

@@ -82,11 +82,14 @@ def test_what_is_something_else_is_refused(change: dict[str, Any], message: str)
     assert message in str(error.value)
 
 
-@pytest.fixture
-def ranking(home: Path) -> Ranking:
-    for name, noise in (("plain", 0.0), ("noisy", 0.5)):
-        put(home, name, noise=noise)
-    return leepfrog.rank(photo_set(6), scores=["knn"])
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Ranking:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEPFROG_HOME", str(home))
+        for name, noise in (("plain", 0.0), ("noisy", 0.5)):
+            put(home, name, noise=noise)
+        return leepfrog.rank(photo_set(6), scores=["knn"])
 
 
 def test_a_ranking_is_a_collection_of_models(ranking: Ranking) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-import leepfrog
 from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
-from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption, split_commas
+from leepfrog.cli.options import FormatOption, OutputOption, split_commas
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.cli.run_options import Run, run_options
+from leepfrog.costs.places import DEFAULT
 from leepfrog.errors import UsageError
 
 HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
@@ -21,6 +22,7 @@ NUMBERS = (False, *[True] * 9)
 LEAST = (9, 5, 8, 7, 2, 6, 3)
 
 
+@run_options("device", "threads", "costs", "quiet")
 def bench(
     models: Annotated[
         list[str] | None,
@@ -33,9 +35,8 @@ def bench(
     ] = 2.0,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
 
@@ -43,7 +44,7 @@ def bench(
     counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
     loading and running it.
     """
-    from leepfrog.costs.places.here import PLACE
+    from leepfrog.costs.places import place_named
     from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.inference.device import environment
     from leepfrog.inference.local import find_models
@@ -51,13 +52,13 @@ def bench(
     if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(device=device, threads=threads, measure_again=True, progress=bars).checked()
+    with Bars(run.quiet) as bars:
+        context = run.context(bars, measure_again=True, measure_seconds=seconds).checked()
         files = find_models(split_commas(models))
-        costs = PLACE.costs(files, context, seconds)
-    both = list(zip(files, costs, strict=True))
+        measured = place_named(context.costs).costs(files, context)
+    both = list(zip(files, measured, strict=True))
     if written_as is Format.json:
-        measured = tuple(
+        rows = tuple(
             MeasuredModel(
                 **{field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)},
                 model=file.name,
@@ -68,7 +69,7 @@ def bench(
             )
             for file, cost in both
         )
-        emit(as_json(CostReport(measured, environment(device, context.cores)).as_dict()), output, quiet)
+        emit(as_json(CostReport(rows, environment(context.device, context.cores)).as_dict()), output, run.quiet)
         return
     is_csv = written_as is Format.csv  # whose numbers stay numbers
     cells = [
@@ -86,14 +87,15 @@ def bench(
         for file, cost in both
     ]  # fmt: skip
     if written_as is Format.table:
-        title = f"{len(cells)} models on {device} with {context.cores} threads, each in a fresh process"
-        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, quiet)
+        how = "each in a fresh process" if context.costs == DEFAULT else f"costs of {measured[0].where}"
+        title = f"{len(cells)} models on {context.device} with {context.cores} threads, {how}"
+        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, run.quiet)
     else:
         header, numbers = ((*HEADER, "doubtful"), (*NUMBERS, False)) if is_csv else (HEADER, NUMBERS)
-        emit(as_rows(written_as, header, cells, numbers), output, quiet)
-    if n := sum(bool(cost.doubtful) for cost in costs):
+        emit(as_rows(written_as, header, cells, numbers), output, run.quiet)
+    if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
-            f"~ in doubt: other work slowed this machine while {n} of {len(costs)} models were measured; they take "
-            "this long at most. These costs are not kept: measure them again when the machine is quiet",
-            quiet,
+            f"~ in doubt: other work slowed {measured[0].where} while {n} of {len(measured)} models were measured; "
+            "they take this long at most. These costs are not kept: measure them again when the machine is quiet",
+            run.quiet,
         )

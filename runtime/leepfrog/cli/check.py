@@ -12,17 +12,14 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_criteria
 from leepfrog.cli.options import (
-    BatchSizeOption,
     CachedOption,
     DataArgument,
     ModelFilesOption,
     OutputOption,
-    QuietOption,
-    SameDeviceOption,
-    ThreadsOption,
     split_commas,
 )
 from leepfrog.cli.output import as_json, emit
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.errors import MachineError
 from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
 
@@ -36,6 +33,7 @@ class CheckFormat(StrEnum):
     json = "json"
 
 
+@run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
 def check(
     baseline: Annotated[
         Path, typer.Argument(metavar="BASELINE.json", help="Written by leepfrog rank DIR -o BASELINE.json.")
@@ -62,11 +60,9 @@ def check(
         typer.Option("--format", help="How to write what was found (default: by -o .json or .xml, else table)."),
     ] = None,
     output: OutputOption = None,
-    device: SameDeviceOption = None,
-    threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = None,
     cached: CachedOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Rank again, compare with a baseline, and exit with 1 if something got worse; says why, as far as receipts tell.
 
@@ -80,7 +76,7 @@ def check(
 
     by_ending = {".json": CheckFormat.json, ".xml": CheckFormat.junit}
     written_as = format_ or by_ending.get(output.suffix if output else "", CheckFormat.table)
-    with Bars(quiet) as bars:
+    with Bars(run.quiet) as bars:
         found = leepfrog.check(
             baseline,
             data,
@@ -89,13 +85,13 @@ def check(
             tolerance=tolerance,
             latency_tolerance=latency_tolerance,
             cached=cached,
-            context=leepfrog.RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars),
+            context=run.context(bars),
         )
     if written_as is CheckFormat.json:
-        emit(as_json(found.as_dict()), output, quiet)
+        emit(as_json(found.as_dict()), output, run.quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(found), output, quiet, commands=written_as is CheckFormat.github)
+        emit(write(found), output, run.quiet, commands=written_as is CheckFormat.github)
     if found.failures:
         raise typer.Exit(1)
     if found.undecided:

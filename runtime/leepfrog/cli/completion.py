@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from leepfrog_exporter.choices import PRESETS
 
 from leepfrog import paths
+from leepfrog.costs.places import place_names
 from leepfrog.gate.choices import CRITERIA
 from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES
 from leepfrog.inference.choices import PRECISIONS, PROBE_SUFFIX
@@ -83,6 +84,7 @@ def sources() -> list[str]:
 
 
 complete_device = one_of(device_names)
+complete_place = one_of(place_names)
 complete_models = some_of(models)
 complete_model = one_of(models)
 complete_probe = one_of(probes)

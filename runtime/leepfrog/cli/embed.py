@@ -10,8 +10,9 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
-from leepfrog.cli.options import DataArgument, DeviceOption, QuietOption, StrictOption, ThreadsOption, place
+from leepfrog.cli.options import DataArgument, place
 from leepfrog.cli.output import emit, remark
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from leepfrog.task2vec.embedding import Embedding
 
 
+@run_options("device", "threads", "strict", "quiet")
 def embed(
     data: DataArgument,
     probe: Annotated[
@@ -49,10 +51,8 @@ def embed(
         bool, typer.Option("--head-only", help="The last layer alone, in closed form: no probe, no backward passes.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    strict: StrictOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.
 
@@ -62,13 +62,12 @@ def embed(
     if output.suffix != ".npz":
         raise UsageError(f"-o {printable(output)}: an embedding's file ends in .npz")
     request = leepfrog.EmbedRequest(estimator, tolerance, max_images, head_only, seed=seed)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
-        embedding = request.run(data, probe, context, name)
+    with Bars(run.quiet) as bars:
+        embedding = request.run(data, probe, run.context(bars), name)
     embedding.save(output)
     emit(describe(embedding, output), None)
     for line in remarks(embedding):
-        remark(line, quiet)
+        remark(line, run.quiet)
 
 
 def describe(embedding: Embedding, path: Path) -> str:

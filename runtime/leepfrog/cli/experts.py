@@ -10,8 +10,9 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
-from leepfrog.cli.options import DeviceOption, FormatOption, OutputOption, QuietOption, ThreadsOption
+from leepfrog.cli.options import FormatOption, OutputOption
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.files import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ LEAST = (5, 4, 3)
 SHOWN = 5
 
 
+@run_options("device", "threads", "quiet")
 def experts(
     data: Annotated[
         Path, typer.Argument(metavar="DIR|TASK.npz", help="Images, one folder a class, or what leepfrog embed made.")
@@ -31,9 +33,8 @@ def experts(
     library: Annotated[Path, typer.Option("--library", "-l", help="By leepfrog library add.")],
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Recommend models for a task by their errors on the library's tasks that are like it.
 
@@ -50,14 +51,13 @@ def experts(
     if data.suffix == ".npz":
         task = leepfrog.Embedding.load(data)
     else:
-        with Bars(quiet) as bars:
+        with Bars(run.quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
-            context = leepfrog.RunContext(device=device, threads=threads, progress=bars)
-            task = leepfrog.embed(data, probe, context=context)
-    emit(render(advise(task, tasks), written_as, room(output)), output, quiet)
+            task = leepfrog.embed(data, probe, context=run.context(bars))
+    emit(render(advise(task, tasks), written_as, room(output)), output, run.quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
-            remark(line, quiet)
+            remark(line, run.quiet)
 
 
 def render(advice: Advice, written_as: Format, width: int | None = None) -> str:

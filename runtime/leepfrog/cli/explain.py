@@ -11,14 +11,11 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_model
 from leepfrog.cli.options import (
     DataArgument,
-    DeviceOption,
     FormatOption,
     OutputOption,
-    QuietOption,
-    StrictOption,
-    ThreadsOption,
 )
 from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.files import printable
 
 if TYPE_CHECKING:
@@ -30,6 +27,7 @@ NUMBERS = (False, True, True, True, False, False)
 LEAST = (5, 1, 3)
 
 
+@run_options("device", "threads", "strict", "quiet")
 def explain(
     data: DataArgument,
     model: Annotated[
@@ -41,10 +39,8 @@ def explain(
     top: Annotated[int, typer.Option("--top", min=1, help="Source classes and confusions to name.")] = 3,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    strict: StrictOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Say which of a model's own classes tell each of yours, and which of yours it takes for another.
 
@@ -52,13 +48,12 @@ def explain(
     "taken for" names your other classes by the probability that they get. Your classes are listed worst first.
     """
     written_as = chosen_format(format_, output)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
-        found = leepfrog.explain(data, model, top=top, context=context)
-    emit(render(found, written_as, room(output)), output, quiet)
+    with Bars(run.quiet) as bars:
+        found = leepfrog.explain(data, model, top=top, context=run.context(bars))
+    emit(render(found, written_as, room(output)), output, run.quiet)
     for note in found.notes:
         if note not in bars.noticed:
-            remark(f"note: {note}", quiet)
+            remark(f"note: {note}", run.quiet)
 
 
 def render(found: Explanation, written_as: Format, width: int | None = None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.completion import complete_device, complete_models
+from leepfrog.cli.completion import complete_models
 from leepfrog.cli.output import Format
 from leepfrog.errors import UsageError
 from leepfrog.files import check_writable
@@ -54,15 +54,6 @@ ModelsOption = Annotated[
         autocompletion=complete_models,
     ),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
-]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
-SameDeviceOption = Annotated[
-    str | None,
-    typer.Option("--device", help="As of rank (default: that of the first run).", autocompletion=complete_device),
-]
 ModelFilesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,10 +62,6 @@ ModelFilesOption = Annotated[
         help="Names, files or folders to find its models among (default: the models folder).",
         autocompletion=complete_models,
     ),
-]
-BatchSizeOption = Annotated[
-    int | None,
-    typer.Option("--batch-size", min=1, help="Images in one run of a model (default: by device)."),
 ]
 CachedOption = Annotated[
     bool, typer.Option("--cached", help="Take outputs from the cache, where they are, rather than run models again.")

@@ -12,15 +12,10 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.options import (
-    BatchSizeOption,
     DataArgument,
-    DeviceOption,
     FormatOption,
     ModelsOption,
     OutputOption,
-    QuietOption,
-    StrictOption,
-    ThreadsOption,
     apart,
     place,
     split_commas,
@@ -38,6 +33,7 @@ from leepfrog.cli.output import (
     room,
     write_file,
 )
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
@@ -54,6 +50,7 @@ LEAST = (
 LEAST_OF_DRIFTS = (8, 4, 7, 1)
 
 
+@run_options("device", "threads", "batch_size", "costs", "strict", "quiet")
 def rank(
     data: DataArgument,
     models: ModelsOption = None,
@@ -93,11 +90,8 @@ def rank(
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = None,
-    strict: StrictOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
@@ -124,28 +118,25 @@ def rank(
     written_as = chosen_format(format_, output)
     apart(output, plot, report)
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(
-            device=device, threads=threads, batch_size=batch_size, strict=strict, progress=bars
-        )
-        ranking, outputs = ranked_outputs(request, data, split_commas(models), context)
+    with Bars(run.quiet) as bars:
+        ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 
     def write_table() -> None:
-        emit(render(ranking, written_as, room(output)), output, quiet)
+        emit(render(ranking, written_as, room(output)), output, run.quiet)
         for line in remarks(ranking):
-            remark(line, quiet)
+            remark(line, run.quiet)
 
     def write_plot() -> None:
         if plot is not None:
             from leepfrog.plots.cost_front import draw_cost_front
 
-            write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), quiet)
+            write_file(plot, draw_cost_front(ranking, plot.suffix.lower()), run.quiet)
 
     def write_report() -> None:
         if report is not None:
             from leepfrog.report.page import report as report_of
 
-            write_file(report, report_of(ranking, outputs).encode(), quiet)
+            write_file(report, report_of(ranking, outputs).encode(), run.quiet)
 
     finish(write_table, write_plot, write_report)
 
@@ -156,22 +147,28 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import certainty_in_words, chance_level, doubts_in_words, drift_table
+    from leepfrog.ranking.words import (
+        certainty_in_words,
+        chance_level,
+        doubts_in_words,
+        drift_table,
+        places_in_words,
+    )
 
     columns = _columns(ranking)
     header = tuple(name for name, _ in columns)
     rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
     numbers = tuple(name not in ("model", "front") for name in header)
-    doubts = doubts_in_words(ranking)
+    on_costs = [*places_in_words(ranking), *doubts_in_words(ranking)]
     if written_as is Format.md:
-        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, doubts)])
+        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, on_costs)])
     head = (
         f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
         f"best {ranking.ranked_by} first "
         f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     )
     least = [header.index(name) for name in LEAST if name in header[3:]]
-    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *doubts]
+    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *on_costs]
     if ranking.drifts:
         table = as_table(*drift_table(ranking.drifts, ranking.ranked_by), width, LEAST_OF_DRIFTS)
         parts.append(f"Variants against their float32 parents:\n\n{table}")

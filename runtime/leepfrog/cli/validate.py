@@ -12,18 +12,15 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import (
     DataArgument,
-    DeviceOption,
     FormatOption,
     ModelsOption,
     OutputOption,
-    QuietOption,
-    StrictOption,
-    ThreadsOption,
     apart,
     place,
     split_commas,
 )
 from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
+from leepfrog.cli.run_options import Run, run_options
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import check_ending
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
 CLOSE = 0.02
 
 
+@run_options("device", "threads", "strict", "quiet")
 def validate(
     data: DataArgument,
     models: ModelsOption = None,
@@ -62,10 +60,8 @@ def validate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    strict: StrictOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:  # fmt: skip
     """Hold every score against the truth on your images and models, and say which to trust.
 
@@ -82,8 +78,8 @@ def validate(
     named = split_commas(models)
     if tasks is not None and len(named) != 1:
         raise UsageError("--tasks studies one model: name it with --models")
-    with Bars(quiet) as bars:
-        context = leepfrog.RunContext(device=device, threads=threads, strict=strict, progress=bars)
+    with Bars(run.quiet) as bars:
+        context = run.context(bars)
         if tasks is None:
             wanted = tuple(split_commas(scores)) or ("all",)
             request = leepfrog.ValidateRequest(wanted, images, splits, shots, seed=seed)
@@ -93,13 +89,13 @@ def validate(
             chosen = tuple(split_commas(scores)) or TASK_SCORES
             study = leepfrog.TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
             text, notes = render_tasks(study, written_as), study.notes
-    emit(text, output, quiet)
+    emit(text, output, run.quiet)
     for note in notes:
-        remark(f"note: {note}", quiet)
+        remark(f"note: {note}", run.quiet)
     if plot is not None:
         from leepfrog.plots.task_scatter import draw_task_scatter
 
-        write_file(plot, draw_task_scatter(study, plot.suffix.lower()), quiet)
+        write_file(plot, draw_task_scatter(study, plot.suffix.lower()), run.quiet)
 
 
 def render(found: Validation, written_as: Format, width: int | None = None) -> str:

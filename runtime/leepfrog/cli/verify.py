@@ -9,17 +9,14 @@ import typer
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.options import (
-    BatchSizeOption,
     CachedOption,
     FormatOption,
     ModelFilesOption,
     OutputOption,
-    QuietOption,
-    SameDeviceOption,
-    ThreadsOption,
     split_commas,
 )
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, chosen_format, emit
+from leepfrog.cli.run_options import Run, run_options
 
 if TYPE_CHECKING:
     from leepfrog.gate.compare import Verification
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
+@run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
 def verify(
     result: Annotated[
         Path, typer.Argument(metavar="RESULT", help="A .json of rank, score or validate, or a .npz of embed.")
@@ -42,29 +40,25 @@ def verify(
     models: ModelFilesOption = None,
     format_: FormatOption = None,
     output: OutputOption = None,
-    device: SameDeviceOption = None,
-    threads: ThreadsOption = None,
-    batch_size: BatchSizeOption = None,
     cached: CachedOption = False,
-    quiet: QuietOption = False,
+    *,
+    run: Run,
 ) -> None:
     """Run again what a result's receipt tells of, and compare number by number. Exits with 1 where they differ.
 
     Times and costs are not compared, nor the order of models that the images do not tell apart.
     """
-    from leepfrog.execution.context import RunContext
     from leepfrog.gate.baseline import Baseline
     from leepfrog.gate.compare import compare
     from leepfrog.gate.rerun import rerun
 
     written_as = chosen_format(format_, output)
     first = Baseline.read(result)
-    with Bars(quiet) as bars:
-        context = RunContext(device=device or "", threads=threads, batch_size=batch_size, progress=bars)
-        again = rerun(first, data, split_commas(models), context, cached=cached)
+    with Bars(run.quiet) as bars:
+        again = rerun(first, data, split_commas(models), run.context(bars), cached=cached)
     found = compare(first, again, tolerance)
     text = as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as)
-    emit(text, output, quiet)
+    emit(text, output, run.quiet)
     if not found.same:
         raise typer.Exit(1)
 

@@ -11,9 +11,9 @@ from leepfrog_exporter import zoo
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
-from leepfrog.cli.listings import ListedModel, ZooListing
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.listings import ListedModel, ZooListing
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from leepfrog import stated
-from leepfrog.codec import encode_fields
+from leepfrog.codec import decode, encode_fields
 from leepfrog.costs.undisturbed import SLOWER
 
 TIMES = ("latency", "latency_p95", "throughput")
@@ -49,31 +47,40 @@ class Cost:
     doubtful: tuple[str, ...] = ()
     place: str = "here"
 
+    @property
+    def where(self) -> str:
+        """Where it was measured, in words."""
+        return "this machine" if self.place == "here" else self.place
+
     def as_dict(self) -> dict[str, Any]:
         """The cost as JSON-ready values."""
         return encode_fields(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Cost:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `as_dict` wrote.
 
         Raises:
-            ValueError, TypeError, KeyError: it is something else, or not a valid cost.
+            ValueError: it is something else, or not a valid cost.
         """
-        names = [field.name for field in dataclasses.fields(cls) if field.name not in ("doubtful", "place")]
-        doubtful, place = tuple(values["doubtful"]), values.get("place", "here")
-        for name in names:
-            value = values[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"{value!r} is not a valid {name}")
-        if not values["latency"] or not values["reference"]:
+        if "doubtful" not in values:  # which leepfrog once did not write, whatever the machine was doing
+            raise ValueError("cost has no doubtful")
+        cost = decode(cls, values, "cost")
+        for name in NUMBERS:
+            if not getattr(cost, name) >= 0:
+                raise ValueError(f"{getattr(cost, name)!r} is not a valid {name}")
+        if not cost.latency or not cost.reference:
             raise ValueError("a run takes time")
-        if not set(doubtful) <= set(names):
-            raise ValueError(f"{doubtful!r} are not names of values")
-        return cls(**{name: values[name] for name in names}, doubtful=doubtful, place=stated.text(place, "place"))
+        if not set(cost.doubtful) <= set(NUMBERS):
+            raise ValueError(f"{cost.doubtful!r} are not names of values")
+        return cost
 
     def doubted(self, best: float) -> Cost:
         """The cost with its times in doubt if the fixed graph was much slower than its best known seconds."""
         if not best or self.reference <= SLOWER * best:
             return self
         return dataclasses.replace(self, doubtful=tuple(dict.fromkeys((*self.doubtful, *TIMES))))
+
+
+NUMBERS = tuple(field.name for field in dataclasses.fields(Cost) if field.name not in ("doubtful", "place"))
+"""The values that are measured, by name."""

@@ -10,7 +10,7 @@ from leepfrog.execution.runner import LocalRunner, Runner
 from leepfrog.inference.device import available_threads, threads_for
 from leepfrog.progress import Progress, Silent
 
-DEFAULT_DEVICE = "cpu"
+DEFAULT_DEVICE, DEFAULT_PLACE = "cpu", "here"
 _LOCAL, _SILENT = LocalRunner(), Silent()
 
 
@@ -24,8 +24,10 @@ class RunContext:
         threads: cores to use; None for all that this process may use.
         batch_size: images in one run of a model; None for what suits the device.
         strict: make a bad image an error rather than skip it.
-        costs: the place whose costs count (see `leepfrog.costs.places`).
+        costs: the name of the place whose costs count (see `leepfrog.costs.places`); "" for this machine, or, where a
+            result is run again, for the place of the first run.
         measure_again: measure costs anew rather than take those of an earlier run.
+        measure_seconds: how long costs are measured: single images, and then batches; None for what suits the place.
         cache: folder that keeps the models' outputs; None for leepfrog's own.
         runner: who runs models on images.
         progress: who is told how far the work is.
@@ -38,8 +40,9 @@ class RunContext:
     threads: int | None = None
     batch_size: int | None = None
     strict: bool = False
-    costs: str = "here"
+    costs: str = ""
     measure_again: bool = False
+    measure_seconds: float | None = None
     cache: StrPath | None = None
     runner: Runner = _LOCAL
     progress: Progress = _SILENT
@@ -54,7 +57,7 @@ class RunContext:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # which __init__ checks
 
     def checked(self) -> RunContext:
-        """The same with its device and its number of threads known.
+        """The same with its device, its number of threads and the place of its costs named.
 
         Raises:
             UsageError: an unknown device, or a number out of range.
@@ -62,8 +65,8 @@ class RunContext:
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {self.batch_size}")
-        device = self.device or DEFAULT_DEVICE
-        return dataclasses.replace(self, device=device, threads=threads_for(device, self.threads))
+        device, costs = self.device or DEFAULT_DEVICE, self.costs or DEFAULT_PLACE
+        return dataclasses.replace(self, device=device, threads=threads_for(device, self.threads), costs=costs)
 
     def __repr__(self) -> str:
         values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]

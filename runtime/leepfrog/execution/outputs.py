@@ -197,6 +197,7 @@ class Inference:
 
 def infer(images: ImageSet, models: Sequence[ModelFile], context: RunContext) -> Outputs:
     """The outputs of models on a set, whose images are hashed first; errors as of `hash_images` and `Inference`."""
+    context = context.checked()
     return Inference(context).run(hash_images(images, context), models)
 
 

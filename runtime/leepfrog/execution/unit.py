@@ -9,6 +9,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.arrays import same_fields
 from leepfrog.execution.pipeline import Lanes, Unreadable, stream
 from leepfrog.images.dataset import Digest, LabelledImage
 from leepfrog.images.preprocess import PreprocessSpec
@@ -56,9 +57,9 @@ class Unit:
         return sum(len(model.needed) for model in self.models)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """What a model put out for some images.
+    """What a model put out for some images. Two are equal if all their fields are.
 
     Attributes:
         model: the sha256 of its file.
@@ -73,6 +74,9 @@ class Block:
     probs: NDArray[np.float32] | None
     features: NDArray[np.float32]
     fallback: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
 
 
 def run_unit(unit: Unit) -> list[Block | Unreadable]:

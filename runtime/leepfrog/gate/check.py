@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from leepfrog.arguments import StrPath, as_path, check_name, several
-from leepfrog.costs.places.here import measure
+from leepfrog.costs.places import place_named
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
+from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
 from leepfrog.gate.rerun import context_of, find_again, rerun
@@ -76,7 +77,7 @@ class Finding:
         if self.criterion == "rank":
             return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
         if self.doubtful:
-            return "not judged: other work on this machine disturbed every measurement; check again when it is quiet"
+            return "not judged: other work disturbed every measurement; check again when the machine is quiet"
         if self.criterion == "latency":
             most = 1 + self.allowed / self.was
             return f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the fixed graph"
@@ -182,6 +183,8 @@ def check(
     now = rerun(first, as_path(data, "images"), files, context, cached=cached)
     assert isinstance(now, Ranking)
     _same_subject(first, was, now)
+    if "latency" in criteria:
+        _same_place(first, was, now)
     judge = _Judge(first.receipt, was, now, tolerance, latency_tolerance)
     findings = []
     for criterion in criteria:
@@ -221,6 +224,16 @@ def _same_subject(first: Baseline, was: Ranking, now: Ranking) -> None:
     for model in was:
         if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
             raise UsageError(f"{first.where}: {model.name}, or a score of it, was not ranked again")
+
+
+def _same_place(first: Baseline, was: Ranking, now: Ranking) -> None:
+    """UsageError where latencies were measured at different places, which do not compare."""
+    for model in was:
+        if model.cost.place != (place := now[model.name].cost.place):
+            raise UsageError(
+                f"{first.where}: the latency of {model.name} was measured at {printable(model.cost.place)!r}, now at "
+                f"{printable(place)!r}; judge it there (--costs), or make the baseline again"
+            )
 
 
 class _Judge:
@@ -294,13 +307,14 @@ def _measured_again(
 ) -> list[Finding]:
     """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
     files = {model.name: path for model, path in zip(receipt.models, find_again(receipt, models), strict=True)}
+    place, context = place_named(context.costs), dataclasses.replace(context, measure_seconds=SECONDS)
 
     def again(finding: Finding) -> Finding:
         measured = [] if finding.doubtful else [finding.now]
         for _ in range(MEASUREMENTS - 1):
             why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
             context.progress.notice(f"latency of {finding.model}: {why}; measured again")
-            cost = measure(ModelFile.read(files[finding.model]), context.device, context.cores, SECONDS)
+            (cost,) = place.costs([ModelFile.read(files[finding.model])], context)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)
         if not measured:

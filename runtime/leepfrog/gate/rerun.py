@@ -17,7 +17,6 @@ from leepfrog.inference.local import exported, find_models
 from leepfrog.ranking.from_files import ScoreRequest, Scores, score_files
 from leepfrog.ranking.rank import RankRequest
 from leepfrog.receipts.receipt import Receipt
-from leepfrog.receipts.request import CONTEXT_ARGUMENTS
 from leepfrog.task2vec.embed import EmbedRequest
 from leepfrog.validation.tasks import TasksRequest
 from leepfrog.validation.validate import ValidateRequest
@@ -41,7 +40,7 @@ def request_of(receipt: Receipt) -> _Replayed:
     if kind is None:
         raise UsageError(f"made by {printable(receipt.command)!r}, which cannot be run again")
     fields = {field.name for field in dataclasses.fields(kind)} - {"seed"}
-    if unknown := sorted(receipt.arguments.keys() - {*fields, *CONTEXT_ARGUMENTS, *_RESOLVED}):
+    if unknown := sorted(receipt.arguments.keys() - {*fields, *kind.of_context, *_RESOLVED}):
         raise UsageError(f"receipt.arguments has {printable(unknown[0])!r:.40}, which {receipt.command} does not take")
     if missing := sorted(fields - receipt.arguments.keys()):
         raise UsageError(f"receipt.arguments has no {missing[0]}")
@@ -49,15 +48,22 @@ def request_of(receipt: Receipt) -> _Replayed:
 
 
 def context_of(receipt: Receipt, context: RunContext) -> RunContext:
-    """A context as strict as the first run's and, where it names no device, with that run's.
+    """A context as strict as the first run's and, where it names no device or place of costs, with that run's.
 
     Raises:
         UsageError: the receipt's arguments are invalid.
     """
-    strict, device = receipt.arguments.get("strict", False), receipt.arguments.get("device", "")
-    if not isinstance(strict, bool) or not isinstance(device, str):
-        raise UsageError(f"receipt.arguments: strict is {strict!r:.40} and device is {device!r:.40}")
-    return dataclasses.replace(context, strict=context.strict or strict, device=context.device or device)
+    arguments = {"strict": False, "device": "", "costs": ""} | receipt.arguments
+    strict, device, costs = arguments["strict"], arguments["device"], arguments["costs"]
+    if not isinstance(strict, bool) or not isinstance(device, str) or not isinstance(costs, str):
+        told = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
+        raise UsageError(f"receipt.arguments: {told}")
+    return dataclasses.replace(
+        context,
+        strict=context.strict or strict,
+        device=context.device or device,
+        costs=context.costs or costs,
+    )
 
 
 def rerun(

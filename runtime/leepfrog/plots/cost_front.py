@@ -62,7 +62,8 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
-        axes.set_xlabel(f"ms an image, {ranking.models[0].cost.threads} threads, this machine")
+        cost = ranking.models[0].cost
+        axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.where}", parse_math=False)
         axes.set_ylabel(f"{by} with 90 % interval", parse_math=False)
         axes.set_title(
             f"{ranking.n_images} images of {len(ranking.classes)} classes from {ranking.data}"

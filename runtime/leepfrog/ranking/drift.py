@@ -1,4 +1,4 @@
-"""What fewer bits change on these images and on this machine: variants against their float32 parents."""
+"""What fewer bits change on these images, and where costs are measured: variants against their float32 parents."""
 
 from __future__ import annotations
 

@@ -60,6 +60,7 @@ class RankRequest(Request):
     """
 
     command: ClassVar = "rank"
+    of_context: ClassVar = (*Request.of_context, "costs")
     by: str = COMBINED
     scores: tuple[str, ...] = ()
     budget: Budget = NO_BUDGET
@@ -127,6 +128,7 @@ def ranked_outputs(
     """A ranking, and the outputs that it is made of, for callers that go on to explain it."""
     recorder = Recorder(context)
     context = recorder.context
+    costs = Costs(context)
     images, candidates = find_both(data, models)
     if any(definition.reads == PROBS_OUTPUT for definition in request.deciding):
         remedy = "; rank by a score of features, such as ridge, or leave them out with --models"
@@ -134,7 +136,7 @@ def ranked_outputs(
     warming = threading.Thread(target=_warm_up, daemon=True)
     warming.start()
     hashed = hash_images(images, context)
-    inference, costs = Inference(context), Costs(context)
+    inference = Inference(context)
 
     racers, raced = candidates, None
     if request.racing:

@@ -41,7 +41,7 @@ class RankedModel:
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
         macs: multiply-adds on one image, if they could be counted.
-        cost: measured on this machine; `cost.doubtful` names what other work on it may have changed.
+        cost: measured at `cost.place`; `cost.doubtful` names what other work there may have changed.
         outside: the limits of the budget that it breaks, by name.
         on_front: whether it is within the budget and no other such model is as good and as quick.
         variant: how it differs from its float32 parent, None for a model that has none.

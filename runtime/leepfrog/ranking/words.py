@@ -72,6 +72,12 @@ def over_budget(model: RankedModel) -> str:
     return f"over {', '.join(limits)}" if model.outside else ""
 
 
+def places_in_words(ranking: Ranking) -> list[str]:
+    """Where costs were measured; nothing if on this machine."""
+    places = dict.fromkeys(model.cost.place for model in ranking.models)
+    return [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
+
+
 def doubts_in_words(ranking: Ranking) -> list[str]:
     """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
     # The relative latency is for `check`, and not shown.
@@ -82,7 +88,7 @@ def doubts_in_words(ranking: Ranking) -> list[str]:
     kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.cost.doubtful)
     what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
     bound = " They take this long at most." if slow else ""
-    why = f"{what}: other work slowed this machine while costs were measured.{bound}"
+    why = f"{what}: other work slowed {doubtful[0].cost.where} while costs were measured.{bound}"
     lines = [f"{why} Such costs are not kept: the next run measures them again, as does leepfrog bench."]
     if slow and any(model.on_front for model in ranking.models) and len(ranking.models) > 1:
         lines.append("The front depends on latencies in doubt.")

@@ -21,7 +21,7 @@ from leepfrog.images.kinds import HEIF_EXTENSIONS, ending
 from leepfrog.inference.device import environment
 from leepfrog.inference.model import ModelFile
 from leepfrog.receipts.receipt import ArrayReceipt, ClassReceipt, DataReceipt, ModelReceipt, Receipt, SkippedImage
-from leepfrog.receipts.request import CONTEXT_ARGUMENTS, Request
+from leepfrog.receipts.request import Request
 
 
 class Recorder:
@@ -89,7 +89,7 @@ class Recorder:
         context = self.context
         arguments = {**request.as_dict(), **resolved}
         if images is not None:
-            arguments |= {name: getattr(context, name) for name in CONTEXT_ARGUMENTS}
+            arguments |= {name: getattr(context, name) for name in request.of_context}
         return Receipt(
             command=request.command,
             arguments=arguments,

@@ -8,9 +8,6 @@ from typing import Any, ClassVar, Self
 from leepfrog.codec import decode, encode_fields
 from leepfrog.errors import UsageError
 
-# What a receipt stores of the context beside the request's own arguments.
-CONTEXT_ARGUMENTS = ("strict", "device", "batch_size")
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -24,6 +21,8 @@ class Request:
     """
 
     command: ClassVar[str]
+    of_context: ClassVar[tuple[str, ...]] = ("strict", "device", "batch_size")
+    """What a receipt states of the context besides."""
     seed: int = dataclasses.field(default=0, kw_only=True)
 
     def as_dict(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def score_table(ranking: Ranking) -> Table:
 
 
 def cost_table(ranking: Ranking) -> Table:
-    """What the models cost on this machine."""
+    """What the models cost."""
     limited = ranking.budget != Budget()
     header = (
         "model", "ms an image", "95th percentile", "images a second", "memory MB", "of these the model",

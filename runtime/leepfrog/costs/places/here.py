@@ -33,22 +33,24 @@ STILL_BUSY = 3
 class ThisMachine:
     """What an earlier run measured on this machine with as many threads, or what is measured now."""
 
-    def costs(self, models: Sequence[ModelFile], context: RunContext, seconds: float | None = None) -> list[Cost]:
+    def costs(self, models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
         """What models cost here. What is in doubt is measured once more, after all others; if it stays so, not kept.
 
         Args:
             models: the files.
-            context: its listener is told of each model, and of costs that cannot be read or kept.
-            seconds: how long to time single images, and then batches; None for `$LEEPFROG_COST_SECONDS`, or BRIEFLY.
+            context: where it says no `measure_seconds`, `$LEEPFROG_COST_SECONDS` or BRIEFLY count. Its listener is told
+                of each model, and of costs that cannot be read or kept.
 
         Raises:
             ModelError, MachineError: see `measure`.
         """
         progress, device, threads = context.progress, context.device, context.cores
-        how_long = seconds_set(SECONDS_VARIABLE, BRIEFLY, MOST_SECONDS) if seconds is None else seconds
+        seconds = context.measure_seconds
+        if seconds is None:
+            seconds = seconds_set(SECONDS_VARIABLE, BRIEFLY, MOST_SECONDS)
 
         def measured(model: ModelFile) -> Cost:
-            cost = measure(model, device, threads, how_long)
+            cost = measure(model, device, threads, seconds)
             keep(cost, model, device, progress.notice)
             return cost
 

@@ -1,0 +1,109 @@
+"""The options of commands that run models, each written once, and the context that they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+import leepfrog
+from leepfrog.cli.bars import Bars
+from leepfrog.cli.completion import complete_device, complete_place
+from leepfrog.cli.options import QuietOption
+from leepfrog.costs.places import DEFAULT, place_names
+
+DEVICE = Annotated[
+    str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
+]
+SAME_DEVICE = Annotated[
+    str | None,
+    typer.Option("--device", help="As of rank (default: that of the first run).", autocompletion=complete_device),
+]
+THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
+BATCH_SIZE = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images in one run of a model (default: by device).")
+]
+STRICT = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
+
+COSTS = Annotated[
+    str,
+    typer.Option(
+        "--costs",
+        help=f"Whose costs count: {', '.join(place_names())} (this machine).",
+        autocompletion=complete_place,
+    ),
+]
+SAME_COSTS = Annotated[
+    str | None,
+    typer.Option("--costs", help="As of rank (default: the place of the first run).", autocompletion=complete_place),
+]
+
+# Annotation and default of each option.
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "device": (DEVICE, "cpu"),
+    "threads": (THREADS, None),
+    "batch_size": (BATCH_SIZE, None),
+    "costs": (COSTS, DEFAULT),
+    "strict": (STRICT, False),
+    "quiet": (QuietOption, False),
+}
+_OPTIONS_AGAIN: dict[str, tuple[Any, Any]] = {"device": (SAME_DEVICE, None), "costs": (SAME_COSTS, None)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """With what a command was told to work; see `leepfrog.RunContext`.
+
+    Attributes:
+        quiet: show no progress and no remarks.
+        options: the others that were given, by the names of the context's fields.
+    """
+
+    quiet: bool
+    options: dict[str, Any]
+
+    def context(self, bars: Bars, **further: Any) -> leepfrog.RunContext:
+        """The context, which draws these bars."""
+        return leepfrog.RunContext(**self.options, **further, progress=bars)
+
+
+def run_options(*names: str, again: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these names, and hand what they say to its parameter `run`.
+
+    Args:
+        names: device, threads, batch_size, costs, strict, quiet.
+        again: whether the command runs a result again: device and costs are those of the first run by default.
+    """
+    known = _OPTIONS | _OPTIONS_AGAIN if again else _OPTIONS
+    options = {name: known[name] for name in names}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(command, include_extras=True)
+        parameters = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(command).parameters.items()
+            if name != "run"
+        ]
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        ]
+
+        @functools.wraps(command)
+        def with_run(**given: Any) -> None:
+            values = {name: given.pop(name) for name in options}
+            quiet = values.pop("quiet")
+            command(**given, run=Run(quiet, {name: value for name, value in values.items() if value is not None}))
+
+        # What Typer reads.
+        del with_run.__wrapped__
+        with_run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return with_run
+
+    return decorate

@@ -1,0 +1,105 @@
+"""Every result: its schema types all that it holds, and JSON of it is read again."""
+
+from __future__ import annotations
+
+import collections.abc
+import json
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from baselines import SCHEMA, conforms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leepfrog.codec import types_of, written_fields
+from leepfrog.costs.cost import NUMBERS
+from leepfrog.inference.metadata import Variant
+from leepfrog.receipts.receipt import ArrayReceipt
+from leepfrog.results import Result
+from leepfrog.schema import results
+
+# What a stranger's file or another machine says, and the two sides of a comparison of anything.
+UNTYPED = {
+    "Receipt.arguments", "Receipt.environment", "ModelReceipt.preprocess", "costs.environment", "Variant.tried",
+    "Difference.was", "Difference.now",
+}  # fmt: skip
+
+texts = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=5)
+numbers = st.floats(1e-6, 1e6)
+counts = st.integers(1, 2**40)
+PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    str: texts,
+    int: counts,
+    float: numbers,
+    bool: st.booleans(),
+    types.NoneType: st.none(),
+    Any: st.none() | texts | numbers | st.lists(counts, max_size=2),
+    ArrayReceipt: st.builds(ArrayReceipt, st.just("labels.npy"), texts),
+    Variant: st.builds(
+        Variant,
+        st.sampled_from(("fp16", "int8")),
+        st.just("parent"),
+        texts,
+        texts,
+        st.just(({"recipe": "per channel"},)),
+    ),
+}
+# Fields whose values are not any of their type.
+SPECIAL: dict[tuple[str, Any], st.SearchStrategy[Any]] = {
+    ("doubtful", tuple[str, ...]): st.lists(st.sampled_from(NUMBERS), max_size=2).map(tuple),
+    ("seed", int): st.integers(0, 2**31),
+}
+
+
+def made(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type."""
+    if kind in PLAIN:
+        return PLAIN[kind]
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of(map(made, parts))
+    if origin is tuple and parts[-1] is Ellipsis:
+        return st.lists(made(parts[0]), min_size=1, max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*map(made, parts))
+    if origin in (dict, collections.abc.Mapping):
+        return st.dictionaries(texts, made(parts[1]), min_size=1, max_size=2)
+    hints = types_of(kind)
+    members = [(field.name, hints[field.name]) for field in written_fields(kind)]
+    return st.builds(kind, **{at[0]: SPECIAL[at] if at in SPECIAL else made(at[1]) for at in members})
+
+
+def untyped(schema: Any, where: str) -> Iterator[str]:
+    """Where a schema allows anything."""
+    if not isinstance(schema, dict):
+        return
+    if not {"type", "anyOf", "$ref", "const"} & schema.keys():
+        yield where
+    for name, member in schema.get("properties", {}).items():
+        yield from untyped(member, f"{where}.{name}")
+    inner = [schema.get("items"), schema.get("additionalProperties")]
+    for part in (*inner, *schema.get("prefixItems", ()), *schema.get("anyOf", ())):
+        yield from untyped(part, where)
+
+
+def test_the_schema_leaves_open_only_what_is_open() -> None:
+    kinds = {kind.kind for kind in results()}
+    assert kinds <= SCHEMA["$defs"].keys()
+    assert len(kinds) == len(results())
+    assert {where for name, schema in SCHEMA["$defs"].items() for where in untyped(schema, name)} == UNTYPED
+
+
+@pytest.mark.parametrize("kind", results(), ids=lambda kind: kind.kind)
+def test_every_result_conforms_and_is_read_again(kind: type[Result]) -> None:
+    @settings(max_examples=10)
+    @given(made(kind))
+    def holds(result: Result) -> None:
+        values = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+        conforms(values)
+        again = kind.from_dict(values)
+        assert again == result
+        assert again.as_dict() == result.as_dict()
+
+    holds()
