@@ -102,10 +102,12 @@ def test_a_map_whose_shape_is_not_stated(home: Path, tmp_path: Path) -> None:
 
 def test_features_of_a_classifier_that_was_exported(home: Path, tmp_path: Path) -> None:
     """By the name of that output; and what was exported without probs is exported again."""
+    weights = made.classifier().weights
     parent = export(f"onnx:{made.classifier().save(tmp_path / 'net.onnx')}", made.options(name="parent"))
     for output, name in (("features", "once"), (None, "twice")):
         parent = export(f"onnx:{parent.path}", made.options(name=name, no_probs=True, output_name=output))
         check_features(parent, made.classifier())
+        assert parent.metadata.n_parameters == sum(weights[each].size for each in ("filters", "shift"))
 
 
 def test_ranked_probed_and_in_fewer_bits(home: Path, tmp_path: Path, here: Here) -> None:

@@ -17,6 +17,7 @@ from baselines import conforms, photographs, put
 from commands import Here
 from leepfrog.cli.output import Format
 from leepfrog.cli.rank import render
+from leepfrog.cli.validate import verdict
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
@@ -159,7 +160,7 @@ def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
 
 @pytest.mark.parametrize("by", OF_PROBS)
 def test_not_ranked_by_what_it_lacks(by: str, mixed: Path) -> None:
-    message = f"^{by} needs probabilities over source classes; without any: embedder, other; rank by .*ridge.*--models"
+    message = f"^{by} needs probabilities over source classes; these models have none: embedder, other; rank by .*ridge.*--models"
     with pytest.raises(UsageError, match=message):
         leepfrog.rank(photo_set(2), ALL, by=by)
     assert not (mixed / "inference").exists()
@@ -213,7 +214,7 @@ def test_probabilities_that_are_not_there(mixed: Path) -> None:
     (outputs,) = infer(photo_set(2), find_models(["embedder"]), RunContext().checked())
     assert outputs.widths == (None, made.WIDTH)
     assert outputs.features().shape == (6, made.WIDTH)
-    with pytest.raises(UsageError, match="needs probabilities over source classes; without any: embedder"):
+    with pytest.raises(UsageError, match="needs probabilities over source classes; these models have none: embedder"):
         outputs.probs()
 
 
@@ -235,6 +236,12 @@ def test_validate(mixed: Path, tmp_path: Path) -> None:
         assert found.agreements["head"][name].n == 1
     assert found.agreements["head"]["combined"].n == found.agreements["head"]["ridge"].n == 3
     assert len([note for note in found.notes if "without probabilities" in note]) == 1
+    # It is no choice among all, however well it does on those that it knows.
+    for known, trusted in ((2, False), (3, True)):
+        best = dataclasses.replace(found.agreements["head"]["leep"], n=known, weighted_tau=1.0, regret=-1.0)
+        by_truth = {truth: {**agreements, "leep": best} for truth, agreements in found.agreements.items()}
+        lines = verdict(dataclasses.replace(found, agreements=by_truth))
+        assert any("trust leep:" in line for line in lines) == trusted
     none = leepfrog.validate(photo_set(8), ALL[1:], scores=["leep"], splits=1)
     assert [row.scores["leep"] for row in none.models] == [None, None]
 

@@ -14,7 +14,7 @@ from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTP
 from leepfrog.progress import Progress
 
 from leepfrog_exporter.draft import Draft, ExportOptions
-from leepfrog_exporter.graph.edit import OWN_PREFIX, free_names, values
+from leepfrog_exporter.graph.edit import OWN_PREFIX, drop_unused, free_names, values
 from leepfrog_exporter.graph.first_operators import own_scaling
 from leepfrog_exporter.graph.image_input import attach_input
 from leepfrog_exporter.graph.outputs import pick_output
@@ -57,14 +57,17 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     if scaling is not None and (warning := check_scaling(scaling, spec, options.preprocess, where)):
         progress.notice(warning)
     progress.advance(1)
+    if options.no_probs:
+        drop_unused(model.graph)  # such as the head of a classifier whose features are exported
+    known = None if options.no_probs else carried
     metadata = ModelMetadata(
         name=options.name or path.stem,
         source=f"onnx:{printable(path.name)}",
         preprocess=spec,
         labels=carried.labels if carried else (),
         licence=options.licence or (carried.licence if carried else ""),
-        n_parameters=carried.n_parameters if carried else _n_parameters(model),
-        top1=carried.top1 if carried else None,
+        n_parameters=known.n_parameters if known else _n_parameters(model),
+        top1=known.top1 if known else None,
         weights_sha256=sha256,
     )
     doubt = f"its output is called {printable(output)!r}" if _EMBEDDING_NAME.search(output) else ""

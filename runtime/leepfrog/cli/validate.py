@@ -153,7 +153,9 @@ def verdict(found: Validation) -> list[str]:
     ours = [name for name in found.agreements["head"] if name not in found.baselines]
     for truth, what in (("head", "a retrained head"), ("prototype", f"{found.shots}-shot prototypes")):
         agreements = found.agreements[truth]
-        name = found.best(truth, ours)
+        # A score that some models lack is no choice among all, nor is a baseline that does not know them.
+        knowing = [name for name, agreement in agreements.items() if agreement.n == len(found.models)]
+        name = found.best(truth, [name for name in ours if name in knowing] or ours)
         best = agreements[name]
         if best.weighted_tau is None:
             alike = len({model.accuracy[truth] for model in found.models}) == 1
@@ -161,10 +163,8 @@ def verdict(found: Validation) -> list[str]:
             lines.append(f"for {what}: {why}")
             continue
         told = f"for {what}, trust {name}: {_told(best)}"
-        # A baseline that knows some models only is no rival on all.
-        knowing = [name for name in found.baselines if agreements[name].n == len(found.models)]
-        if knowing:
-            rival_name = found.best(truth, knowing)
+        if rivals := [name for name in found.baselines if name in knowing]:
+            rival_name = found.best(truth, rivals)
             rival = agreements[rival_name]
             higher = best.weighted_tau - (rival.weighted_tau or 0)
             cheaper = rival.regret - best.regret

@@ -37,7 +37,8 @@ def chance_level(ranking: Ranking) -> float:
 
 def score_names(ranking: Ranking) -> list[str]:
     """Every score that some model has, LEEP's first."""
-    most = max((model.scores for model in ranking.models), key=len)  # others lack those that read probabilities
+    # Models without probabilities lack those that read them; all have the others.
+    most = max((model.scores for model in ranking.models), key=len, default={})
     return list(dict.fromkeys((*TITLES, *most)))
 
 
