@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from leepfrog.errors import ModelError, one_line
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_crop
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTPUT
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
@@ -274,4 +274,4 @@ def synthetic_images(spec: PreprocessSpec) -> NDArray[np.float32]:
         grain = rng.normal(0, 20, (height, width, 3))
         noisy = Image.fromarray(np.clip(np.asarray(clouds) + grain, 0, 255).astype(np.uint8))
         crops.append(resize_and_crop(noisy, spec))
-    return normalise(np.stack(crops), spec)
+    return normalize(np.stack(crops), spec)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from leepfrog.images.dataset import LabelledImage
 from leepfrog.images.find import find_images
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_crop
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
 from leepfrog_exporter import wheel, zoo
@@ -72,4 +72,4 @@ def empty_home() -> Iterator[None]:
 
 def prepared(images: Sequence[LabelledImage], spec: PreprocessSpec) -> np.ndarray:
     """A batch [n, 3, H, W] that is ready to be fed."""
-    return normalise(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images]), spec)
+    return normalize(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images]), spec)

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from commands import Here
 from leepfrog.errors import ModelError
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.preprocess import normalize, resize_and_crop
 from leepfrog.inference.load import load
 from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.model import ModelFile
@@ -149,7 +149,7 @@ def test_equals_autograd_with_real_weights_on_photographs(name: str, zoo_home: P
     file = ModelFile.read(zoo_home / "models" / f"{name}.onnx")
     spec = file.metadata.preprocess
     photos = [piece for subject in ("cat", "china", "coffee", "rocket") for piece in pieces(subject, 8)]
-    images = normalise(np.stack([resize_and_crop(Image.fromarray(photo), spec) for photo in photos]), spec)
+    images = normalize(np.stack([resize_and_crop(Image.fromarray(photo), spec) for photo in photos]), spec)
     probe = build(onnx.load(file.path))
     assert {layer.kind for layer in probe.layers} == {"conv", "depthwise"}
     cotangents = np.random.default_rng(1).standard_normal((len(images), 1280)).astype(np.float32)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from commands import Here
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.preprocess import normalize, resize_and_crop
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog_exporter.export import export
 from leepfrog_exporter.gradient.probe import export_probe
@@ -242,7 +242,7 @@ def test_fault_48_networks_of_grey_images_are_served(kind: dict, home: Path, tmp
     is_bytes = "kind" in kind
     file = exported(network, tmp_path, preprocess=PreprocessChoice("raw") if is_bytes else UNIT)
     photos = [resize_and_crop(Image.fromarray(piece), file.metadata.preprocess) for piece in pieces("cat", 3)]
-    found = Session(file, "cpu", 1).run(normalise(np.stack(photos), file.metadata.preprocess))
+    found = Session(file, "cpu", 1).run(normalize(np.stack(photos), file.metadata.preprocess))
     # What a user of the network feeds it: Pillow's own grey, in whole levels.
     levels = np.stack([np.asarray(Image.fromarray(photo).convert("L")) for photo in photos])
     images = np.repeat(levels[:, None], 3, axis=1) / (1.0 if is_bytes else 255.0)

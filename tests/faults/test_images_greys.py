@@ -16,7 +16,7 @@ import pytest
 from leepfrog.images.dataset import FileImage, ImageSet
 from leepfrog.images.decode import decode
 from leepfrog.images.find import find_images
-from leepfrog.images.greys import Levelled, level_some
+from leepfrog.images.greys import LeveledSet, level_some
 from leepfrog.ranking.rank import ranked_outputs
 from leepfrog.report.page import report
 from photos import loaded
@@ -25,7 +25,7 @@ from PIL import Image
 RAMP = np.arange(4096).reshape(64, 64)
 
 
-def levelled(folder: Path, files: Mapping[str, np.ndarray | bytes]) -> Levelled:
+def levelled(folder: Path, files: Mapping[str, np.ndarray | bytes]) -> LeveledSet:
     """A set of these files, levelled by all of them."""
     for name, content in files.items():
         if isinstance(content, bytes):
@@ -36,7 +36,7 @@ def levelled(folder: Path, files: Mapping[str, np.ndarray | bytes]) -> Levelled:
     return level_some(ImageSet("set", ("a",), held, np.zeros(len(held), int)), range(len(held)))
 
 
-def whites(found: Levelled) -> list[float | None]:
+def whites(found: LeveledSet) -> list[float | None]:
     return [image.white for image in found.images.images if isinstance(image, FileImage)]
 
 

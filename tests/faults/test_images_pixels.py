@@ -23,7 +23,7 @@ from leepfrog.images.choices import INTERPOLATIONS
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.preprocess import (
     PreprocessSpec,
-    normalise,
+    normalize,
     resize_and_crop,
     resize_and_crop_reduced,
 )
@@ -268,7 +268,7 @@ def test_fault_48_letterbox_of_reduced_photographs_and_crops() -> None:
 
 def test_fault_48_the_colour_of_the_margins_is_stated_in_the_image_s_order() -> None:
     spec = PreprocessSpec((8, 8), (8, 8), "letterbox", channel_order="bgr", pad_color=(255, 0, 0))
-    batch = normalise(resize_and_crop(Image.new("RGB", (8, 2)), spec)[None], spec)
+    batch = normalize(resize_and_crop(Image.new("RGB", (8, 2)), spec)[None], spec)
     assert batch[0, :, 0, 0].tolist() == [0, 0, 1]
 
 

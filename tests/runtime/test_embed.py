@@ -13,7 +13,7 @@ from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.dataset import ImageSet
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.preprocess import normalize, resize_and_crop
 from leepfrog.inference.local import find_models
 from leepfrog.task2vec.distances import distances
 from leepfrog.task2vec.embed import embed, find_probe
@@ -48,7 +48,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
     features = infer(images, [file], RunContext(threads=1)).models[0].features()
     head = fit_head(features, images.labels, 0.1)
     spec, probs = file.metadata.preprocess, head.probs(features)
-    batch = normalise(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images.images]), spec)
+    batch = normalize(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images.images]), spec)
     expected = np.zeros(len(found.vector))
     for label in range(3):
         sent = ((np.eye(3)[label] - probs) @ head.weights.T).astype(np.float32)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import LeepfrogError, ModelError
 from leepfrog.images.choices import INTERPOLATIONS
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop
+from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_crop
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -219,7 +219,7 @@ def test_normalise_is_the_formula(
     spec = PreprocessSpec((5, 7), (5, 7), mean=mean, std=std, channel_order=order)
     seen = crops if order == "rgb" else crops[..., ::-1]
     expected = ((seen / 255.0 - np.array(mean)) / np.array(std)).transpose(0, 3, 1, 2)
-    batch = normalise(crops, spec)
+    batch = normalize(crops, spec)
     assert batch.shape == (count, 3, 5, 7)
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
@@ -232,7 +232,7 @@ def test_normalise_takes_every_level_and_numpy_views() -> None:
     spec = PreprocessSpec((16, 16), (16, 16), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
         expected = ((np.arange(256) / 255 - mean) / std).astype(np.float32)
-        np.testing.assert_array_equal(normalise(crops, spec)[0, channel].ravel(), expected)
+        np.testing.assert_array_equal(normalize(crops, spec)[0, channel].ravel(), expected)
 
 
 @st.composite
@@ -261,7 +261,7 @@ def test_a_specification_survives_json(spec: PreprocessSpec) -> None:
 @given(specs())
 def test_what_a_specification_allows_can_be_carried_out(spec: PreprocessSpec) -> None:
     small = PreprocessSpec.from_dict(spec.as_dict() | {"input_size": [1, 1], "resize_size": [1, 1]})
-    assert np.isfinite(normalise(np.full((1, 1, 1, 3), 255, np.uint8), small)).all()
+    assert np.isfinite(normalize(np.full((1, 1, 1, 3), 255, np.uint8), small)).all()
 
 
 def test_models_that_differ_in_normalisation_alone_share_a_resize() -> None:

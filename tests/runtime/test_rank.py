@@ -13,7 +13,7 @@ from leepfrog import scores
 from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import decode
-from leepfrog.images.preprocess import normalise, resize_and_crop
+from leepfrog.images.preprocess import normalize, resize_and_crop
 from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
 from leepfrog.ranking.certainty import tied
@@ -31,7 +31,7 @@ def test_every_starter_recognises_photographs(zoo_home: Path, subject: str) -> N
     for model in find_models([]):
         spec = model.metadata.preprocess
         crop = resize_and_crop(Image.fromarray(photo(subject)), spec)
-        probs, _ = Session(model, "cpu", 1).run(normalise(crop[None], spec))
+        probs, _ = Session(model, "cpu", 1).run(normalize(crop[None], spec))
         best = [model.metadata.labels[z].lower() for z in np.argsort(-probs[0])[:among]]
         assert any(word in label for label in best for word in words), (model.name, best)
 
@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) 
     labels = [sorted(ranking.classes).index(path.parent.name) for path in paths]
     for model in find_models(FAST):
         spec, session = model.metadata.preprocess, Session(model, "cpu", 2)
-        rows = [session.run(normalise(resize_and_crop(decode(p.read_bytes()), spec)[None], spec))[0][0] for p in paths]
+        rows = [session.run(normalize(resize_and_crop(decode(p.read_bytes()), spec)[None], spec))[0][0] for p in paths]
         keep = np.argsort(-np.sum(rows, axis=0))[:60]  # the exact oracle is slow; the rest of the mass goes into one
         plain, held_out = values(ranking)[model.name]
         full = leepfrog.leep(np.array(rows), labels), leepfrog.leep_loo(np.array(rows), labels)
@@ -68,7 +68,7 @@ def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Pat
     labels = [sorted(ranking.classes).index(path.parent.name) for path in paths]
     for model in find_models(FAST):
         spec, session = model.metadata.preprocess, Session(model, "cpu", 2)
-        outputs = [session.run(normalise(resize_and_crop(decode(p.read_bytes()), spec)[None], spec)) for p in paths]
+        outputs = [session.run(normalize(resize_and_crop(decode(p.read_bytes()), spec)[None], spec)) for p in paths]
         probs, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
         (row,) = (each for each in ranking.models if each.name == model.name)
         assert set(row.scores) == set(SCORES)

@@ -14,7 +14,7 @@ from leepfrog.arguments import StrPath, check_name
 from leepfrog.errors import DataSetError, ImageError, ModelError, UsageError
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.greys import level_some
-from leepfrog.images.preprocess import PreprocessSpec, normalise, resize_and_crop_reduced
+from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_crop_reduced
 from leepfrog.inference.choices import PRECISIONS
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import Variant
@@ -160,7 +160,7 @@ def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tupl
         except ImageError as error:
             progress.notice(f"skipped: {images.images[position].name}: {error}")
             continue
-        found.append(normalise(resize_and_crop_reduced(decoded, spec)[None], spec))
+        found.append(normalize(resize_and_crop_reduced(decoded, spec)[None], spec))
     if len(found) < FEWEST_IMAGES:
         raise DataSetError(f"{images.name}: {len(found)} usable images; calibration takes at least {FEWEST_IMAGES}")
     calibrating = min(MOST_CALIBRATING, len(found) // 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import DataSetError, ImageError
 from leepfrog.execution.context import RunContext
-from leepfrog.images.dataset import Digest, ImageSet, check_classes, levelled_digest
+from leepfrog.images.dataset import Digest, ImageSet, check_classes, leveled_digest
 from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
 from leepfrog.inference.ranges import keep_ranges, kept_ranges
@@ -158,7 +158,7 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
     keep_ranges({digests[position]: range_ for position, range_ in greys.items()}, known, context.cache)
     levelled = level(images, greys)
     for position, white in levelled.whites.items():
-        digests[position] = levelled_digest(digests[position], white)
+        digests[position] = leveled_digest(digests[position], white)
     positions: dict[Digest, list[int]] = {}
     for position, digest in enumerate(digests):
         if position not in bad:

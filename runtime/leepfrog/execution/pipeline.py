@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from leepfrog.errors import ImageError
 from leepfrog.images.dataset import Digest, LabelledImage
-from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalise, resize_and_crop_reduced
+from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalize, resize_and_crop_reduced
 from leepfrog.inference.bounded import PATIENCE, stop_all
 from leepfrog.inference.devices import device_named
 
@@ -107,7 +107,7 @@ def stream(
 
     def infer(job: Job[Result], batch: list[tuple[int, Pixels]]) -> Result:
         crops = np.stack([pixels for _, pixels in batch])
-        return job.run([position for position, _ in batch], normalise(crops, job.spec))
+        return job.run([position for position, _ in batch], normalize(crops, job.spec))
 
     def dispatch(ready: list[tuple[int, Crops]]) -> None:
         for job in jobs:

@@ -64,11 +64,11 @@ class BoundedBytes(io.BytesIO):
         self._reads_left -= 1
         if self._reads_left < 0:
             raise ImageError("too many small parts to read")
-        found = super().read(size)
-        self._bytes_left -= len(found)
+        content = super().read(size)
+        self._bytes_left -= len(content)
         if self._bytes_left < 0:
             raise ImageError("the same bytes are to be read too often")
-        return found
+        return content
 
     def allow_decoding(self) -> None:
         """Call when the header has been read."""
@@ -141,8 +141,8 @@ def _check_jpeg(content: bytes) -> None:
     at = n_exif = scans = components = 0
     exif: list[bytes] = []
     progressive = False
-    while found := _JPEG_MARKER.search(content, at):
-        marker, at = found[1][0], found.end()
+    while match := _JPEG_MARKER.search(content, at):
+        marker, at = match[1][0], match.end()
         if marker == _END and scans:
             return
         if marker in _NO_LENGTH:
@@ -194,10 +194,10 @@ def _check_avif(content: bytes) -> None:
 
     Any part of the file may be such data, and is if it begins like them: in compressed pixels that is rare.
     """
-    for n, found in enumerate(re.finditer(rb"II[*+]\0|MM\0[*+]", content)):
+    for n, match in enumerate(re.finditer(rb"II[*+]\0|MM\0[*+]", content)):
         if n == MAX_DIRECTORIES:
             raise ImageError("too many EXIF blocks")
-        _check_directories(memoryview(content)[found.start() :], MAX_EXIF_BYTES)
+        _check_directories(memoryview(content)[match.start() :], MAX_EXIF_BYTES)
 
 
 def _check_directories(content: bytes | memoryview, n_distinct: int) -> None:

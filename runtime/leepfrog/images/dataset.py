@@ -23,7 +23,7 @@ Digest = bytes
 """The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
 
 
-def levelled_digest(digest: Digest, white: float) -> Digest:
+def leveled_digest(digest: Digest, white: float) -> Digest:
     """What the cache knows an image by whose pixels depend on the value of white."""
     return hashlib.sha256(digest + f"white {white:g}".encode()).digest()
 
@@ -105,7 +105,7 @@ class EncodedImage(abc.ABC):
             raise ImageError(f"cannot be read: {error}") from None
 
     def _levelled(self, digest: Digest) -> Digest:
-        return digest if self.white is None else levelled_digest(digest, self.white)
+        return digest if self.white is None else leveled_digest(digest, self.white)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -127,11 +127,11 @@ def _folders_above(folder: Path) -> set[Identity]:
     """Those above the folder itself and, if it is a link, those above the link."""
     above = set(Path(os.path.realpath(folder)).parents)
     above.update(Path(os.path.realpath(folder.parent), "child").parents)
-    found = set()
+    identities = set()
     for path in above:
         with contextlib.suppress(OSError):
-            found.add(_identity(path))
-    return found
+            identities.add(_identity(path))
+    return identities
 
 
 def _identity(path: str | Path) -> Identity:

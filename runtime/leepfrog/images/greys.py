@@ -31,7 +31,7 @@ WHITES: dict[Container, tuple[float, ...]] = {
 HARDLY_USED = 0.25
 
 
-class Levelled(NamedTuple):
+class LeveledSet(NamedTuple):
     """A set whose images know their white.
 
     Attributes:
@@ -45,7 +45,7 @@ class Levelled(NamedTuple):
     whites: dict[int, float]
 
 
-def level(images: ImageSet, greys: Mapping[int, Greys]) -> Levelled:
+def level(images: ImageSet, greys: Mapping[int, Greys]) -> LeveledSet:
     """Give images with greys of more than 8 bits the white that suits all of them in the same container.
 
     Args:
@@ -63,10 +63,10 @@ def level(images: ImageSet, greys: Mapping[int, Greys]) -> Levelled:
             white = next(value for value in whites if max(tops.values()) <= value)
             given.update(dict.fromkeys(tops, white))
             notes += _greys_note(images, container, tops, white)
-    notes += _colours_note(highest["16-bit colours"])
+    notes += _colors_note(highest["16-bit colours"])
     for position, white in given.items():
         held[position] = held[position].with_white(white)
-    return Levelled(dataclasses.replace(images, images=held), tuple(notes), given)
+    return LeveledSet(dataclasses.replace(images, images=held), tuple(notes), given)
 
 
 def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float], white: float) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float
         )
 
 
-def _colours_note(tops: Mapping[int, float]) -> Iterator[str]:
+def _colors_note(tops: Mapping[int, float]) -> Iterator[str]:
     dark = sum(top < HARDLY_USED * 255 for top in tops.values())
     if 2 * dark > len(tops):
         yield (
@@ -95,7 +95,7 @@ def _colours_note(tops: Mapping[int, float]) -> Iterator[str]:
         )
 
 
-def level_some(images: ImageSet, positions: Iterable[int]) -> Levelled:
+def level_some(images: ImageSet, positions: Iterable[int]) -> LeveledSet:
     """Read some images of a set, and give them the white that suits all of these."""
     greys = {}
     for position in positions:

@@ -76,14 +76,14 @@ def not_read(endings: Mapping[str, Counter[str]]) -> Iterator[tuple[str, bool]]:
     families: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     places: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for place, counts in endings.items():
-        for each, n in counts.items():
-            family = _FAMILIES.get(each, _UNKNOWN)
-            families[family][each or "without an ending"] += n
+        for suffix, n in counts.items():
+            family = _FAMILIES.get(suffix, _UNKNOWN)
+            families[family][suffix or "without an ending"] += n
             places[family][place] += n
-    for family, found in families.items():
+    for family, suffixes in families.items():
         what, remedy = family
         where = ", ".join(f"{printable(place)} {n}" for place, n in places[family].most_common(SHOWN))
         more = f", and {len(places[family]) - SHOWN} more" if len(places[family]) > SHOWN else ""
-        kinds = ", ".join(printable(each) for each, _ in found.most_common(SHOWN))
+        kinds = ", ".join(printable(suffix) for suffix, _ in suffixes.most_common(SHOWN))
         fix = f"; {remedy}" if remedy else ""
-        yield f"{found.total()} {what} ({kinds}) were not read: {where}{more}{fix}", family not in _NO_IMAGES
+        yield f"{suffixes.total()} {what} ({kinds}) were not read: {where}{more}{fix}", family not in _NO_IMAGES

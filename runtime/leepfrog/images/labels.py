@@ -61,7 +61,7 @@ def label_notes(names: Sequence[str], n_images: int) -> Iterator[str]:
 def mask_notes(paths: Iterable[str]) -> Iterator[str]:
     """A sentence about images that look like masks of images beside them."""
     stems = {os.path.splitext(path)[0]: path for path in paths}
-    masks = [path for stem, path in stems.items() if (found := _MASK.search(stem)) and stem[: found.start()] in stems]
+    masks = [path for stem, path in stems.items() if (match := _MASK.search(stem)) and stem[: match.start()] in stems]
     if masks:
         n, first = len(masks), printable(masks[0])
         yield f"{n} file(s) look like masks of images beside them and count as images, such as {first}"

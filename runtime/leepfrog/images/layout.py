@@ -75,12 +75,12 @@ def class_folders(root: Path, folders: Sequence[Folder], notes: list[str]) -> li
     classes = [folder for folder in folders if folder.name not in left_out]
     if len(classes) == 1 and classes[0].is_hollow:
         _point_inside(root, classes[0])
-    odd = [each.name for each in classes if is_part(each.name) or each.name.lower() in _TOOLS]
-    series = len(classes) > 1 and all(is_series(each.name) and _words(each.name) for each in classes)
+    odd = [folder.name for folder in classes if is_part(folder.name) or folder.name.lower() in _TOOLS]
+    series = len(classes) > 1 and all(is_series(folder.name) and _words(folder.name) for folder in classes)
     if odd or series:
-        shown = _listed(odd or [each.name for each in classes])
+        shown = _listed(odd or [folder.name for folder in classes])
         notes.append(f"folders called {shown} in {where} count as classes; move them elsewhere if they are not")
-    if not same and len(classes) > 1 and all(each.is_hollow and len(each.parts) > 1 for each in classes):
+    if not same and len(classes) > 1 and all(folder.is_hollow and len(folder.parts) > 1 for folder in classes):
         inside = _listed(classes[0].parts)
         notes.append(
             f"no folder in {where} holds images itself, and they were taken as the classes; if the folders inside them "
@@ -140,29 +140,29 @@ def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str
 def _left_out(folders: Sequence[Folder]) -> dict[str, str]:
     """Folders that are no classes beside others that are, and why."""
     names = {folder.name for folder in folders}
-    found = {}
+    reasons = {}
     for folder in folders:
         if not folder.is_hollow or len(folders) < 3:
             continue
         same = names & folder.parts.keys()
         if len(same) > 1:
-            found[folder.name] = f"holds folders called like those beside it ({_listed(sorted(same))})"
+            reasons[folder.name] = f"holds folders called like those beside it ({_listed(sorted(same))})"
         elif folder.name.lower() in _TOOLS:
-            found[folder.name] = "is called like a program's output"
-    return found
+            reasons[folder.name] = "is called like a program's output"
+    return reasons
 
 
 def _point_inside(root: Path, folder: Folder) -> None:
     """Raise DataSetError where the only folder with images holds the class folders."""
     path = root / folder.name
-    inside = [each for each in read_root(path).folders if each.images]
+    inside = [child for child in read_root(path).folders if child.images]
     while len(inside) == 1 and inside[0].is_hollow:
         path /= inside[0].name
-        inside = [each for each in read_root(path).folders if each.images]
+        inside = [child for child in read_root(path).folders if child.images]
     if len(inside) > 1:
         raise DataSetError(
             f"{printable(root)}: only {printable(folder.name)} has images, in {len(inside)} folders "
-            f"({_listed(each.name for each in inside)}); give {printable(path)}"
+            f"({_listed(child.name for child in inside)}); give {printable(path)}"
         )
 
 

@@ -15,7 +15,7 @@ from leepfrog.arguments import did_you_mean
 from leepfrog.errors import ModelError
 from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES, ChannelOrder, ResizeMode
 from leepfrog.images.decode import Decoded
-from leepfrog.kernels.pixels import normalise_into
+from leepfrog.kernels.pixels import normalize_into
 
 Pixels = NDArray[np.uint8]
 
@@ -197,13 +197,13 @@ def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     return np.asarray(sheet.crop((left, top, left + spec.input_size[1], top + spec.input_size[0])))
 
 
-def normalise(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
+def normalize(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
     """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32, (pixel / 255 - mean) / std by table look-up."""
     levels = np.arange(256, dtype=np.float64) / 255.0
     table = np.stack([(levels - m) / s for m, s in zip(spec.mean, spec.std, strict=True)]).astype(np.float32)
     source = np.array([0, 1, 2] if spec.channel_order == "rgb" else [2, 1, 0])
     batch = np.empty((len(crops), 3, *spec.input_size), np.float32)
-    normalise_into(crops, table, source, batch)
+    normalize_into(crops, table, source, batch)
     return batch
 
 

@@ -61,12 +61,12 @@ def loo_likelihood(
     held there.
     """
     for i in range(probs.shape[0]):
-        own = joint[labels[i]]
-        own_low = joint_low[labels[i]]
+        row = joint[labels[i]]
+        row_low = joint_low[labels[i]]
         likelihood = 0.0
         for z in range(probs.shape[1]):
             p = np.float64(probs[i, z])
-            left = (own[z] - p) + own_low[z]
+            left = (row[z] - p) + row_low[z]
             all_left = (mass[z] - p) + mass_low[z]
             if left > 0.0 and all_left > 0.0:
                 likelihood += p * min(left / all_left, 1.0)

@@ -9,7 +9,7 @@ from leepfrog.kernels.jit import kernel
 
 
 @kernel()
-def normalise_into(
+def normalize_into(
     crops: NDArray[np.uint8], table: NDArray[np.float32], source: NDArray[np.int64], batch: NDArray[np.float32]
 ) -> None:
     """batch [n, 3, H, W] = table[c, crops[n, h, w, source[c]]], with crops [n, H, W, 3], table [3, 256], source [3]."""

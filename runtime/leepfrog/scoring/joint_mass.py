@@ -145,12 +145,12 @@ def influence_of(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[S
     sure = total > 0
     mean = np.divide((mass.joint * demand).sum(axis=0), total, out=np.zeros_like(total), where=sure)
     worth = np.divide(demand - mean, total, out=np.zeros_like(demand), where=sure)
-    found = np.zeros(len(terms))
+    influence = np.zeros(len(terms))
     start = 0
     for probs, labels in shards():
-        kernels.add_weighted(probs, labels, worth, found[start : start + len(labels)])
+        kernels.add_weighted(probs, labels, worth, influence[start : start + len(labels)])
         start += len(labels)
-    return found
+    return influence
 
 
 def mass_of(sample: ProbSample) -> tuple[JointMass, Shard]:

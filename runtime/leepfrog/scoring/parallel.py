@@ -22,5 +22,5 @@ def scored(sample: Sample, definitions: Sequence[Definition], threads: int) -> d
         return {}
     workers = min(threads, len(definitions))
     with threadpool_limits(max(1, threads // workers), user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda definition: definition.of(sample), definitions)
-        return dict(zip([definition.name for definition in definitions], found, strict=True))
+        scores = pool.map(lambda definition: definition.of(sample), definitions)
+        return dict(zip([definition.name for definition in definitions], scores, strict=True))

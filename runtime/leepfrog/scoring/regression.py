@@ -115,9 +115,9 @@ class _Problem:
 
     def diagonal(self, probs: Floats) -> Floats:
         """The Hessian's diagonal, [k + 1, C]."""
-        found = (self.design**2).T @ (probs * (1 - probs) * self.weights[:, None])
-        found[:-1] += self.l2
-        return np.maximum(found, self.l2)
+        diagonal = (self.design**2).T @ (probs * (1 - probs) * self.weights[:, None])
+        diagonal[:-1] += self.l2
+        return np.maximum(diagonal, self.l2)
 
     def _penalty(self, theta: Floats) -> Floats:
         penalty = self.l2 * theta
@@ -128,7 +128,7 @@ class _Problem:
 def _conjugate_gradients(problem: _Problem, probs: Floats, gradient: Floats) -> Floats:
     """Solve Hessian x = -gradient, the more exactly the closer to the minimum."""
     diagonal = problem.diagonal(probs)
-    found = np.zeros_like(gradient)
+    step = np.zeros_like(gradient)
     residual = -gradient
     scaled = residual / diagonal
     direction = scaled.copy()
@@ -139,9 +139,9 @@ def _conjugate_gradients(problem: _Problem, probs: Floats, gradient: Floats) -> 
             break
         image = problem.curvature(probs, direction)
         rate = squared / float((direction * image).sum())
-        found += rate * direction
+        step += rate * direction
         residual -= rate * image
         scaled = residual / diagonal
         before, squared = squared, float((residual * scaled).sum())
         direction = scaled + squared / before * direction
-    return found
+    return step

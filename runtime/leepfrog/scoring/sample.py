@@ -23,7 +23,7 @@ BLOCK = 512
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Labeled:
+class _LabeledSample:
     """Images with their classes.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Labeled:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ProbSample(_Labeled):
+class ProbSample(_LabeledSample):
     """Labeled predictions of a model.
 
     Attributes:
@@ -74,7 +74,7 @@ class ProbSample(_Labeled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FeatureSample(_Labeled):
+class FeatureSample(_LabeledSample):
     """Labeled features of a model, and their first and second moments.
 
     Attributes:
@@ -105,7 +105,7 @@ class FeatureSample(_Labeled):
         return float(max(self.features.max(), -self.features.min())) or 1.0
 
     @cached_property
-    def centred(self) -> Floats:
+    def centered(self) -> Floats:
         """`x` less its mean over images, [N, D]."""
         return np.asarray(self.x - self.mean)
 
@@ -122,18 +122,18 @@ class FeatureSample(_Labeled):
 
     @cached_property
     def moments(self) -> tuple[Floats, Floats]:
-        """The scatter matrix of `x`, [D, D], and the sums of `centred` by class, [D, C]; both block by block."""
+        """The scatter matrix of `x`, [D, D], and the sums of `centered` by class, [D, C]; both block by block."""
         width = self.mean.size
         scatter, by_class = np.zeros((width, width)), np.zeros((width, self.n_target))
         for at, rows in self.blocks():
-            centred = rows - self.mean
-            scatter += centred.T @ centred
-            by_class += centred.T @ self.one_hot[at]
+            centered = rows - self.mean
+            scatter += centered.T @ centered
+            by_class += centered.T @ self.one_hot[at]
         return scatter, by_class
 
     @cached_property
     def _principal(self) -> tuple[Floats, Floats]:
-        return principal(self.centred)
+        return principal(self.centered)
 
     @property
     def variances(self) -> Floats:
@@ -187,11 +187,11 @@ def principal(values: Floats) -> tuple[Floats, Floats]:
     """
     n, width = values.shape
     if n <= width:
-        found, vectors = eigh(values @ values.T, driver="evd", overwrite_a=True)
-        kept = _kept(found)
-        return found[kept], vectors[:, kept] * np.sqrt(found[kept])
-    found, vectors = spectrum(values.T @ values)
-    return found, values @ vectors
+        eigenvalues, vectors = eigh(values @ values.T, driver="evd", overwrite_a=True)
+        kept = _kept(eigenvalues)
+        return eigenvalues[kept], vectors[:, kept] * np.sqrt(eigenvalues[kept])
+    eigenvalues, vectors = spectrum(values.T @ values)
+    return eigenvalues, values @ vectors
 
 
 def spectrum(gram: Floats) -> tuple[Floats, Floats]:
@@ -199,9 +199,9 @@ def spectrum(gram: Floats) -> tuple[Floats, Floats]:
 
     The matrix is overwritten.
     """
-    found, vectors = eigh(gram, driver="evd", overwrite_a=True)
-    kept = _kept(found)
-    return found[kept], vectors[:, kept]
+    eigenvalues, vectors = eigh(gram, driver="evd", overwrite_a=True)
+    kept = _kept(eigenvalues)
+    return eigenvalues[kept], vectors[:, kept]
 
 
 def _kept(eigenvalues: Floats) -> NDArray[np.int64]:

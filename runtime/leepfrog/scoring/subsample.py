@@ -23,7 +23,7 @@ def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> 
         return np.arange(len(labels))
     share = most / len(labels)
     classes = shuffled(members_of(np.unique(labels, return_inverse=True)[1]), np.random.default_rng(seed))
-    return np.sort(np.concatenate([own[: max(1, round(share * len(own)))] for own in classes]))
+    return np.sort(np.concatenate([members[: max(1, round(share * len(members)))] for members in classes]))
 
 
 def spread_terms(score: Score, drawn: NDArray[np.int64], n: int) -> Score:

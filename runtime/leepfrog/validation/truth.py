@@ -68,7 +68,7 @@ def retrained_head(
     penalty = float(PENALTIES[likelihoods.argmax()])
     fit = fit_softmax(x, train.labels, np.full(n, 1 / n), n_classes, penalty / n, TOLERANCE)
     # Back from principal coordinates, outside of which the head has no part.
-    weights = train.centred.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
+    weights = train.centered.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
     logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]
     return Retrained(float((logits.argmax(axis=1) == labels).mean()), penalty)
 
@@ -95,7 +95,7 @@ def few_shot_accuracy(
         seed: of the draws; models that get the same see the same images.
     """
     rng = np.random.default_rng(seed)
-    x = train.centred
+    x = train.centered
     queries = features / train.unit - train.x.mean(axis=0)
     members = members_of(train.labels, train.n_target)
     found = np.zeros(2)

@@ -71,14 +71,14 @@ def _influence(sample: FeatureSample, means: Floats, shrunk: Floats, a: float) -
     along = x @ (means / shrunk).T  # x' S^-1 m_c
     leverage = (x**2 / shrunk).sum(axis=1)  # x' S^-1 x
     squares = (means**2 / shrunk).sum(axis=1)  # m_c' S^-1 m_c
-    own = along[rows]
-    own_square = squares[sample.labels]
+    along_m = along[rows]  # m: the mean of the own class
+    m_square = squares[sample.labels]
     # The class's mean without x is m + (m - x) / (n_c - 1).
-    moved = own + (own - leverage) / others
-    moved_square = own_square + 2 * (own_square - own) / others + (own_square - 2 * own + leverage) / others**2
+    moved = along_m + (along_m - leverage) / others
+    moved_square = m_square + 2 * (m_square - along_m) / others + (m_square - 2 * along_m + leverage) / others**2
     gain = (1 - a) / n / np.maximum(1 - (1 - a) / n * leverage, np.finfo(float).eps)
     total = counts @ squares + gain * (along**2 @ counts)
-    total -= counts[sample.labels] * (own_square + gain * own**2)
+    total -= counts[sample.labels] * (m_square + gain * along_m**2)
     total += others * (moved_square + gain * moved**2)
     total -= leverage * (1 + gain * leverage) / (n - 1)  # the mean of all moves as well
     return np.asarray(-(1 - a) * total)

@@ -45,8 +45,8 @@ def score_knn(sample: FeatureSample, k: int = 1) -> Score:
     labels = part.labels
     hits = labels == predictions(part, k)
     diagnostics = {"k": k, "n_used": len(drawn)}
-    found = mean_of("knn", hits.astype(np.float64), labels, sample.features.shape[1], diagnostics)
-    return dataclasses.replace(spread_terms(found, drawn, len(sample)), n_samples=len(sample))
+    score = mean_of("knn", hits.astype(np.float64), labels, sample.features.shape[1], diagnostics)
+    return dataclasses.replace(spread_terms(score, drawn, len(sample)), n_samples=len(sample))
 
 
 def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
@@ -55,20 +55,20 @@ def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
     squares = np.empty(n)
     for at, rows in sample.blocks():
         squares[at] = ((rows - sample.mean) ** 2).sum(axis=1)
-    found = np.empty(n, np.int64)
-    room = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be made before the last one goes
+    predicted = np.empty(n, np.int64)
+    scratch = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be made before the last one goes
     for at, rows in sample.blocks():
         # Of centred features, whose squares are smaller, so that less of a small distance is lost in the difference.
         twice = 2 * (rows - sample.mean)
-        distances = room[: len(rows)]
+        distances = scratch[: len(rows)]
         for others, columns in sample.blocks():  # but for a constant of the row
             distances[:, others] = squares[others] - twice @ (columns - sample.mean).T
         distances[np.arange(len(rows)), np.arange(n)[at]] = np.inf
         if k == 1:
-            found[at] = labels[distances.argmin(axis=1)]
+            predicted[at] = labels[distances.argmin(axis=1)]
             continue
         nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
         votes = np.zeros((len(rows), int(labels.max()) + 1), np.int64)
         np.add.at(votes, (np.arange(len(rows))[:, None], labels[nearest]), 1)
-        found[at] = votes.argmax(axis=1)
-    return found
+        predicted[at] = votes.argmax(axis=1)
+    return predicted

@@ -38,22 +38,22 @@ def score_leep_loo_t(sample: ProbSample) -> Score:
     with np.errstate(divide="ignore"):
         logs = np.log(sample.probs)
     logs -= logs.max(axis=1, keepdims=True)
-    found: dict[float, float] = {}
+    means: dict[float, float] = {}
 
-    def at(temperature: float) -> float:
-        if temperature not in found:
-            found[temperature] = float(loo_terms(tempered(temperature)).mean())
-        return found[temperature]
+    def mean_at(temperature: float) -> float:
+        if temperature not in means:
+            means[temperature] = float(loo_terms(tempered(temperature)).mean())
+        return means[temperature]
 
     def tempered(temperature: float) -> ProbSample:
         return dataclasses.replace(sample, probs=_tempered(logs, temperature))
 
-    best = max(map(float, TEMPERATURES), key=at)
+    best = max(map(float, TEMPERATURES), key=mean_at)
     factor = float(TEMPERATURES[1] / TEMPERATURES[0])
     for _ in range(HALVINGS):
         factor **= 0.5
         candidates = (best, best / factor, best * factor)
-        best = max((t for t in candidates if TEMPERATURES[0] <= t <= TEMPERATURES[-1]), key=at)
+        best = max((t for t in candidates if TEMPERATURES[0] <= t <= TEMPERATURES[-1]), key=mean_at)
     score = score_leep_loo(tempered(best))
     return dataclasses.replace(score, name="leep_loo_t", diagnostics={**score.diagnostics, "temperature": best})
 

@@ -99,14 +99,14 @@ def _influence(
     q = counts - (share * along**2).sum(axis=0)
     fitted = q > ROUNDING * counts
     precision = np.where(fitted, len(labels) / np.where(fitted, q, 1.0), 0.0)
-    found = np.empty(len(labels))
+    losses = np.empty(len(labels))
     for at, rows in blocks:
         kind = rows.dtype
         residual = np.eye(len(counts))[labels[at]] - rows @ (share * along).astype(kind)
         left = np.maximum(1 - rows**2 @ share.astype(kind), np.finfo(kind).eps)
         terms = np.log(left) - precision * residual**2 / left
-        found[at] = terms[:, fitted].sum(axis=1)
-    return found / (2 * len(counts))
+        losses[at] = terms[:, fitted].sum(axis=1)
+    return losses / (2 * len(counts))
 
 
 def _best_evidence(s: Floats, along: Floats, outside: Floats, n: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:

@@ -59,14 +59,14 @@ def score_n_leep(sample: FeatureSample, seed: int = 0) -> Score:
     order = np.argsort((x**2).sum(axis=1), kind="stable")
     mixture = fit_mixture(x[order], min(COMPONENTS_PER_CLASS * sample.n_target, len(x)), seed)
     probs = mixture.responsibilities(x)
-    found = score_leep(ProbSample(sample.labels, sample.n_target, probs))
+    score = score_leep(ProbSample(sample.labels, sample.n_target, probs))
     diagnostics = {
         "n_components": probs.shape[1],
         "n_dimensions": x.shape[1],
         "n_steps": mixture.n_steps,
         "converged": int(mixture.converged),
     }
-    return dataclasses.replace(found, name="n_leep", n_source=sample.features.shape[1], diagnostics=diagnostics)
+    return dataclasses.replace(score, name="n_leep", n_source=sample.features.shape[1], diagnostics=diagnostics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,23 +95,23 @@ class Mixture:
 
     def responsibilities(self, x: Floats) -> Floats:
         """p(component | x), [N, K]."""
-        found = self.log_densities(x)
-        return np.asarray(np.exp(found - log_sum_exp(found)[:, None]))
+        logs = self.log_densities(x)
+        return np.asarray(np.exp(logs - log_sum_exp(logs)[:, None]))
 
 
 def fit_mixture(x: Floats, n_components: int, seed: int) -> Mixture:
     """A mixture of Gaussians of points [N, d] by expectation and maximisation, starting at k-means++ centres."""
     floor = FLOOR * float(x.var(axis=0).mean()) if x.size else 0.0
-    centres = x[_spread_out(x, n_components, np.random.default_rng(seed))]
-    nearest = (centres**2).sum(axis=1) - 2 * x @ centres.T
-    mixture = _maximised(x, np.eye(len(centres))[nearest.argmin(axis=1)], floor)
+    centers = x[_spread_out(x, n_components, np.random.default_rng(seed))]
+    nearest = (centers**2).sum(axis=1) - 2 * x @ centers.T
+    mixture = _maximized(x, np.eye(len(centers))[nearest.argmin(axis=1)], floor)
     before = -np.inf
     for step in range(1, MAX_STEPS + 1):
         densities = mixture.log_densities(x)
         totals = log_sum_exp(densities)
         likelihood = float(totals.mean())
         mixture = dataclasses.replace(
-            _maximised(x, np.exp(densities - totals[:, None]), floor),
+            _maximized(x, np.exp(densities - totals[:, None]), floor),
             n_steps=step,
             converged=likelihood - before < TOLERANCE,
         )
@@ -121,7 +121,7 @@ def fit_mixture(x: Floats, n_components: int, seed: int) -> Mixture:
     return mixture
 
 
-def _maximised(x: Floats, responsibilities: Floats, floor: float) -> Mixture:
+def _maximized(x: Floats, responsibilities: Floats, floor: float) -> Mixture:
     masses = responsibilities.sum(axis=0) + 10 * np.finfo(float).eps
     means = responsibilities.T @ x / masses[:, None]
     # E x^2 - (E x)^2 is safe here: x has mean 0 and the floor is far above its rounding.

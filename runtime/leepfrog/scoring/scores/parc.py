@@ -49,7 +49,7 @@ def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int 
     """`parc` of a checked sample."""
     chosen = drawn_in_proportion(sample.labels, MAX_IMAGES, seed)
     z = sample.coordinates[:, :n_components]
-    weights = z.T @ sample.centred
+    weights = z.T @ sample.centered
     heaviest = weights[np.arange(len(weights)), np.abs(weights).argmax(axis=1)]
     z = (z * np.sign(heaviest))[chosen]
     z = z - z.mean(axis=1, keepdims=True) if z.shape[1] else z

@@ -102,14 +102,14 @@ class _Smoother:
     @classmethod
     def of(cls, sample: FeatureSample) -> _Smoother:
         many = len(sample) > sample.mean.size
-        spread = np.sqrt(np.diag(sample.moments[0]) / len(sample)) if many else sample.centred.std(axis=0)
+        spread = np.sqrt(np.diag(sample.moments[0]) / len(sample)) if many else sample.centered.std(axis=0)
         varied = spread > 1e-7 * _largest(sample)
         n_constant, basis = int((~varied).sum()), np.zeros((len(spread), 0))
         if not varied.any():
             return cls(sample, np.empty(0), np.empty((0, sample.n_target)), None, basis, n_constant)
         spread = spread[varied]
         if not many:
-            eigenvalues, coordinates = principal(sample.centred[:, varied] / spread)
+            eigenvalues, coordinates = principal(sample.centered[:, varied] / spread)
             u = coordinates / np.sqrt(eigenvalues)
             return cls(sample, eigenvalues, u.T @ sample.one_hot, u, basis, n_constant)
         scatter, by_class = sample.moments
@@ -122,10 +122,10 @@ class _Smoother:
         """sum_k weights_sk U_ik^2 for each image and row of weights [S, k], [N, S]."""
         if self.u is not None:
             return np.asarray(self.u**2 @ weights.T)
-        found = np.empty((len(self.sample), len(weights)))
+        sums = np.empty((len(self.sample), len(weights)))
         for at, rows in self.sample.blocks():
-            found[at] = ((rows - self.sample.mean) @ self.basis) ** 2 @ weights.T
-        return found
+            sums[at] = ((rows - self.sample.mean) @ self.basis) ** 2 @ weights.T
+        return sums
 
     def fitted(self, coefficients: Floats) -> Floats:
         """U coefficients for each of coefficients [S, k, C], [S, N, C]."""
@@ -133,11 +133,11 @@ class _Smoother:
             return np.asarray(self.u @ coefficients)
         n_strengths, _, n_target = coefficients.shape
         weights = np.concatenate(self.basis @ coefficients, axis=1)
-        found = np.empty((n_strengths, len(self.sample), n_target))
+        logits = np.empty((n_strengths, len(self.sample), n_target))
         for at, rows in self.sample.blocks():
-            own = (rows - self.sample.mean) @ weights
-            found[:, at] = own.reshape(len(own), n_strengths, n_target).transpose(1, 0, 2)
-        return found
+            block = (rows - self.sample.mean) @ weights
+            logits[:, at] = block.reshape(len(block), n_strengths, n_target).transpose(1, 0, 2)
+        return logits
 
 
 def _largest(sample: FeatureSample) -> float:
@@ -147,14 +147,14 @@ def _largest(sample: FeatureSample) -> float:
 
 def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats]:
     """The T >= 0 with the largest mean log softmax(T logits)_y, which is concave in T, by Newton; and its terms."""
-    own = logits[np.arange(len(logits)), labels]
+    label_logits = logits[np.arange(len(logits)), labels]
     scale = float(np.abs(logits).max()) or 1.0
     temperature = 1.0 / scale
     low, high = 0.0, np.inf
     for _ in range(MAX_STEPS):
         probs = softmax(temperature * logits)
         expected = (probs * logits).sum(axis=1)
-        slope = float((own - expected).mean())
+        slope = float((label_logits - expected).mean())
         if slope > 0:
             low = temperature
         else:

@@ -54,14 +54,14 @@ def score_sfda(sample: FeatureSample) -> Score:
     """
     width = sample.features.shape[1]
     x = sample.coordinates
-    own = np.arange(len(sample)), sample.labels
+    at_label = np.arange(len(sample)), sample.labels
     shrinkage, first = _discriminant(sample, x, width, None)
-    softened = np.exp(log_softmax(np.exp(log_softmax(first))))[own][:, None]
+    softened = np.exp(log_softmax(np.exp(log_softmax(first))))[at_label][:, None]
     means = sample.class_means(x)
     others = (means.sum(axis=0) - means) / (sample.n_target - 1)
     mixed = softened * x + (1 - softened) * others[sample.labels]
     _, second = _discriminant(sample, mixed, width, shrinkage)
-    return mean_of("sfda", log_softmax(second)[own], sample.labels, width, {"shrinkage": shrinkage})
+    return mean_of("sfda", log_softmax(second)[at_label], sample.labels, width, {"shrinkage": shrinkage})
 
 
 def _discriminant(sample: FeatureSample, x: Floats, width: int, shrinkage: float | None) -> tuple[float, Floats]:

@@ -60,16 +60,16 @@ def score_transrate(sample: FeatureSample, epsilon: float = EPSILON) -> Score:
     return with_influence("transrate", value, influence, sample.labels, sample.features.shape[1], {})
 
 
-def _rate(z: Floats, own: NDArray[np.bool_], distortion: float, least: float) -> tuple[float, Floats]:
-    """R of the rows `own` of z [N, r], and what it loses without each of all rows, [N] (with n as it is).
+def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float) -> tuple[float, Floats]:
+    """R of the rows `members` of z [N, r], and what it loses without each of all rows, [N] (with n as it is).
 
     `distortion` is the logarithm of epsilon. For what is lost, n epsilon is at `least` what rounding leaves exact.
 
     Without a row the mean of all, which the rows are centred by, moves too: with A = n epsilon I + Z'Z, b = 1 / (N - 1)
-    and s the sum of the n rows that are left, A turns into A - z_i z_i' (if the row is one of `own`) + b (s z_i' +
+    and s the sum of the n rows that are left, A turns into A - z_i z_i' (if the row is one of `members`) + b (s z_i' +
     z_i s') + n b^2 z_i z_i', whose determinant is A's times that of 2 by 2 matrices.
     """
-    rows, n, b = z[own], int(own.sum()), 1 / max(len(z) - 1, 1)
+    rows, n, b = z[members], int(members.sum()), 1 / max(len(z) - 1, 1)
     ridge = math.log(n) + distortion
     if n <= z.shape[1]:  # A^-1 = (I - rows' (ridge I + rows rows')^-1 rows) / ridge
         gram, products = rows @ rows.T, z @ rows.T
@@ -83,11 +83,11 @@ def _rate(z: Floats, own: NDArray[np.bool_], distortion: float, least: float) ->
         within, total = z @ inverse, rows.sum(axis=0)
         squares, to_total = (within * z).sum(axis=1), within @ total
         of_total = float(total @ inverse @ total)
-    left = np.where(own, np.maximum(1 - squares, np.finfo(float).eps), 1.0)
+    left = np.where(members, np.maximum(1 - squares, np.finfo(float).eps), 1.0)
     # The same products with the row taken out of A and of s.
-    squares, to_rest = squares / left, np.where(own, to_total - squares, to_total) / left
-    of_rest = np.where(own, of_total - to_total + (to_total - squares * left) * to_rest - to_rest * left, of_total)
-    n_left = n - own
+    squares, to_rest = squares / left, np.where(members, to_total - squares, to_total) / left
+    of_rest = np.where(members, of_total - to_total + (to_total - squares * left) * to_rest - to_rest * left, of_total)
+    n_left = n - members
     moved = (1 + b * to_rest) * (1 + b * to_rest + n_left * b**2 * squares) - b**2 * squares * (
         of_rest + n_left * b * to_rest
     )
@@ -103,9 +103,9 @@ def _inverse(gram: Floats, log_ridge: float, least: float) -> tuple[Floats, floa
     size, ridge = len(gram), math.exp(log_ridge)
     value = None
     if ridge < least:
-        found = eigh(gram, eigvals_only=True)
-        found = found[found > size * np.finfo(float).eps * max(found[-1], 0.0)]
-        value = float(np.logaddexp(0, np.log(found) - log_ridge).sum()) / 2
+        eigenvalues = eigh(gram, eigvals_only=True)
+        eigenvalues = eigenvalues[eigenvalues > size * np.finfo(float).eps * max(eigenvalues[-1], 0.0)]
+        value = float(np.logaddexp(0, np.log(eigenvalues) - log_ridge).sum()) / 2
         ridge = least
     factor = cho_factor(gram + ridge * np.eye(size), lower=True)
     if value is None:
