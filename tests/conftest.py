@@ -79,8 +79,8 @@ def zoo_home(home: Path, starters: Path) -> Path:
 def two_home(home: Path) -> Path:
     """A home with two made models, called as the quick ones of the zoo are; their costs are known."""
     (home / "models").mkdir(parents=True)
-    for name, licence in zip(FAST, ("", "x" * 1000), strict=True):  # of different sizes
-        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name, licence=licence).SerializeToString())
+    for name, license in zip(FAST, ("", "x" * 1000), strict=True):  # of different sizes
+        (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name, license=license).SerializeToString())
     keep_costs(find_models(FAST), available_threads())
     return home
 

@@ -23,7 +23,7 @@ class ExportOptions:
         name: the model's name; None for the source's own.
         preprocess: what the user says of preprocessing.
         labels: a text file of class names, one a line.
-        licence: of the weights, where the source does not say it.
+        license: of the weights, where the source does not say it.
         output_name: the graph's output that holds the classes, or the features, where it has several.
         random_weights: build the network without its trained weights.
         no_probs: its outputs are no source classes; the model has features alone.
@@ -34,7 +34,7 @@ class ExportOptions:
     name: str | None = None
     preprocess: PreprocessChoice = dataclasses.field(default_factory=PreprocessChoice)
     labels: StrPath | None = None
-    licence: str | None = None
+    license: str | None = None
     output_name: str | None = None
     random_weights: bool = False
     no_probs: bool = False

@@ -42,7 +42,7 @@ class ZooEntry:
     weights: WheelFile | None
     preprocess: Mapping[str, Any] | None
     labels: str
-    licence: str
+    license: str
     top1: float | None = None
 
     @property

@@ -17,6 +17,8 @@ from leepfrog.errors import one_line
 
 _Result = TypeVar("_Result")
 
+# Metadata of a field: the name under which older files have it.
+FORMERLY = "formerly"
 # Metadata of a field that is not written, and so empty where a result is read again.
 NOT_WRITTEN = {"written": False}
 
@@ -128,13 +130,14 @@ def _decode_class(kind: Any, value: Any, where: str) -> Any:
 
 
 def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    entries, found = _of(dict, value, where), {}
+    entries, values = _of(dict, value, where), {}
     for field in dataclasses.fields(kind):
-        if field.name in entries:
-            found[field.name] = _decode(types_of(kind)[field.name], entries[field.name], f"{where}.{field.name}")
+        name = field.name if field.name in entries else field.metadata.get(FORMERLY, field.name)
+        if name in entries:
+            values[field.name] = _decode(types_of(kind)[field.name], entries[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} has no {field.name}")
-    return kind(**found)
+    return kind(**values)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ class ListedModel:
         weights_from: a package of the Python index, a model hub, or the user.
         architecture: of the network, "" if that is not known.
         top1: published ImageNet top-1 in percent, if known.
-        licence: of the weights, "" if that is not known.
+        license: of the weights, "" if that is not known.
     """
 
     model: str
@@ -26,7 +26,7 @@ class ListedModel:
     weights_from: str
     architecture: str
     top1: float | None
-    licence: str
+    license: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -184,20 +184,20 @@ def test_metadata_round_trip(home: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(("kočka", "pes", "日本", 'quoted "x"', "e")) + "\n\n", encoding="utf-8")
     choice = PreprocessChoice("caffe", (S, S), (12, 10), "stretch", "lanczos", (0.1, 0.2, 0.3), channel_order="rgb")
-    said = made.options(preprocess=choice, labels=labels, licence="MIT", name="own+name-1.0")
+    said = made.options(preprocess=choice, labels=labels, license="MIT", name="own+name-1.0")
     first = export(f"onnx:{path}", said)
     spec = first.metadata.preprocess
     assert (spec.resize_size, spec.resize_mode, spec.interpolation) == ((12, 10), "stretch", "lanczos")
     assert (spec.mean, spec.std, spec.channel_order) == ((0.1, 0.2, 0.3), PRESETS["caffe"]["std"], "rgb")
     assert first.metadata.labels == ("kočka", "pes", "日本", 'quoted "x"', "e")
-    assert (first.metadata.name, first.metadata.licence) == ("own+name-1.0", "MIT")
+    assert (first.metadata.name, first.metadata.license) == ("own+name-1.0", "MIT")
     assert first.metadata.n_parameters == sum(value.size for value in network.weights.values())
     assert first.metadata.parity["top1_agreement"] == 1
 
     again = export(f"onnx:{first.path}", made.options(preprocess=PreprocessChoice(), name="again"))
     once_more = export(f"onnx:{again.path}", made.options(preprocess=PreprocessChoice(), name="more"))
     for file in (again, once_more):
-        for key in ("preprocess", "labels", "licence", "n_parameters", "top1"):
+        for key in ("preprocess", "labels", "license", "n_parameters", "top1"):
             assert getattr(file.metadata, key) == getattr(first.metadata, key), key
         check_contract(file, network)
 

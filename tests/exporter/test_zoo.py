@@ -31,7 +31,7 @@ def test_names_differ() -> None:
 def test_well_formed(entry: ZooEntry) -> None:
     assert re.fullmatch(r"[\w.+-]+", entry.name)
     assert entry.labels == "imagenet-1k"
-    assert entry.licence
+    assert entry.license
     assert entry.top1 is None or 50 < entry.top1 < 95
     if entry.preprocess is not None:
         spec = PreprocessSpec.from_dict(entry.preprocess)
@@ -78,7 +78,7 @@ def test_top1_and_weights_are_the_librarys(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")
     if library == "timm":
         if entry.weights is None:
-            assert entry.licence.casefold() == (timm.get_pretrained_cfg(name).license or "").casefold()
+            assert entry.license.casefold() == (timm.get_pretrained_cfg(name).license or "").casefold()
         return
     published = models.get_model_weights(name)
     weights = published.DEFAULT if entry.weights is None else published.IMAGENET1K_V1
@@ -103,7 +103,7 @@ architecture = "timm:a"
 weights = "library"
 preprocess = "library"
 labels = "imagenet-1k"
-licence = "MIT"
+license = "MIT"
 """
 
 
@@ -115,7 +115,7 @@ licence = "MIT"
         "not toml",
         GOOD.replace("schema_version = 1", "schema_version = 2"),
         GOOD.replace("schema_version = 1", ""),
-        GOOD.replace('licence = "MIT"', ""),
+        GOOD.replace('license = "MIT"', ""),
         GOOD + 'colour = "green"',
         GOOD.replace('"library"', '{ wheel = "a==1" }', 1),
         GOOD.replace('"library"', "5", 1),

@@ -90,7 +90,7 @@ def evil(request: pytest.FixtureRequest, here: Here, tmp_path: Path, monkeypatch
     monkeypatch.setenv("LEEPFROG_HOME", str(home))
     (home / "models").mkdir(parents=True)
     parent = Variant("fp16", hostile, hostile, hostile, ({"recipe": hostile},))
-    texts = {"source": hostile, "licence": hostile, "labels": (hostile,) * made.CLASSES, "weights_sha256": hostile}
+    texts = {"source": hostile, "license": hostile, "labels": (hostile,) * made.CLASSES, "weights_sha256": hostile}
     for which in ("a", "b"):
         model = made.scoring(name=hostile if which == "a" else which + hostile, variant=parent, **texts)
         model.producer_name = which  # another file
@@ -209,9 +209,9 @@ def test_fault_30_each_string_of_a_baseline(furnished: Here) -> None:
 
 def test_fault_30_formulas_of_a_baseline(furnished: Here) -> None:
     values = json.loads((furnished.folder / "ranking.json").read_text())
-    values["models"][0]["licence"] = '=HYPERLINK("http://x")'
+    values["models"][0]["license"] = '=HYPERLINK("http://x")'
     (furnished.folder / "hostile.json").write_text(json.dumps(values))
     done = furnished.call("verify", "hostile.json", "photos", "--format", "csv")
-    (row,) = [row for row in csv.DictReader(io.StringIO(done.out)) if row["value"].endswith("licence")]
+    (row,) = [row for row in csv.DictReader(io.StringIO(done.out)) if row["value"].endswith("license")]
     assert row["was"].startswith("'")
     assert "=HYPERLINK" in row["was"]

@@ -46,7 +46,7 @@ REFUSED = [
     *[("n_parameters", text) for text in ("true", "1.5", "1e400", "null")],
     ("top1", "101"),
     ("name", '""'),
-    *[(key, json.dumps("x" * 100_000)) for key in ("name", "source", "licence", "weights_sha256")],
+    *[(key, json.dumps("x" * 100_000)) for key in ("name", "source", "license", "weights_sha256")],
     *[(key, text) for key in ("name", "parity", "labels", "preprocess", "variant") for text in (DEEP, "7", "[[1]]")],
     ("labels", '"cat"'),
     ("labels", json.dumps(["x" * 5000])),
@@ -70,7 +70,7 @@ def test_fault_07_metadata_out_of_range_is_one_line(key: str, text: str, home: P
 HOSTILE = "a\x1b[31m\n\r\0\u202e\ud800=z"
 
 
-@pytest.mark.parametrize("key", ["name", "source", "licence", "weights_sha256"])
+@pytest.mark.parametrize("key", ["name", "source", "license", "weights_sha256"])
 def test_fault_07_texts_are_printable(key: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.onnx"
     path.write_bytes(stating(key, json.dumps(HOSTILE)))
@@ -265,10 +265,10 @@ def test_fault_07_texts_of_embeddings_and_libraries_are_printable(home: Path, he
 
 
 def test_fault_35_two_models_of_one_name(home: Path, here: Here) -> None:
-    """Each keeps its own licence on the page, in the result and in a baseline, which `check` accepts."""
+    """Each keeps its own license on the page, in the result and in a baseline, which `check` accepts."""
     (home / "models").mkdir(parents=True)
-    for i, licence in enumerate(("MIT", "proprietary")):
-        model = made.scoring(name="twin", licence=licence)
+    for i, license in enumerate(("MIT", "proprietary")):
+        model = made.scoring(name="twin", license=license)
         for tensor in model.graph.initializer:
             if i and tensor.name == "linear":
                 tensor.raw_data = (np.frombuffer(tensor.raw_data, np.float32)[::-1]).tobytes()
@@ -276,10 +276,10 @@ def test_fault_35_two_models_of_one_name(home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=3)
     here.call("rank", "photos", "-o", "base.json", "--report", "page.html").check(0)
     rows = json.loads((here.folder / "base.json").read_text())["models"]
-    assert {row["name"]: row["licence"] for row in rows} == {
-        f"twin@{row['sha256'][:12]}": row["licence"] for row in rows
+    assert {row["name"]: row["license"] for row in rows} == {
+        f"twin@{row['sha256'][:12]}": row["license"] for row in rows
     }
-    assert {row["licence"] for row in rows} == {"MIT", "proprietary"}
+    assert {row["license"] for row in rows} == {"MIT", "proprietary"}
     page = (here.folder / "page.html").read_text()
     assert all(row["name"] in page for row in rows)
     here.call("check", "base.json", "photos").check(0)

@@ -40,7 +40,7 @@ def rank_hostile(folder: Path) -> Reported:
     models.mkdir()
     photos.mkdir()
     for i, name in enumerate(NAMES):
-        model = made.scoring(name=name, source=f"onnx:{HANDLER}", licence=SCRIPT, labels=SOURCES)
+        model = made.scoring(name=name, source=f"onnx:{HANDLER}", license=SCRIPT, labels=SOURCES)
         for tensor in model.graph.initializer:  # or all would be the same model
             values = made.numpy_helper.to_array(tensor) * (1 + 0.7 * i)
             tensor.CopyFrom(made.numpy_helper.from_array(values, tensor.name))

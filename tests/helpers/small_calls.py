@@ -55,7 +55,7 @@ def furnish(folder: Path, home: Path) -> None:
     """Make what the calls read, by a home with the model "made"."""
     folder_of_pieces(folder / "photos", count=6)
     made.classifier().save(folder / "plain.onnx")
-    (folder / "twin.onnx").write_bytes(made.scoring(name="twin", licence="other").SerializeToString())
+    (folder / "twin.onnx").write_bytes(made.scoring(name="twin", license="other").SerializeToString())
     rng = np.random.default_rng(0)
     np.save(folder / "labels.npy", np.arange(12) % 3)
     np.save(folder / "probs.npy", rng.dirichlet(np.ones(4), 12))

@@ -112,7 +112,7 @@ def test_an_option_of_onnxruntime_that_moves_int8_fails(
 
 
 def test_a_larger_file_fails(ranked: tuple[Path, Path], home: Path) -> None:
-    put(home, "plain", labels=tuple(f"class {i}" for i in range(made.CLASSES)), licence="x" * 5000)
+    put(home, "plain", labels=tuple(f"class {i}" for i in range(made.CLASSES)), license="x" * 5000)
     found = check(*ranked, fail_on=["size"])
     assert [(failure.criterion, failure.model) for failure in found.failures] == [("size", "plain")]
     assert check(*ranked, fail_on=["score", "rank"]).passed

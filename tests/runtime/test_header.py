@@ -81,7 +81,7 @@ def test_not_onnx(content: bytes, message: str) -> None:
 
 
 # What a file may say of itself that is not what ModelMetadata means.
-FIELDS = st.sampled_from(["name", "source", "preprocess", "labels", "licence", "n_parameters", "top1", "parity"])
+FIELDS = st.sampled_from(["name", "source", "preprocess", "labels", "license", "n_parameters", "top1", "parity"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

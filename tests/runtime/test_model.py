@@ -44,9 +44,9 @@ def refusal(call: Callable[[], object], path: Path, error: type[LeepfrogError] =
 
 
 def test_good_model(tmp_path: Path) -> None:
-    file = ModelFile.read(write(tmp_path / "made.onnx", made.scoring(labels=("a", "b", "c", "d", "e"), licence="MIT")))
+    file = ModelFile.read(write(tmp_path / "made.onnx", made.scoring(labels=("a", "b", "c", "d", "e"), license="MIT")))
     assert (file.name, file.size) == ("made", file.path.stat().st_size)
-    assert (file.metadata.licence, file.metadata.labels) == ("MIT", ("a", "b", "c", "d", "e"))
+    assert (file.metadata.license, file.metadata.labels) == ("MIT", ("a", "b", "c", "d", "e"))
     assert file.metadata.preprocess == made.SPEC
     session = Session(file, "cpu", 1)
     assert (session.n_source, session.n_features, session.provider) == (
@@ -236,7 +236,7 @@ def test_a_batch_that_does_not_fit(tmp_path: Path) -> None:
 def test_changed_between_reading_and_loading(tmp_path: Path) -> None:
     path = write(tmp_path / "made.onnx", made.scoring())
     file = ModelFile.read(path)
-    write(path, made.scoring(licence="MIT"))
+    write(path, made.scoring(license="MIT"))
     assert "the file changed while it was being used; run again" in refusal(lambda: Session(file, "cpu", 1), path)
     path.unlink()
     assert "cannot be read" in refusal(lambda: Session(file, "cpu", 1), path)

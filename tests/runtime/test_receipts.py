@@ -181,7 +181,7 @@ def test_causes_of_a_changed_model(home: Path, tmp_path: Path) -> None:
         return leepfrog.rank(folder, NAMES[:1]).receipt.models[0]
 
     first = receipt()
-    put(home, NAMES[0], licence="another")
+    put(home, NAMES[0], license="another")
     assert receipt().sha256 != first.sha256
     assert model_causes(first, receipt()) == ["model: the file says something else of itself"]
     spec = find_models(NAMES[:1])[0].metadata.preprocess

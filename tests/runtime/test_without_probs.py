@@ -42,8 +42,8 @@ NOTE = "no leep_loo, leep without probabilities over source classes: embedder, o
 def mixed(home: Path) -> Path:
     """A home with a classifier and two models without probabilities."""
     put(home, "plain")
-    for name, licence in (("embedder", ""), ("other", "x" * 1000)):
-        (home / "models" / f"{name}.onnx").write_bytes(made.embedder(name, licence=licence).SerializeToString())
+    for name, license in (("embedder", ""), ("other", "x" * 1000)):
+        (home / "models" / f"{name}.onnx").write_bytes(made.embedder(name, license=license).SerializeToString())
     return home
 
 

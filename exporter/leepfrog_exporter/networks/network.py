@@ -23,7 +23,7 @@ class Network:
     Attributes:
         module: torch.nn.Module from images [N, 3, H, W] to logits [N, Z].
         name: the library's name for it, weights included.
-        preprocess, labels, licence, top1: as in ModelMetadata.
+        preprocess, labels, license, top1: as in ModelMetadata.
         doubt: why its outputs may not be classes, where no labels and no usual number of classes say that they are.
     """
 
@@ -31,7 +31,7 @@ class Network:
     name: str
     preprocess: PreprocessSpec
     labels: tuple[str, ...]
-    licence: str
+    license: str
     top1: float | None
     doubt: str = ""
 

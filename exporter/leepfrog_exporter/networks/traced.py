@@ -62,7 +62,7 @@ def traced(
         source=f"{source} (random weights)" if random else source,
         preprocess=spec,
         labels=() if random else network.labels,
-        licence=options.licence or network.licence,
+        license=options.license or network.license,
         n_parameters=n_parameters(shipped),
         top1=None if random else network.top1,
         weights_sha256=sha256 or network.weights_sha256(),

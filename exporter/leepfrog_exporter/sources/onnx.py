@@ -65,7 +65,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         source=f"onnx:{printable(path.name)}",
         preprocess=spec,
         labels=carried.labels if carried else (),
-        licence=options.licence or (carried.licence if carried else ""),
+        license=options.license or (carried.license if carried else ""),
         n_parameters=known.n_parameters if known else _n_parameters(model),
         top1=known.top1 if known else None,
         weights_sha256=sha256,

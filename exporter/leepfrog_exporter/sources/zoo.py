@@ -37,7 +37,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         name=entry.name,
         preprocess=PreprocessSpec.from_dict(entry.preprocess) if entry.preprocess else network.preprocess,
         labels=imagenet_labels() if entry.labels == "imagenet-1k" else network.labels,
-        licence=entry.licence,
+        license=entry.license,
         top1=entry.top1,
     )
     progress.advance(1)

@@ -87,5 +87,8 @@ class Bars:
             self._width = 0
 
     def _write(self, text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:  # the terminal is gone, which is no reason to stop
+            self._draws = False

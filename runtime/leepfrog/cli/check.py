@@ -16,6 +16,7 @@ from leepfrog.cli.options import (
     DataArgument,
     ModelFilesOption,
     OutputOption,
+    apart,
     split_commas,
 )
 from leepfrog.cli.output import as_json, emit
@@ -74,6 +75,7 @@ def check(
     """
     from leepfrog.gate.formats import as_github, as_junit, as_text
 
+    apart(output, baseline)
     by_ending = {".json": CheckFormat.json, ".xml": CheckFormat.junit}
     written_as = format_ or by_ending.get(output.suffix if output else "", CheckFormat.table)
     with Bars(run.quiet) as bars:

@@ -100,7 +100,7 @@ def export(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")
     ] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the weights.")] = None,
+    license: Annotated[str | None, typer.Option("--license", "--licence", help="License of the weights.")] = None,
     output_name: Annotated[
         str | None, typer.Option("--output-name", help="The graph's output that holds the classes, if it has several.")
     ] = None,
@@ -165,7 +165,7 @@ def export(
         pad_color=_color("--pad-color", pad_color),
     )
     options = exporter.ExportOptions(
-        output, name, choice, labels, licence, output_name,
+        output, name, choice, labels, license, output_name,
         random_weights=random_weights, no_probs=no_probs, force=force,
     )  # fmt: skip
     if precisions:

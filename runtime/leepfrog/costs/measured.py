@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.places import place_named
@@ -29,19 +29,24 @@ def measured_costs(models: Sequence[ModelFile], context: RunContext) -> list[Cos
 class Costs:
     """Costs by model, measured where the context says."""
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, before: Callable[[], None]) -> None:
         """Nothing is measured yet.
+
+        Args:
+            context: names the place.
+            before: is called before anything is measured, so that this process then does nothing else.
 
         Raises:
             UsageError: the place is unknown.
         """
-        self._context, self._place = context, place_named(context.costs)
+        self._context, self._place, self._before = context, place_named(context.costs), before
         self._costs: dict[str, Cost | None] = {}
 
     def measure(self, models: Sequence[ModelFile]) -> None:
         """Measure those of the models that are not measured yet; errors as of `Place.costs`."""
         missing = [model for model in models if model.sha256 not in self._costs]
         if missing:
+            self._before()
             costs = self._place.costs(missing, self._context)
             self._costs |= {model.sha256: cost for model, cost in zip(missing, costs, strict=True)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,19 +41,19 @@ class HashedImages:
     bad: dict[int, str]
     grey_notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def kept(self) -> NDArray[np.bool_]:
         """Which images are used, [N]."""
         kept = np.zeros(len(self.images), bool)
         kept[[i for at in self.positions.values() for i in at]] = True
         return kept
 
-    @property
+    @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
         """Of the images used, in the set's order."""
         return self.images.labels[self.kept]
 
-    @property
+    @functools.cached_property
     def counts(self) -> NDArray[np.int64]:
         """Used images of each class of the set."""
         return np.bincount(self.labels, minlength=len(self.images.classes))

@@ -1,4 +1,4 @@
-"""What models put out for a set's images: looked up in the cache, and computed once where it is missing."""
+"""Model outputs for an image set, from the cache or computed."""
 
 from __future__ import annotations
 
@@ -108,14 +108,17 @@ class Outputs:
 
 
 class Inference:
-    """Has models' outputs for images in their caches.
+    """Runs models on images, using cached outputs where there are any.
 
     It remembers the caches that it opened, since opening one reads it through, and how many images passed each model.
+
+    Attributes:
+        context: the execution environment.
     """
 
     def __init__(self, context: RunContext) -> None:
         """Work with this device, cache and runner."""
-        self._context = context
+        self.context = context
         self._caches: dict[str, OutputCache] = {}
         self._n_inferred: dict[str, int] = {}
 
@@ -127,7 +130,7 @@ class Inference:
             DataSetError: fewer than two classes are left.
             ModelError, MachineError: a model or the device fails.
         """
-        context = self._context
+        context = self.context
         for model in models:
             if model.sha256 not in self._caches:
                 cache = OutputCache(model, context.device, context.progress.notice, context.cache)
@@ -155,13 +158,13 @@ class Inference:
         self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]
     ) -> tuple[dict[int, str], dict[str, str]]:
         """Run models on the images missing from their caches: why images could not be read, and models' fall-backs."""
-        progress = self._context.progress
+        progress = self.context.progress
         what = f"{len(models)} models" if len(models) > 1 else models[0].name
         progress.start(f"inference, {what}", sum(map(len, missing.values())))
         bad: dict[int, str] = {}
         fallbacks: dict[str, str] = {}
         units = (self._unit(hashed, wave, missing) for wave in _waves(models, missing))
-        blocks = self._context.runner.map(units)
+        blocks = self.context.runner.map(units)
         try:
             with contextlib.closing(blocks):
                 for block in blocks:
@@ -189,9 +192,9 @@ class Inference:
             members,
             {position: hashed.images.images[position] for position in needed},
             {position: hashed.digests[position] for position in needed},
-            self._context.device,
-            self._context.cores,
-            self._context.batch_size,
+            self.context.device,
+            self.context.cores,
+            self.context.batch_size,
         )
 
 

@@ -313,7 +313,8 @@ def _measured_again(
     findings: Sequence[Finding], receipt: Receipt, models: Sequence[StrPath], context: RunContext
 ) -> list[Finding]:
     """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
-    files = {model.name: path for model, path in zip(receipt.models, find_again(receipt, models), strict=True)}
+    paths = zip(receipt.models, find_again(receipt, models), strict=True)
+    files = {model.name: ModelFile.read(path) for model, path in paths}
     context = dataclasses.replace(context, measure_seconds=SECONDS)
 
     def again(finding: Finding) -> Finding:
@@ -321,7 +322,7 @@ def _measured_again(
         for _ in range(MEASUREMENTS - 1):
             why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
             context.progress.notice(f"latency of {finding.model}: {why}; measured again")
-            (cost,) = measured_costs([ModelFile.read(files[finding.model])], context)
+            (cost,) = measured_costs([files[finding.model]], context)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)
         if not measured:

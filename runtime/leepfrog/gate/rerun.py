@@ -42,8 +42,6 @@ def request_of(receipt: Receipt) -> _Replayed:
     fields = {field.name for field in dataclasses.fields(kind)} - {"seed"}
     if unknown := sorted(receipt.arguments.keys() - {*fields, *kind.of_context, *_RESOLVED}):
         raise UsageError(f"receipt.arguments has {printable(unknown[0])!r:.40}, which {receipt.command} does not take")
-    if missing := sorted(fields - receipt.arguments.keys()):
-        raise UsageError(f"receipt.arguments has no {missing[0]}")
     return kind.from_dict(receipt.arguments, receipt.seed)
 
 

@@ -14,7 +14,7 @@ from leepfrog.inference.choices import PRECISIONS
 
 PREFIX = "leepfrog."
 FORMAT_VERSION = 2
-# 1 had no has_probs: its models all put out probabilities.
+# 1 had no has_probs, since its models all put out probabilities, and wrote "licence".
 READABLE_VERSIONS = (1, FORMAT_VERSION)
 
 IMAGE_INPUT = "image"
@@ -63,7 +63,7 @@ class ModelMetadata:
         preprocess: what its images need.
         has_probs: whether it puts out probabilities over source classes besides its features.
         labels: names of its source classes in output order; empty when not known.
-        licence: licence of the weights; "" when not known.
+        license: license of the weights; "" when not known.
         n_parameters: numbers in the weights, batch-norm statistics not counted.
         macs: multiply-adds on one image, None where they could not be counted.
         top1: published ImageNet top-1 accuracy in percent, None where none is known.
@@ -78,7 +78,7 @@ class ModelMetadata:
     preprocess: PreprocessSpec
     has_probs: bool = True
     labels: tuple[str, ...] = ()
-    licence: str = ""
+    license: str = ""
     n_parameters: int = 0
     macs: int | None = None
     top1: float | None = None
@@ -120,7 +120,7 @@ class ModelMetadata:
                 "or upgrade"
             )
         if version == 1:
-            values["has_probs"] = True
+            values |= {"has_probs": True, "license": values.pop("licence", "")}
         try:
             return cls._read(values)
         except KeyError as error:
@@ -139,7 +139,7 @@ class ModelMetadata:
             preprocess=PreprocessSpec.from_dict(values["preprocess"]),
             has_probs=stated.truth(values["has_probs"], "has_probs"),
             labels=tuple(stated.text(label, "a label", stated.LONGEST_NAME) for label in labels or ()),
-            licence=stated.text(values.get("licence", ""), "licence"),
+            license=stated.text(values.get("license", ""), "license"),
             n_parameters=stated.whole(values.get("n_parameters", 0), "n_parameters"),
             macs=None if macs is None else stated.whole(macs, "macs"),
             top1=None if top1 is None else stated.number(top1, "top1", 0, 100),

@@ -40,7 +40,8 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse limits that are not positive numbers."""
         for name, limit in dataclasses.asdict(self).items():
-            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) > 0):
+            valid = isinstance(limit, Real) and not isinstance(limit, bool) and 0 < float(limit) < math.inf
+            if limit is not None and not valid:
                 raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
     def exceeded(self, cost: Cost | None, size: int) -> tuple[str, ...]:

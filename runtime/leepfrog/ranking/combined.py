@@ -45,5 +45,5 @@ def combined(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -
         # What rounding leaves of models that are alike is no noise.
         if noise > 1e-12 * float(np.abs(terms).max()):
             total += apart / noise / len(PARTS)
-    first = scores[0][PARTS[0]]
-    return [mean_of(COMBINED, own, labels, first.n_source, {}) for own in total]
+    widths = [of_model[PARTS[0]].n_source for of_model in scores]
+    return [mean_of(COMBINED, terms, labels, width, {}) for terms, width in zip(total, widths, strict=True)]

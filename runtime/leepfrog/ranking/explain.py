@@ -150,13 +150,13 @@ def explain(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    recorder = Recorder(context)
+    recorder, context = Recorder.begin(context)
     images, files = find_both(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
     refuse_without_probs("an explanation of LEEP", files)
-    outputs = infer(images, files, recorder.context)
+    outputs = infer(images, files, context)
     return explain_outputs(outputs, outputs.models, top=top, notices=recorder.notices)[0]
 
 

@@ -18,6 +18,9 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_terms
 
+# LEEP and leave-one-out LEEP read one shard of outputs at a time: all images count, however many there are.
+ALWAYS = ("leep_loo", "leep")
+
 
 @dataclasses.dataclass(frozen=True)
 class ScoredModel:
@@ -26,7 +29,8 @@ class ScoredModel:
     Attributes:
         outputs: the model and what it put out.
         scores: by name.
-        first_classes: its most probable source class of each image, [N]; None where it has no source classes.
+        first_classes: its most probable source class of each image, [N]; None where it has no source classes, or LEEP
+            was not wanted.
     """
 
     outputs: ModelOutputs
@@ -39,16 +43,21 @@ class ScoredModel:
         return self.outputs.model
 
 
-def score_model(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> ScoredModel:
-    """LEEP, leave-one-out LEEP and further scores of a model, those that read what it does not put out left out.
+def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], threads: int) -> ScoredModel:
+    """Scores of a model; those that read what it does not put out are left out.
 
     Args:
         outputs: the model's.
-        further: scores beside the two.
+        definitions: the scores.
         threads: cores to use.
     """
-    scores, first_classes = _leep(outputs) if outputs.model.metadata.has_probs else ({}, None)
-    return ScoredModel(outputs, scores | _further(outputs, readable(further, outputs.model), threads), first_classes)
+    names = {definition.name for definition in definitions}
+    scores, first_classes = {}, None
+    if outputs.model.metadata.has_probs and names & set(ALWAYS):
+        both, first_classes = _leep(outputs)
+        scores = {name: score for name, score in both.items() if name in names}
+    further = [each for each in readable(definitions, outputs.model) if each.name not in ALWAYS]
+    return ScoredModel(outputs, scores | _further(outputs, further, threads), first_classes)
 
 
 def readable(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -17,30 +17,26 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import HashedImages, hash_images
 from leepfrog.execution.outputs import Inference, Outputs
-from leepfrog.files import printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.local import find_both
 from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile, refuse_without_probs
-from leepfrog.ranking.budget import Budget, pareto_front
-from leepfrog.ranking.certainty import certainty_of
+from leepfrog.ranking.assembly import assembled
+from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
-from leepfrog.ranking.drift import drifts
-from leepfrog.ranking.model_scores import ScoredModel, absent_scores, score_model
+from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
 from leepfrog.ranking.racing import Race, check_raceable, race
-from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.registry import SCORES, chosen_scores
 from leepfrog.scoring.scores.leep import leep
 from leepfrog.scoring.scores.leep_loo import leep_loo
-from leepfrog.scoring.subsample import MOST_IMAGES
 from leepfrog.scoring.uncertainty import resampled_means
 
 Floats = NDArray[np.float64]
 
-ALWAYS = ("leep_loo", "leep")
 NO_BUDGET = Budget()
 
 
@@ -51,7 +47,8 @@ class RankRequest(Request):
     Attributes:
         by: the score that decides the order: "combined" (see `leepfrog.ranking.combined`) or one of
             `leepfrog.scoring.registry`.
-        scores: further scores by name, or "all"; LEEP, leave-one-out LEEP and what is combined are always there.
+        scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed for every model with
+            probabilities, and the scores that decide the order always.
         budget: the most that a model may cost; those that cost more are marked, not left out.
         racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
 
@@ -86,8 +83,13 @@ class RankRequest(Request):
         names = [*self.scores, *(definition.name for definition in self.deciding)]
         return [definition for definition in chosen_scores(names) if definition.name not in ALWAYS]
 
+    @property
+    def computed(self) -> list[Definition]:
+        """All scores to compute, for models that put out what they read."""
+        return [*chosen_scores(ALWAYS), *self.further]
+
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> Ranking:
-        """The ranking; see `rank`."""
+        """The ranking of these models on these images."""
         return ranked_outputs(self, data, models, context)[0]
 
 
@@ -106,7 +108,7 @@ def rank(
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
         models: one or several names, wildcards, sources or files (see `find_models`); empty for all exported models.
-        by: the score that decides the order; see `RankRequest`, as of all until `context`.
+        by: the score that decides the order. For this and the following, see `RankRequest`.
         scores: one or several further scores by name, or "all".
         budget: the most that a model may cost.
         racing: models clearly behind on some of the images do not see the others.
@@ -126,35 +128,35 @@ def ranked_outputs(
     request: RankRequest, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext
 ) -> tuple[Ranking, Outputs]:
     """A ranking, and the outputs that it is made of, for callers that go on to explain it."""
-    recorder = Recorder(context)
-    context = recorder.context
-    costs = Costs(context)
+    recorder, context = Recorder.begin(context)
+    warming = threading.Thread(target=_warm_up, daemon=True)
+    inference, costs = Inference(context), Costs(context, before=warming.join)
     images, candidates = find_both(data, models)
+    _check_readable(request, candidates)
+    warming.start()
+
+    hashed = hash_images(images, context)
+    field, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)
+    outputs = inference.run(hashed, field)
+    costs.measure(field)
+    scored = _scored(outputs, request, context)
+    receipt = recorder.receipt(request, images=outputs.images, models=candidates)
+    return assembled(request, outputs, scored, costs, race, receipt), outputs
+
+
+def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> None:
+    """UsageError where a model lacks what decides the order."""
     if any(definition.reads == PROBS_OUTPUT for definition in request.deciding):
         remedy = "; rank by a score of features, such as ridge, or leave them out with --models"
         refuse_without_probs(request.by, candidates, remedy)
-    warming = threading.Thread(target=_warm_up, daemon=True)
-    warming.start()
-    hashed = hash_images(images, context)
-    inference = Inference(context)
-
-    racers, raced = candidates, None
-    if request.racing:
-        affordable = _Affordable.of(request.budget, candidates, costs)
-        racers, raced = _race(request, hashed, affordable, inference, context)
-    outputs = inference.run(hashed, racers)
-    warming.join()  # costs are measured while this process does nothing else
-    costs.measure(racers)
-    scored = _score(outputs, request, context)
-    return _assembled(request, outputs, scored, costs, raced, recorder, candidates), outputs
 
 
-def _score(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
+def _scored(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
     """Every model's scores, the default order's among them where that is asked for."""
     scored = []
     context.progress.start("scoring", len(outputs.models))
     for model in outputs:
-        scored.append(score_model(model, request.further, context.cores))
+        scored.append(score_model(model, request.computed, context.cores))
         context.progress.advance(1)
     if request.by == COMBINED:
         decisive = combined([model.scores for model in scored], outputs.images.labels)
@@ -165,126 +167,46 @@ def _score(outputs: Outputs, request: RankRequest, context: RunContext) -> list[
     return scored
 
 
-def _assembled(
-    request: RankRequest,
-    outputs: Outputs,
-    scored: Sequence[ScoredModel],
-    costs: Costs,
-    raced: Race | None,
-    recorder: Recorder,
-    candidates: Sequence[ModelFile],
-) -> Ranking:
-    """The result: models in order, how sure that is, who is within the budget and on the front."""
-    by, budget, images, hashed = request.by, request.budget, outputs.images.images, outputs.images
-    labels, counts = hashed.labels, hashed.counts
-    changed = drifts(scored, costs, labels, by)
-    ordered = sorted(scored, key=lambda each: -each.scores[by].value)
-    certainty = certainty_of([each.model.name for each in ordered], [each.scores for each in ordered], labels, by)
-    outside = [budget.exceeded(costs[each.model], each.model.size) for each in ordered]
-    inside = [each for each, limits in zip(ordered, outside, strict=True) if not limits]
-    points = [(each, cost.latency) for each in inside if (cost := costs[each.model]) is not None]
-    front = pareto_front([each.scores[by].value for each, _ in points], [latency for _, latency in points])
-    on_front = {each.model.sha256 for (each, _), on in zip(points, front, strict=True) if on}
-    rows = []
-    for place, each in enumerate(ordered):
-        model, (n_source, n_features) = each.model, each.outputs.widths
-        rows.append(
-            RankedModel(
-                rank=place + 1,
-                group=certainty.groups[place],
-                tied_with=tuple(ordered[i].model.name for i in certainty.tied_with[place]),
-                probability_best=certainty.probability_best[place],
-                name=model.name,
-                source=printable(model.metadata.source),
-                licence=printable(model.metadata.licence),
-                path=printable(model.path),
-                sha256=model.sha256,
-                scores=certainty.scores[place],
-                n_source=n_source,
-                n_features=n_features,
-                n_parameters=model.metadata.n_parameters,
-                top1=model.metadata.top1,
-                size_bytes=model.size,
-                macs=model.metadata.macs,
-                cost=costs[model],
-                outside=outside[place],
-                on_front=model.sha256 in on_front,
-                variant=model.metadata.variant,
-                n_inferred=each.outputs.n_inferred,
-            )
-        )
-    return Ranking(
-        data=images.name,
-        classes={name: int(n) for name, n in zip(images.classes, counts, strict=True)},
-        n_images=len(labels),
-        notes=(*images.notes, *outputs.notes(), *_notes(outputs, counts, request.further)),
-        ranked_by=by,
-        budget=budget,
-        shown=tuple(definition.name for definition in chosen_scores(request.scores)),
-        separation=certainty.separation,
-        models=tuple(rows),
-        drifts=tuple(changed),
-        race=raced,
-        receipt=recorder.receipt(request, images=hashed, models=candidates),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Affordable:
-    """The models that may race, and by name those that may not, with the limits that they break."""
-
-    models: list[ModelFile]
-    outside: tuple[tuple[str, tuple[str, ...]], ...]
-
-    @classmethod
-    def of(cls, budget: Budget, candidates: Sequence[ModelFile], costs: Costs) -> _Affordable:
-        """Measure the candidates if there is a budget; UsageError where none is within it."""
-        broken: dict[str, tuple[str, ...]] = {}
-        if budget != NO_BUDGET:
-            costs.measure(candidates)
-            # A model that is over a limit only by a value in doubt may still be the best: it races.
-            for model in candidates:
-                limits = budget.exceeded(costs[model], model.size)
-                cost = costs[model]
-                broken[model.name] = limits if set(limits) - set(cost.doubtful if cost else ()) else ()
-        inside = [model for model in candidates if not broken.get(model.name)]
-        if not inside:
-            raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
-        return cls(inside, tuple((name, limits) for name, limits in broken.items() if limits))
-
-
-def _race(
-    request: RankRequest, hashed: HashedImages, affordable: _Affordable, inference: Inference, context: RunContext
-) -> tuple[list[ModelFile], Race]:
-    """The models that are left when those clearly behind are gone, and what happened."""
+def _raced(
+    request: RankRequest, hashed: HashedImages, candidates: Sequence[ModelFile], inference: Inference, costs: Costs
+) -> tuple[Sequence[ModelFile], Race]:
+    """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
+    broken = _limits_broken(request.budget, candidates, costs)
+    inside = [model for model in candidates if not broken.get(model.name)]
+    if not inside:
+        raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
     positions = np.flatnonzero(hashed.kept)
 
     def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
-        outputs = inference.run(hashed.part(positions[sample]), [affordable.models[i] for i in alive])
-        scores = [score_model(model, request.deciding, context.cores).scores for model in outputs]
+        outputs = inference.run(hashed.part(positions[sample]), [inside[i] for i in alive])
+        scores = [score_model(model, request.deciding, inference.context.cores).scores for model in outputs]
         labels = outputs.images.labels
         if request.by == COMBINED:
             return [score.terms for score in combined(scores, labels)], labels
         return [of_model[request.by].terms for of_model in scores], labels
 
-    left, raced = race([model.name for model in affordable.models], hashed.labels, judge)
-    return [affordable.models[i] for i in left], dataclasses.replace(raced, outside=affordable.outside)
+    left, what_happened = race([model.name for model in inside], hashed.labels, judge)
+    outside = tuple((name, limits) for name, limits in broken.items() if limits)
+    return [inside[i] for i in left], dataclasses.replace(what_happened, outside=outside)
 
 
-def _notes(outputs: Outputs, counts: NDArray[np.int64], further: Sequence[Definition]) -> Iterator[str]:
-    models = [each.model for each in outputs]
-    yield from absent_scores(models, [*chosen_scores(ALWAYS), *further])
-    once = int(np.count_nonzero(counts == 1))
-    if once and any(model.metadata.has_probs for model in models):
-        yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
-    if further and counts.sum() > MOST_IMAGES:
-        names = ", ".join(definition.name for definition in further)
-        yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"
+def _limits_broken(budget: Budget, candidates: Sequence[ModelFile], costs: Costs) -> dict[str, tuple[str, ...]]:
+    """The limits that each model breaks, by its name; nothing is measured where there is no budget."""
+    if budget == NO_BUDGET:
+        return {}
+    costs.measure(candidates)
+    broken = {}
+    for model in candidates:
+        cost = costs[model]
+        limits = budget.exceeded(cost, model.size)
+        # A model that is over a limit only by a value in doubt may still be the best: it races.
+        broken[model.name] = limits if set(limits) - set(cost.doubtful if cost else ()) else ()
+    return broken
 
 
 def _warm_up() -> None:
     """Compile the scores' kernels, or load them from Numba's cache, while images decode."""
     probs, labels = np.full((4, 2), 0.5, np.float32), np.array([0, 0, 1, 1])
-    with contextlib.suppress(Exception):  # what fails here fails again where it is needed, and is told there
+    with contextlib.suppress(Exception):  # what fails here fails again where it is needed, and is reported there
         leep(probs, labels)
         resampled_means(leep_loo(probs, labels).terms[:, None], labels, replicates=1)

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from leepfrog.arguments import did_you_mean
-from leepfrog.codec import encode_fields
+from leepfrog.codec import FORMERLY, encode_fields
 from leepfrog.costs.cost import Cost
 from leepfrog.errors import MachineError, counted
 from leepfrog.inference.metadata import Variant
@@ -33,7 +33,7 @@ class RankedModel:
         group: from 1; the images leave open that a model is as good as the first of its group.
         tied_with: names of all models that the images do not tell it from.
         probability_best: how often it is the first when the images are drawn again, class by class.
-        name, source, licence, path, sha256: which model.
+        name, source, license, path, sha256: which model.
         scores: score by name, with 90 % intervals; those that read probabilities only where it has any.
         n_source: Z, None where the model has no probabilities over source classes.
         n_features: D.
@@ -54,7 +54,7 @@ class RankedModel:
     probability_best: float
     name: str
     source: str
-    licence: str
+    license: str = field(metadata={FORMERLY: "licence"})
     path: str = field(metadata=MEASURED)
     sha256: str
     scores: dict[str, Score]
@@ -188,13 +188,15 @@ class Ranking(Result):
     def _repr_html_(self) -> str:
         """A table for notebooks."""
         header = ("rank", "model", self.ranked_by, "90 % interval", "P(best)", "ms/image", "size MB", "front")
+        several = sum(model.tied_with_best for model in self.models) > 1
         rows = []
         for model in self.models:
             score = model.scores[self.ranked_by]
             low, high = score.interval or (score.value, score.value)
             rows.append(
                 (
-                    f"{model.rank}{'=' * model.tied_with_best}", model.name, f"{score:.4g}", f"{low:.4g} to {high:.4g}",
+                    f"{model.rank}{'=' * (model.tied_with_best and several)}",
+                    model.name, f"{score:.4g}", f"{low:.4g} to {high:.4g}",
                     f"{model.probability_best:.2f}",
                     f"{'~' * model.latency_in_doubt}{1e3 * model.cost.latency:.1f}" if model.cost else "",
                     f"{model.size_bytes / 1e6:.1f}", "*" * model.on_front,

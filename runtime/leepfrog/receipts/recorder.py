@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from leepfrog.errors import ArrayError
 from leepfrog.execution.context import RunContext
@@ -46,6 +46,12 @@ class Recorder:
         self._begun = self._stage_begun = time.perf_counter()
         self._stage = "start"
         self._stages: dict[str, float] = {}
+
+    @classmethod
+    def begin(cls, context: RunContext | None = None) -> tuple[Self, RunContext]:
+        """A recorder, and the context to work with; errors as of `RunContext.checked`."""
+        recorder = cls(context)
+        return recorder, recorder.context
 
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""

@@ -168,9 +168,9 @@ def _race(ranking: Ranking) -> dict[str, Any] | None:
 
 
 def _receipt(ranking: Ranking) -> dict[str, Any]:
-    """What made the ranking, and under which licences its models stand."""
+    """What made the ranking, and under which licenses its models stand."""
     found = ranking.receipt.as_dict()
-    licences = {model.name: model.licence for model in ranking.models}
+    licenses = {model.name: model.license for model in ranking.models}
     for model in found["models"]:
-        model["licence"] = licences.get(model["name"], "")
+        model["license"] = licenses.get(model["name"], "")
     return found

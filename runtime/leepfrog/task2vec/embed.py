@@ -66,8 +66,7 @@ class EmbedRequest(Request):
         self, data: ImageSet | StrPath, probe: StrPath | ProbeFile, context: RunContext, name: str | None = None
     ) -> Embedding:
         """The embedding; see `embed`."""
-        recorder = Recorder(context)
-        context = recorder.context
+        recorder, context = Recorder.begin(context)
         images = open_data(data)
         network = None if self.head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
         file = _network_of(probe) if network is None else scoring_model(network)

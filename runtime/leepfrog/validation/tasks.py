@@ -127,8 +127,8 @@ class TasksRequest(Request):
         Raises:
             UsageError, DataSetError: see `study_tasks`.
         """
-        recorder = Recorder(context)
-        labelled = labelled_outputs(data, models, recorder.context)
+        recorder, context = Recorder.begin(context)
+        labelled = labelled_outputs(data, models, context)
         if len(labelled.files) != 1:
             names = ", ".join(os.fspath(model) for model in several(models))
             raise UsageError(f"a study of tasks is of one model; {names!r} names {len(labelled.files)}")
@@ -137,7 +137,7 @@ class TasksRequest(Request):
             refuse_without_probs(", ".join(self.scores), labelled.files, remedy)
         if len(labelled.classes) < 3:
             raise DataSetError(f"{labelled.data}: tasks of other classes need at least 3 classes")
-        tasks = _judged(self, labelled, recorder.context)
+        tasks = _judged(self, labelled, context)
         return TaskStudy(
             data=labelled.data,
             model=labelled.files[0].name,

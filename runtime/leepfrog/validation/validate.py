@@ -130,12 +130,12 @@ class ValidateRequest(Request):
         Raises:
             UsageError, DataSetError: see `validate`.
         """
-        recorder = Recorder(context)
-        labelled = labelled_outputs(data, models, recorder.context)
+        recorder, context = Recorder.begin(context)
+        labelled = labelled_outputs(data, models, context)
         if len(labelled.files) < 2:
             raise UsageError("a validation compares models: give at least 2")
         splits = [split(labelled.labels, self.images, self.seed + s) for s in range(self.splits)]
-        scores, truths = _repeated(self, labelled, splits, recorder.context)
+        scores, truths = _repeated(self, labelled, splits, context)
         chosen = chosen_scores(self.scores)
         names = dict.fromkeys([*(definition.name for definition in chosen), *scores[0][0]])
         repeated: dict[str, list[list[float | None]]] = {

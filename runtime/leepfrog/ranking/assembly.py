@@ -1,0 +1,114 @@
+"""A ranking out of scored models and their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from leepfrog.costs.measured import Costs
+from leepfrog.execution.outputs import Outputs
+from leepfrog.files import printable
+from leepfrog.ranking.budget import pareto_front
+from leepfrog.ranking.certainty import Certainty, certainty_of
+from leepfrog.ranking.drift import drifts
+from leepfrog.ranking.model_scores import ScoredModel, absent_scores
+from leepfrog.ranking.racing import Race
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.receipts.receipt import Receipt
+from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.subsample import MOST_IMAGES
+
+if TYPE_CHECKING:
+    from leepfrog.ranking.rank import RankRequest
+
+
+def assembled(
+    request: RankRequest,
+    outputs: Outputs,
+    scored: Sequence[ScoredModel],
+    costs: Costs,
+    race: Race | None,
+    receipt: Receipt,
+) -> Ranking:
+    """The result: models in order, how sure that is, who is within the budget and on the front.
+
+    Args:
+        request: what was asked for.
+        outputs: of the models.
+        scored: the models, in any order.
+        costs: theirs, measured.
+        race: what racing did, None where there was none.
+        receipt: of the ranking.
+    """
+    by, images, labels = request.by, outputs.images.images, outputs.images.labels
+    ordered = sorted(scored, key=lambda model: -model.scores[by].value)
+    certainty = certainty_of([each.model.name for each in ordered], [each.scores for each in ordered], labels, by)
+    return Ranking(
+        data=images.name,
+        classes={name: int(n) for name, n in zip(images.classes, outputs.images.counts, strict=True)},
+        n_images=len(labels),
+        notes=(*images.notes, *outputs.notes(), *_notes(outputs, request)),
+        ranked_by=by,
+        budget=request.budget,
+        shown=tuple(definition.name for definition in chosen_scores(request.scores)),
+        separation=certainty.separation,
+        models=tuple(_rows(request, ordered, certainty, costs)),
+        drifts=tuple(drifts(scored, costs, labels, by)),
+        race=race,
+        receipt=receipt,
+    )
+
+
+def _rows(
+    request: RankRequest, ordered: Sequence[ScoredModel], certainty: Certainty, costs: Costs
+) -> Iterator[RankedModel]:
+    """The models' rows, best first."""
+    limits = [request.budget.exceeded(costs[scored.model], scored.model.size) for scored in ordered]
+    affordable = [scored for scored, broken in zip(ordered, limits, strict=True) if not broken]
+    on_front = _on_front(request.by, affordable, costs)
+    for i, scored in enumerate(ordered):
+        model, metadata = scored.model, scored.model.metadata
+        n_source, n_features = scored.outputs.widths
+        yield RankedModel(
+            rank=i + 1,
+            group=certainty.groups[i],
+            tied_with=tuple(ordered[j].model.name for j in certainty.tied_with[i]),
+            probability_best=certainty.probability_best[i],
+            name=model.name,
+            source=printable(metadata.source),
+            license=printable(metadata.license),
+            path=printable(model.path),
+            sha256=model.sha256,
+            scores=certainty.scores[i],
+            n_source=n_source,
+            n_features=n_features,
+            n_parameters=metadata.n_parameters,
+            top1=metadata.top1,
+            size_bytes=model.size,
+            macs=metadata.macs,
+            cost=costs[model],
+            outside=limits[i],
+            on_front=model.sha256 in on_front,
+            variant=metadata.variant,
+            n_inferred=scored.outputs.n_inferred,
+        )
+
+
+def _on_front(by: str, affordable: Sequence[ScoredModel], costs: Costs) -> set[str]:
+    """The hashes of models such that no other affordable one is as good and as quick."""
+    points = [(scored, cost.latency) for scored in affordable if (cost := costs[scored.model]) is not None]
+    front = pareto_front([scored.scores[by].value for scored, _ in points], [latency for _, latency in points])
+    return {scored.model.sha256 for (scored, _), on in zip(points, front, strict=True) if on}
+
+
+def _notes(outputs: Outputs, request: RankRequest) -> Iterator[str]:
+    models, counts, further = [each.model for each in outputs], outputs.images.counts, request.further
+    yield from absent_scores(models, request.computed)
+    once = int(np.count_nonzero(counts == 1))
+    if once and any(model.metadata.has_probs for model in models):
+        yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+    if further and counts.sum() > MOST_IMAGES:
+        names = ", ".join(definition.name for definition in further)
+        yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"
