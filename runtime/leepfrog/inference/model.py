@@ -196,10 +196,10 @@ def problem_of_rows(probs: NDArray[np.float32] | None, features: NDArray[np.floa
     row = int(np.argmin(good))
     if not np.isfinite(sums[row]):
         return row, "NaN or infinity"
-    if probs is not None and np.isfinite(sums[row]) and probs[row].min() < 0:
-        return row, "negative probabilities"
     if not finite[row]:
         return row, "features with NaN or infinity"
+    if abs(sums[row] - 1.0) <= ROW_SUM_TOLERANCE:
+        return row, "negative probabilities"
     return row, f"probabilities that sum to {sums[row]:.6g}"
 
 
