@@ -68,7 +68,7 @@ class Cost:
         cost = decode(cls, values, "cost")
         for name in NUMBERS:
             if not getattr(cost, name) >= 0:
-                raise ValueError(f"{getattr(cost, name):g} is not a valid {name}")
+                raise ValueError(f"{getattr(cost, name)!r} is not a valid {name}")
         if not cost.latency or not cost.reference:
             raise ValueError("a run takes time")
         if not set(cost.doubtful) <= set(NUMBERS):
