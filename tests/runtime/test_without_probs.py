@@ -160,7 +160,7 @@ def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
 
 @pytest.mark.parametrize("by", OF_PROBS)
 def test_not_ranked_by_what_it_lacks(by: str, mixed: Path) -> None:
-    message = f"^{by} needs probabilities over source classes; without any: embedder, other; rank by .*ridge.*--models"
+    message = f"^{by} needs probabilities .*; these models have none: embedder, other; rank by .*ridge.*--models"
     with pytest.raises(UsageError, match=message):
         leepfrog.rank(photo_set(2), ALL, by=by)
     assert not (mixed / "inference").exists()
@@ -214,7 +214,7 @@ def test_probabilities_that_are_not_there(mixed: Path) -> None:
     (outputs,) = infer(photo_set(2), find_models(["embedder"]), RunContext().checked())
     assert outputs.widths == (None, made.WIDTH)
     assert outputs.features().shape == (6, made.WIDTH)
-    with pytest.raises(UsageError, match="needs probabilities over source classes; without any: embedder"):
+    with pytest.raises(UsageError, match="needs probabilities over source classes; these models have none: embedder"):
         outputs.probs()
 
 
