@@ -72,10 +72,8 @@ class ModelFile:
 
 def refuse_without_probs(what: str, models: Iterable[ModelFile], remedy: str = "") -> None:
     """UsageError where some of the models put out no probs, and `what` needs them."""
-    if without := [model.name for model in models if not model.metadata.has_probs]:
-        raise UsageError(
-            f"{what} needs probabilities over source classes; these models have none: {', '.join(without)}{remedy}"
-        )
+    if without := ", ".join(model.name for model in models if not model.metadata.has_probs):
+        raise UsageError(f"{what} needs probabilities over source classes; these models have none: {without}{remedy}")
 
 
 class Session:
