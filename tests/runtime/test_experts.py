@@ -134,7 +134,7 @@ def test_advice_without_known_errors(tmp_path: Path) -> None:
 
 
 def test_the_command_line(home: Path, here: Here) -> None:
-    """From images to a advice; the probe is found by what the library was embedded with."""
+    """From images to a recommendation; the probe is found by what the library was embedded with."""
     (home / "models").mkdir(parents=True)
     path = home / "models" / "made.onnx"
     path.write_bytes(made.scoring().SerializeToString())

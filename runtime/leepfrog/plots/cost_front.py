@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
+from leepfrog.plots.figure import COLORS, drawing, encoded, new_figure
 from leepfrog.plots.labels import leader, place_labels
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from leepfrog.ranking.result import Ranking
 
-INSIDE, OUTSIDE = COLOURS[0], COLOURS[6]
+INSIDE, OUTSIDE = COLORS[0], COLORS[6]
 
 # Points of text: a model's name, its mark.
 NAME, MARK = 8.0, 7.0
@@ -44,11 +44,11 @@ def cost_front(ranking: Ranking) -> Figure:
         for i, model in enumerate(ranking.models):
             score, x = model.scores[by], 1e3 * model.cost.latency
             low, high = score.interval or (score.value, score.value)
-            colour = OUTSIDE if model.outside else INSIDE
-            axes.plot([x, x], [low, high], "-", color=colour, lw=1, alpha=0.6)
-            face = colour if model.on_front else "white"
+            color = OUTSIDE if model.outside else INSIDE
+            axes.plot([x, x], [low, high], "-", color=color, lw=1, alpha=0.6)
+            face = color if model.on_front else "white"
             marker = "x" if model.outside else "o"
-            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{i}")
+            axes.plot(x, score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{i}")
         front = sorted((model.cost.latency, model.scores[by].value) for model in ranking.models if model.on_front)
         corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
         steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
