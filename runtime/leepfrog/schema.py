@@ -27,15 +27,15 @@ def results() -> list[type[Result]]:
     from leepfrog.ranking.explain import Explanation
     from leepfrog.ranking.from_files import Scores
     from leepfrog.ranking.result import Ranking
-    from leepfrog.task2vec.advice import Advice
     from leepfrog.task2vec.distance_table import DistanceTable
     from leepfrog.task2vec.library import LibraryListing
+    from leepfrog.task2vec.recommend import Recommendation
     from leepfrog.validation.tasks import TaskStudy
     from leepfrog.validation.validate import Validation
 
     return [
-        Ranking, Scores, Validation, TaskStudy, Verification, Check, CostReport, Explanation, Advice, DistanceTable,
-        LibraryListing, ZooListing, Diagnosis,
+        Ranking, Scores, Validation, TaskStudy, Verification, Check, CostReport, Explanation, Recommendation,
+        DistanceTable, LibraryListing, ZooListing, Diagnosis,
     ]  # fmt: skip
 
 

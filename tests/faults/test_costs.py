@@ -20,7 +20,7 @@ from commands import Done, Here, process
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference, host, machine, remember_reference
 from leepfrog.costs.places.here import PLACE, keep, measure
-from leepfrog.costs.undisturbed import Run, Timings, Turn
+from leepfrog.costs.timing import TimedRun, Timings, Turn
 from leepfrog.execution.context import RunContext
 from leepfrog.files import sealed, unsealed
 from leepfrog.gate import check as gate
@@ -110,15 +110,15 @@ def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) 
 
 
 def test_fault_11_the_undisturbed_part_is_taken() -> None:
-    quiet, waited, on_slow_cores = Run(1.0, 0.0), Run(1.0, 0.5), Run(1.0, 0.0)
+    quiet, waited, on_slow_cores = TimedRun(1.0, 0.0), TimedRun(1.0, 0.5), TimedRun(1.0, 0.0)
     turns = [Turn(0.1, [quiet] * 6 + [waited] * 50), Turn(0.11, [quiet] * 6), Turn(0.2, [on_slow_cores] * 50)]
     assert Timings(0.0, turns).best() == ([1.0] * 12, False)
     found, doubtful = Timings(0.08, turns).best()
     assert (len(found), doubtful) == (112, True)  # by what is known, the cores were slow all the time
-    unequal = [Turn(0.1, [Run(1.0, 0.0)] * 5 + [Run(2.0, 0.0)] * 15)]
+    unequal = [Turn(0.1, [TimedRun(1.0, 0.0)] * 5 + [TimedRun(2.0, 0.0)] * 15)]
     assert Timings(0.0, unequal).best()[1]
-    assert Timings(0.0, [Turn(0.1, [Run(1.0, 0.0)])] * 9).relative() == (10.0, False)
-    assert Timings(0.0, [Turn(0.1 * (1 + i), [Run(1.0, 0.0)]) for i in range(9)]).relative()[1]
+    assert Timings(0.0, [Turn(0.1, [TimedRun(1.0, 0.0)])] * 9).relative() == (10.0, False)
+    assert Timings(0.0, [Turn(0.1 * (1 + i), [TimedRun(1.0, 0.0)]) for i in range(9)]).relative()[1]
 
 
 def test_fault_11_a_quiet_cost_is_kept_and_a_doubtful_one_is_not(model: ModelFile, home: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 from commands import Here
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.inference.model import ModelFile
-from leepfrog.task2vec.advice import advise
 from leepfrog.task2vec.distances import symmetric
 from leepfrog.task2vec.embed import embed
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.experts import by_distance, cross_validate
 from leepfrog.task2vec.library import Library
 from leepfrog.task2vec.model2vec import distances_and_slopes, fit_model2vec
+from leepfrog.task2vec.recommend import recommend
 from leepfrog_exporter.gradient.probe import export_probe
 from numpy.typing import NDArray
 from photos import pieces
@@ -113,7 +113,7 @@ def test_advice(tmp_path: Path) -> None:
     library = Library(tmp_path)
     for i in range(1, 10):
         library.add(task(f"task {i}", tasks[i]), {f"model {m}": errors[i, m] for m in range(3)} if i != 5 else None)
-    advice = advise(task("new", tasks[0]), library)
+    advice = recommend(task("new", tasks[0]), library)
     assert advice.experts[0].name == max(advice.experts, key=lambda expert: expert.probability).name == "model 0"
     assert [expert.n_tasks for expert in advice.experts] == [8, 8, 8]
     assert [near.distance for near in advice.neighbours] == sorted(near.distance for near in advice.neighbours)
@@ -121,15 +121,15 @@ def test_advice(tmp_path: Path) -> None:
     assert {judged.name for judged in advice.judged} == {"distance", "model2vec", "one for all", "chance"}
     assert json.loads(json.dumps(advice.as_dict()))["schema_version"] == 1
     with pytest.raises(EmbeddingError, match="different networks"):
-        advise(task("new", tasks[0], "e" * 64), library)
+        recommend(task("new", tasks[0], "e" * 64), library)
     with pytest.raises(UsageError, match="no library"):
-        advise(task("new", tasks[0]), Library(tmp_path / "none"))
+        recommend(task("new", tasks[0]), Library(tmp_path / "none"))
 
 
 def test_advice_without_known_errors(tmp_path: Path) -> None:
     library = Library(tmp_path)
     library.add(task("only", np.ones(4)))
-    advice = advise(task("new", np.arange(1.0, 5)), library)
+    advice = recommend(task("new", np.arange(1.0, 5)), library)
     assert (advice.experts, advice.judged, advice.neighbours[0].best_model) == ((), (), None)
 
 

@@ -16,7 +16,7 @@ from leepfrog.cli.run_options import Run, run_options
 from leepfrog.files import printable
 
 if TYPE_CHECKING:
-    from leepfrog.task2vec.advice import Advice
+    from leepfrog.task2vec.recommend import Recommendation
 
 HEADER = ("rank", "model", "expected regret %", "best with probability", "mean regret %", "tasks")
 NUMBERS = (True, False, True, True, True, True)
@@ -42,9 +42,9 @@ def experts(
     is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order counts.
     Below the table stands how such choices do when each of the library's tasks is left out in turn.
     """
-    from leepfrog.task2vec.advice import advise
     from leepfrog.task2vec.embed import probe_of
     from leepfrog.task2vec.library import Library
+    from leepfrog.task2vec.recommend import recommend
 
     written_as = chosen_format(format_, output)
     tasks = Library(library)
@@ -54,43 +54,44 @@ def experts(
         with Bars(run.quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = leepfrog.embed(data, probe, context=run.context(bars))
-    emit(render(advise(task, tasks), written_as, room(output)), output, run.quiet)
+    emit(render(recommend(task, tasks), written_as, room(output)), output, run.quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
             remark(line, run.quiet)
 
 
-def render(advice: Advice, written_as: Format, width: int | None = None) -> str:
-    """Advice as text in a format; `width` is that of the terminal, for a table that fits."""
+def render(recommendation: Recommendation, written_as: Format, width: int | None = None) -> str:
+    """A recommendation as text in a format; `width` is that of the terminal, for a table that fits."""
     if written_as is Format.json:
-        return as_json(advice.as_dict())
+        return as_json(recommendation.as_dict())
     rows = [
         (
             str(rank), printable(expert.name), f"{100 * expert.expected_regret:.2f}", f"{expert.probability:.2f}",
             f"{100 * expert.mean_regret:.2f}", str(expert.n_tasks),
         )
-        for rank, expert in enumerate(advice.experts, start=1)
+        for rank, expert in enumerate(recommendation.experts, start=1)
     ]  # fmt: skip
     if written_as is not Format.table:
         return as_rows(written_as, HEADER, rows, NUMBERS)
-    near = [
-        (printable(each.name), f"{each.distance:.3f}", printable(each.best_model or ""))
-        for each in advice.neighbours[:SHOWN]
+    neighbours = [
+        (printable(near.name), f"{near.distance:.3f}", printable(near.best_model or ""))
+        for near in recommendation.neighbours[:SHOWN]
     ]
     parts = [
         (
-            f"{printable(advice.task)}: nearest of {len(advice.neighbours)} tasks "
-            f"(another sample of it would lie about {advice.noise:.3f} away)"
+            f"{printable(recommendation.task)}: nearest of {len(recommendation.neighbours)} tasks "
+            f"(another sample of it would lie about {recommendation.noise:.3f} away)"
         ),
-        as_table(("task", "distance", "best model"), near, (False, True, False)),
+        as_table(("task", "distance", "best model"), neighbours, (False, True, False)),
     ]
     if not rows:
         parts.append("no recommendation: the library knows the errors of fewer than two models (library add --errors)")
         return "\n\n".join(parts)
     parts.append(as_table(HEADER, rows, NUMBERS, width, LEAST))
-    if advice.judged:
+    if recommendation.judged:
         ways = ", ".join(
-            f"{each.name} {100 * each.regret:.2f}" for each in sorted(advice.judged, key=lambda each: each.regret)
+            f"{selector.name} {100 * selector.regret:.2f}"
+            for selector in sorted(recommendation.judged, key=lambda selector: selector.regret)
         )
         parts.append(
             f"regret in % of choosing so for each task of the library, left out in turn (in at most ten parts): {ways}"

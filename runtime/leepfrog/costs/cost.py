@@ -6,8 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+<<<<<<< HEAD
 from leepfrog.codec import decode, encode_fields
 from leepfrog.costs.undisturbed import SLOWER
+=======
+from leepfrog import stated
+from leepfrog.codec import encode_fields
+from leepfrog.costs.timing import SLOWER
+>>>>>>> w-ren
 
 TIMES = ("latency", "latency_p95", "throughput")
 
@@ -16,7 +22,7 @@ TIMES = ("latency", "latency_p95", "throughput")
 class Cost:
     """Measured with nothing else running in the process, preprocessing not counted.
 
-    Runs that other work on the machine disturbed are left out (see `leepfrog.costs.undisturbed`). Where too few
+    Runs that other work on the machine disturbed are left out (see `leepfrog.costs.timing`). Where too few
     others were found, the values are named in `doubtful`, and the latency is what the model took at most.
 
     Attributes:

@@ -25,11 +25,11 @@ _CONTAINER = (".dockerenv", "run/.containerenv", "run/systemd/container")
 
 def machine(device: str) -> dict[str, Any]:
     """What latency and memory depend on besides the model: processor, system, usable cores, and which machine it is."""
-    about = environment(device, 1)
-    found = {name: about[name] for name in ("machine", "processor", "system")}
-    found |= {"cores": available_threads(), "host": host()}
+    values = environment(device, 1)
+    facts = {name: values[name] for name in ("machine", "processor", "system")}
+    facts |= {"cores": available_threads(), "host": host()}
     hardware = device_named(device).hardware()
-    return found | ({"hardware": hardware} if hardware else {})
+    return facts | ({"hardware": hardware} if hardware else {})
 
 
 def machine_key(device: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from leepfrog.costs.undisturbed import Timer, in_turns
+from leepfrog.costs.timing import Timer, in_turns
 from leepfrog.errors import LeepfrogError, MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.bounded import run_directly

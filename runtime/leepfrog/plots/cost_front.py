@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
+=======
+from leepfrog.plots.figure import COLORS, drawing, encoded, new_figure
+>>>>>>> w-ren
 from leepfrog.plots.labels import leader, place_labels
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
     from leepfrog.ranking.result import Ranking
 
-INSIDE, OUTSIDE = COLOURS[0], COLOURS[6]
+INSIDE, OUTSIDE = COLORS[0], COLORS[6]
 
 # Points of text: a model's name, its mark.
 NAME, MARK = 8.0, 7.0
@@ -51,12 +55,17 @@ def cost_front(ranking: Ranking) -> Figure:
         for model, cost in ranking.priced:
             score, x = model.scores[by], 1e3 * cost.latency
             low, high = score.interval or (score.value, score.value)
-            colour = OUTSIDE if model.outside else INSIDE
-            axes.plot([x, x], [low, high], "-", color=colour, lw=1, alpha=0.6)
-            face = colour if model.on_front else "white"
+            color = OUTSIDE if model.outside else INSIDE
+            axes.plot([x, x], [low, high], "-", color=color, lw=1, alpha=0.6)
+            face = color if model.on_front else "white"
             marker = "x" if model.outside else "o"
+<<<<<<< HEAD
             axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}")
         front = sorted((cost.latency, model.scores[by].value) for model, cost in ranking.priced if model.on_front)
+=======
+            axes.plot(x, score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{i}")
+        front = sorted((model.cost.latency, model.scores[by].value) for model in ranking.models if model.on_front)
+>>>>>>> w-ren
         corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
         steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
         axes.plot([1e3 * t for t, _ in steps], [s for _, s in steps], color=INSIDE, lw=1, ls=":")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ENDINGS = (".html", ".png", ".svg")
 
 # The eight of Okabe and Ito, told apart by colour-blind eyes too; yellow, faint on white, is darkened.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b5a300")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b5a300")
 
 SETTINGS: Any = {
     "font.family": "sans-serif",

@@ -64,8 +64,8 @@ def place_labels(
     for i, (point, size) in enumerate(zip(at, extents, strict=True)):
         wanted = point + _candidates(size, radius) - size / 2
         lower = np.maximum(np.minimum(wanted, bounds[2:] - size), bounds[:2])
-        boxes, centres = np.hstack([lower, lower + size]), lower + size / 2 - point
-        lines, lengths = _leaders(centres, size, radius)
+        boxes, centers = np.hstack([lower, lower + size]), lower + size / 2 - point
+        lines, lengths = _leaders(centers, size, radius)
         along = point + lines[:, :1] + np.linspace(0, 1, STEPS)[:, None] * (lines[:, 1:] - lines[:, :1])
         steps = np.concatenate([along - 1, along + 1], axis=2)
         others = np.vstack([np.delete(marks, i, axis=0), placed])
@@ -76,7 +76,7 @@ def place_labels(
         placed = np.vstack([placed, boxes[best]])
         if lengths[best]:
             thin = np.vstack([thin, steps[best]])
-        offsets[i] = centres[best]
+        offsets[i] = centers[best]
     return offsets
 
 
@@ -109,13 +109,13 @@ def _candidates(size: Floats, radius: float) -> Floats:
     """Centres of the places that a label may take, from its point, best first, [m, 2]."""
     beside = radius + GAP
     signs = np.array(AROUND, np.float64)
-    found = [signs * (beside + size / 2)]
+    places = [signs * (beside + size / 2)]
     for lines in FURTHER:
         away = beside + lines * size[1]
         # Labels are wide: first higher or lower and no further aside, so that few are far off.
         slanted = signs[4:] * (np.array([beside, away]) + size / 2)
-        found += [slanted, signs * (away + size / 2)]
-    return np.concatenate(found)
+        places += [slanted, signs * (away + size / 2)]
+    return np.concatenate(places)
 
 
 def _overlaps(boxes: Floats, taken: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
+from leepfrog.plots.figure import COLORS, drawing, encoded, new_figure
 from leepfrog.task2vec.layout import Layout
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def draw_task_map(
             labels = [_plain(names[i]) for i in order]
             matrix_axes.set_yticks(range(n), labels, fontsize=size, parse_math=False)
             for text, i in zip(matrix_axes.get_yticklabels(), order, strict=True):
-                text.set_color(_colour(layout, i))
+                text.set_color(_color(layout, i))
         else:
             matrix_axes.set_yticks([])
         matrix_axes.set_xticks([])
@@ -59,7 +59,7 @@ def draw_task_map(
 
         for i in range(n):
             x, y = layout.places[i]
-            plane_axes.plot(x, y, "o", color=_colour(layout, i), ms=7 if n <= 100 else 3.5, gid=f"task-{i}", alpha=0.8)
+            plane_axes.plot(x, y, "o", color=_color(layout, i), ms=7 if n <= 100 else 3.5, gid=f"task-{i}", alpha=0.8)
             if n <= MAX_POINTS_NAMED:
                 plane_axes.annotate(
                     _plain(names[i]), (x, y), (4, 3), textcoords="offset points", fontsize=7, parse_math=False
@@ -90,7 +90,7 @@ def _table(names: Sequence[str], distances: Floats, noise: Floats, layout: Layou
     for i in layout.order:
         j = int(nearest[i])
         rows.append(
-            f'<tr><td style="color:{_colour(layout, i)}">&#9679;</td><td>{html.escape(names[i])}</td>'
+            f'<tr><td style="color:{_color(layout, i)}">&#9679;</td><td>{html.escape(names[i])}</td>'
             f'<td class="n">{noise[i]:.3f}</td><td>{html.escape(names[j])}</td>'
             f'<td class="n">{others[i, j]:.3f}</td></tr>'
         )
@@ -98,8 +98,8 @@ def _table(names: Sequence[str], distances: Floats, noise: Floats, layout: Layou
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _colour(layout: Layout, task: int) -> str:
-    return COLOURS[layout.clusters[task] % len(COLOURS)]
+def _color(layout: Layout, task: int) -> str:
+    return COLORS[layout.clusters[task] % len(COLORS)]
 
 
 def _plain(name: str) -> str:

@@ -29,11 +29,15 @@ def draw_task_scatter(study: TaskStudy, ending: str) -> bytes:
         for panel, name in zip(panels, names, strict=True):
             score = np.array([task.scores[name] for task in study.tasks])
             shown = panel.scatter(score, accuracy, c=counts, cmap="viridis_r", s=16, alpha=0.85, linewidths=0)
-            found = study.correlations[name]
+            correlation = study.correlations[name]
             label = "minus log of the number of classes" if name == BY_CLASSES else name
             panel.set_xlabel(label, parse_math=False)
-            within = "" if found.pearson_within is None else f", {found.pearson_within:.2f} at equal class counts"
-            panel.set_title("no variation" if found.pearson is None else f"r = {found.pearson:.2f}{within}")
+            within = (
+                ""
+                if correlation.pearson_within is None
+                else f", {correlation.pearson_within:.2f} at equal class counts"
+            )
+            panel.set_title("no variation" if correlation.pearson is None else f"r = {correlation.pearson:.2f}{within}")
         panels[0].set_ylabel("accuracy of a retrained head, %")
         assert shown is not None
         figure.colorbar(shown, ax=list(panels), label="classes", shrink=0.85)

@@ -50,13 +50,13 @@ def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | 
     # One unit for all, in which float32 holds them.
     top = max(float(side.max(initial=0)) for side in whole) or 1.0
     a, b = (np.ascontiguousarray(side / top, np.float32) for side in whole)
-    found = np.zeros((len(a), len(b)))
+    matrix = np.zeros((len(a), len(b)))
 
     def block(corner: tuple[int, int]) -> None:
         i, j = corner
         out = np.empty((len(a[i : i + BLOCK]), len(b[j : j + BLOCK])))
         symmetric_block(a[i : i + BLOCK], b[j : j + BLOCK], out)
-        found[i : i + BLOCK, j : j + BLOCK] = out
+        matrix[i : i + BLOCK, j : j + BLOCK] = out
 
     corners = [
         (i, j) for i in range(0, len(a), BLOCK) for j in range(0, len(b), BLOCK) if columns is not None or j >= i
@@ -64,9 +64,9 @@ def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | 
     with ThreadPoolExecutor(threads or available_threads()) as pool:
         list(pool.map(block, corners))
     if columns is None:
-        upper = np.triu(found, 1)
+        upper = np.triu(matrix, 1)
         return upper + upper.T
-    return found
+    return matrix
 
 
 def prior_of(rows: ArrayLike, n_filters: Sequence[int]) -> Floats:
@@ -145,10 +145,10 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
     if kind == "symmetric":
         return symmetric(rows)
     if kind == "asymmetric":
-        found = asymmetric(rows, rows, prior)
+        matrix = asymmetric(rows, rows, prior)
         # To oneself only the complexity counts, without the rounding of the symmetric part.
-        np.fill_diagonal(found, -ALPHA * symmetric(rows, prior[None])[:, 0])
-        return found
+        np.fill_diagonal(matrix, -ALPHA * symmetric(rows, prior[None])[:, 0])
+        return matrix
     check_name("distance", kind, DISTANCES)
     # In a unit in which squares neither vanish nor overflow.
     top = float(rows.max())

@@ -149,7 +149,7 @@ class Embedding:
         header = stated.parsed(str(read))
         if header["format_version"] != FORMAT_VERSION:
             raise EmbeddingError(f"has format {stated.shown(header['format_version'])}, this leepfrog reads 1")
-        layers = tuple(_layer(*each) for each in header["layers"])
+        layers = tuple(_layer(*layer) for layer in header["layers"])
         stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
         if not isinstance(header["made"], dict):
             raise EmbeddingError("how it was made is missing")

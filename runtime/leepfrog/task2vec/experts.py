@@ -68,11 +68,11 @@ SELECTORS: dict[str, Callable[[Floats, Floats, Floats, list[int]], Floats]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """How well a way of choosing experts does on tasks that it did not see.
+class SelectorResult:
+    """How well a way of choosing experts does on held-out tasks.
 
     Attributes:
-        name: of the way.
+        name: of the selector.
         relative_error: mean over tasks of (the chosen model's error / the least error) - 1; tasks that some model does
             without error are left out.
         regret: mean over tasks of the chosen model's error less the least error.
@@ -91,7 +91,7 @@ def cross_validate(
     n_filters: list[int],
     others: Mapping[str, Floats] | None = None,
     groups: NDArray[np.int64] | None = None,
-) -> list[Judged]:
+) -> list[SelectorResult]:
     """Leave tasks out in turn, choose a model for each by the others, and see its error.
 
     Args:
@@ -115,27 +115,29 @@ def cross_validate(
             "cross-validation needs at least 3 tasks and 2 models, and every model's error on every task"
         )
     groups = np.arange(n_tasks) % MAX_PARTS if groups is None else groups
-    found = {}
+    results = {}
     for name, select in SELECTORS.items():
         chosen = np.empty(n_tasks, np.int64)
         for group in np.unique(groups):
-            own = groups == group
-            chosen[own] = np.nanargmin(select(tasks[~own], errors[~own], tasks[own], n_filters), axis=1)
-        found[name] = _judge(name, errors, np.eye(n_models)[chosen])
+            held_out = groups == group
+            chosen[held_out] = np.nanargmin(
+                select(tasks[~held_out], errors[~held_out], tasks[held_out], n_filters), axis=1
+            )
+        results[name] = _selector_result(name, errors, np.eye(n_models)[chosen])
     for name, scores in (others or {}).items():
-        found[name] = _judge(name, errors, np.eye(n_models)[scores.argmax(axis=1)])
-    found["chance"] = _judge("chance", errors, np.full((n_tasks, n_models), 1 / n_models))
-    return list(found.values())
+        results[name] = _selector_result(name, errors, np.eye(n_models)[scores.argmax(axis=1)])
+    results["chance"] = _selector_result("chance", errors, np.full((n_tasks, n_models), 1 / n_models))
+    return list(results.values())
 
 
-def _judge(name: str, errors: Floats, chosen: Floats) -> Judged:
+def _selector_result(name: str, errors: Floats, chosen: Floats) -> SelectorResult:
     """`chosen` [T, M]: with what probability each model is taken."""
     best = errors.min(axis=1)
-    own = (errors * chosen).sum(axis=1)
-    some = best > 0
-    return Judged(
+    chosen_errors = (errors * chosen).sum(axis=1)
+    positive = best > 0
+    return SelectorResult(
         name,
-        float((own[some] / best[some] - 1).mean()) if some.any() else float("nan"),
-        float((own - best).mean()),
+        float((chosen_errors[positive] / best[positive] - 1).mean()) if positive.any() else float("nan"),
+        float((chosen_errors - best).mean()),
         float((chosen * (errors == best[:, None])).sum(axis=1).mean()),
     )

@@ -72,13 +72,13 @@ def self_distance(mean: Floats, standard_errors: Floats) -> float:
 
 
 @dataclasses.dataclass
-class _Backward:
+class _BackwardJob:
     """A job of one chunk: every image's squared gradients, from its row of `features`."""
 
     session: ProbeSession
     head: Head
     features: NDArray[np.float32]
-    request: Estimate
+    request: EstimateOptions
     rows: dict[int, int]
 
     @property
@@ -105,8 +105,8 @@ class _Backward:
         return positions, values
 
 
-class Estimate(Protocol):
-    """How to estimate, as `EmbedRequest` says it."""
+class EstimateOptions(Protocol):
+    """How the Fisher information is estimated: fields of `EmbedRequest`."""
 
     @property
     def estimator(self) -> str:
@@ -130,7 +130,7 @@ def fisher(
     images: HashedImages,
     head: Head,
     features: NDArray[np.float32],
-    request: Estimate,
+    request: EstimateOptions,
     context: RunContext,
 ) -> tuple[Moments, dict[int, str]]:
     """E_x E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, averaged over each filter's weights.
@@ -143,7 +143,7 @@ def fisher(
         head: of the task, on the probe's features.
         features: of the images used, [N, D], in the set's order.
         request: how to estimate.
-        context: with what to work; its listener is told of each image.
+        context: device, cores and progress, which advances with each image.
 
     Returns:
         Moments of each filter [F], and reasons of images that could no longer be read, by position.
@@ -166,7 +166,7 @@ def fisher(
         rows = {int(position): row for row, position in enumerate(chunk)}
         values = np.zeros((len(chunk), probe.metadata.n_filters))
         seen = np.zeros(len(chunk), bool)
-        job = _Backward(session, head, features[place[chunk]], request, rows)
+        job = _BackwardJob(session, head, features[place[chunk]], request, rows)
         with contextlib.closing(stream([job], encoded, digests, lanes, context.cores)) as results:
             for result in results:
                 if isinstance(result, Unreadable):

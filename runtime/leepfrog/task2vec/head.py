@@ -72,10 +72,10 @@ def fit_head(features: ArrayLike, labels: ArrayLike, l2: float | None = None) ->
     if not 0 < l2 < np.inf:
         raise ArrayError(f"l2 must be positive, not {l2}")
     mean = x.mean(axis=0)
-    centred = x - mean
-    scale = float(np.sqrt((centred**2).mean())) or 1.0
+    centered = x - mean
+    scale = float(np.sqrt((centered**2).mean())) or 1.0
     # In principal coordinates, where the fit is quick; the weights have no part outside of them.
-    eigenvalues, coordinates = principal(centred / scale)
+    eigenvalues, coordinates = principal(centered / scale)
     fit = fit_softmax(coordinates, y, 1 / (n_classes * counts[y]), n_classes, l2, TOLERANCE)
-    weights = centred.T @ (coordinates / eigenvalues @ fit.theta[:-1]) / scale**2
+    weights = centered.T @ (coordinates / eigenvalues @ fit.theta[:-1]) / scale**2
     return Head(weights, fit.theta[-1] - mean @ weights, l2, fit.n_steps, fit.gradient)

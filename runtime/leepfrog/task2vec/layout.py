@@ -72,12 +72,12 @@ def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDAr
             continue
         totals = distances @ np.eye(len(sizes))[members]
         alone = sizes[members] == 1
-        own = totals[np.arange(len(order)), members] / np.maximum(sizes[members] - 1, 1)
+        within = totals[np.arange(len(order)), members] / np.maximum(sizes[members] - 1, 1)
         others = totals / sizes
         others[np.arange(len(order)), members] = np.inf
         nearest = others.min(axis=1)
-        widest = np.maximum(own, nearest)
-        silhouettes = np.divide(nearest - own, widest, out=np.zeros_like(own), where=(widest > 0) & ~alone)
+        widest = np.maximum(within, nearest)
+        silhouettes = np.divide(nearest - within, widest, out=np.zeros_like(within), where=(widest > 0) & ~alone)
         if silhouettes.mean() > best:
             best, chosen = float(silhouettes.mean()), members
     # Numbered as they come in the matrix.

@@ -28,7 +28,8 @@ from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular
 from leepfrog.results import Result
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
-MOST_TIMES = 1e30
+# Between the largest values of two embeddings of a library, which float32 still holds in one unit.
+MAX_RATIO = 1e30
 
 COLUMNS = ("task", "model", "error")
 
@@ -110,13 +111,13 @@ class Library:
             Whether a task of that name was replaced.
 
         Raises:
-            EmbeddingError: another probe, a damaged library, or errors that are none.
+            EmbeddingError: another probe, a damaged library, or invalid errors.
             MachineError: the folder cannot be written.
         """
         for model, error in (errors or {}).items():
             _check_error(embedding.name, model, error)
         path = self._file(embedding.name)
-        other = next((each for each in self._files() if each != path), None)
+        other = next((file for file in self._files() if file != path), None)
         if other is not None:
             check_comparable([Embedding.load(other), embedding])
         replaced = path.exists()
@@ -214,10 +215,10 @@ def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
     Raises:
         EmbeddingError: the two are so far apart that float32 does not hold it.
     """
-    times = float(embedding.vector.max()) / unit
-    if not 1 / MOST_TIMES <= times <= MOST_TIMES:
+    ratio = float(embedding.vector.max()) / unit
+    if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
         raise EmbeddingError(
-            f"{printable(embedding.name)} has values {times:.3g} times those of the library's first task: one of the "
+            f"{printable(embedding.name)} has values {ratio:.3g} times those of the library's first task: one of the "
             "two is no Fisher information of this network; embed it again"
         )
     return (embedding.vector / unit).astype(np.float32)
@@ -227,7 +228,7 @@ def read_errors(path: StrPath) -> Errors:
     """A table with the columns task, model and error, further ones ignored.
 
     Raises:
-        EmbeddingError: it cannot be read, a column is missing, a line is none.
+        EmbeddingError: it cannot be read, a column is missing, or a line is invalid.
     """
     path = Path(path)
     try:
@@ -236,7 +237,7 @@ def read_errors(path: StrPath) -> Errors:
         raise EmbeddingError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise EmbeddingError(f"{printable(path)}: cannot be read: {error}") from None
-    found: Errors = {}
+    errors: Errors = {}
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
@@ -244,7 +245,7 @@ def read_errors(path: StrPath) -> Errors:
             raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
         for row in reader:
             task, model, given = (row[column] for column in COLUMNS)
-            task, model = (stated.text(each or "", "a name", stated.LONGEST_NAME) for each in (task, model))
+            task, model = (stated.text(cell or "", "a name", stated.LONGEST_NAME) for cell in (task, model))
             if not task or not model:
                 raise EmbeddingError(f"line {reader.line_num} names no task or no model")
             try:
@@ -252,12 +253,12 @@ def read_errors(path: StrPath) -> Errors:
             except (TypeError, ValueError):
                 raise EmbeddingError(f"line {reader.line_num}: error is {str(given)[:40]!r}, no number") from None
             _check_error(task, model, value)
-            if (task, model) in found:
+            if (task, model) in errors:
                 raise EmbeddingError(f"line {reader.line_num} repeats {task}, {model}")
-            found[task, model] = value
+            errors[task, model] = value
     except (EmbeddingError, ValueError, csv.Error) as error:
         raise EmbeddingError(f"{printable(path)}: {printable(str(error))}") from None
-    return found
+    return errors
 
 
 def table_of(errors: Errors, tasks: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:

@@ -72,12 +72,12 @@ def fit_model2vec(tasks: Floats, errors: Floats, penalty: float = PENALTY) -> Mo
     def loss(parameters: Floats) -> tuple[float, Floats]:
         shifts, log_sharpness = parameters[:-1].reshape(n_models, n_filters), parameters[-1]
         sharpness = np.exp(log_sharpness)
-        found, slopes = distances_and_slopes(h, base * np.exp(shifts), want_slopes=targets, sharpness=sharpness)
-        probs = softmax(-sharpness * found)
+        distances, slopes = distances_and_slopes(h, base * np.exp(shifts), want_slopes=targets, sharpness=sharpness)
+        probs = softmax(-sharpness * distances)
         value = -(targets * np.log(np.maximum(probs, 1e-300))).sum() / n_tasks
         value += penalty * ((shifts**2).sum() / n_filters + (log_sharpness - START) ** 2 / 10)
         gradient = slopes / n_tasks + 2 * penalty * shifts / n_filters
-        of_sharpness = sharpness * ((targets - probs) * found).sum() / n_tasks
+        of_sharpness = sharpness * ((targets - probs) * distances).sum() / n_tasks
         of_sharpness += 2 * penalty * (log_sharpness - START) / 10
         return float(value), np.append(gradient.ravel(), of_sharpness)
 
@@ -110,13 +110,13 @@ def distances_and_slopes(
     with ThreadPoolExecutor(available_threads()) as pool:
         list(pool.map(lambda m: products(tasks, models[m], of_r[m], of_q[m], mixed[m]), range(len(models))))
         length = np.sqrt(of_r * of_q)
-        found = (1 - mixed / length).T
+        distances = (1 - mixed / length).T
         if want_slopes is not None:
             # d cos / d log m = rq / sqrt(AB) ((r - q) + C (r / A - q / B)), for dr = -rq dlog m and dq = rq dlog m,
             # and d (-sum_i q_i log p_i) / d d_i = sharpness (q_i - p_i).
-            pull = sharpness * (softmax(-sharpness * found) - want_slopes).T / length
+            pull = sharpness * (softmax(-sharpness * distances) - want_slopes).T / length
             on_r, on_q = 1 + mixed / of_r, 1 + mixed / of_q
             list(pool.map(
                 lambda m: add_slopes(tasks, models[m], pull[m], on_r[m], on_q[m], slopes[m]), range(len(models))
             ))  # fmt: skip
-    return found, slopes
+    return distances, slopes

@@ -142,11 +142,11 @@ class ProbeMetadata:
         Raises:
             ModelError: no probe, a newer format, or values that are not understood.
         """
-        own = {key.removeprefix(PROBE_PREFIX): text for key, text in props.items() if key.startswith(PROBE_PREFIX)}
-        if "format_version" not in own:
+        entries = {key.removeprefix(PROBE_PREFIX): text for key, text in props.items() if key.startswith(PROBE_PREFIX)}
+        if "format_version" not in entries:
             raise ModelError("not a probe model; leepfrog export SOURCE --probe makes one")
         try:
-            values = {key: stated.parsed(text) for key, text in own.items()}
+            values = {key: stated.parsed(text) for key, text in entries.items()}
         except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         if values["format_version"] != FORMAT_VERSION:

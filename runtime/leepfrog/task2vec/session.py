@@ -69,7 +69,7 @@ class ProbeSession:
             [n, F].
 
         Raises:
-            ModelError: the probe fails, or puts out what is none.
+            ModelError: the probe fails, or its outputs are invalid.
             MachineError: there is no memory for it.
         """
         try:
@@ -93,23 +93,23 @@ def filters(session: BoundedSession, layers: Sequence[ProbeLayer], images: Float
     n_inside = sum(layer.n_filters for layer in layers if layer.correlation is None)
     if inside.shape != (n, n_inside) or inside.dtype != np.float32:
         raise ModelError(f"fisher is {inside.dtype} {list(inside.shape)}, not float32 {[n, n_inside]}")
-    found = np.empty((n, sum(layer.n_filters for layer in layers)), np.float32)
+    squares = np.empty((n, sum(layer.n_filters for layer in layers)), np.float32)
     at = taken = 0
     for layer in layers:
-        columns = found[:, at : at + layer.n_filters]
+        columns = squares[:, at : at + layer.n_filters]
         if layer.correlation is None:
             columns[:] = inside[:, taken : taken + layer.n_filters]
             taken += layer.n_filters
         else:
             _correlate(layer, layer.correlation, values, columns)
         at += layer.n_filters
-    if not np.isfinite(found).all() or found.min(initial=0) < 0:
+    if not np.isfinite(squares).all() or squares.min(initial=0) < 0:
         raise ModelError("squared gradients are not finite")
-    return found
+    return squares
 
 
-def _correlate(layer: ProbeLayer, how: Correlation, values: dict[str, Floats], out: Floats) -> None:
-    seen, gradient = values[how.seen], values[how.gradient]
+def _correlate(layer: ProbeLayer, correlation: Correlation, values: dict[str, Floats], out: Floats) -> None:
+    seen, gradient = values[correlation.seen], values[correlation.gradient]
     if (
         seen.ndim != 4
         or gradient.ndim != 4
@@ -118,13 +118,17 @@ def _correlate(layer: ProbeLayer, how: Correlation, values: dict[str, Floats], o
         or not seen.shape[1]
         or out.shape[1] % seen.shape[1]
         or {seen.dtype, gradient.dtype} != {np.dtype(np.float32)}
-        or layer.n_weights != how.window[0] * how.window[1]
+        or layer.n_weights != correlation.window[0] * correlation.window[1]
     ):
         raise ModelError(f"cannot correlate {list(seen.shape)} and {list(gradient.shape)} for {layer.name}")
     lengths = [
         (n + (k - 1) * d // s + 1) * s
-        for n, k, s, d in zip(gradient.shape[2:], how.window, how.strides, how.dilations, strict=True)
+        for n, k, s, d in zip(
+            gradient.shape[2:], correlation.window, correlation.strides, correlation.dilations, strict=True
+        )
     ]
     if lengths[0] * lengths[1] > MAX_PLANES:
         raise ModelError(f"the window of {layer.name} is too large")
-    mean_squared_gradients(seen, gradient, how.window, how.strides, how.dilations, how.begin, out)
+    mean_squared_gradients(
+        seen, gradient, correlation.window, correlation.strides, correlation.dilations, correlation.begin, out
+    )

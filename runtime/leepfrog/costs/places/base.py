@@ -20,7 +20,7 @@ class Place(Protocol):
 
         Args:
             models: the files.
-            context: `measure_again` and `measure_seconds` say how; its listener is told of each model.
+            context: `measure_again` and `measure_seconds` say how; its progress advances with each model.
 
         Raises:
             UsageError: it cannot do what the context says.

@@ -38,8 +38,8 @@ class ThisMachine:
 
         Args:
             models: the files.
-            context: where it says no `measure_seconds`, `$LEEPFROG_COST_SECONDS` or BRIEFLY count. Its listener is told
-                of each model, and of costs that cannot be read or kept.
+            context: without `measure_seconds`, `$LEEPFROG_COST_SECONDS` or BRIEFLY counts. Its progress advances with
+                each model, and gets a notice of costs that cannot be read or kept.
 
         Raises:
             ModelError, MachineError: see `measure`.
@@ -111,7 +111,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
 
 
 def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
-    """Keep a cost for later runs on this machine, unless it is in doubt; `notice` is told if that fails."""
+    """Keep a cost for later runs on this machine, unless it is in doubt; `notice` reports a failure."""
     if cost.doubtful:
         return
     try:

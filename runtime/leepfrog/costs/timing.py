@@ -34,7 +34,7 @@ REFERENCE_RUNS = 5
 SETTLING = 2e-3
 
 
-class Run(NamedTuple):
+class TimedRun(NamedTuple):
     """A timed run: its seconds, and for how many of them a thread waited for a core."""
 
     seconds: float
@@ -45,7 +45,7 @@ class Turn(NamedTuple):
     """Runs of a model, and the seconds of a run of the fixed graph just before them."""
 
     reference: float
-    runs: list[Run]
+    runs: list[TimedRun]
 
 
 @dataclasses.dataclass
@@ -86,10 +86,10 @@ class Timings:
         Args:
             fewest: undisturbed runs that are enough. They are in doubt, too, if they do not agree.
         """
-        found = self.undisturbed()
-        if len(found) < fewest:
+        quiet = self.undisturbed()
+        if len(quiet) < fewest:
             return self.all(), True
-        return found, bool(np.median(found) > SPREAD * np.quantile(found, 0.1))
+        return quiet, bool(np.median(quiet) > SPREAD * np.quantile(quiet, 0.1))
 
     def relative(self) -> tuple[float, bool]:
         """Time of a run divided by that of the fixed graph, the median of the turns; and whether the turns disagree."""
@@ -121,7 +121,7 @@ def in_turns(
         known: the fixed graph's best known seconds.
         fewest: runs.
     """
-    found = Timings(known)
+    timings = Timings(known)
     block = min(max(seconds / 10, 0.01), 0.1)
     begun = time.perf_counter()
     while True:
@@ -129,16 +129,16 @@ def in_turns(
         while time.perf_counter() < settled:
             reference()
         fixed = float(np.median([reference_timer(reference).seconds for _ in range(REFERENCE_RUNS)]))
-        runs: list[Run] = []
+        runs: list[TimedRun] = []
         left = block
         while left > 0 and len(runs) < MOST_RUNS // 10:
             runs.append(timer(run))
             left -= runs[-1].seconds
-        found.turns.append(Turn(fixed, runs))
-        quiet, n = found.undisturbed(), len(found.all())
+        timings.turns.append(Turn(fixed, runs))
+        quiet, n = timings.undisturbed(), len(timings.all())
         enough = len(quiet) >= fewest and (sum(quiet) >= seconds or len(quiet) >= MOST_RUNS)
         if enough or (n >= fewest and time.perf_counter() - begun > limit):
-            return found
+            return timings
 
 
 class Timer:
@@ -157,17 +157,17 @@ class Timer:
         """
         has_clock = sys.platform != "win32"
         self._clock = time.thread_time if threads == 1 and has_clock else time.perf_counter
-        self._own = time.thread_time if threads and has_clock else time.perf_counter
+        self._busy_clock = time.thread_time if threads and has_clock else time.perf_counter
         self._files = _open_statistics() if threads > 1 else []
 
-    def __call__(self, run: Callable[[], object]) -> Run:
+    def __call__(self, run: Callable[[], object]) -> TimedRun:
         """Run once."""
-        waited, own, start = self._waited(), self._own(), self._clock()
+        waited, busy_start, start = self._waited(), self._busy_clock(), self._clock()
         run()
-        seconds, busy = self._clock() - start, self._own() - own
+        seconds, busy = self._clock() - start, self._busy_clock() - busy_start
         if not self._files:
-            return Run(seconds, seconds - busy)
-        return Run(seconds, max(now - then for now, then in zip(self._waited(), waited, strict=True)))
+            return TimedRun(seconds, seconds - busy)
+        return TimedRun(seconds, max(now - then for now, then in zip(self._waited(), waited, strict=True)))
 
     def _waited(self) -> list[float]:
         """Seconds that each thread has waited for a core since it began."""
@@ -182,11 +182,11 @@ class Timer:
 
 def _open_statistics() -> list[int]:
     """The scheduler's statistics of each of this process's threads, where the system has them."""
-    found: list[int] = []
+    files: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path("/proc/self/task").iterdir():
-            found += [os.open(thread / "schedstat", os.O_RDONLY)]
-    return found
+            files += [os.open(thread / "schedstat", os.O_RDONLY)]
+    return files
 
 
 def _second_number(file: int) -> int:

@@ -1,4 +1,4 @@
-"""What a library says of a task: which tasks are like it, and which models should suit it."""
+"""Models that a library of tasks recommends for a task, and the tasks most like it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leepfrog.results import Result
 from leepfrog.task2vec.distances import symmetric
 from leepfrog.task2vec.embedding import Embedding, check_comparable
-from leepfrog.task2vec.experts import Judged, by_distance, by_mean, by_model2vec, cross_validate
+from leepfrog.task2vec.experts import SelectorResult, by_distance, by_mean, by_model2vec, cross_validate
 from leepfrog.task2vec.library import Library, in_units, table_of
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ MAX_TASKS = 300
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbour:
+class NearbyTask:
     """A task of the library: its symmetric distance, and the best model on it if one is known."""
 
     name: str
@@ -51,15 +51,15 @@ class Expert:
 
 
 @dataclasses.dataclass(frozen=True)
-class Advice(Result):
-    """What a library says of a task.
+class Recommendation(Result):
+    """Models that a library recommends for a task.
 
     Attributes:
         task: its name.
         noise: how far another sample of it would lie.
         neighbours: the library's tasks, nearest first.
         experts: models, least expected regret first; empty if fewer than two have known errors.
-        judged: how choosing in each way does in cross-validation on the library; empty where errors are missing.
+        judged: how each way of choosing does in cross-validation on the library; empty where errors are missing.
     """
 
     kind: ClassVar = "advice"
@@ -67,12 +67,12 @@ class Advice(Result):
 
     task: str
     noise: float
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[NearbyTask, ...]
     experts: tuple[Expert, ...]
-    judged: tuple[Judged, ...]
+    judged: tuple[SelectorResult, ...]
 
 
-def advise(task: Embedding, library: Library) -> Advice:
+def recommend(task: Embedding, library: Library) -> Recommendation:
     """Find a task's neighbours and experts. The library's own entry of the same vector counts as a neighbour.
 
     Experts are judged by the MAX_TASKS nearest tasks on which errors are known.
@@ -88,10 +88,10 @@ def advise(task: Embedding, library: Library) -> Advice:
     models, errors = table_of(library.errors(), whole.names)
     best = [None if not len(row) or np.isnan(row).all() else models[int(np.nanargmin(row))] for row in errors]
     order = np.argsort(distances, kind="stable")
-    neighbours = tuple(Neighbour(whole.names[i], float(distances[i]), best[i]) for i in order)
+    neighbours = tuple(NearbyTask(whole.names[i], float(distances[i]), best[i]) for i in order)
     known = order[~np.isnan(errors[order]).all(axis=1)][:MAX_TASKS] if models else order[:0]
     experts: list[Expert] = []
-    judged: list[Judged] = []
+    judged: list[SelectorResult] = []
     n_filters = [layer.n_filters for layer in whole.layers]
     if len(models) > 1 and len(known):
         tasks, table = whole.vectors[known].astype(np.float64), errors[known]
@@ -106,4 +106,4 @@ def advise(task: Embedding, library: Library) -> Advice:
         complete = ~np.isnan(table).any(axis=1)
         if complete.sum() >= 3:
             judged = cross_validate(tasks[complete], table[complete], n_filters)
-    return Advice(task.name, task.self_distance, neighbours, tuple(experts), tuple(judged))
+    return Recommendation(task.name, task.self_distance, neighbours, tuple(experts), tuple(judged))
