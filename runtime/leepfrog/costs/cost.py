@@ -6,14 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-<<<<<<< HEAD
 from leepfrog.codec import decode, encode_fields
-from leepfrog.costs.undisturbed import SLOWER
-=======
-from leepfrog import stated
-from leepfrog.codec import encode_fields
 from leepfrog.costs.timing import SLOWER
->>>>>>> w-ren
 
 TIMES = ("latency", "latency_p95", "throughput")
 

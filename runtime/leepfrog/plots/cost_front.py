@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
 from leepfrog.errors import UsageError
-from leepfrog.plots.figure import COLOURS, drawing, encoded, new_figure
-=======
 from leepfrog.plots.figure import COLORS, drawing, encoded, new_figure
->>>>>>> w-ren
 from leepfrog.plots.labels import leader, place_labels
 
 if TYPE_CHECKING:
@@ -59,13 +55,8 @@ def cost_front(ranking: Ranking) -> Figure:
             axes.plot([x, x], [low, high], "-", color=color, lw=1, alpha=0.6)
             face = color if model.on_front else "white"
             marker = "x" if model.outside else "o"
-<<<<<<< HEAD
-            axes.plot(x, score.value, marker, color=colour, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}")
+            axes.plot(x, score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}")
         front = sorted((cost.latency, model.scores[by].value) for model, cost in ranking.priced if model.on_front)
-=======
-            axes.plot(x, score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{i}")
-        front = sorted((model.cost.latency, model.scores[by].value) for model in ranking.models if model.on_front)
->>>>>>> w-ren
         corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
         steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
         axes.plot([1e3 * t for t, _ in steps], [s for _, s in steps], color=INSIDE, lw=1, ls=":")
