@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leepfrog import stated
 from leepfrog.errors import ArrayError, BadInputError, one_line
 
 
@@ -87,3 +90,24 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     return bool(a == b)
+
+
+def array_of(content: bytes) -> NDArray[Any]:
+    """The array in the bytes of a `.npy` file, which are not copied.
+
+    Memory is never taken for what the header declares and the file does not hold.
+    """
+    stream = io.BytesIO(content)
+    try:
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, in_columns, kind = read_header(stream)
+        start = stream.tell()
+        if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - start:
+            raise ValueError(f"it does not hold what it declares: {kind} {shape}")
+        flat: NDArray[Any] = np.frombuffer(content, kind, offset=start) if start < len(content) else np.empty(0, kind)
+        return flat.reshape(shape, order="F" if in_columns else "C")
+    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
+        raise ValueError(stated.shown(one_line(error)).strip("'")) from None
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

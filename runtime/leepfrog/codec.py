@@ -13,7 +13,7 @@ import typing
 from typing import Any, TypeVar
 
 from leepfrog import stated
-from leepfrog.errors import one_line
+from leepfrog.errors import LeepfrogError, one_line
 
 _Result = TypeVar("_Result")
 
@@ -137,7 +137,10 @@ def _decode_fields(kind: Any, value: Any, where: str) -> Any:
             values[field.name] = _decode(types_of(kind)[field.name], entries[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} has no {field.name}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except LeepfrogError as error:  # an invalid value
+        raise ValueError(f"{where}: {error}") from None
 
 
 @functools.cache

@@ -6,16 +6,12 @@ overflows, a text that cannot be printed, or a size that takes all memory.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from leepfrog.errors import UsageError, one_line
+from leepfrog.errors import UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular
 
 # The bounds leave room for the largest that exists: about 10^12 parameters and 10^15 multiply-adds.
@@ -103,27 +99,6 @@ def cleaned(value: Any, what: str) -> Any:
     if isinstance(value, dict):
         return {text(key, what): cleaned(each, f"{what}.{key[:20]}") for key, each in value.items()}
     return value
-
-
-def array(content: bytes) -> NDArray[Any]:
-    """The array in the bytes of a `.npy` file, which are not copied.
-
-    Memory is never taken for what the header declares and the file does not hold.
-    """
-    stream = io.BytesIO(content)
-    try:
-        read_header = _HEADERS[np.lib.format.read_magic(stream)]
-        shape, in_columns, kind = read_header(stream)
-        start = stream.tell()
-        if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - start:
-            raise ValueError(f"it does not hold what it declares: {kind} {shape}")
-        flat: NDArray[Any] = np.frombuffer(content, kind, offset=start) if start < len(content) else np.empty(0, kind)
-        return flat.reshape(shape, order="F" if in_columns else "C")
-    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
-        raise ValueError(shown(one_line(error)).strip("'")) from None
-
-
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def shown(value: object) -> str:

@@ -23,8 +23,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from leepfrog import paths, stated
+from leepfrog import paths
 from leepfrog.arguments import StrPath
+from leepfrog.arrays import array_of
 from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remove_old_parts, write_whole
 from leepfrog.images.dataset import Digest
@@ -236,7 +237,7 @@ def _shard_name(content: bytes) -> str:
 
 def _records_of(content: bytes, outputs: Sequence[str]) -> Records:
     """The rows in a shard's bytes; ValueError where they are not these outputs, as `add` was given them."""
-    records: Records = stated.array(content)
+    records: Records = array_of(content)
     kind = records.dtype
     if kind.names != ("digest", *outputs) or any(
         len(kind[name].shape) != 1 or not kind[name].shape[0] for name in outputs

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from leepfrog import stated
 from leepfrog.arguments import StrPath, as_path
-from leepfrog.arrays import numbers, same_fields
+from leepfrog.arrays import array_of, numbers, same_fields
 from leepfrog.errors import EmbeddingError, one_line
 from leepfrog.files import printable, read_regular, write_whole
 from leepfrog.results import MEASURED
@@ -144,7 +144,7 @@ class Embedding:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise EmbeddingError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
             read, vector, errors = (
-                stated.array(archive.read(f"{name}.npy")) for name in ("header", "vector", "standard_errors")
+                array_of(archive.read(f"{name}.npy")) for name in ("header", "vector", "standard_errors")
             )
         header = stated.parsed(str(read))
         if header["format_version"] != FORMAT_VERSION:
