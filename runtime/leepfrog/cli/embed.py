@@ -12,7 +12,7 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
 from leepfrog.cli.options import DataArgument, place
 from leepfrog.cli.output import emit, remark
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
@@ -52,7 +52,7 @@ def embed(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.
 

@@ -196,9 +196,9 @@ def _export_variants(
                 parent = export_source(source, dataclasses.replace(options, name=None, output=None, force=False), bars)
             emit(describe(parent), None)
         for precision in precisions:
-            own = VariantOptions(options.output, options.name, options.force)
+            variant_options = VariantOptions(options.output, options.name, options.force)
             with Bars(quiet) as bars:
-                variant = export_variant(parent, precision, images, own, bars)
+                variant = export_variant(parent, precision, images, variant_options, bars)
             emit(describe_variant(variant), None)
 
 
@@ -214,9 +214,9 @@ def describe_variant(model: ModelFile) -> str:
             f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
         )
     tried = [
-        f"    {each['recipe']}: {each['top1_agreement']:.0%}, {each['features_cosine']:.4f}"
-        for each in made.tried
-        if {*each, "n_inputs"} >= _COMPARED
+        f"    {trial['recipe']}: {trial['top1_agreement']:.0%}, {trial['features_cosine']:.4f}"
+        for trial in made.tried
+        if {*trial, "n_inputs"} >= _COMPARED
     ]
     return "\n".join([f"{line} ({printable(made.recipe)})", *(tried if len(tried) > 1 else [])])
 

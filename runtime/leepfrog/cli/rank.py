@@ -30,10 +30,10 @@ from leepfrog.cli.output import (
     emit,
     finish,
     remark,
-    room,
+    terminal_width,
     write_file,
 )
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
@@ -91,7 +91,7 @@ def rank(
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
@@ -122,7 +122,7 @@ def rank(
         ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 
     def write_table() -> None:
-        emit(render(ranking, written_as, room(output)), output, run.quiet)
+        emit(render(ranking, written_as, terminal_width(output)), output, run.quiet)
         for line in remarks(ranking):
             remark(line, run.quiet)
 
