@@ -75,8 +75,8 @@ def decode(kind: type[_Result], value: Any, where: str) -> _Result:
     Size(name='A4', sides=(210.0, 297.0))
     """
     # The class's own `from_dict` may be what calls this.
-    found: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
-    return found
+    result: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
+    return result
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -91,7 +91,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return _decode_tuple(parts, value, where)
     if origin in (dict, collections.abc.Mapping):
         entries = _of(dict, value, where)
-        return {stated.text(key, where): _decode(parts[1], each, f"{where}.{key}") for key, each in entries.items()}
+        return {stated.text(key, where): _decode(parts[1], entry, f"{where}.{key}") for key, entry in entries.items()}
     if dataclasses.is_dataclass(kind):
         return _decode_class(kind, value, where)
     raise TypeError(f"{where}: {kind} cannot be read")  # of a field, which is for tests to find
@@ -128,13 +128,13 @@ def _decode_class(kind: Any, value: Any, where: str) -> Any:
 
 
 def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    entries, found = _of(dict, value, where), {}
+    entries, arguments = _of(dict, value, where), {}
     for field in dataclasses.fields(kind):
         if field.name in entries:
-            found[field.name] = _decode(types_of(kind)[field.name], entries[field.name], f"{where}.{field.name}")
+            arguments[field.name] = _decode(types_of(kind)[field.name], entries[field.name], f"{where}.{field.name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} has no {field.name}")
-    return kind(**found)
+    return kind(**arguments)
 
 
 @functools.cache
