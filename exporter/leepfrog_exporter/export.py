@@ -18,7 +18,7 @@ from leepfrog.errors import BadInputError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Progress, Silent
+from leepfrog.progress import Progress, SilentProgress
 
 from leepfrog_exporter import parity, zoo
 from leepfrog_exporter.draft import Draft, ExportOptions
@@ -50,7 +50,7 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     Raises:
         UsageError, BadInputError, MachineError: see leepfrog.errors. No file is left, and one that was there stays.
     """
-    options, progress = options or ExportOptions(), progress or Silent()
+    options, progress = options or ExportOptions(), progress or SilentProgress()
     scheme, rest = _parse(source)
     progress.start(f"export {source}", len(STEPS))
     if not options.force and scheme == "zoo" and (there := already_there(rest, options)) is not None:
