@@ -10,7 +10,7 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
-from leepfrog.cli.options import DataArgument, place
+from leepfrog.cli.options import DataArgument, check_output
 from leepfrog.cli.output import emit, remark
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
@@ -32,7 +32,7 @@ def embed(
             autocompletion=complete_probe,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=place)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=check_output)],
     name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
     estimator: Annotated[
         str,

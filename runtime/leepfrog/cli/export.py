@@ -22,7 +22,7 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, either, place, split_commas
+from leepfrog.cli.options import QuietOption, check_output, either, split_commas
 from leepfrog.cli.output import emit
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.files import printable
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from leepfrog.task2vec.probe import ProbeFile
 
 
-def _place(output: Path | None) -> Path | None:
+def _check_output(output: Path | None) -> Path | None:
     """Before any work: MachineError where the model cannot be written there."""
     if output is not None:
-        place(output if output.suffix == ".onnx" else output / "model.onnx")
+        check_output(output if output.suffix == ".onnx" else output / "model.onnx")
     return output
 
 
@@ -54,7 +54,9 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_place),
+        typer.Option(
+            "--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_check_output
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the model is called (default: as its source).")

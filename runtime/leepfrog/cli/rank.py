@@ -16,8 +16,8 @@ from leepfrog.cli.options import (
     FormatOption,
     ModelsOption,
     OutputOption,
-    apart,
-    place,
+    check_distinct,
+    check_output,
     split_commas,
 )
 from leepfrog.cli.output import (
@@ -80,12 +80,12 @@ def rank(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=place),
+        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=check_output),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=place
+            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=check_output
         ),
     ] = None,
     format_: FormatOption = None,
@@ -116,7 +116,7 @@ def rank(
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
-    apart(output, plot, report)
+    check_distinct(output, plot, report)
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
     with Bars(run.quiet) as bars:
         ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))

@@ -15,8 +15,8 @@ from leepfrog.cli.options import (
     FormatOption,
     ModelsOption,
     OutputOption,
-    apart,
-    place,
+    check_distinct,
+    check_output,
     split_commas,
 )
 from leepfrog.cli.output import (
@@ -65,7 +65,7 @@ def validate(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=place),
+        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=check_output),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
@@ -84,7 +84,7 @@ def validate(
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot, "--plot")
-        apart(output, plot)
+        check_distinct(output, plot)
     named = split_commas(models)
     if tasks is not None and len(named) != 1:
         raise UsageError("--tasks studies one model: name it with --models")
