@@ -18,7 +18,7 @@ from leepfrog.errors import BadInputError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Progress, Silent
+from leepfrog.progress import Progress, SilentProgress
 
 from leepfrog_exporter import parity, zoo
 from leepfrog_exporter.draft import Draft, ExportOptions
@@ -51,7 +51,7 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     Raises:
         UsageError, BadInputError, MachineError: see leepfrog.errors. No file is left, and one that was there stays.
     """
-    options, progress = options or ExportOptions(), progress or Silent()
+    options, progress = options or ExportOptions(), progress or SilentProgress()
     if options.no_probs and options.labels:
         raise UsageError("--labels goes without --no-probs: a model without probabilities has no source classes")
     scheme, rest = _parse(source)

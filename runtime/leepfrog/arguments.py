@@ -84,6 +84,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, None where none is."""
-    by_lower = {each.lower(): each for each in known}
-    found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
-    return by_lower[found[0]] if found else None
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
+    return by_lower[matches[0]] if matches else None

@@ -78,5 +78,5 @@ def _import_path() -> list[str]:
     except OSError:  # it was deleted
         here = ""
     path = [folder for folder in sys.path if isinstance(folder, str) and folder and os.path.realpath(folder) != here]
-    own = str(Path(__file__).parents[1])
-    return path if own in path else [*path, own]
+    root = str(Path(__file__).parents[1])
+    return path if root in path else [*path, root]

@@ -77,8 +77,8 @@ def decode(kind: type[_Result], value: Any, where: str) -> _Result:
     Size(name='A4', sides=(210.0, 297.0))
     """
     # The class's own `from_dict` may be what calls this.
-    found: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
-    return found
+    result: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
+    return result
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -93,7 +93,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return _decode_tuple(parts, value, where)
     if origin in (dict, collections.abc.Mapping):
         entries = _of(dict, value, where)
-        return {stated.text(key, where): _decode(parts[1], each, f"{where}.{key}") for key, each in entries.items()}
+        return {stated.text(key, where): _decode(parts[1], entry, f"{where}.{key}") for key, entry in entries.items()}
     if dataclasses.is_dataclass(kind):
         return _decode_class(kind, value, where)
     raise TypeError(f"{where}: {kind} cannot be read")  # of a field, which is for tests to find

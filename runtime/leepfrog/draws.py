@@ -29,4 +29,4 @@ def shuffled(members: Iterable[Positions], rng: np.random.Generator) -> Iterator
 
     A class is shuffled when it is asked for, so callers may draw other numbers in between.
     """
-    return (rng.permutation(own) for own in members)
+    return (rng.permutation(positions) for positions in members)

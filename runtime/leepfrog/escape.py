@@ -16,12 +16,12 @@ _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 def plain(text: str) -> str:
     """One line without control characters, changes of direction and commands of CI systems."""
-    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\u{ord(found[0][-1]):04x}", printable(text))
+    return _COMMAND.sub(lambda match: f"{match[1] or ''}\\u{ord(match[0][-1]):04x}", printable(text))
 
 
 def markdown(cell: str) -> str:
     """A cell of a Markdown table that is shown as it is: no HTML, links, code or further columns."""
-    return _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), plain(cell))
+    return _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), plain(cell))
 
 
 def csv_cell(cell: str) -> str:

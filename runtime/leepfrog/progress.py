@@ -11,7 +11,7 @@ _LOGGER = logging.getLogger("leepfrog")
 
 
 class Progress(Protocol):
-    """A listener."""
+    """Receives the progress and notices of long-running work."""
 
     def start(self, what: str, total: int) -> None:
         """A stage of `total` steps begins; the stage before it, if any, is over."""
@@ -23,12 +23,12 @@ class Progress(Protocol):
         """Something happened that the user should know, such as a cache that cannot be written."""
 
 
-class Silent:
+class SilentProgress:
     """The default listener: it shows no progress, and logs notices as warnings of the logger "leepfrog".
 
     Python prints warnings to stderr unless the program has configured logging otherwise.
 
-    >>> Silent().start("scoring", 3)
+    >>> SilentProgress().start("scoring", 3)
     """
 
     def start(self, what: str, total: int) -> None:

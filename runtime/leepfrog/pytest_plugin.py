@@ -32,13 +32,15 @@ def leepfrog_check(request: pytest.FixtureRequest) -> Callable[..., Check]:
         from leepfrog.gate.formats import as_text
 
         folder = request.path.parent
-        models = [folder / each if (folder / each).exists() else each for each in several(options.pop("models", ()))]
+        models = [
+            folder / model if (folder / model).exists() else model for model in several(options.pop("models", ()))
+        ]
         try:
-            found = check(folder / baseline, folder / data, models=models, **options)
+            result = check(folder / baseline, folder / data, models=models, **options)
         except LeepfrogError as error:
             pytest.fail(str(error), pytrace=False)
-        if not found.passed:
-            pytest.fail(as_text(found), pytrace=False)
-        return found
+        if not result.passed:
+            pytest.fail(as_text(result), pytrace=False)
+        return result
 
     return run

@@ -30,11 +30,11 @@ def parsed(text: str | bytes) -> Any:
         ValueError: it is something else.
     """
     try:
-        found = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse)
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check_depth(found, 0)
-    return found
+    _check_depth(value, 0)
+    return value
 
 
 def document(path: Path) -> Any:
@@ -62,9 +62,9 @@ def text(value: object, what: str, longest: int = LONGEST_TEXT) -> str:
 
 def name(value: object, what: str) -> str:
     """A text that is short enough for a table and is not empty."""
-    if not (found := text(value, what, LONGEST_NAME)):
+    if not (checked := text(value, what, LONGEST_NAME)):
         raise ValueError(f"{what} is empty")
-    return found
+    return checked
 
 
 def truth(value: object, what: str) -> bool:
@@ -95,9 +95,9 @@ def cleaned(value: Any, what: str) -> Any:
     if isinstance(value, str):
         return text(value, what)
     if isinstance(value, list | tuple):
-        return [cleaned(each, what) for each in value]
+        return [cleaned(item, what) for item in value]
     if isinstance(value, dict):
-        return {text(key, what): cleaned(each, f"{what}.{key[:20]}") for key, each in value.items()}
+        return {text(key, what): cleaned(item, f"{what}.{key[:20]}") for key, item in value.items()}
     return value
 
 
@@ -110,15 +110,15 @@ def shown(value: object) -> str:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 20 or abs(found := int(digits)) >= MOST:
+    if len(digits) > 20 or abs(value := int(digits)) >= MOST:
         raise ValueError("it holds a number beyond 2^63")
-    return found
+    return value
 
 
 def _finite(digits: str) -> float:
-    if not math.isfinite(found := float(digits)):
+    if not math.isfinite(value := float(digits)):
         raise ValueError("it holds a number beyond 10^308")
-    return found
+    return value
 
 
 def _refuse(constant: str) -> float:
@@ -128,6 +128,6 @@ def _refuse(constant: str) -> float:
 def _check_depth(value: Any, depth: int) -> None:
     if depth > DEEPEST:
         raise ValueError("it is nested too deeply")
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(each, dict | list):
-            _check_depth(each, depth + 1)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(item, dict | list):
+            _check_depth(item, depth + 1)

@@ -193,13 +193,13 @@ def test_fault_16_fusing_that_changes_outputs_is_refused(home: Path, monkeypatch
 
 @pytest.mark.parametrize("name", ["repvit_m0_9", "mobileone_s0"])
 def test_fault_16_families_of_timm_are_fused(name: str) -> None:
-    from leepfrog.progress import Silent
+    from leepfrog.progress import SilentProgress
     from leepfrog_exporter.networks.fusing import fused
 
     torch = package("torch")
     torch.manual_seed(0)
     network = package("timm").create_model(name, pretrained=False).eval()
-    shipped = fused(network, name, Silent())
+    shipped = fused(network, name, SilentProgress())
     norms = [sum("BatchNorm" in type(part).__name__ for part in each.modules()) for each in (network, shipped)]
     assert norms[1] < norms[0]
     images = torch.randn(2, 3, 64, 64)

@@ -14,7 +14,7 @@ from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT
 from leepfrog.inference.model import ModelFile
-from leepfrog.progress import Progress, Silent
+from leepfrog.progress import Progress, SilentProgress
 from leepfrog.task2vec.probe import (
     COTANGENT_INPUT,
     FISHER_OUTPUT,
@@ -133,7 +133,7 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
         ModelError: an operator has no rule, or the probe mixes images.
         MachineError: the file cannot be written.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     progress.start(f"probe of {scoring.name}", 3)
     try:
         probe = build(onnx.load(scoring.path), depth)

@@ -19,7 +19,7 @@ from leepfrog.inference.choices import PRECISIONS
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import Variant
 from leepfrog.inference.model import ModelFile, Outputs, Session
-from leepfrog.progress import Progress, Silent
+from leepfrog.progress import Progress, SilentProgress
 from leepfrog.scoring.subsample import drawn_in_proportion
 from numpy.typing import NDArray
 
@@ -84,7 +84,7 @@ def export_variant(
     check_precision(precision, images is not None)
     if (made := parent.metadata.variant) is not None:
         raise UsageError(f"{parent.name} is {made.precision} already; export {made.parent} in {precision}")
-    options, progress = options or VariantOptions(), progress or Silent()
+    options, progress = options or VariantOptions(), progress or SilentProgress()
     name = options.name or f"{parent.name}-{precision}"
     path = path_of(options.output, name)
     metadata = dataclasses.replace(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import leepfrog
-from leepfrog.cli.room import lacking
+from leepfrog.cli.address_space import shortage
 from leepfrog.cli.root import Root
 from leepfrog.errors import MachineError
 
@@ -36,5 +36,5 @@ def root(
     ] = False,
 ) -> None:
     """Which pre-trained model should I start from, for my images, on my device? Answered without training."""
-    if context.invoked_subcommand != "doctor" and (reason := lacking()) is not None:
+    if context.invoked_subcommand != "doctor" and (reason := shortage()) is not None:
         raise MachineError(reason)

@@ -11,8 +11,8 @@ from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
 from leepfrog.cli.options import FormatOption, OutputOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.costs.places import DEFAULT
 from leepfrog.errors import UsageError
 
@@ -36,7 +36,7 @@ def bench(
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
 
@@ -89,7 +89,7 @@ def bench(
     if written_as is Format.table:
         how = "each in a fresh process" if context.costs == DEFAULT else f"costs of {measured[0].where}"
         title = f"{len(cells)} models on {context.device} with {context.cores} threads, {how}"
-        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, room(output), LEAST)}", output, run.quiet)
+        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, terminal_width(output), LEAST)}", output, run.quiet)
     else:
         header, numbers = ((*HEADER, "doubtful"), (*NUMBERS, False)) if is_csv else (HEADER, NUMBERS)
         emit(as_rows(written_as, header, cells, numbers), output, run.quiet)

@@ -16,17 +16,17 @@ from leepfrog.cli.options import (
     DataArgument,
     ModelFilesOption,
     OutputOption,
-    apart,
+    check_distinct,
     split_commas,
 )
 from leepfrog.cli.output import as_json, emit
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import MachineError
 from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
 
 
 class CheckFormat(StrEnum):
-    """How a check is written."""
+    """Output formats of a check."""
 
     table = "table"
     github = "github"
@@ -63,11 +63,11 @@ def check(
     output: OutputOption = None,
     cached: CachedOption = False,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Rank again, compare with a baseline, and exit with 1 if something got worse; says why, as far as receipts tell.
 
-    A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
+    A score fails when it moves by more than the tolerance, an order when models that the baseline's images told check_distinct
     stand the other way round, a latency, taken relative to a fixed graph timed in turns, when it grows, a size when the
     file grows by more than 1 %. A latency that other work on the machine disturbs is measured again, and if it stays in
     doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose
@@ -75,11 +75,11 @@ def check(
     """
     from leepfrog.gate.formats import as_github, as_junit, as_text
 
-    apart(output, baseline)
+    check_distinct(output, baseline)
     by_ending = {".json": CheckFormat.json, ".xml": CheckFormat.junit}
     written_as = format_ or by_ending.get(output.suffix if output else "", CheckFormat.table)
     with Bars(run.quiet) as bars:
-        found = leepfrog.check(
+        result = leepfrog.check(
             baseline,
             data,
             models=split_commas(models),
@@ -90,11 +90,13 @@ def check(
             context=run.context(bars),
         )
     if written_as is CheckFormat.json:
-        emit(as_json(found.as_dict()), output, run.quiet)
+        emit(as_json(result.as_dict()), output, run.quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(found), output, run.quiet, commands=written_as is CheckFormat.github)
-    if found.failures:
+        emit(write(result), output, run.quiet, commands=written_as is CheckFormat.github)
+    if result.failures:
         raise typer.Exit(1)
-    if found.undecided:
-        raise MachineError(f"{found.undecided[0].model}: {found.undecided[0].criterion} {found.undecided[0].message}")
+    if result.undecided:
+        raise MachineError(
+            f"{result.undecided[0].model}: {result.undecided[0].criterion} {result.undecided[0].message}"
+        )

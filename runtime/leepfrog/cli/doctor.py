@@ -10,9 +10,9 @@ from pathlib import Path
 import typer
 
 from leepfrog import paths
+from leepfrog.cli.address_space import shortage
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
-from leepfrog.cli.room import lacking
 from leepfrog.errors import MachineError
 from leepfrog.files import open_regular, write_whole
 from leepfrog.listings import Diagnosis
@@ -56,7 +56,7 @@ def examine() -> Diagnosis:
             f"{' and '.join(wheels)} are both installed and overwrite each other's files; keep one: "
             f"pip uninstall -y {' '.join(wheels)}, then pip install the one you want"
         )
-    if (reason := lacking()) is not None:
+    if (reason := shortage()) is not None:
         problems.append(reason)
     try:
         import onnxruntime

@@ -10,9 +10,9 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
-from leepfrog.cli.options import DataArgument, place
+from leepfrog.cli.options import DataArgument, check_output
 from leepfrog.cli.output import emit, remark
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
@@ -32,7 +32,7 @@ def embed(
             autocompletion=complete_probe,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=place)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=check_output)],
     name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
     estimator: Annotated[
         str,
@@ -52,7 +52,7 @@ def embed(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.
 

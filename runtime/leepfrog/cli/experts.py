@@ -11,8 +11,8 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
 from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.files import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def experts(
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Recommend models for a task by their errors on the library's tasks that are like it.
 
@@ -54,7 +54,7 @@ def experts(
         with Bars(run.quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = leepfrog.embed(data, probe, context=run.context(bars))
-    emit(render(recommend(task, tasks), written_as, room(output)), output, run.quiet)
+    emit(render(recommend(task, tasks), written_as, terminal_width(output)), output, run.quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
             remark(line, run.quiet)

@@ -14,8 +14,8 @@ from leepfrog.cli.options import (
     FormatOption,
     OutputOption,
 )
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, room
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.files import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def explain(
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Say which of a model's own classes tell each of yours, and which of yours it takes for another.
 
@@ -49,32 +49,32 @@ def explain(
     """
     written_as = chosen_format(format_, output)
     with Bars(run.quiet) as bars:
-        found = leepfrog.explain(data, model, top=top, context=run.context(bars))
-    emit(render(found, written_as, room(output)), output, run.quiet)
-    for note in found.notes:
+        explanation = leepfrog.explain(data, model, top=top, context=run.context(bars))
+    emit(render(explanation, written_as, terminal_width(output)), output, run.quiet)
+    for note in explanation.notes:
         if note not in bars.noticed:
             remark(f"note: {note}", run.quiet)
 
 
-def render(found: Explanation, written_as: Format, width: int | None = None) -> str:
+def render(explanation: Explanation, written_as: Format, width: int | None = None) -> str:
     """An explanation as text in a format; `width` is that of the terminal, for a table that fits."""
     if written_as is Format.json:
-        return as_json(found.as_dict())
+        return as_json(explanation.as_dict())
     rows = [
         (
-            printable(each.name),
-            str(each.n_images),
-            f"{each.leep_loo:.3f}",
-            f"{100 * each.accuracy:.0f}",
-            ", ".join(f"{printable(way.name)} {100 * way.share:.0f}%" for way in each.carriers),
-            ", ".join(f"{printable(other.name)} {100 * other.probability:.0f}%" for other in each.confusions),
+            printable(row.name),
+            str(row.n_images),
+            f"{row.leep_loo:.3f}",
+            f"{100 * row.accuracy:.0f}",
+            ", ".join(f"{printable(way.name)} {100 * way.share:.0f}%" for way in row.carriers),
+            ", ".join(f"{printable(other.name)} {100 * other.probability:.0f}%" for other in row.confusions),
         )
-        for each in found.classes
+        for row in explanation.classes
     ]
     if written_as is not Format.table:
         return as_rows(written_as, HEADER, rows, NUMBERS)
     head = (
-        f"{printable(found.model)} on {found.n_images} images from {found.data}: LOO-LEEP {found.leep_loo:.4f}, "
-        "the mean over images of what follows"
+        f"{printable(explanation.model)} on {explanation.n_images} images from {explanation.data}: "
+        f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of what follows"
     )
     return f"{head}\n\n{as_table(HEADER, rows, NUMBERS, width, LEAST)}"

@@ -23,7 +23,7 @@ from leepfrog.cli.completion import (
     complete_resize_mode,
     complete_source,
 )
-from leepfrog.cli.options import QuietOption, either, place, split_commas
+from leepfrog.cli.options import QuietOption, check_output, either, split_commas
 from leepfrog.cli.output import emit
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.files import printable
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from leepfrog.task2vec.probe import ProbeFile
 
 
-def _place(output: Path | None) -> Path | None:
+def _check_output(output: Path | None) -> Path | None:
     """Before any work: MachineError where the model cannot be written there."""
     if output is not None:
-        place(output if output.suffix == ".onnx" else output / "model.onnx")
+        check_output(output if output.suffix == ".onnx" else output / "model.onnx")
     return output
 
 
@@ -55,7 +55,9 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_place),
+        typer.Option(
+            "--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_check_output
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the model is called (default: as its source).")
@@ -202,9 +204,9 @@ def _export_variants(
                 parent = export_source(source, dataclasses.replace(options, name=None, output=None, force=False), bars)
             emit(describe(parent), None)
         for precision in precisions:
-            own = VariantOptions(options.output, options.name, options.force)
+            variant_options = VariantOptions(options.output, options.name, options.force)
             with Bars(quiet) as bars:
-                variant = export_variant(parent, precision, images, own, bars)
+                variant = export_variant(parent, precision, images, variant_options, bars)
             emit(describe_variant(variant), None)
 
 
@@ -219,9 +221,9 @@ def describe_variant(model: ModelFile) -> str:
         line += f", same first class as {parent} on {same}" if same else f", against {parent} on "
         line += f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
     tried = [
-        f"    {each['recipe']}: {_first_class(each, ', ')}{each['features_cosine']:.4f}"
-        for each in made.tried
-        if {*each, "n_inputs"} >= _COMPARED
+        f"    {trial['recipe']}: {_first_class(trial, ', ')}{trial['features_cosine']:.4f}"
+        for trial in made.tried
+        if {*trial, "n_inputs"} >= _COMPARED
     ]
     return "\n".join([f"{line} ({printable(made.recipe)})", *(tried if len(tried) > 1 else [])])
 

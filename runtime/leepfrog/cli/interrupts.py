@@ -42,10 +42,10 @@ class Interrupts:
             self._ours, self._hook = True, sys.unraisablehook
             signal.signal(signal.SIGINT, self._note)
             sys.unraisablehook = self._again
-            self._told, told = socket.socketpair()
-            told.setblocking(False)
-            self._wakeup = told
-            signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+            self._signals, wakeup = socket.socketpair()
+            wakeup.setblocking(False)
+            self._wakeup = wakeup
+            signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
             with contextlib.suppress(RuntimeError):  # no thread can be started
                 threading.Thread(target=self._watch, daemon=True).start()
         return self
@@ -69,8 +69,8 @@ class Interrupts:
     def _watch(self) -> None:
         """In a thread: Python's handlers run in the main thread, and so not while that is in native code."""
         first = None
-        with self._told:
-            while numbers := self._told.recv(64):
+        with self._signals:
+            while numbers := self._signals.recv(64):
                 for _ in range(numbers.count(signal.SIGINT)):
                     if self._resent:
                         self._resent -= 1

@@ -9,7 +9,7 @@ import typer
 
 import leepfrog
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 
@@ -50,9 +50,9 @@ def add(
         )
     whole = Library(library)
     for task in tasks:
-        own = {model: error for (name, model), error in table.items() if name == task.name}
-        done = "replaced" if whole.add(task, own) else "added"
-        emit(f"{done} {printable(task.name)}" + (f", errors of {len(own)} models" if own else ""), None)
+        task_errors = {model: error for (name, model), error in table.items() if name == task.name}
+        done = "replaced" if whole.add(task, task_errors) else "added"
+        emit(f"{done} {printable(task.name)}" + (f", errors of {len(task_errors)} models" if task_errors else ""), None)
 
 
 @app.command("list")
@@ -74,7 +74,7 @@ def list_(
         )
         for row in listing.tasks
     ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)
 
 
 def _text(value: object) -> str:

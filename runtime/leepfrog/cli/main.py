@@ -37,13 +37,13 @@ def main() -> None:
             _end_if_exit_fails(stop.code)
             raise
         except Exception as error:
-            _fail(*(_INTERRUPTION if interrupts.seen else _told(error)))
+            _fail(*(_INTERRUPTION if interrupts.seen else _message_and_code(error)))
 
 
 _INTERRUPTION = "interrupted; what was finished is cached, run the same command to go on", INTERRUPTED
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _message_and_code(error: Exception) -> tuple[str, int]:
     """What is said of an error, and its exit code."""
     if isinstance(error, LeepfrogError):
         return str(error), error.exit_code
@@ -64,8 +64,8 @@ def _told(error: Exception) -> tuple[str, int]:
     if os.environ.get("LEEPFROG_DEBUG"):
         raise error
     reason = one_line(error, None)
-    told = f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows where)"
-    return told, 70
+    message = f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows where)"
+    return message, 70
 
 
 def _fail(message: str, code: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leepfrog.cli.options import QuietOption, place
+from leepfrog.cli.options import QuietOption, check_output
 from leepfrog.cli.output import remark
 from leepfrog.errors import UsageError
 from leepfrog.files import printable, write_whole
@@ -16,7 +16,9 @@ from leepfrog.plots.figure import check_ending
 
 def map(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.", callback=place)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.", callback=check_output)
+    ],
     quiet: QuietOption = False,
 ) -> None:
     """Draw a library's tasks: the clustered matrix of symmetric distances, and the tasks on a plane.

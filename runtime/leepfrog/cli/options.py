@@ -15,7 +15,7 @@ from leepfrog.errors import UsageError
 from leepfrog.files import check_writable
 
 
-def place(path: Path | None) -> Path | None:
+def check_output(path: Path | None) -> Path | None:
     """The callback of an option that names a file to write: MachineError before any work, where it cannot be."""
     if path is not None:
         check_writable(path)
@@ -27,7 +27,7 @@ def _takes_all(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def apart(*outputs: Path | None) -> None:
+def check_distinct(*outputs: Path | None) -> None:
     """UsageError where two outputs are one file, of which the second would replace the first."""
     places = [os.path.realpath(path) for path in outputs if path is not None and not _takes_all(path)]
     twice = next((path for path in places if places.count(path) > 1), None)
@@ -40,7 +40,7 @@ FormatOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Write the result to this file instead of stdout.", callback=place),
+    typer.Option("--output", "-o", help="Write the result to this file instead of stdout.", callback=check_output),
 ]
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")

@@ -149,15 +149,15 @@ def steady_streams() -> None:
             encoding = stream.encoding if stream.isatty() else "utf-8"
             if os.name == "posix" and stream is getattr(sys, f"__{name}__"):
                 stream.flush()
-                patient = io.BufferedWriter(_Patient(stream.fileno(), "wb", closefd=False))
+                patient = io.BufferedWriter(_BlockingFile(stream.fileno(), "wb", closefd=False))
                 stream = io.TextIOWrapper(patient, encoding, line_buffering=stream.line_buffering)
                 setattr(sys, name, stream)
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     if sys.stdout is None:  # how Python shows a stream that was closed before it started
-        sys.stdout = _Closed()
+        sys.stdout = _ClosedStdout()
 
 
-class _Patient(io.FileIO):
+class _BlockingFile(io.FileIO):
     """A descriptor that takes all that is written: where it does not block and is full, this waits for its reader."""
 
     def write(self, data: Any) -> int:
@@ -167,7 +167,7 @@ class _Patient(io.FileIO):
         return written
 
 
-class _Closed(io.TextIOBase):
+class _ClosedStdout(io.TextIOBase):
     """In place of a stdout that is closed: what is written to it is lost, and that is an error."""
 
     def write(self, text: str) -> int:
@@ -188,9 +188,9 @@ def as_json(value: Any) -> str:
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -232,7 +232,7 @@ def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Seq
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
 
 
-def room(output: Path | None) -> int | None:
+def terminal_width(output: Path | None) -> int | None:
     """The columns of the terminal that a result is shown on; None where it goes elsewhere, or they are not known."""
     if output is not None or sys.stdout is None or not sys.stdout.isatty():
         return None

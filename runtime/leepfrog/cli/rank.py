@@ -16,8 +16,8 @@ from leepfrog.cli.options import (
     FormatOption,
     ModelsOption,
     OutputOption,
-    apart,
-    place,
+    check_distinct,
+    check_output,
     split_commas,
 )
 from leepfrog.cli.output import (
@@ -30,10 +30,10 @@ from leepfrog.cli.output import (
     emit,
     finish,
     remark,
-    room,
+    terminal_width,
     write_file,
 )
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_ending
 from leepfrog.scoring.names import SCORE_NAMES
@@ -80,18 +80,18 @@ def rank(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=place),
+        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=check_output),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=place
+            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=check_output
         ),
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
@@ -116,13 +116,13 @@ def rank(
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
     written_as = chosen_format(format_, output)
-    apart(output, plot, report)
+    check_distinct(output, plot, report)
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
     with Bars(run.quiet) as bars:
         ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 
     def write_table() -> None:
-        emit(render(ranking, written_as, room(output)), output, run.quiet)
+        emit(render(ranking, written_as, terminal_width(output)), output, run.quiet)
         for line in remarks(ranking):
             remark(line, run.quiet)
 

@@ -80,8 +80,8 @@ class Root(TyperGroup):
             return super().invoke(ctx)
         except Exception as error:  # click's own, which some versions of typer carry a copy of
             message = getattr(error, "message", "")
-            found = re.fullmatch(r"Got unexpected extra argument\w*(?:\(s\))? \((.*)\)", message)
-            words = found[1].split() if found else []
+            match = re.fullmatch(r"Got unexpected extra argument\w*(?:\(s\))? \((.*)\)", message)
+            words = match[1].split() if match else []
             if words and os.path.exists(words[0]):
                 error.message = f"{message}; put wildcards in quotes, so that the shell leaves them: -m 'DIR/*.onnx'"  # type: ignore[attr-defined]
             raise

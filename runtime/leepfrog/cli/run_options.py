@@ -56,8 +56,8 @@ _OPTIONS_AGAIN: dict[str, tuple[Any, Any]] = {"device": (SAME_DEVICE, None), "co
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """With what a command was told to work; see `leepfrog.RunContext`.
+class RunOptions:
+    """The run options that a command was given; see `leepfrog.RunContext`.
 
     Attributes:
         quiet: show no progress and no remarks.
@@ -98,7 +98,9 @@ def run_options(*names: str, again: bool = False) -> Callable[[Callable[..., Non
         def with_run(**given: Any) -> None:
             values = {name: given.pop(name) for name in options}
             quiet = values.pop("quiet")
-            command(**given, run=Run(quiet, {name: value for name, value in values.items() if value is not None}))
+            command(
+                **given, run=RunOptions(quiet, {name: value for name, value in values.items() if value is not None})
+            )
 
         # What Typer reads.
         del with_run.__wrapped__

@@ -9,7 +9,7 @@ import typer
 
 from leepfrog.cli.completion import complete_scores
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
 
 HEADER = ("score", "value", "standard error", "90 % interval", "images", "inputs", "target classes", "diagnostics")
 NUMBERS = (False, True, True, True, True, True, True, False)
@@ -46,16 +46,16 @@ def score(
     from leepfrog.ranking.from_files import score_files
 
     written_as = chosen_format(format_, output)
-    found = score_files(labels, probs, features, split_commas(names))
+    result = score_files(labels, probs, features, split_commas(names))
     if written_as is Format.json:
-        emit(as_json(found.as_dict()), output, quiet)
+        emit(as_json(result.as_dict()), output, quiet)
         return
     rows = []
-    for s in found.scores.values():
+    for s in result.scores.values():
         diagnostics = ", ".join(f"{name} {count:.6g}" for name, count in s.diagnostics.items())
         error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
         value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
         low, high = s.interval or (s.value, s.value)
         interval = f"{low:.6g} to {high:.6g}"
         rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)

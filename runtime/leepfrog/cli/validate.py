@@ -15,12 +15,22 @@ from leepfrog.cli.options import (
     FormatOption,
     ModelsOption,
     OutputOption,
-    apart,
-    place,
+    check_distinct,
+    check_output,
     split_commas,
 )
-from leepfrog.cli.output import Format, as_csv, as_json, as_rows, chosen_format, emit, remark, room, write_file
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.output import (
+    Format,
+    as_csv,
+    as_json,
+    as_rows,
+    chosen_format,
+    emit,
+    remark,
+    terminal_width,
+    write_file,
+)
+from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import check_ending
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
@@ -55,13 +65,13 @@ def validate(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=place),
+        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=check_output),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:  # fmt: skip
     """Hold every score against the truth on your images and models, and say which to trust.
 
@@ -74,7 +84,7 @@ def validate(
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
         check_ending(plot, "--plot")
-        apart(output, plot)
+        check_distinct(output, plot)
     named = split_commas(models)
     if tasks is not None and len(named) != 1:
         raise UsageError("--tasks studies one model: name it with --models")
@@ -84,7 +94,7 @@ def validate(
             wanted = tuple(split_commas(scores)) or ("all",)
             request = leepfrog.ValidateRequest(wanted, images, splits, shots, seed=seed)
             validation = request.run(data, named, context)
-            text, notes = render(validation, written_as, room(output)), validation.notes
+            text, notes = render(validation, written_as, terminal_width(output)), validation.notes
         else:
             chosen = tuple(split_commas(scores)) or TASK_SCORES
             study = leepfrog.TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
@@ -98,31 +108,31 @@ def validate(
         write_file(plot, draw_task_scatter(study, plot.suffix.lower()), run.quiet)
 
 
-def render(found: Validation, written_as: Format, width: int | None = None) -> str:
+def render(validation: Validation, written_as: Format, width: int | None = None) -> str:
     """A validation as text in a format; `width` is that of the terminal, for a table that fits."""
     if written_as is Format.json:
-        return as_json(found.as_dict())
+        return as_json(validation.as_dict())
     if written_as is Format.csv:
-        return _csv(found)
-    truths = ("retrained head", f"{found.shots}-shot prototype", f"{found.shots}-shot Mahalanobis")
+        return _csv(validation)
+    truths = ("retrained head", f"{validation.shots}-shot prototype", f"{validation.shots}-shot Mahalanobis")
     models = as_rows(
         written_as,
         ("model", *(f"{truth} %" for truth in truths)),
-        [(row.name, *(f"{100 * value:.1f}" for value in row.accuracy.values())) for row in found.models],
+        [(row.name, *(f"{100 * value:.1f}" for value in row.accuracy.values())) for row in validation.models],
         (False, True, True, True),
     )
-    head, prototype, mahalanobis = found.agreements.values()
+    head, prototype, mahalanobis = validation.agreements.values()
     order = sorted(head, key=lambda name: (-(head[name].weighted_tau or -2.0), head[name].regret))
     scores = as_rows(
         written_as,
         (
             "score", "", "models", "Pearson", "Kendall", "weighted tau", "regret@1", "rel@3",
-            f"{found.shots}-shot: tau", "regret@1", "Mahalanobis: tau", "regret@1",
+            f"{validation.shots}-shot: tau", "regret@1", "Mahalanobis: tau", "regret@1",
         ),
         [
             (
                 name,
-                "baseline" if name in found.baselines else "",
+                "baseline" if name in validation.baselines else "",
                 str(head[name].n),
                 _number(head[name].pearson),
                 _number(head[name].kendall),
@@ -141,96 +151,96 @@ def render(found: Validation, written_as: Format, width: int | None = None) -> s
         (11, 10, 7, 4, 3, 2, 9, 8),
     )  # fmt: skip
     title = (
-        f"{found.data}: {found.n_classes} classes; {found.n_train} images to score and fit, {found.n_test} to judge, "
-        f"mean of {found.n_splits} random splits"
+        f"{validation.data}: {validation.n_classes} classes; {validation.n_train} images to score and fit, "
+        f"{validation.n_test} to judge, mean of {validation.n_splits} random splits"
     )
-    return "\n\n".join([title, models, scores, "\n".join(verdict(found))])
+    return "\n\n".join([title, models, scores, "\n".join(verdict(validation))])
 
 
-def verdict(found: Validation) -> list[str]:
+def verdict(validation: Validation) -> list[str]:
     """Which score to trust, in words."""
     lines = []
-    ours = [name for name in found.agreements["head"] if name not in found.baselines]
-    for truth, what in (("head", "a retrained head"), ("prototype", f"{found.shots}-shot prototypes")):
-        agreements = found.agreements[truth]
+    ours = [name for name in validation.agreements["head"] if name not in validation.baselines]
+    for truth, what in (("head", "a retrained head"), ("prototype", f"{validation.shots}-shot prototypes")):
+        agreements = validation.agreements[truth]
         # A score that some models lack is no choice among all, nor is a baseline that does not know them.
-        knowing = [name for name, agreement in agreements.items() if agreement.n == len(found.models)]
-        name = found.best(truth, [name for name in ours if name in knowing] or ours)
+        knowing = [name for name, agreement in agreements.items() if agreement.n == len(validation.models)]
+        name = validation.best(truth, [name for name in ours if name in knowing] or ours)
         best = agreements[name]
         if best.weighted_tau is None:
-            alike = len({model.accuracy[truth] for model in found.models}) == 1
+            alike = len({model.accuracy[truth] for model in validation.models}) == 1
             why = "these models do equally well" if alike else "no score tells these models apart"
             lines.append(f"for {what}: {why}")
             continue
-        told = f"for {what}, trust {name}: {_told(best)}"
-        if rivals := [name for name in found.baselines if name in knowing]:
-            rival_name = found.best(truth, rivals)
+        line = f"for {what}, trust {name}: {_agreement_text(best)}"
+        if rivals := [name for name in validation.baselines if name in knowing]:
+            rival_name = validation.best(truth, rivals)
             rival = agreements[rival_name]
             higher = best.weighted_tau - (rival.weighted_tau or 0)
             cheaper = rival.regret - best.regret
-            judged = (
+            comparison = (
                 "beats" if higher > CLOSE and cheaper > -10 * CLOSE
                 else "does not beat" if higher < -CLOSE and cheaper < 10 * CLOSE
                 else "is about as good as"
             )  # fmt: skip
-            told += f"; it {judged} the best baseline, {rival_name} ({_told(rival)})"
-        lines.append(told)
+            line += f"; it {comparison} the best baseline, {rival_name} ({_agreement_text(rival)})"
+        lines.append(line)
         default = agreements.get("combined")
         if default is not None and name != "combined":
             behind = best.weighted_tau - (default.weighted_tau or 0)
-            judged = "within what chance does" if behind <= found.chance else "clearly behind"
-            lines.append(f"  the default order, combined, is {judged} ({_told(default)})")
-    n = len(found.models)
-    lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {found.chance:.2f}")
+            comparison = "within what chance does" if behind <= validation.chance else "clearly behind"
+            lines.append(f"  the default order, combined, is {comparison} ({_agreement_text(default)})")
+    n = len(validation.models)
+    lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {validation.chance:.2f}")
     return lines
 
 
-def _told(agreement: Agreement) -> str:
+def _agreement_text(agreement: Agreement) -> str:
     return f"weighted tau {_number(agreement.weighted_tau)}, its first choice loses {agreement.regret:.1f} points"
 
 
-def render_tasks(found: TaskStudy, written_as: Format) -> str:
+def render_tasks(study: TaskStudy, written_as: Format) -> str:
     """A study of tasks as text in a format; CSV has a row a task."""
     if written_as is Format.json:
-        return as_json(found.as_dict())
-    names = list(found.correlations)
+        return as_json(study.as_dict())
+    names = list(study.correlations)
     if written_as is Format.csv:
         return as_csv(
             ["classes", "n_classes", "n_train", "n_test", "accuracy", *names],
             [
                 ["; ".join(t.classes), len(t.classes), t.n_train, t.n_test, t.accuracy, *(t.scores[n] for n in names)]
-                for t in found.tasks
+                for t in study.tasks
             ],
         )
     table = as_rows(
         written_as,
         ("score", "Pearson", "Kendall", "Pearson at equal class counts"),
-        [(name, *map(_number, (c.pearson, c.kendall, c.pearson_within))) for name, c in found.correlations.items()],
+        [(name, *map(_number, (c.pearson, c.kendall, c.pearson_within))) for name, c in study.correlations.items()],
         (False, True, True, True),
     )
-    sizes = [len(task.classes) for task in found.tasks]
+    sizes = [len(task.classes) for task in study.tasks]
     title = (
-        f"{found.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {found.data}: scores "
+        f"{study.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {study.data}: scores "
         "against the accuracy of retrained heads"
     )
-    return "\n\n".join([title, table, _beyond_classes(found)])
+    return "\n\n".join([title, table, _beyond_classes(study)])
 
 
-def _beyond_classes(found: TaskStudy) -> str:
+def _beyond_classes(study: TaskStudy) -> str:
     from leepfrog.validation.tasks import BY_CLASSES
 
-    alone = found.correlations[BY_CLASSES].pearson
+    alone = study.correlations[BY_CLASSES].pearson
     return (
         f"{BY_CLASSES} is what the number of classes alone gives: much of a correlation ({_number(alone)} here) is "
         "that tasks with more classes are harder; the last column takes it away"
     )
 
 
-def _csv(found: Validation) -> str:
+def _csv(validation: Validation) -> str:
     header = ["truth", "score", "baseline", "models", "pearson", "kendall", "weighted_tau", "regret_at_1", "rel_at_3"]
     rows = [
-        [truth, name, name in found.baselines, a.n, a.pearson, a.kendall, a.weighted_tau, a.regret, a.rel_at_k]
-        for truth, agreements in found.agreements.items()
+        [truth, name, name in validation.baselines, a.n, a.pearson, a.kendall, a.weighted_tau, a.regret, a.rel_at_k]
+        for truth, agreements in validation.agreements.items()
         for name, a in agreements.items()
     ]
     return as_csv(header, rows)

@@ -16,7 +16,7 @@ from leepfrog.cli.options import (
     split_commas,
 )
 from leepfrog.cli.output import Format, as_json, as_lines, as_rows, chosen_format, emit
-from leepfrog.cli.run_options import Run, run_options
+from leepfrog.cli.run_options import RunOptions, run_options
 
 if TYPE_CHECKING:
     from leepfrog.gate.compare import Verification
@@ -42,7 +42,7 @@ def verify(
     output: OutputOption = None,
     cached: CachedOption = False,
     *,
-    run: Run,
+    run: RunOptions,
 ) -> None:
     """Run again what a result's receipt tells of, and compare number by number. Exits with 1 where they differ.
 
@@ -56,25 +56,29 @@ def verify(
     first = Baseline.read(result)
     with Bars(run.quiet) as bars:
         again = rerun(first, data, split_commas(models), run.context(bars), cached=cached)
-    found = compare(first, again, tolerance)
-    text = as_json(found.as_dict()) if written_as is Format.json else render(found, first.where, written_as)
+    verification = compare(first, again, tolerance)
+    text = (
+        as_json(verification.as_dict()) if written_as is Format.json else render(verification, first.where, written_as)
+    )
     emit(text, output, run.quiet)
-    if not found.same:
+    if not verification.same:
         raise typer.Exit(1)
 
 
-def render(found: Verification, where: str, written_as: Format) -> str:
+def render(verification: Verification, where: str, written_as: Format) -> str:
     """A verification as text."""
-    rows = [(each.where, _shown(each.was), _shown(each.now)) for each in found.differences]
+    rows = [
+        (difference.where, _shown(difference.was), _shown(difference.now)) for difference in verification.differences
+    ]
     if written_as is not Format.table:
         return as_rows(written_as, ("value", "was", "is"), rows, (False, True, True))
-    if found.same:
-        lines = [f"the same: {found.n_compared:,} values of {where}, numbers within {found.worst:.1e}"]
+    if verification.same:
+        lines = [f"the same: {verification.n_compared:,} values of {where}, numbers within {verification.worst:.1e}"]
     else:
-        lines = [f"not the same: {len(rows):,} of {found.n_compared:,} values of {where} differ", ""]
+        lines = [f"not the same: {len(rows):,} of {verification.n_compared:,} values of {where} differ", ""]
         lines += as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True)).split("\n")
         lines += [f"{len(rows) - SHOWN:,} more, listed with --format json"] * (len(rows) > SHOWN) + [""]
-    lines += [f"changed: {cause}" for cause in found.causes] or ["changed: nothing that the receipts show"]
+    lines += [f"changed: {cause}" for cause in verification.causes] or ["changed: nothing that the receipts show"]
     return as_lines(lines)
 
 

@@ -12,7 +12,7 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, room
+from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
 from leepfrog.listings import ListedModel, ZooListing
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
@@ -48,7 +48,7 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
         )
         for model in models
     ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, room(output), LEAST), output, quiet)
+    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)
 
 
 @app.command("pull")

@@ -8,10 +8,10 @@ from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.execution.runner import LocalRunner, Runner
 from leepfrog.inference.device import available_threads, threads_for
-from leepfrog.progress import Progress, Silent
+from leepfrog.progress import Progress, SilentProgress
 
 DEFAULT_DEVICE, DEFAULT_PLACE = "cpu", "here"
-_LOCAL, _SILENT = LocalRunner(), Silent()
+_LOCAL, _SILENT = LocalRunner(), SilentProgress()
 
 
 @dataclasses.dataclass(frozen=True)

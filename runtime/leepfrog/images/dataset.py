@@ -76,7 +76,7 @@ class EncodedImage(abc.ABC):
 
     def digest(self) -> Digest:
         """Hash of the encoded image, and of its white if that is known."""
-        return self._levelled(hashlib.sha256(self._content()).digest())
+        return self._leveled(hashlib.sha256(self._content()).digest())
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
         """As of `LabelledImage`."""
@@ -91,7 +91,7 @@ class EncodedImage(abc.ABC):
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
         """As of `LabelledImage`. The bytes are read once, for both the hash and the pixels."""
         content = self._content()
-        digest = self._levelled(hashlib.sha256(content).digest())
+        digest = self._leveled(hashlib.sha256(content).digest())
         return digest, decode_reduced(content, reductions, self.white)
 
     def _content(self) -> bytes:
@@ -104,7 +104,7 @@ class EncodedImage(abc.ABC):
         except ValueError as error:  # a NUL in the path, out of a table
             raise ImageError(f"cannot be read: {error}") from None
 
-    def _levelled(self, digest: Digest) -> Digest:
+    def _leveled(self, digest: Digest) -> Digest:
         return digest if self.white is None else leveled_digest(digest, self.white)
 
 

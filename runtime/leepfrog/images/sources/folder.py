@@ -8,10 +8,10 @@ from pathlib import Path
 
 from leepfrog.errors import DataSetError
 from leepfrog.files import printable
+from leepfrog.images.class_folders import class_folders
 from leepfrog.images.dataset import ImageSet, check_classes
 from leepfrog.images.folders import Root, read_root
 from leepfrog.images.kinds import not_read
-from leepfrog.images.layout import class_folders
 from leepfrog.images.sources.base import Source, set_of_files
 from leepfrog.images.sources.table import set_of_table
 

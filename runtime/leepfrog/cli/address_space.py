@@ -1,7 +1,7 @@
 """Whether a limit on the address space (`ulimit -v`) leaves room for the libraries that commands load.
 
-Where it does not, OpenBLAS waits for memory for ever or ends the process while it is being imported, which nothing in
-Python can catch. So it is found out before.
+Where it does not, OpenBLAS waits for memory forever or ends the process while it is imported, and Python cannot catch
+that. So it is checked first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LIBRARIES, PER_CORE = 896 << 20, 256 << 20
 MOST_CORES = 64
 
 
-def lacking() -> str | None:
+def shortage() -> str | None:
     """Why the libraries do not fit; None where they do, or where the system has no such limit."""
     if os.name != "posix":
         return None

@@ -1,6 +1,6 @@
 """Are the folders of a data set its classes, or splits, parts and tools' output? Decided by structure, then by names.
 
->>> from leepfrog.images.layout import is_part
+>>> from leepfrog.images.class_folders import is_part
 >>> [name for name in ("train2017", "Test Set", "holdout", "images", "cat") if is_part(name)]
 ['train2017', 'Test Set', 'holdout', 'images']
 """
