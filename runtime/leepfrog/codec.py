@@ -119,10 +119,14 @@ def _decode_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
 
 def _decode_class(kind: Any, value: Any, where: str) -> Any:
     entries = _of(dict, value, where)
-    if not hasattr(kind, "from_dict"):
-        return _decode_fields(kind, entries, where)
     try:
-        return kind.from_dict(entries)
+        return kind.from_dict(entries) if hasattr(kind, "from_dict") else _decode_fields(kind, entries, where)
+    except LeepfrogError as error:  # an invalid value
+        raise ValueError(f"{where}: {error}") from None
+    except ValueError as error:
+        if not hasattr(kind, "from_dict"):
+            raise
+        raise ValueError(f"{where}: {one_line(error)}") from None
     except KeyError as error:
         raise ValueError(f"{where} has no {error}") from None
     except Exception as error:
@@ -137,10 +141,7 @@ def _decode_fields(kind: Any, value: Any, where: str) -> Any:
             values[field.name] = _decode(types_of(kind)[field.name], entries[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} has no {field.name}")
-    try:
-        return kind(**values)
-    except LeepfrogError as error:  # an invalid value
-        raise ValueError(f"{where}: {error}") from None
+    return kind(**values)
 
 
 @functools.cache

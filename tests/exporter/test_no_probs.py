@@ -13,7 +13,7 @@ import pytest
 from commands import Here
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.inference.model import ModelFile, Session
-from leepfrog.progress import Silent
+from leepfrog.progress import SilentProgress
 from leepfrog_exporter.draft import ExportOptions
 from leepfrog_exporter.export import _scoring_model, export
 from leepfrog_exporter.gradient.probe import export_probe
@@ -152,8 +152,8 @@ def test_a_torch_network_without_its_classifier(home: Path, tmp_path: Path) -> N
         np.testing.assert_allclose(features, seen, atol=1e-5)
         spec = made.options(no_probs=True).preprocess.spec((32, 32), None, "net")
         options = ExportOptions(no_probs=True)
-        draft = traced(Network(module.eval(), name, spec, (), "", None), f"small:{name}", options, Silent())
-        _, metadata = _scoring_model(draft, options, Silent())
+        draft = traced(Network(module.eval(), name, spec, (), "", None), f"small:{name}", options, SilentProgress())
+        _, metadata = _scoring_model(draft, options, SilentProgress())
         assert not metadata.has_probs
         assert metadata.parity["n_features"] == seen.shape[1]
         assert metadata.parity["reference"].startswith("torch")
