@@ -22,7 +22,7 @@ SOURCES = [path for package in PACKAGES for path in package.rglob("*.py")]
     ("pattern", "home"),
     [
         (r"join\(str\(\w+\)\.split\(\)\)", "errors.py"),
-        (r"flatnonzero\([\w.]+ == \w+\) for|permutation\((own|members)", "draws.py"),
+        (r"flatnonzero\([\w.]+ == \w+\) for|permutation\((positions|members)", "draws.py"),
     ],
 )
 def test_fault_50_an_idiom_has_one_home(pattern: str, home: str) -> None:
