@@ -37,7 +37,7 @@ def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]:
 
 
 def check_seed(seed: int) -> None:
-    """UsageError where `seed` is negative, which no random number generator takes."""
+    """UsageError if `seed` is negative, which random number generators reject."""
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, not {seed}")
 
@@ -47,7 +47,7 @@ def as_path(given: StrPath, what: str) -> Path:
 
     Args:
         given: the path.
-        what: what it is of, for the message.
+        what: what the path points to, for the message.
 
     Raises:
         UsageError: it is empty, which would mean the current folder, or holds a NUL.
@@ -59,7 +59,7 @@ def as_path(given: StrPath, what: str) -> Path:
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:
-    """UsageError where a name is none of those that are known, with the nearest of these.
+    """UsageError if a name is unknown; the message suggests the nearest known one.
 
     >>> check_name("device", "cudo", ["cpu", "cuda"])
     Traceback (most recent call last):
@@ -72,7 +72,7 @@ def check_name(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is unknown: the nearest known one, and all of them where they are few."""
+    """The hint for an unknown name: the nearest known one, and the first MOST_NAMES of all."""
     names = list(known)
     if not names:
         return "there are none"
@@ -83,7 +83,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a misspelt one, None where none is."""
+    """The known name most similar to a misspelt one; None if none is similar."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
     return by_lower[matches[0]] if matches else None

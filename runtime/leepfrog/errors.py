@@ -3,7 +3,7 @@
     LeepfrogError
     ├── UsageError          2   the call itself is wrong: an option, a name, a combination; also a ValueError
     ├── BadInputError       3   a file or an array is not what it has to be; also a ValueError
-    │   ├── ModelError          an ONNX file, or what it puts out
+    │   ├── ModelError          an ONNX file, or its outputs
     │   ├── ImageError          one image
     │   ├── DataSetError        a folder or table of images
     │   ├── ArrayError          probabilities or labels given as arrays

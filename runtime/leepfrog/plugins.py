@@ -43,7 +43,7 @@ class Plugins(Generic[_Extension]):
         """An extension by its name.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: no extension has this name.
             MachineError: it comes from another package, which is broken.
         """
         check_name(self._what, name, self.names())

@@ -91,7 +91,7 @@ def number(value: object, what: str, least: float = -math.inf, most: float = mat
 
 
 def cleaned(value: Any, what: str) -> Any:
-    """JSON values, of which every text and key is as of `text`."""
+    """JSON values with every text and key checked by `text`."""
     if isinstance(value, str):
         return text(value, what)
     if isinstance(value, list | tuple):

@@ -35,7 +35,7 @@ def check_ending(path: Path, option: str = "-o") -> None:
     """Refuse a file name that no kind of picture goes with, before any work.
 
     Raises:
-        UsageError: the ending is none of ENDINGS.
+        UsageError: the ending is not in ENDINGS.
         MachineError: matplotlib is missing or refuses its settings.
     """
     if path.suffix.lower() not in ENDINGS:

@@ -1,4 +1,4 @@
-"""What one model put out for labelled images, and the sums over them that several scores need, each made once."""
+"""One model's outputs on labelled images, and the sums over them that several scores share, each computed once."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def mean_of(
         labels: [N].
         n_source: see `Score`.
         diagnostics: see `Score`.
-        influence: what each image does to the score beside its own term [N], but for a constant of its class: its part
+        influence: what each image does to the score beside its own term [N], up to a constant per class: its part
             in what the terms were read from, such as a conditional. Without it, that is taken as given.
     """
     value = math.fsum(terms) / len(terms) + 0.0  # + 0.0 turns -0.0 into 0.0
@@ -126,7 +126,7 @@ def with_influence(
     n_source: int,
     diagnostics: Mapping[str, int | float],
 ) -> Score:
-    """A score that is no mean, with what each image does to it, [N], but for a constant of its class.
+    """A score that is not a mean, with each image's influence on it, [N], up to a constant per class.
 
     The influence is the derivative by the image's weight (a part of 1), or what N times the score loses without it.
     """

@@ -129,7 +129,7 @@ def embed(
         head_only: the Fisher information of the head's weights alone.
         l2: the head's penalty; None for `fit_head`'s.
         seed: of all that is random.
-        context: with what to work; None for this machine's CPU.
+        context: device, cores and progress; None for this machine's CPU.
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.

@@ -35,7 +35,7 @@ def place_named(name: str) -> Place:
     """A place by its name.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: no place has this name.
         MachineError: it comes from another package, which is broken.
     """
     return _PLACES.named(name)

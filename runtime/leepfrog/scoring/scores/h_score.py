@@ -59,7 +59,7 @@ def score_h_score(sample: FeatureSample) -> Score:
 
 
 def _influence(sample: FeatureSample, means: Floats, shrunk: Floats, a: float) -> Floats:
-    """What N times the score loses without each image, [N], but for a constant, at the same shrinkage.
+    """What N times the score loses without each image, [N], up to a constant, at the same shrinkage.
 
     Without image x of class y, S loses (1 - a) x x' / N, whose inverse is that of Sherman and Morrison, and the mean
     m_y moves away from x. (The derivative says nothing where D exceeds N, for there all leverages are nearly alike.)

@@ -56,12 +56,12 @@ def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
     for at, rows in sample.blocks():
         squares[at] = ((rows - sample.mean) ** 2).sum(axis=1)
     predicted = np.empty(n, np.int64)
-    scratch = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be made before the last one goes
+    scratch = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be allocated before the last is freed
     for at, rows in sample.blocks():
         # Of centred features, whose squares are smaller, so that less of a small distance is lost in the difference.
         twice = 2 * (rows - sample.mean)
         distances = scratch[: len(rows)]
-        for others, columns in sample.blocks():  # but for a constant of the row
+        for others, columns in sample.blocks():  # up to a constant of the row
             distances[:, others] = squares[others] - twice @ (columns - sample.mean).T
         distances[np.arange(len(rows)), np.arange(n)[at]] = np.inf
         if k == 1:

@@ -80,7 +80,7 @@ def _influence(
     labels: NDArray[np.int64],
     t: Floats,
 ) -> Floats:
-    """What N times the evidence loses without each image, mean over classes, [N], but for a constant.
+    """What N times the evidence loses without each image, mean over classes, [N], up to a constant.
 
     At the maximum a and b need not move, and evidence less evidence without image i is the log density that the others
     predict for it: (log(1 - h_i) - b r_i^2 / (1 - h_i)) / 2 with the residual r_i and h_i = b f_i' (a I + b F'F)^-1
