@@ -1,6 +1,11 @@
-"""The rules, one module a family; importing this package registers them all."""
+"""The rules, one module a family; importing this package imports all its modules, whose rules register themselves."""
 
-from leepfrog_exporter.gradient.rules import elementwise, layout, linear, pooling, reduction
+import importlib
+import pkgutil
+
 from leepfrog_exporter.gradient.rules.registry import RULES, rule_of
 
-__all__ = ["RULES", "elementwise", "layout", "linear", "pooling", "reduction", "rule_of"]
+__all__ = ["RULES", "rule_of"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
