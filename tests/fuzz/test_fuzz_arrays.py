@@ -81,7 +81,7 @@ def outputs(draw: st.DrawFn) -> dict[str, Array]:
 
 
 def check_scores(found: Any) -> None:
-    for score in found.scores:
+    for score in found.scores.values():
         numbers = [
             score.value,
             *(score.interval or ()),
