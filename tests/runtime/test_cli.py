@@ -73,18 +73,18 @@ def test_a_command_is_imported_when_it_is_asked_for(home: Path) -> None:
         "import sys; sys.argv = ['leepfrog', 'schema']\nfrom leepfrog.cli.main import main\ntry: main()\n"
         "except SystemExit: print(*(name for name in sys.modules if name.startswith('leepfrog.cli.')))"
     )
-    loaded = run(code=code).stdout.splitlines()[-1].split()
+    loaded = run(code=code).out.splitlines()[-1].split()
     assert "leepfrog.cli.schema" in loaded
     assert not {f"leepfrog.cli.{name}" for name in COMMANDS if name != "schema"} & {*loaded}
 
 
 def test_a_misspelt_command_is_named(home: Path) -> None:
     done = run("rnk")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "No such command 'rnk'. Did you mean 'rank'?" in done.stderr
+    assert (done.code, done.out) == (2, "")
+    assert "No such command 'rnk'. Did you mean 'rank'?" in done.err
 
 
-def test_import_rank_and_score_never_import_torch(zoo_home: Path, tmp_path: Path) -> None:
+def test_import_rank_and_score_never_import_torch(two: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=2)
     np.save(tmp_path / "p.npy", np.full((2, 2), 0.5))
     np.save(tmp_path / "y.npy", np.array([0, 1]))
