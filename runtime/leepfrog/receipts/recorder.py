@@ -154,7 +154,7 @@ def data_receipt(hashed: HashedImages) -> DataReceipt:
     }
     return DataReceipt(
         name=images.name,
-        sha256=_hash_of(f"{each.sha256} {name}".encode() for name, each in classes.items() if each.n),
+        sha256=_hash_of(f"{receipt.sha256} {name}".encode() for name, receipt in classes.items() if receipt.n),
         images_sha256=_hash_of(digest for digests in by_class for digest in digests),
         n_images=sum(map(len, by_class)),
         classes=classes,
