@@ -152,50 +152,52 @@ def check(
         LeepfrogError: as of `leepfrog.rank`.
     """
     fail_on = None if fail_on is None else several(fail_on)
-    for each in fail_on or ():
-        check_name("criterion", each, CRITERIA)
+    for criterion in fail_on or ():
+        check_name("criterion", criterion, CRITERIA)
     if fail_on is not None and not fail_on:
         raise UsageError(f"fail_on is empty; give one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
-    first = Baseline.read(Path(baseline))
-    was = first.result
-    if not isinstance(was, Ranking):
-        raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
-    _check_rows(first, was)
-    criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(was) > 1))
-    in_doubt = [model.name for model in was if "relative_latency" in model.doubtful]
+    stored = Baseline.read(Path(baseline))
+    baseline_ranking = stored.result
+    if not isinstance(baseline_ranking, Ranking):
+        raise UsageError(f"{stored.where}: is {stored.kind}, not a ranking; leepfrog verify takes it")
+    _check_rows(stored, baseline_ranking)
+    criteria = tuple(
+        fail_on or (criterion for criterion in DEFAULT_CRITERIA if criterion != "rank" or len(baseline_ranking) > 1)
+    )
+    in_doubt = [model.name for model in baseline_ranking if "relative_latency" in model.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
-            f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
+            f"{stored.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
             "baseline again when the machine is quiet"
         )
     # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
-    names = {model.name for model in was}
+    names = {model.name for model in baseline_ranking}
     asked = dataclasses.replace(
-        first.receipt,
-        arguments={**first.receipt.arguments, "racing": False},
-        models=tuple(model for model in first.receipt.models if model.name in names),
+        stored.receipt,
+        arguments={**stored.receipt.arguments, "racing": False},
+        models=tuple(model for model in stored.receipt.models if model.name in names),
     )
-    first = dataclasses.replace(first, receipt=asked)
+    stored = dataclasses.replace(stored, receipt=asked)
     files = several(models)
     context = dataclasses.replace(context or RunContext(), measure_again="latency" in criteria)
-    now = rerun(first, as_path(data, "images"), files, context, cached=cached)
-    assert isinstance(now, Ranking)
-    _same_subject(first, was, now)
+    new_ranking = rerun(stored, as_path(data, "images"), files, context, cached=cached)
+    assert isinstance(new_ranking, Ranking)
+    _same_subject(stored, baseline_ranking, new_ranking)
     if "latency" in criteria:
-        _same_place(first, was, now)
-    judge = _Judge(first.receipt, was, now, tolerance, latency_tolerance)
+        _same_place(stored, baseline_ranking, new_ranking)
+    judge = _Judge(stored.receipt, baseline_ranking, new_ranking, tolerance, latency_tolerance)
     findings = []
     for criterion in criteria:
         judged = list(judge.by(criterion))
         if not judged:
-            raise UsageError(f"{first.where}: has nothing to judge by {criterion}")
+            raise UsageError(f"{stored.where}: has nothing to judge by {criterion}")
         findings += judged
     if "latency" in criteria:
-        findings = _measured_again(findings, first.receipt, files, context_of(first.receipt, context).checked())
+        findings = _measured_again(findings, stored.receipt, files, context_of(stored.receipt, context).checked())
     findings.sort(key=lambda finding: (not finding.failed, not finding.doubtful))
-    return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), now.receipt)
+    return Check(stored.where, criteria, tuple(findings), tuple(judge.changes()), new_ranking.receipt)
 
 
 def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
@@ -215,28 +217,28 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
 
 
-def _same_subject(first: Baseline, was: Ranking, now: Ranking) -> None:
+def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
     """UsageError where what was ranked again is something else, or lacks what is to be judged."""
-    images, images_now = first.receipt.data, now.receipt.data
+    images, images_now = baseline.receipt.data, new_ranking.receipt.data
     if images is None or images_now is None:
-        raise UsageError(f"{first.where}: its receipt tells of no images")
+        raise UsageError(f"{baseline.where}: its receipt tells of no images")
     if not images.classes.keys() & images_now.classes.keys() and images.images_sha256 != images_now.images_sha256:
-        raise UsageError(f"{first.where}: is of other images: none of its classes is among those ranked now")
-    again = {model.name: model for model in now}
-    for model in was:
+        raise UsageError(f"{baseline.where}: is of other images: none of its classes is among those ranked now")
+    again = {model.name: model for model in new_ranking}
+    for model in baseline_ranking:
         if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
-            raise UsageError(f"{first.where}: {model.name}, or a score of it, was not ranked again")
+            raise UsageError(f"{baseline.where}: {model.name}, or a score of it, was not ranked again")
 
 
-def _same_place(first: Baseline, was: Ranking, now: Ranking) -> None:
+def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
     """UsageError where latencies are not known, or were measured at different places, which do not compare."""
-    for model in was:
-        before, cost = model.cost, now[model.name].cost
+    for model in baseline_ranking:
+        before, cost = model.cost, new_ranking[model.name].cost
         if before is None or cost is None:
-            raise UsageError(f"{first.where}: the latency of {model.name} is not known; make the baseline again")
+            raise UsageError(f"{baseline.where}: the latency of {model.name} is not known; make the baseline again")
         if before.place != cost.place:
             raise UsageError(
-                f"{first.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
+                f"{baseline.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
                 f"{printable(cost.place)!r}; judge it there (--costs), or make the baseline again"
             )
 
@@ -245,14 +247,19 @@ class _Judge:
     """Two rankings, and what is allowed between them."""
 
     def __init__(
-        self, receipt: Receipt, was: Ranking, now: Ranking, tolerance: float, latency_tolerance: float
+        self,
+        receipt: Receipt,
+        baseline_ranking: Ranking,
+        new_ranking: Ranking,
+        tolerance: float,
+        latency_tolerance: float,
     ) -> None:
-        self.was, self.tolerance, self.latency_tolerance = was, tolerance, latency_tolerance
-        self.now = {model.name: model for model in now}
+        self.baseline_ranking, self.tolerance, self.latency_tolerance = baseline_ranking, tolerance, latency_tolerance
+        self.new_models = {model.name: model for model in new_ranking}
         before = {model.name: model for model in receipt.models}
-        self.of_models = {model.name: model_causes(before[model.name], model) for model in now.receipt.models}
-        self.of_data = data_causes(receipt, now.receipt)
-        self.of_environment = environment_causes(receipt, now.receipt)
+        self.of_models = {model.name: model_causes(before[model.name], model) for model in new_ranking.receipt.models}
+        self.of_data = data_causes(receipt, new_ranking.receipt)
+        self.of_environment = environment_causes(receipt, new_ranking.receipt)
 
     def by(self, criterion: str) -> Iterator[Finding]:
         return {"score": self.scores, "rank": self.order, "latency": self.latencies, "size": self.sizes}[criterion]()
@@ -267,20 +274,20 @@ class _Judge:
         return tuple((self.of_data if of_data else []) + of_models + self.of_environment) or (UNKNOWN,)
 
     def scores(self) -> Iterator[Finding]:
-        for model in self.was:
+        for model in self.baseline_ranking:
             for name, score in model.scores.items():
                 if name == COMBINED:
                     continue
-                was, now = score.value, self.now[model.name].scores[name].value
+                was, now = score.value, self.new_models[model.name].scores[name].value
                 allowed = max(self.tolerance * (score.standard_error or 0), LEAST)
                 failed = not abs(now - was) <= allowed
                 causes = self.causes(model.name) if failed else ()
                 yield Finding("score", model.name, name, was, now, allowed, failed, causes)
 
     def order(self) -> Iterator[Finding]:
-        by = self.was.ranked_by
-        for better, other in itertools.combinations(self.was, 2):
-            better_now, other_now = self.now[better.name], self.now[other.name]
+        by = self.baseline_ranking.ranked_by
+        for better, other in itertools.combinations(self.baseline_ranking, 2):
+            better_now, other_now = self.new_models[better.name], self.new_models[other.name]
             apart = better.scores[by].value - other.scores[by].value
             now = better_now.scores[by].value - other_now.scores[by].value
             sure = other.name not in better.tied_with and other.name not in better_now.tied_with
@@ -289,8 +296,8 @@ class _Judge:
             yield Finding("rank", f"{better.name} and {other.name}", "order", apart, now, 0.0, failed, causes)
 
     def latencies(self) -> Iterator[Finding]:
-        for model in self.was:
-            before, cost = model.cost, self.now[model.name].cost
+        for model in self.baseline_ranking:
+            before, cost = model.cost, self.new_models[model.name].cost
             assert before is not None  # see _same_place
             assert cost is not None
             was, now = before.relative_latency, cost.relative_latency
@@ -301,8 +308,8 @@ class _Judge:
             yield Finding("latency", model.name, "latency", was, now, allowed, failed, causes, doubtful)
 
     def sizes(self) -> Iterator[Finding]:
-        for model in self.was:
-            was, now = model.size_bytes, self.now[model.name].size_bytes
+        for model in self.baseline_ranking:
+            was, now = model.size_bytes, self.new_models[model.name].size_bytes
             allowed = SIZE_TOLERANCE * was
             failed = now > was + allowed
             causes = (self.of_models[model.name] or [UNKNOWN]) if failed else []
