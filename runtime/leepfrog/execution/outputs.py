@@ -210,7 +210,7 @@ def _waves(models: Sequence[ModelFile], missing: dict[str, set[int]]) -> Iterato
     for model in models:
         if not missing[model.sha256]:
             continue
-        if wave and sum(each.size for each in wave) + model.size > WAVE_BYTES:
+        if wave and sum(member.size for member in wave) + model.size > WAVE_BYTES:
             yield wave
             wave = []
         wave.append(model)

@@ -103,7 +103,7 @@ def stream(
         if digest != digests[position]:
             raise ImageError("changed while it was being read")
         both = zip(geometries.items(), decoded, strict=True)
-        return {key: resize_and_crop_reduced(each, spec) for (key, spec), each in both}
+        return {key: resize_and_crop_reduced(image, spec) for (key, spec), image in both}
 
     def infer(job: Job[Result], batch: list[tuple[int, Pixels]]) -> Result:
         crops = np.stack([pixels for _, pixels in batch])

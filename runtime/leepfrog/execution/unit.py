@@ -91,11 +91,13 @@ def run_unit(unit: Unit) -> list[Block | Unreadable]:
 def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
     """The same, one by one as they come; to be closed like `stream`."""
     lanes = Lanes.plan(unit.device, unit.threads, unit.batch_size)
-    jobs = [_Scoring(each, Session(each.model, unit.device, lanes.threads), unit.images) for each in unit.models]
+    jobs = [
+        _InferenceJob(model, Session(model.model, unit.device, lanes.threads), unit.images) for model in unit.models
+    ]
     yield from stream(jobs, unit.images, unit.digests, lanes, unit.threads)
 
 
-class _Scoring:
+class _InferenceJob:
     """The job of a model: its outputs for a batch."""
 
     def __init__(self, model: UnitModel, session: Session, images: Mapping[int, LabelledImage]) -> None:
