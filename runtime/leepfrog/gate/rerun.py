@@ -13,7 +13,7 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline, Replayable
-from leepfrog.inference.local import exported, find_models
+from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.ranking.from_files import ScoreRequest, Scores, score_files
 from leepfrog.ranking.rank import RankRequest
 from leepfrog.receipts.receipt import Receipt
@@ -54,8 +54,8 @@ def context_of(receipt: Receipt, context: RunContext) -> RunContext:
     arguments = {"strict": False, "device": "", "costs": ""} | receipt.arguments
     strict, device, costs = arguments["strict"], arguments["device"], arguments["costs"]
     if not isinstance(strict, bool) or not isinstance(device, str) or not isinstance(costs, str):
-        told = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
-        raise UsageError(f"receipt.arguments: {told}")
+        values = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
+        raise UsageError(f"receipt.arguments: {values}")
     return dataclasses.replace(
         context,
         strict=context.strict or strict,

@@ -141,10 +141,10 @@ class OutputCache:
         """
         chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
         for digest, occurrences in positions.items():
-            found = self._where.get(digest)
-            if found is not None:
-                rows, places = chosen[found[0]]
-                rows.extend([found[1]] * len(occurrences))
+            location = self._where.get(digest)
+            if location is not None:
+                rows, places = chosen[location[0]]
+                rows.extend([location[1]] * len(occurrences))
                 places.extend(occurrences)
         for shard, (rows, places) in zip(self._shards, chosen, strict=True):
             if not rows:
@@ -284,10 +284,10 @@ class _Held:
 
 def _state(path: Path) -> tuple[int, ...]:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 _HELD = _Held()

@@ -47,12 +47,12 @@ class Inconsistency:
         dynamic = DYNAMIC in operators
         if self.repeated:
             what = "when the same image is run again"
-            found = sorted(RANDOM & set(operators))
+            culprits = sorted(RANDOM & set(operators))
         else:
             what = "with the other images in the batch"
-            found = [DYNAMIC] if dynamic else []
-        found += sorted(each for each in operators if each.endswith(TRAINING))
-        named = f" (it has {', '.join(found)})" if found else ""
+            culprits = [DYNAMIC] if dynamic else []
+        culprits += sorted(operator for operator in operators if operator.endswith(TRAINING))
+        named = f" (it has {', '.join(culprits)})" if culprits else ""
         remedy = "export it in inference mode"
         if dynamic and not self.repeated:
             remedy = "quantise it statically: leepfrog export NAME --precision int8"
@@ -80,12 +80,12 @@ def inconsistencies(
     pairs += [(False, outputs, [rows[2:] for rows in among]) for outputs in alone[1:]]
     if together:
         pairs += [(False, outputs, [rows[i : i + 1] for rows in together]) for i, outputs in enumerate(alone)]
-    found = [
+    compared = [
         Inconsistency(name, difference(once, twice), repeated)
         for repeated, *pair in pairs
         for name, once, twice in zip(names, *pair, strict=True)
     ]
-    return [each for each in found if each.difference]
+    return [inconsistency for inconsistency in compared if inconsistency.difference]
 
 
 def difference(one: Array, other: Array) -> float:
@@ -94,19 +94,19 @@ def difference(one: Array, other: Array) -> float:
     return apart / float(max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))) if apart else 0.0
 
 
-def first_refused(found: Sequence[Inconsistency], operators: Callable[[], Collection[str]]) -> str | None:
+def first_refused(differing: Sequence[Inconsistency], operators: Callable[[], Collection[str]]) -> str | None:
     """Why a model with these inconsistencies is refused; None where they are within the tolerance.
 
     Args:
-        found: see `inconsistencies`.
+        differing: see `inconsistencies`.
         operators: the operators in the model; asked for only where it matters.
     """
-    beyond = [each for each in found if not each.difference <= TOLERANCE]
+    beyond = [inconsistency for inconsistency in differing if not inconsistency.difference <= TOLERANCE]
     if not beyond:
         return None
     inside = operators()
-    few_bits = DYNAMIC not in inside and any(each.startswith(ROUNDING) for each in inside)
-    for each in beyond:
-        if not few_bits or not each.difference <= FEW_BITS_TOLERANCE:
-            return each.reason(inside)
+    few_bits = DYNAMIC not in inside and any(operator.startswith(ROUNDING) for operator in inside)
+    for inconsistency in beyond:
+        if not few_bits or not inconsistency.difference <= FEW_BITS_TOLERANCE:
+            return inconsistency.reason(inside)
     return None

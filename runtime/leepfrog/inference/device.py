@@ -61,17 +61,17 @@ def ort_options() -> dict[str, str]:
     Raises:
         UsageError: not understood.
     """
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for entry in os.environ.get(OPTIONS_VARIABLE, "").split():
         key, equals, value = entry.partition("=")
         known = key != "graph_optimization_level" or value in _LEVELS
-        if not key or not equals or not known or key in found:
+        if not key or not equals or not known or key in settings:
             raise UsageError(
                 f"{OPTIONS_VARIABLE}: {entry!r} is not understood, or twice there; key=value, blanks between, as in "
                 "session.disable_quant_qdq=1 graph_optimization_level=basic"
             )
-        found[key] = value
-    return dict(sorted(found.items()))
+        settings[key] = value
+    return dict(sorted(settings.items()))
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

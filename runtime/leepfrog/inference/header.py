@@ -112,22 +112,22 @@ def operators(content: memoryview) -> set[str]:
         Names such as "Conv"; those set to training are followed by TRAINING; 16-bit weights add FEW_BITS.
     """
     graph, functions = _network(content)
-    found: set[str] = set()
+    names: set[str] = set()
     try:
-        _add_operators(graph, _GRAPH_NODE, found, 0)
+        _add_operators(graph, _GRAPH_NODE, names, 0)
         for function in functions:
-            _add_operators(function, _FUNCTION_NODE, found, 0)
+            _add_operators(function, _FUNCTION_NODE, names, 0)
         if any(_last(tensor, _TENSOR_TYPE)[0] in (_FLOAT16, _BFLOAT16) for tensor in _messages(graph, _INITIALIZER)):
-            found.add(FEW_BITS)
-    except (ValueError, IndexError, UnicodeDecodeError):  # what was found until then
+            names.add(FEW_BITS)
+    except (ValueError, IndexError, UnicodeDecodeError):  # those read so far count
         pass
-    return found
+    return names
 
 
 TRAINING, FEW_BITS = " in training mode", "16-bit weights"
 
 
-def _add_operators(message: memoryview, field: int, found: set[str], depth: int) -> None:
+def _add_operators(message: memoryview, field: int, names: set[str], depth: int) -> None:
     if depth > MAX_DEPTH:
         return
     for node in _messages(message, field):
@@ -137,8 +137,8 @@ def _add_operators(message: memoryview, field: int, found: set[str], depth: int)
             training |= _text(name) == "training_mode" and bool(_number(number))
             for graphs in _ATTRIBUTE_GRAPHS:
                 for graph in _messages(attribute, graphs):
-                    _add_operators(graph, _GRAPH_NODE, found, depth + 1)
-        found.add(_text(_last(node, _OPERATOR)[0]) + (TRAINING if training else ""))
+                    _add_operators(graph, _GRAPH_NODE, names, depth + 1)
+        names.add(_text(_last(node, _OPERATOR)[0]) + (TRAINING if training else ""))
 
 
 def _network(content: memoryview) -> tuple[memoryview, list[memoryview]]:
@@ -157,17 +157,17 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 def _last(message: memoryview, *wanted: int) -> list[Value | None]:
     """The values of some fields; of one that stands there several times, the last, as protobuf has it."""
-    found: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
-    return [found.get(field) for field in wanted]
+    by_field: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
+    return [by_field.get(field) for field in wanted]
 
 
 def _tensor_hash(tensor: memoryview) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for field, value in _fields(tensor):
         if field not in _TENSOR_NAMES:
-            found.update(f"{field}:{value if isinstance(value, int) else len(value)};".encode())
-            found.update(b"" if isinstance(value, int) else value)
-    return found.hexdigest()
+            digest.update(f"{field}:{value if isinstance(value, int) else len(value)};".encode())
+            digest.update(b"" if isinstance(value, int) else value)
+    return digest.hexdigest()
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:

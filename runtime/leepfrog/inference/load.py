@@ -48,8 +48,8 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     try:
         session = load(content, options, asked, wanted)
     except ModelError as error:
-        told = " ".join(f"{key}={value}" for key, value in ort_options().items())
-        raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={told})" if told else "")) from None
+        settings = " ".join(f"{key}={value}" for key, value in ort_options().items())
+        raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={settings})" if settings else "")) from None
     provider = session.get_providers()[0]
     if provider != wanted.provider:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(
@@ -68,14 +68,14 @@ def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counte
 
     The first of `get_providers` says nothing: onnxruntime lists a provider that runs no node at all.
     """
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     try:
         parts = session.get_provider_graph_assignment_info()
     except Exception:  # an older onnxruntime, or a session that does not record it
         return {}
     for part in parts:
-        found[part.ep_name].update(node.op_type for node in part.get_nodes())
-    return dict(found)
+        counts[part.ep_name].update(node.op_type for node in part.get_nodes())
+    return dict(counts)
 
 
 def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:

@@ -49,7 +49,7 @@ class Variant:
         if values["precision"] not in PRECISIONS:
             raise ValueError(f"variant.precision is {stated.shown(values['precision'])}")
         parent = stated.name(values["parent"], "variant.parent")
-        tried = tuple(_measured(each, "variant.tried", needs=("recipe",)) for each in values["tried"])
+        tried = tuple(_measured(attempt, "variant.tried", needs=("recipe",)) for attempt in values["tried"])
         return cls(values["precision"], parent, **texts, tried=tried)
 
 
@@ -104,13 +104,13 @@ class ModelMetadata:
         Raises:
             ModelError: no leepfrog metadata, a newer format, or values that are not understood.
         """
-        own = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
-        if "format_version" not in own:
+        entries = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
+        if "format_version" not in entries:
             if any(key.startswith(PROBE_PREFIX) for key in props):
                 raise ModelError("is a probe, not a scoring model; the scoring model lies beside it")
             raise ModelError("not a scoring model yet")
         try:
-            values = {key: stated.parsed(text) for key, text in own.items()}
+            values = {key: stated.parsed(text) for key, text in entries.items()}
         except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         version = values.pop("format_version")
@@ -163,5 +163,5 @@ def _measured(values: object, what: str, needs: tuple[str, ...] = ()) -> dict[st
             stated.number(values[key], f"{what}.{key}")
         else:
             stated.text(values[key], f"{what}.{key}")
-    found: dict[str, Any] = stated.cleaned(values, what)
-    return found
+    measurements: dict[str, Any] = stated.cleaned(values, what)
+    return measurements

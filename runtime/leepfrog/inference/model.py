@@ -19,7 +19,7 @@ from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.metadata import IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
-Outputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
+BatchOutputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
 """probs, None of a model that has none, and features."""
 
 
@@ -137,7 +137,7 @@ class Session:
             raise ModelError(f"{self._where}: {n_source} source class; a score needs at least 2")
         return n_source, widths[-1]
 
-    def check_consistent(self, batch: NDArray[np.float32], together: Outputs) -> None:
+    def check_consistent(self, batch: NDArray[np.float32], together: BatchOutputs) -> None:
         """Refuse a model whose outputs for an image are not a function of that image.
 
         Args:
@@ -148,12 +148,12 @@ class Session:
             ModelError: it is such a model, or fails.
         """
         names = self.model.metadata.outputs
-        found = inconsistencies(lambda images: _given(self.run(images)), batch, names, _given(together))
-        why = first_refused(found, lambda: operators(memoryview(read_bytes(self.model.path))))
+        differing = inconsistencies(lambda images: _given(self.run(images)), batch, names, _given(together))
+        why = first_refused(differing, lambda: operators(memoryview(read_bytes(self.model.path))))
         if why:
             raise ModelError(f"{self._where}: {why}")
 
-    def run(self, batch: NDArray[np.float32], names: Callable[[int], str] = "row {}".format) -> Outputs:
+    def run(self, batch: NDArray[np.float32], names: Callable[[int], str] = "row {}".format) -> BatchOutputs:
         """Run a batch [n, 3, H, W] float32.
 
         Args:
@@ -201,5 +201,5 @@ def problem_of_rows(probs: NDArray[np.float32] | None, features: NDArray[np.floa
     return row, f"probabilities that sum to {sums[row]:.6g}"
 
 
-def _given(outputs: Outputs) -> list[NDArray[np.float32]]:
+def _given(outputs: BatchOutputs) -> list[NDArray[np.float32]]:
     return [rows for rows in outputs if rows is not None]

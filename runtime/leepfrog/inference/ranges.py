@@ -29,22 +29,22 @@ def kept_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
     """
     try:
         values = unsealed(read_regular(_path(folder), LARGEST_TEXT))
-        return {bytes.fromhex(digest): _greys(*found) for digest, found in values.items()}
+        return {bytes.fromhex(digest): _greys(*fields) for digest, fields in values.items()}
     except (MachineError, OSError, ValueError, TypeError):
         return {}
 
 
-def keep_ranges(found: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
-    """Keep what was found for later runs; nothing happens where it cannot be kept.
+def keep_ranges(ranges: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
+    """Keep these ranges for later runs; nothing happens where it cannot be kept.
 
     Args:
-        found: of the images of this run, which are kept before others.
+        ranges: of the images of this run, which are kept before others.
         kept: what `kept_ranges` gave.
         folder: as of `kept_ranges`.
     """
-    if found.keys() <= kept.keys():
+    if ranges.keys() <= kept.keys():
         return
-    chosen = itertools.islice({**found, **kept}.items(), MOST_KEPT)
+    chosen = itertools.islice({**ranges, **kept}.items(), MOST_KEPT)
     with contextlib.suppress(MachineError):
         write_whole(_path(folder), sealed({digest.hex(): greys for digest, greys in chosen}))
 

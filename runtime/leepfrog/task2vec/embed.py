@@ -20,8 +20,8 @@ from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import open_data
 from leepfrog.inference.choices import PROBE_SUFFIX
-from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE

@@ -51,15 +51,15 @@ class Device:
     @property
     def providers(self) -> list[tuple[str, dict[str, str]]]:
         """Execution providers in order of preference, with their options: the CPU's runs what this one cannot."""
-        own = (self.provider, dict(self.options))
-        return [own] if self.provider == CPU_PROVIDER else [own, (CPU_PROVIDER, {})]
+        preferred = (self.provider, dict(self.options))
+        return [preferred] if self.provider == CPU_PROVIDER else [preferred, (CPU_PROVIDER, {})]
 
     def providers_with(self, threads: int) -> list[tuple[str, dict[str, str]]]:
         """The same for a session with this many threads."""
-        found = self.providers
+        providers = self.providers
         if self.threads_option:
-            found[0][1][self.threads_option] = str(threads)
-        return found
+            providers[0][1][self.threads_option] = str(threads)
+        return providers
 
     def caused(self, message: str) -> bool:
         """Whether an error message is the device's, not the model's."""

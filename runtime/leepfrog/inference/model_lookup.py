@@ -62,10 +62,10 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     for path in _paths(wanted, local) if wanted else local.values():
         model = ModelFile.read(path)
         chosen.setdefault(model.sha256, model)
-    return told_apart(list(chosen.values()))
+    return with_distinct_names(list(chosen.values()))
 
 
-def told_apart(models: Sequence[ModelFile]) -> list[ModelFile]:
+def with_distinct_names(models: Sequence[ModelFile]) -> list[ModelFile]:
     """Models whose names differ, for results that are looked up by name: equal ones get a part of the file's hash."""
     shared = {name for name, n in Counter(model.name for model in models).items() if n > 1}
     return [
@@ -74,7 +74,7 @@ def told_apart(models: Sequence[ModelFile]) -> list[ModelFile]:
     ]
 
 
-def find_both(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
+def find_inputs(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
     """Labelled images and models; where neither can be had, one error says so of both.
 
     Raises:
@@ -137,7 +137,7 @@ def _how_to_get(name: str, local: Iterable[str]) -> str:
 
 def _matching(pattern: str) -> list[Path]:
     """The model files that a wildcard matches, and those in folders that it matches."""
-    paths = [Path(found) for found in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
+    paths = [Path(name) for name in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
     files = [path for path in paths if path.suffix == ".onnx" and not path.name.endswith(PROBE_SUFFIX)]
     files += [path for folder in paths if folder.is_dir() for path in _scoring_models(folder)]
     if not files:
