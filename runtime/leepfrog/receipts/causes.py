@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from leepfrog.receipts.receipt import DataReceipt, ModelReceipt, Receipt
 
-# What of the environment moves numbers, and what of it only time.
+# Entries of the environment: RUNTIME and PICTURES can change numbers, MACHINE only timings.
 RUNTIME = (
     "onnxruntime",
     "provider",
