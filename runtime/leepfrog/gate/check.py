@@ -1,10 +1,10 @@
-"""A ranking as a regression check: run it again, and say what got worse and why, as far as the receipts tell.
+"""A ranking as a regression check: run it again, and say what got worse and, as far as the receipts show, why.
 
 What is judged, one or more of CRITERIA:
 
-score    each model's scores by themselves. The default order's own score is left out: it is in units that depend on the
-         other models, so that one changed model would move all.
-rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
+score    each model's scores by themselves. The default order's own score is left out: its units depend on the other
+         models, so one changed model would change all of them.
+rank     pairs of models that were not tied in the baseline, and now have the opposite order and are again not tied.
 latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
          moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts. If
          all is in doubt, nothing is judged: the check neither passes nor fails.
@@ -46,16 +46,16 @@ UNKNOWN = "no cause found: the receipts show no change"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was judged.
+    """One value that was judged.
 
     Attributes:
         criterion: one of CRITERIA.
-        model: whose; two names for a pair.
+        model: name of the model; two names for a pair.
         what: the score's name, or "order", "latency" (relative to the fixed graph), "size" (bytes).
         was, now: the values; for an order, the scores' differences.
-        allowed: how far `now` may be from `was`, or above it.
-        failed: whether it is further.
-        causes: of a failure, the likeliest first.
+        allowed: how far `now` may be from `was`, or, for latency and size, above it.
+        failed: whether it is beyond that.
+        causes: possible causes of a failure, the likeliest first.
         doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
     """
 
@@ -73,7 +73,7 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """What happened, in a few words."""
+        """A short description of the change."""
         if self.criterion == "rank":
             return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
         if self.doubtful:
@@ -88,13 +88,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Check(Result):
-    """A baseline against a second run.
+    """A second run compared with a baseline.
 
     Attributes:
-        baseline: the file.
-        criteria: what was judged.
-        findings: each thing that was, failures first.
-        changes: all that the receipts tell to be otherwise, whether or not it made anything fail.
+        baseline: the baseline file.
+        criteria: the criteria that were judged.
+        findings: one for each value judged, failures first.
+        changes: every difference between the receipts, whether or not anything failed.
         receipt: of the second run.
     """
 
@@ -135,21 +135,21 @@ def check(
     cached: bool = False,
     context: RunContext | None = None,
 ) -> Check:
-    """Rank again and hold the result against a baseline.
+    """Rank again and compare the result with a baseline.
 
     Args:
-        baseline: what `leepfrog rank DIR -o baseline.json` wrote.
-        data: the images, as of `leepfrog.rank`.
+        baseline: a file written by `leepfrog rank DIR -o baseline.json`.
+        data: the images, same as for `leepfrog.rank`.
         models: where the baseline's models are, found by name; empty for the models folder.
-        fail_on: of CRITERIA, those that are judged; None for score, size and, where there are several models, rank.
+        fail_on: the CRITERIA to judge; None for score, size and, where there are several models, rank.
         tolerance: how far a score may move, in its baseline's standard errors.
-        latency_tolerance: by what part a relative latency may grow.
-        cached: take outputs that are in the cache, rather than run the models on all images again.
-        context: with what to work; None for the baseline's device.
+        latency_tolerance: fraction by which a relative latency may grow.
+        cached: use cached outputs instead of running the models on all images again.
+        context: execution environment; None for the baseline's device.
 
     Raises:
-        UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
-        LeepfrogError: as of `leepfrog.rank`.
+        UsageError: the baseline is missing, broken, not a ranking, or of other classes or models: never a pass.
+        LeepfrogError: see `leepfrog.rank`.
     """
     fail_on = None if fail_on is None else several(fail_on)
     for criterion in fail_on or ():
@@ -172,7 +172,7 @@ def check(
             f"{stored.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
             "baseline again when the machine is quiet"
         )
-    # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
+    # Rank exactly the models to be judged: no racing, and no further models.
     names = {model.name for model in baseline_ranking}
     asked = dataclasses.replace(
         stored.receipt,
@@ -201,7 +201,7 @@ def check(
 
 
 def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
-    """UsageError where a ranking lacks what is judged, or holds other models than its receipt tells of."""
+    """UsageError where a ranking lacks a score or size to be judged, or its models are not those of its receipt."""
     names = [model.name for model in ranking]
     if len(set(names)) < len(names) or not names:
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if names else 'no models'}")
@@ -218,7 +218,7 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
 
 
 def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
-    """UsageError where what was ranked again is something else, or lacks what is to be judged."""
+    """UsageError where the second run ranked other images, or lacks a model or score to be judged."""
     images, images_now = baseline.receipt.data, new_ranking.receipt.data
     if images is None or images_now is None:
         raise UsageError(f"{baseline.where}: its receipt tells of no images")
@@ -231,7 +231,7 @@ def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ra
 
 
 def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
-    """UsageError where latencies are not known, or were measured at different places, which do not compare."""
+    """UsageError where latencies are not known, or were measured at different places and cannot be compared."""
     for model in baseline_ranking:
         before, cost = model.cost, new_ranking[model.name].cost
         if before is None or cost is None:
@@ -244,7 +244,7 @@ def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Rank
 
 
 class _Judge:
-    """Two rankings, and what is allowed between them."""
+    """Compares two rankings within the tolerances."""
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class _Judge:
         return self.of_data + of_models + self.of_environment
 
     def causes(self, *models: str, of_data: bool = True) -> tuple[str, ...]:
-        """Of a failure that has to do with these models."""
+        """Possible causes of a failure that involves these models."""
         of_models = [cause for model in models for cause in self.of_models.get(model, [])]
         return tuple((self.of_data if of_data else []) + of_models + self.of_environment) or (UNKNOWN,)
 
@@ -319,7 +319,7 @@ class _Judge:
 def _measured_again(
     findings: Sequence[Finding], receipt: Receipt, models: Sequence[StrPath], context: RunContext
 ) -> list[Finding]:
-    """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
+    """Measure latencies that failed or are in doubt again, for longer; the median of those not in doubt counts."""
     paths = zip(receipt.models, find_again(receipt, models), strict=True)
     files = {model.name: ModelFile.read(path) for model, path in paths}
     context = dataclasses.replace(context, measure_seconds=SECONDS)

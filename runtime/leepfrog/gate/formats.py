@@ -1,4 +1,4 @@
-"""A check in the languages of those who read it: people, GitHub's annotations, JUnit's XML."""
+"""Output formats of a check: text, GitHub annotations, JUnit XML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leepfrog.gate.check import Check, Finding
 
 
 def as_text(check: Check) -> str:
-    """What failed and why, and what was judged, for people."""
+    """Plain text: what failed and why, and what was judged."""
     lines = []
     for criterion, model, message, causes in _failures(check):
         lines.append(f"FAILED {criterion}: {model}: {message}")
@@ -23,7 +23,7 @@ def as_text(check: Check) -> str:
 
 
 def as_github(check: Check) -> str:
-    """GitHub's workflow commands: an annotation a model that failed, and a notice."""
+    """GitHub workflow commands: one annotation per failed model, and a notice."""
     lines = [
         f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([message, *causes]))}"
         for criterion, model, message, causes in _failures(check)
@@ -36,7 +36,7 @@ def as_github(check: Check) -> str:
 
 
 def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """Criterion, model, what happened and why, once for all scores of a model."""
+    """Criterion, model, message and causes of the failures; all scores of a model are one entry."""
     groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for finding in check.failures:
         groups.setdefault((finding.criterion, finding.model, finding.causes), []).append(finding.message)
@@ -67,7 +67,7 @@ def _property(text: str) -> str:
 
 
 def as_junit(check: Check) -> str:
-    """JUnit's XML: a test case for each thing that was judged."""
+    """JUnit XML: one test case per finding."""
     suite = ElementTree.Element(
         "testsuite",
         name="leepfrog check",
