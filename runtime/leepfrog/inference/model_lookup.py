@@ -78,8 +78,8 @@ def find_inputs(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -
     """Labelled images and models; where neither can be had, one error says so of both.
 
     Raises:
-        DataSetError: as of `find_images`.
-        UsageError, ModelError, MachineError: as of `find_models`.
+        DataSetError: see `find_images`.
+        UsageError, ModelError, MachineError: see `find_models`.
     """
     lacking: LeepfrogError | None = None
     chosen: list[ModelFile] = []

@@ -40,7 +40,7 @@ def keep_ranges(ranges: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], fo
     Args:
         ranges: of the images of this run, which are kept before others.
         kept: what `kept_ranges` gave.
-        folder: as of `kept_ranges`.
+        folder: same as for `kept_ranges`.
     """
     if ranges.keys() <= kept.keys():
         return

@@ -139,14 +139,14 @@ def explain(
     LEEP predicts class y for image x with probability sum_z P(y | z) theta_z(x): each source class z is a way.
 
     Args:
-        data: as of `leepfrog.rank`.
-        model: one, as of `leepfrog.rank`.
+        data: same as for `leepfrog.rank`.
+        model: one, same as for `leepfrog.rank`.
         top: how many source classes and confusions to name.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Raises:
         UsageError: not one model, one without probabilities over source classes, or `top` below 1.
-        LeepfrogError: as of `leepfrog.rank`.
+        LeepfrogError: see `leepfrog.rank`.
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")

@@ -112,7 +112,7 @@ def rank(
         scores: one or several further scores by name, or "all".
         budget: the most that a model may cost.
         racing: models clearly behind on some of the images do not see the others.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Returns:
         Ranking, best model first. Outputs are cached by content: a second run on the same images takes no inference.

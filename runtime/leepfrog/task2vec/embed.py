@@ -120,10 +120,10 @@ def embed(
     then goes backwards through the probe, averaged over each filter's weights.
 
     Args:
-        data: as of `leepfrog.rank`.
+        data: same as for `leepfrog.rank`.
         probe: an exported model that has a probe, by name, or a `.fisher.onnx` file, read or not.
         name: of the task; None for the data's.
-        estimator: of the expectation over labels; see `EmbedRequest`, as of all until `seed`.
+        estimator: of the expectation over labels; see `EmbedRequest` for this and the arguments up to `seed`.
         tolerance: the expected distance to a re-sampled embedding below which no more images are looked at.
         max_images: look at no more than so many.
         head_only: the Fisher information of the head's weights alone.
