@@ -17,8 +17,8 @@ from commands import Here
 from hostile_ranking import Reported, rank_hostile
 from leepfrog.files import locked
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.report.page import report
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export

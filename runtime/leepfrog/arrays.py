@@ -34,7 +34,7 @@ def as_array(values: ArrayLike, what: str, error: type[BadInputError] = ArrayErr
 
 
 def numbers(values: ArrayLike, what: str, error: type[BadInputError] = ArrayError) -> NDArray[Any]:
-    """Values as an array of integers or of real numbers that float64 can hold; arguments as of `as_array`.
+    """Values as an array of integers or of real numbers that float64 can hold; arguments: see `as_array`.
 
     Raises:
         BadInputError: not an array, or of another type: complex, boolean, long double, text, dates, records, objects.

@@ -20,7 +20,7 @@ import numpy as np
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.experts import cross_validate

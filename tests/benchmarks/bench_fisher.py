@@ -24,7 +24,7 @@ import numpy as np
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.task2vec.choices import ESTIMATORS
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.session import ProbeSession

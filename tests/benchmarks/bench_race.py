@@ -18,7 +18,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.certainty import tied
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.racing import race

@@ -14,8 +14,8 @@ import numpy as np
 from leepfrog.images.dataset import LabelledImage
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_crop
-from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import find_models
 from leepfrog_exporter import wheel, zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.networks import checkpoint

@@ -12,8 +12,8 @@ import onnx
 import onnx.reference
 import pytest
 from leepfrog.errors import ModelError, UsageError
-from leepfrog.inference.local import find_models
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.model_lookup import find_models
 from leepfrog_exporter.choices import PRESETS
 from leepfrog_exporter.export import export
 from leepfrog_exporter.presets import PreprocessChoice

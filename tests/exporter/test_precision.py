@@ -14,9 +14,9 @@ from commands import Here
 from leepfrog.errors import DataSetError, ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.find import find_images
-from leepfrog.inference.local import find_models
 from leepfrog.inference.metadata import ModelMetadata, Variant
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.rank import rank
 from leepfrog_exporter.precision.agreement import agreement
 from leepfrog_exporter.precision.half import to_half

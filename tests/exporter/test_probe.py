@@ -18,8 +18,8 @@ from commands import Here
 from leepfrog.errors import ModelError
 from leepfrog.images.preprocess import normalize, resize_and_crop
 from leepfrog.inference.load import load
-from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.task2vec.probe import ProbeFile, ProbeMetadata
 from leepfrog.task2vec.session import filters
 from leepfrog_exporter import wheel, zoo

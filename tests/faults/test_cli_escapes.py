@@ -19,8 +19,8 @@ import pytest
 from commands import Done, Here
 from leepfrog.cli.output import Format, as_csv, as_json, as_markdown, as_rows, as_table
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
 from leepfrog.inference.metadata import Variant
+from leepfrog.inference.model_lookup import find_models
 from machine_load import keep_costs
 from photos import folder_of_pieces
 

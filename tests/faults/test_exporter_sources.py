@@ -16,8 +16,8 @@ import onnx
 import pytest
 from commands import Done, Here
 from leepfrog.errors import LeepfrogError, ModelError, UsageError
-from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.progress import Progress
 from leepfrog_exporter import export as exporting
 from leepfrog_exporter import sources

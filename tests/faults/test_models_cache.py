@@ -16,7 +16,7 @@ from commands import Here, run
 from leepfrog.execution.context import RunContext
 from leepfrog.inference import cache
 from leepfrog.inference.cache import OutputCache
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from photos import folder_of_pieces
 from rankings import Listener
 

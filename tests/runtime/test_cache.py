@@ -21,7 +21,7 @@ from leepfrog.errors import ImageError, MachineError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import Decoded, Reduction, decode_reduced
 from leepfrog.inference.cache import OutputCache, cache_key
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from machine_load import keep_costs
 from photos import folder_of_pieces
 from rankings import FAST, Listener, close, values

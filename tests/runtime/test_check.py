@@ -26,7 +26,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.gate.check import Check, Finding, check
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.receipts.receipt import Receipt
 from leepfrog_exporter.latency_reference import reference_graph
 from leepfrog_exporter.precision.variant import VariantOptions, export_variant

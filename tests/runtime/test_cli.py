@@ -22,7 +22,7 @@ from commands import Here, run
 from leepfrog.cli.doctor import onnxruntime_wheels
 from leepfrog.cli.root import COMMANDS
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog_exporter import zoo
 from machine_load import keep_costs
 from photos import folder_of_pieces

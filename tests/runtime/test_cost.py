@@ -18,7 +18,7 @@ from leepfrog.costs.cost import Cost
 from leepfrog.costs.places.here import measure
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.budget import Budget, amount, pareto_front
 from leepfrog.ranking.records import records
 from leepfrog.report.page import render

@@ -14,7 +14,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.preprocess import normalize, resize_and_crop
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.task2vec.distances import distances
 from leepfrog.task2vec.embed import embed, find_probe
 from leepfrog.task2vec.embedding import Embedding

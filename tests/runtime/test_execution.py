@@ -29,7 +29,7 @@ from leepfrog.execution.runner import LocalRunner, Runner
 from leepfrog.execution.unit import Block, Unit, UnitModel, run_unit
 from leepfrog.gate.rerun import context_of, request_of
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.from_files import ScoreRequest
 from leepfrog.ranking.rank import RankRequest

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.cache import OutputCache
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.result import Ranking
 from PIL import Image

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from leepfrog import scores
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.scoring.joint_mass import JointMass
 from leepfrog.task2vec.embed import embed, find_probe
 from leepfrog_exporter.gradient.probe import export_probe

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
-from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.metadata import PREFIX
 from leepfrog.inference.model import ModelFile, Session
+from leepfrog.inference.model_lookup import exported, find_models
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 ORT = onnxruntime.__version__

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from leepfrog.cli.rank import race_text
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, growing, race

@@ -14,8 +14,8 @@ from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalize, resize_and_crop
-from leepfrog.inference.local import find_models
 from leepfrog.inference.model import Session
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.certainty import tied
 from leepfrog.scoring.registry import SCORES
 from photos import SUBJECTS, folder_of_pieces, photo, pieces

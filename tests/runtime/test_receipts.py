@@ -22,7 +22,7 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
 from leepfrog.inference.device import ort_options
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.from_files import score_files
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes

@@ -19,7 +19,7 @@ from leepfrog.images.dataset import ArrayImage, FileImage
 from leepfrog.images.decode import decode, decode_reduced
 from leepfrog.images.find import find_images
 from leepfrog.images.preprocess import PreprocessSpec, resize_and_crop, resize_and_crop_reduced
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from photos import SUBJECTS, photo, pieces
 from PIL import Image
 

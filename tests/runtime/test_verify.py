@@ -19,7 +19,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.compare import Verification, compare
 from leepfrog.gate.rerun import rerun
-from leepfrog.inference.local import find_models
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.from_files import score_files
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe

@@ -21,9 +21,9 @@ from leepfrog.cli.validate import verdict
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
-from leepfrog.inference.local import find_models
 from leepfrog.inference.metadata import PREFIX, ModelMetadata, Variant
 from leepfrog.inference.model import ModelFile, Session, problem_of_rows
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.result import Ranking
 from leepfrog.report.page import report
 from leepfrog.scoring.registry import SCORES

@@ -19,7 +19,7 @@ from leepfrog_exporter.networks.tracing import trace
 def built_and_traced(
     build: Callable[..., Network], library: str, name: str, options: ExportOptions, progress: Progress
 ) -> Draft:
-    """The draft of a library's network: built, and then as of `traced`.
+    """The draft of a library's network: built, and then traced; see `traced`.
 
     Args:
         build: gives the network of a name, `pretrained` or not.

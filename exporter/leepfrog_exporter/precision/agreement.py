@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from leepfrog.inference.model import Outputs, Session
+from leepfrog.inference.model import BatchOutputs, Session
 from numpy.typing import NDArray
 
 
@@ -31,14 +31,14 @@ class Agreement:
         return same | {"features_cosine": self.features, "n_inputs": self.n_images}
 
 
-def outputs_of(session: Session, images: Sequence[NDArray[np.float32]]) -> Outputs:
+def outputs_of(session: Session, images: Sequence[NDArray[np.float32]]) -> BatchOutputs:
     """probs [n, Z], None where there are none, and features [n, D] of n images [1, 3, H, W], run one by one."""
     found = [session.run(image) for image in images]
     probs = [predictions for predictions, _ in found if predictions is not None]
     return np.concatenate(probs) if probs else None, np.concatenate([features for _, features in found])
 
 
-def agreement(parent: Outputs, variant: Outputs) -> Agreement:
+def agreement(parent: BatchOutputs, variant: BatchOutputs) -> Agreement:
     """Compare two models' outputs for the same images."""
     (probs, features), (other_probs, other_features) = parent, variant
     a, b = features.astype(np.float64), other_features.astype(np.float64)

@@ -18,7 +18,7 @@ from leepfrog.images.preprocess import PreprocessSpec, normalize, resize_and_cro
 from leepfrog.inference.choices import PRECISIONS
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import Variant
-from leepfrog.inference.model import ModelFile, Outputs, Session
+from leepfrog.inference.model import BatchOutputs, ModelFile, Session
 from leepfrog.progress import Progress, SilentProgress
 from leepfrog.scoring.subsample import drawn_in_proportion
 from numpy.typing import NDArray
@@ -136,7 +136,7 @@ def _candidates(precision: str, model: onnx.ModelProto, calibrating: Images) -> 
         yield str(recipe), made
 
 
-def _measured(model: onnx.ModelProto, parent: ModelFile, expected: Outputs, images: Images) -> Agreement:
+def _measured(model: onnx.ModelProto, parent: ModelFile, expected: BatchOutputs, images: Images) -> Agreement:
     """Run a candidate as `rank` will: from a file, its outputs checked."""
     with tempfile.TemporaryDirectory(prefix="leepfrog-variant-") as folder:
         path = Path(folder) / "candidate.onnx"  # the parent's name may be a stranger's, "../../x"

@@ -47,7 +47,7 @@ def bench(
     from leepfrog.costs.measured import measured_costs
     from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.inference.device import environment
-    from leepfrog.inference.local import find_models
+    from leepfrog.inference.model_lookup import find_models
 
     if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")

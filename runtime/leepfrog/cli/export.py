@@ -190,8 +190,8 @@ def _export_variants(
     from leepfrog_exporter.export import export as export_source
     from leepfrog_exporter.precision.variant import VariantOptions, check_precision, export_variant
 
-    from leepfrog.inference.local import exported
     from leepfrog.inference.model import ModelFile
+    from leepfrog.inference.model_lookup import exported
 
     for precision in precisions:
         check_precision(precision, calibrate is not None)

@@ -207,7 +207,7 @@ def as_rows(
     width: int | None = None,
     least: Sequence[int] = (),
 ) -> str:
-    """A table in any format but JSON; `right` says which columns are numbers, the others are as of `as_table`."""
+    """A table in any format but JSON; `right` says which columns are numbers, see `as_table` for the others."""
     if written_as is Format.csv:
         return as_csv(header, rows)
     if written_as is Format.md:

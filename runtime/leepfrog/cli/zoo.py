@@ -26,7 +26,7 @@ LEAST = (3, 2, 5)
 @app.command("list")
 def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """List the zoo, and models of your own that are exported already."""
-    from leepfrog.inference.local import exported
+    from leepfrog.inference.model_lookup import exported
 
     written_as = chosen_format(format_, output)
     local, entries = exported(), zoo.load()

@@ -43,7 +43,7 @@ class Costs:
         self._costs: dict[str, Cost | None] = {}
 
     def measure(self, models: Sequence[ModelFile]) -> None:
-        """Measure those of the models that are not measured yet; errors as of `Place.costs`."""
+        """Measure those of the models that are not measured yet; same errors as `Place.costs`."""
         missing = [model for model in models if model.sha256 not in self._costs]
         if missing:
             self._before()

@@ -1,4 +1,4 @@
-"""With what to work: the device, its cores, the cache, who runs models and who is told."""
+"""The execution environment: device, threads, cache, runner, progress."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ _LOCAL, _SILENT = LocalRunner(), SilentProgress()
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """With what to work. What to do is a request, such as `RankRequest`.
+    """The execution environment of a command. What to do is a request, such as `RankRequest`.
 
     Attributes:
         device: its name (see `leepfrog.inference.devices`); "" for the CPU, or, where a result is run again, for the
             device of the first run.
-        threads: cores to use; None for all that this process may use.
-        batch_size: images in one run of a model; None for what suits the device.
-        strict: make a bad image an error rather than skip it.
+        threads: cores to use; None for all cores that this process may use.
+        batch_size: images in one batch; None for the default of the device.
+        strict: raise an error for a bad image instead of skipping it.
         costs: the name of the place whose costs count (see `leepfrog.costs.places`); "" for this machine, or, where a
             result is run again, for the place of the first run.
-        measure_again: measure costs anew rather than take those of an earlier run.
-        measure_seconds: how long costs are measured: single images, and then batches; None for what suits the place.
-        cache: folder that keeps the models' outputs; None for leepfrog's own.
-        runner: who runs models on images.
-        progress: who is told how far the work is.
+        measure_again: measure costs again instead of using those of an earlier run.
+        measure_seconds: seconds to measure costs, for single images and again for batches; None for the default of the
+            place.
+        cache: folder of cached model outputs; None for leepfrog's default.
+        runner: runs models on images.
+        progress: receives progress reports.
 
     >>> RunContext(device="cuda").replace(threads=4)
     RunContext(device='cuda', threads=4)
@@ -53,15 +54,15 @@ class RunContext:
         return self.threads or available_threads()
 
     def replace(self, **changes: object) -> RunContext:
-        """The same with other values."""
+        """A copy with other values."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # which __init__ checks
 
     def checked(self) -> RunContext:
-        """The same with its device, its number of threads and the place of its costs named.
+        """A copy with the device, the number of threads and the place of costs resolved.
 
         Raises:
             UsageError: an unknown device, or a number out of range.
-            MachineError: the device is absent. All are told here, before any work.
+            MachineError: the device is absent. All of these are raised here, before any work.
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {self.batch_size}")

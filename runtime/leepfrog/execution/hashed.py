@@ -1,4 +1,4 @@
-"""A set of images whose contents are known by their hashes."""
+"""An image set whose images are identified by the hashes of their contents."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SHOWN_SKIPS = 5
 
 @dataclasses.dataclass(frozen=True)
 class HashedImages:
-    """A set, each of whose images was read once, and which of them can be used.
+    """An image set with the hashes of its images, and which of them can be used.
 
     Attributes:
         images: the set.
-        digests: each image's hash; empty where it could not be read.
-        positions: where in the set each usable image stands; copies stand more than once.
-        bad: reasons of the images that are left out, by position.
+        digests: hash of each image; empty where it could not be read.
+        positions: indices in the set of each usable image; several for an image that occurs more than once.
+        bad: why images are left out, by position.
         grey_notes: how images with greys of more than 8 bits were scaled.
     """
 
@@ -50,16 +50,16 @@ class HashedImages:
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Of the images used, in the set's order."""
+        """Labels of the images used, in the set's order."""
         return self.images.labels[self.kept]
 
     @functools.cached_property
     def counts(self) -> NDArray[np.int64]:
-        """Used images of each class of the set."""
+        """Number of images used, by class of the set."""
         return np.bincount(self.labels, minlength=len(self.images.classes))
 
     def part(self, wanted: NDArray[np.int64]) -> HashedImages:
-        """The same set, as if it had the images at these positions only."""
+        """The same set, restricted to the images at these positions."""
         chosen = set(wanted.tolist())
         positions = {digest: [i for i in at if i in chosen] for digest, at in self.positions.items()}
         return dataclasses.replace(
@@ -69,7 +69,7 @@ class HashedImages:
         )
 
     def without(self, bad: Mapping[int, str]) -> HashedImages:
-        """The same set without further images, which are bad for these reasons.
+        """The same set without these bad images; `bad` gives the reasons by position.
 
         Raises:
             DataSetError: fewer than two classes are left.
@@ -84,7 +84,7 @@ class HashedImages:
         return left
 
     def notes(self) -> Iterator[str]:
-        """What is odd about the images that are used."""
+        """Notes on the images used: copies, contradictory labels, classes without images."""
         yield from self.grey_notes
         images = self.images
         repeated = [at for at in self.positions.values() if len(at) > 1]
@@ -100,7 +100,7 @@ class HashedImages:
             yield f"no image of {', '.join(lost[:5])} could be used"
 
     def skips(self) -> Iterator[str]:
-        """A sentence that counts and names the images that are left out, for results that do not list them."""
+        """A sentence that counts and names the skipped images, for results that do not list them."""
         shown = [f"{self.images.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
         if shown:
             more = [f"{len(self.bad) - len(shown)} more"] if len(self.bad) > len(shown) else []
@@ -119,13 +119,13 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
 
     Args:
         images: the set.
-        context: if strict, what the set lacks is an error: an image or folder that cannot be read, an image of a kind
-            that is not supported. Files that only may be images, and videos, are none. Its cache also keeps what was
-            found out about images.
+        context: if strict, an image or folder that cannot be read and an image of an unsupported kind are errors. Files
+            that only may be images, and videos, are not. Its cache folder also keeps the ranges of deep greys.
 
     Raises:
-        ImageError: an image cannot be read, and `strict`.
-        DataSetError: a folder could not be read or holds images of unsupported kinds, and `strict`.
+        ImageError: an image cannot be read, and the context is strict.
+        DataSetError: a folder could not be read or holds images of unsupported kinds, and the context is
+            strict.
     """
     if context.strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")

@@ -18,7 +18,7 @@ from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.cache import OutputCache, Rows
 from leepfrog.inference.model import ModelFile, refuse_without_probs
 
-# Model files open at once, in bytes; a larger zoo goes in waves, each of which decodes the images again.
+# Model files open at once, in bytes; a larger zoo goes in waves, and every wave decodes the images again.
 WAVE_BYTES = 1 << 30
 
 
@@ -28,8 +28,8 @@ class ModelOutputs:
 
     Attributes:
         model: its file.
-        images: the set, and which images of it are used.
-        n_inferred: images that passed the model in this run; the others came from the cache.
+        images: the set, and which of its images are used.
+        n_inferred: images that the model was run on now; the others came from the cache.
     """
 
     model: ModelFile
@@ -41,7 +41,7 @@ class ModelOutputs:
         """The features of the images used, [N, D], in the set's order; no row is held twice.
 
         Args:
-            at: positions in the set of the images that are wanted, all of them used; None for all that are.
+            at: positions in the set of the wanted images, all of them in use; None for all images used.
 
         Raises:
             DataSetError: no image is left.
@@ -50,12 +50,12 @@ class ModelOutputs:
         return self._assembled("features", at)
 
     def probs(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """The probabilities over the source classes, [N, Z], as of `features`; UsageError of a model without any."""
+        """The probabilities over the source classes, [N, Z]; see `features`. UsageError for a model without any."""
         refuse_without_probs("what was asked for", [self.model])
         return self._assembled("probs", at)
 
     def rows(self) -> Iterator[Rows]:
-        """The outputs in the cache's order, at most a shard's rows at a time; MachineError as of `features`."""
+        """The outputs in the cache's order, at most a shard's rows at a time; same errors as `features`."""
         return self._cache.rows(self.images.positions)
 
     @property
@@ -66,7 +66,7 @@ class ModelOutputs:
         raise self.none_left()
 
     def none_left(self) -> DataSetError:
-        """What to raise where no image can be used."""
+        """The error to raise where no image can be used."""
         return DataSetError(f"{self.images.images.name}: no image could be used")
 
     def _assembled(self, field: str, at: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -89,8 +89,8 @@ class Outputs:
     """The outputs of some models on a set.
 
     Attributes:
-        images: the set, and which images of it are used: those that every model could be run on.
-        models: each model's outputs.
+        images: the set, and which of its images are used: those that every model could be run on.
+        models: the outputs, one entry per model.
         fallbacks: notes on models that ran partly on the CPU though another device was asked for.
     """
 
@@ -102,7 +102,7 @@ class Outputs:
         return iter(self.models)
 
     def notes(self) -> Iterator[str]:
-        """What is odd about the images, and about how the models ran on them."""
+        """Notes on the images, and on how the models ran on them."""
         yield from self.fallbacks
         yield from self.images.notes()
 
@@ -110,7 +110,7 @@ class Outputs:
 class Inference:
     """Runs models on images, using cached outputs where there are any.
 
-    It remembers the caches that it opened, since opening one reads it through, and how many images passed each model.
+    It keeps the caches that it opened, since opening one reads all of it, and counts the images run through each model.
 
     Attributes:
         context: the execution environment.
@@ -199,7 +199,7 @@ class Inference:
 
 
 def infer(images: ImageSet, models: Sequence[ModelFile], context: RunContext) -> Outputs:
-    """The outputs of models on a set, whose images are hashed first; errors as of `hash_images` and `Inference`."""
+    """The outputs of models on a set, whose images are hashed first; same errors as `hash_images` and `Inference`."""
     context = context.checked()
     return Inference(context).run(hash_images(images, context), models)
 
@@ -210,7 +210,7 @@ def _waves(models: Sequence[ModelFile], missing: dict[str, set[int]]) -> Iterato
     for model in models:
         if not missing[model.sha256]:
             continue
-        if wave and sum(each.size for each in wave) + model.size > WAVE_BYTES:
+        if wave and sum(member.size for member in wave) + model.size > WAVE_BYTES:
             yield wave
             wave = []
         wave.append(model)

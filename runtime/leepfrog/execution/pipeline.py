@@ -3,7 +3,7 @@
 Two pools of threads work side by side, with a bounded number of images between them. Decoders read, decode and resize;
 lanes run whole batches. On a CPU a lane is one thread with one model run at a time, and there is a lane a core: for
 networks of this size that beats sharing every operator among the cores, and a lane never waits at another's barrier
-while a decoder holds a core. What lanes give is yielded to the caller, who works on it while they go on.
+while a decoder holds a core. Results are yielded to the caller, who works on them while the lanes go on.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Job(Protocol[Result]):
-    """What is to be done with some images, batch by batch."""
+    """Work to do on some images, batch by batch."""
 
     @property
     def spec(self) -> PreprocessSpec:
-        """What the images need."""
+        """The preprocessing of the images."""
 
     @property
     def needed(self) -> Collection[int]:
         """Positions of the images that are wanted."""
 
     def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Result:
-        """Take a batch [n, 3, H, W], preprocessed. Called from several threads at once."""
+        """Process a preprocessed batch [n, 3, H, W]. Called from several threads at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Unreadable:
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How inference is laid out: `count` batches of `batch_size` at a time, in sessions with `threads` threads."""
+    """How inference is parallelized: `count` batches of `batch_size` at a time, in sessions with `threads` threads."""
 
     count: int
     threads: int
@@ -64,7 +64,7 @@ class Lanes:
 
     @classmethod
     def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
-        """What suits a device: one lane per core, with a thread that computes by itself, or a single one."""
+        """The default for a device: one single-threaded lane per core, or a single lane with all threads."""
         kind = device_named(device)
         batch_size = batch_size or kind.images_forward
         return cls(threads, 1, batch_size) if kind.lanes == "cores" else cls(1, threads, batch_size)
@@ -82,14 +82,14 @@ def stream(
     The caller should close this generator (`contextlib.closing`), so that what runs is stopped where the caller fails.
 
     Args:
-        jobs: what is to be run.
+        jobs: the jobs to run.
         images: the images by position.
-        digests: the hashes that they had when they were looked at first, by position.
-        lanes: how inference is laid out.
-        decoders: threads that decode.
+        digests: the hashes that they had when they were first read, by position.
+        lanes: how inference is parallelized.
+        decoders: number of decoding threads.
 
     Yields:
-        What a job made of a batch, as soon as it is there, and the images that could not be decoded.
+        The results of jobs on batches, as soon as they are ready, and the images that could not be decoded.
 
     Raises:
         ModelError: a model fails.
@@ -103,7 +103,7 @@ def stream(
         if digest != digests[position]:
             raise ImageError("changed while it was being read")
         both = zip(geometries.items(), decoded, strict=True)
-        return {key: resize_and_crop_reduced(each, spec) for (key, spec), each in both}
+        return {key: resize_and_crop_reduced(image, spec) for (key, spec), image in both}
 
     def infer(job: Job[Result], batch: list[tuple[int, Pixels]]) -> Result:
         crops = np.stack([pixels for _, pixels in batch])
@@ -116,7 +116,7 @@ def stream(
                 running.add(inferring.submit(infer, job, batch))
 
     def finished(most_running: int) -> Iterator[Result]:
-        """The results that are there once no more than so many batches run or wait."""
+        """Wait until no more than `most_running` batches are pending; yield the finished results."""
         while len(running) > most_running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             running.difference_update(done)
@@ -152,7 +152,7 @@ def stream(
 
 
 def _let_end(running: Collection[Future[Any]], stopped: bool) -> None:
-    """Wait for what runs: until it has finished, or, where Ctrl-C stopped it, for a moment."""
+    """Wait for running batches to finish; after Ctrl-C, only for a moment."""
     begun = [future for future in running if not future.cancelled()]
     if not stopped:
         wait(begun)

@@ -1,4 +1,4 @@
-"""A unit of work: some models on some images. It is pure and pickles, so that it can be done anywhere."""
+"""A unit of work: some models on some images. It has no side effects and can be pickled, so it can run anywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UnitModel:
     Attributes:
         model: its file.
         needed: positions of the images.
-        known_consistent: whether earlier outputs showed already that they are a function of the image alone.
+        known_consistent: whether an earlier run showed that its outputs depend on the image alone.
     """
 
     model: ModelFile
@@ -33,15 +33,15 @@ class UnitModel:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """Some models on some images, each of which is decoded once for all of them.
+    """Some models to run on some images; every image is decoded once for all models.
 
     Attributes:
-        models: with what each has to see.
+        models: the models, with the images to run them on.
         images: the images by position.
-        digests: the hashes that they had when they were looked at first, by position.
+        digests: the hashes that they had when they were first read, by position.
         device: its name.
         threads: cores to use.
-        batch_size: images in one run of a model; None for what suits the device.
+        batch_size: images in one batch; None for the default of the device.
     """
 
     models: tuple[UnitModel, ...]
@@ -53,17 +53,17 @@ class Unit:
 
     @property
     def n_outputs(self) -> int:
-        """Pairs of a model and an image that it has to see."""
+        """Number of pairs of a model and an image to run it on."""
         return sum(len(model.needed) for model in self.models)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """What a model put out for some images. Two are equal if all their fields are.
+    """Outputs of a model for some images. Two blocks are equal if all their fields are.
 
     Attributes:
         model: the sha256 of its file.
-        positions: of the images, n of them.
+        positions: the n positions of the images.
         probs: [n, Z]; None where the model has none.
         features: [n, D].
         fallback: a note on nodes of the model that ran on the CPU instead of the device, or "".
@@ -80,7 +80,7 @@ class Block:
 
 
 def run_unit(unit: Unit) -> list[Block | Unreadable]:
-    """Everything that a unit gives, in any order.
+    """All blocks of a unit, in any order.
 
     Raises:
         ModelError, MachineError: a model or the device fails.
@@ -89,13 +89,15 @@ def run_unit(unit: Unit) -> list[Block | Unreadable]:
 
 
 def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
-    """The same, one by one as they come; to be closed like `stream`."""
+    """The same, one by one as they are computed; close the generator, as for `stream`."""
     lanes = Lanes.plan(unit.device, unit.threads, unit.batch_size)
-    jobs = [_Scoring(each, Session(each.model, unit.device, lanes.threads), unit.images) for each in unit.models]
+    jobs = [
+        _InferenceJob(model, Session(model.model, unit.device, lanes.threads), unit.images) for model in unit.models
+    ]
     yield from stream(jobs, unit.images, unit.digests, lanes, unit.threads)
 
 
-class _Scoring:
+class _InferenceJob:
     """The job of a model: its outputs for a batch."""
 
     def __init__(self, model: UnitModel, session: Session, images: Mapping[int, LabelledImage]) -> None:

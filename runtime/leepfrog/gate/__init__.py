@@ -1,1 +1,1 @@
-"""Results run again and held against what they were."""
+"""Run results again and compare them with the earlier run."""

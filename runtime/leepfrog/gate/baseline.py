@@ -28,8 +28,8 @@ class Baseline:
 
     Attributes:
         where: the file, for messages.
-        result: what it holds.
-        receipt: what made it.
+        result: the result in it.
+        receipt: how the result was made.
     """
 
     where: str
@@ -41,8 +41,8 @@ class Baseline:
         """Read a JSON result, or an embedding.
 
         Raises:
-            UsageError: missing, of another kind or version, or cut short. A baseline that cannot be read is a wrong
-                call: it must never pass for one that was met.
+            UsageError: missing, of another kind or version, or truncated. An unreadable baseline is a usage error: it
+                must never count as a passed check.
         """
         where = printable(path)
         try:
@@ -53,12 +53,12 @@ class Baseline:
 
     @property
     def kind(self) -> str:
-        """What the result is called."""
+        """The name of the kind of result."""
         return "embedding" if isinstance(self.result, Embedding) else self.result.kind
 
 
 def receipt_of(result: Replayable) -> Receipt:
-    """What made a result; UsageError where an embedding's is broken."""
+    """The receipt of a result; UsageError where an embedding's is broken."""
     return Receipt.from_dict(result.made.get("receipt")) if isinstance(result, Embedding) else result.receipt
 
 

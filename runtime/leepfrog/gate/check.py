@@ -1,10 +1,10 @@
-"""A ranking as a regression check: run it again, and say what got worse and why, as far as the receipts tell.
+"""A ranking as a regression check: run it again, and say what got worse and, as far as the receipts show, why.
 
 What is judged, one or more of CRITERIA:
 
-score    each model's scores by themselves. The default order's own score is left out: it is in units that depend on the
-         other models, so that one changed model would move all.
-rank     pairs of models that the baseline's images told apart and that now stand the other way round, told apart again.
+score    each model's scores by themselves. The default order's own score is left out: its units depend on the other
+         models, so one changed model would change all of them.
+rank     pairs of models that were not tied in the baseline, and now have the opposite order and are again not tied.
 latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
          moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts. If
          all is in doubt, nothing is judged: the check neither passes nor fails.
@@ -46,16 +46,16 @@ UNKNOWN = "no cause found: the receipts show no change"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was judged.
+    """One value that was judged.
 
     Attributes:
         criterion: one of CRITERIA.
-        model: whose; two names for a pair.
+        model: name of the model; two names for a pair.
         what: the score's name, or "order", "latency" (relative to the fixed graph), "size" (bytes).
         was, now: the values; for an order, the scores' differences.
-        allowed: how far `now` may be from `was`, or above it.
-        failed: whether it is further.
-        causes: of a failure, the likeliest first.
+        allowed: how far `now` may be from `was`, or, for latency and size, above it.
+        failed: whether it is beyond that.
+        causes: possible causes of a failure, the likeliest first.
         doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
     """
 
@@ -73,7 +73,7 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """What happened, in a few words."""
+        """A short description of the change."""
         if self.criterion == "rank":
             return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
         if self.doubtful:
@@ -88,13 +88,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Check(Result):
-    """A baseline against a second run.
+    """A second run compared with a baseline.
 
     Attributes:
-        baseline: the file.
-        criteria: what was judged.
-        findings: each thing that was, failures first.
-        changes: all that the receipts tell to be otherwise, whether or not it made anything fail.
+        baseline: the baseline file.
+        criteria: the criteria that were judged.
+        findings: one for each value judged, failures first.
+        changes: every difference between the receipts, whether or not anything failed.
         receipt: of the second run.
     """
 
@@ -135,71 +135,73 @@ def check(
     cached: bool = False,
     context: RunContext | None = None,
 ) -> Check:
-    """Rank again and hold the result against a baseline.
+    """Rank again and compare the result with a baseline.
 
     Args:
-        baseline: what `leepfrog rank DIR -o baseline.json` wrote.
-        data: the images, as of `leepfrog.rank`.
+        baseline: a file written by `leepfrog rank DIR -o baseline.json`.
+        data: the images, same as for `leepfrog.rank`.
         models: where the baseline's models are, found by name; empty for the models folder.
-        fail_on: of CRITERIA, those that are judged; None for score, size and, where there are several models, rank.
+        fail_on: the CRITERIA to judge; None for score, size and, where there are several models, rank.
         tolerance: how far a score may move, in its baseline's standard errors.
-        latency_tolerance: by what part a relative latency may grow.
-        cached: take outputs that are in the cache, rather than run the models on all images again.
-        context: with what to work; None for the baseline's device.
+        latency_tolerance: fraction by which a relative latency may grow.
+        cached: use cached outputs instead of running the models on all images again.
+        context: execution environment; None for the baseline's device.
 
     Raises:
-        UsageError: the baseline is missing, broken, no ranking, or of other classes or models: such is never a pass.
-        LeepfrogError: as of `leepfrog.rank`.
+        UsageError: the baseline is missing, broken, not a ranking, or of other classes or models: never a pass.
+        LeepfrogError: see `leepfrog.rank`.
     """
     fail_on = None if fail_on is None else several(fail_on)
-    for each in fail_on or ():
-        check_name("criterion", each, CRITERIA)
+    for criterion in fail_on or ():
+        check_name("criterion", criterion, CRITERIA)
     if fail_on is not None and not fail_on:
         raise UsageError(f"fail_on is empty; give one or more of {', '.join(CRITERIA)}")
     if not 0 <= tolerance < math.inf or not 0 <= latency_tolerance < math.inf:
         raise UsageError("tolerances must be 0 or more, and finite")
-    first = Baseline.read(Path(baseline))
-    was = first.result
-    if not isinstance(was, Ranking):
-        raise UsageError(f"{first.where}: is {first.kind}, not a ranking; leepfrog verify takes it")
-    _check_rows(first, was)
-    criteria = tuple(fail_on or (each for each in DEFAULT_CRITERIA if each != "rank" or len(was) > 1))
-    in_doubt = [model.name for model in was if "relative_latency" in model.doubtful]
+    stored = Baseline.read(Path(baseline))
+    baseline_ranking = stored.result
+    if not isinstance(baseline_ranking, Ranking):
+        raise UsageError(f"{stored.where}: is {stored.kind}, not a ranking; leepfrog verify takes it")
+    _check_rows(stored, baseline_ranking)
+    criteria = tuple(
+        fail_on or (criterion for criterion in DEFAULT_CRITERIA if criterion != "rank" or len(baseline_ranking) > 1)
+    )
+    in_doubt = [model.name for model in baseline_ranking if "relative_latency" in model.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
-            f"{first.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
+            f"{stored.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
             "baseline again when the machine is quiet"
         )
-    # Exactly what is judged, and all of it: nothing is raced away, nor stands in the table besides.
-    names = {model.name for model in was}
+    # Rank exactly the models to be judged: no racing, and no further models.
+    names = {model.name for model in baseline_ranking}
     asked = dataclasses.replace(
-        first.receipt,
-        arguments={**first.receipt.arguments, "racing": False},
-        models=tuple(model for model in first.receipt.models if model.name in names),
+        stored.receipt,
+        arguments={**stored.receipt.arguments, "racing": False},
+        models=tuple(model for model in stored.receipt.models if model.name in names),
     )
-    first = dataclasses.replace(first, receipt=asked)
+    stored = dataclasses.replace(stored, receipt=asked)
     files = several(models)
     context = dataclasses.replace(context or RunContext(), measure_again="latency" in criteria)
-    now = rerun(first, as_path(data, "images"), files, context, cached=cached)
-    assert isinstance(now, Ranking)
-    _same_subject(first, was, now)
+    new_ranking = rerun(stored, as_path(data, "images"), files, context, cached=cached)
+    assert isinstance(new_ranking, Ranking)
+    _same_subject(stored, baseline_ranking, new_ranking)
     if "latency" in criteria:
-        _same_place(first, was, now)
-    judge = _Judge(first.receipt, was, now, tolerance, latency_tolerance)
+        _same_place(stored, baseline_ranking, new_ranking)
+    judge = _Judge(stored.receipt, baseline_ranking, new_ranking, tolerance, latency_tolerance)
     findings = []
     for criterion in criteria:
         judged = list(judge.by(criterion))
         if not judged:
-            raise UsageError(f"{first.where}: has nothing to judge by {criterion}")
+            raise UsageError(f"{stored.where}: has nothing to judge by {criterion}")
         findings += judged
     if "latency" in criteria:
-        findings = _measured_again(findings, first.receipt, files, context_of(first.receipt, context).checked())
+        findings = _measured_again(findings, stored.receipt, files, context_of(stored.receipt, context).checked())
     findings.sort(key=lambda finding: (not finding.failed, not finding.doubtful))
-    return Check(first.where, criteria, tuple(findings), tuple(judge.changes()), now.receipt)
+    return Check(stored.where, criteria, tuple(findings), tuple(judge.changes()), new_ranking.receipt)
 
 
 def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
-    """UsageError where a ranking lacks what is judged, or holds other models than its receipt tells of."""
+    """UsageError where a ranking lacks a score or size to be judged, or its models are not those of its receipt."""
     names = [model.name for model in ranking]
     if len(set(names)) < len(names) or not names:
         raise UsageError(f"{baseline.where}: holds {'the same model twice' if names else 'no models'}")
@@ -215,44 +217,49 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
         raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
 
 
-def _same_subject(first: Baseline, was: Ranking, now: Ranking) -> None:
-    """UsageError where what was ranked again is something else, or lacks what is to be judged."""
-    images, images_now = first.receipt.data, now.receipt.data
+def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
+    """UsageError where the second run ranked other images, or lacks a model or score to be judged."""
+    images, images_now = baseline.receipt.data, new_ranking.receipt.data
     if images is None or images_now is None:
-        raise UsageError(f"{first.where}: its receipt tells of no images")
+        raise UsageError(f"{baseline.where}: its receipt tells of no images")
     if not images.classes.keys() & images_now.classes.keys() and images.images_sha256 != images_now.images_sha256:
-        raise UsageError(f"{first.where}: is of other images: none of its classes is among those ranked now")
-    again = {model.name: model for model in now}
-    for model in was:
+        raise UsageError(f"{baseline.where}: is of other images: none of its classes is among those ranked now")
+    again = {model.name: model for model in new_ranking}
+    for model in baseline_ranking:
         if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
-            raise UsageError(f"{first.where}: {model.name}, or a score of it, was not ranked again")
+            raise UsageError(f"{baseline.where}: {model.name}, or a score of it, was not ranked again")
 
 
-def _same_place(first: Baseline, was: Ranking, now: Ranking) -> None:
-    """UsageError where latencies are not known, or were measured at different places, which do not compare."""
-    for model in was:
-        before, cost = model.cost, now[model.name].cost
+def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
+    """UsageError where latencies are not known, or were measured at different places and cannot be compared."""
+    for model in baseline_ranking:
+        before, cost = model.cost, new_ranking[model.name].cost
         if before is None or cost is None:
-            raise UsageError(f"{first.where}: the latency of {model.name} is not known; make the baseline again")
+            raise UsageError(f"{baseline.where}: the latency of {model.name} is not known; make the baseline again")
         if before.place != cost.place:
             raise UsageError(
-                f"{first.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
+                f"{baseline.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
                 f"{printable(cost.place)!r}; judge it there (--costs), or make the baseline again"
             )
 
 
 class _Judge:
-    """Two rankings, and what is allowed between them."""
+    """Compares two rankings within the tolerances."""
 
     def __init__(
-        self, receipt: Receipt, was: Ranking, now: Ranking, tolerance: float, latency_tolerance: float
+        self,
+        receipt: Receipt,
+        baseline_ranking: Ranking,
+        new_ranking: Ranking,
+        tolerance: float,
+        latency_tolerance: float,
     ) -> None:
-        self.was, self.tolerance, self.latency_tolerance = was, tolerance, latency_tolerance
-        self.now = {model.name: model for model in now}
+        self.baseline_ranking, self.tolerance, self.latency_tolerance = baseline_ranking, tolerance, latency_tolerance
+        self.new_models = {model.name: model for model in new_ranking}
         before = {model.name: model for model in receipt.models}
-        self.of_models = {model.name: model_causes(before[model.name], model) for model in now.receipt.models}
-        self.of_data = data_causes(receipt, now.receipt)
-        self.of_environment = environment_causes(receipt, now.receipt)
+        self.of_models = {model.name: model_causes(before[model.name], model) for model in new_ranking.receipt.models}
+        self.of_data = data_causes(receipt, new_ranking.receipt)
+        self.of_environment = environment_causes(receipt, new_ranking.receipt)
 
     def by(self, criterion: str) -> Iterator[Finding]:
         return {"score": self.scores, "rank": self.order, "latency": self.latencies, "size": self.sizes}[criterion]()
@@ -262,25 +269,25 @@ class _Judge:
         return self.of_data + of_models + self.of_environment
 
     def causes(self, *models: str, of_data: bool = True) -> tuple[str, ...]:
-        """Of a failure that has to do with these models."""
+        """Possible causes of a failure that involves these models."""
         of_models = [cause for model in models for cause in self.of_models.get(model, [])]
         return tuple((self.of_data if of_data else []) + of_models + self.of_environment) or (UNKNOWN,)
 
     def scores(self) -> Iterator[Finding]:
-        for model in self.was:
+        for model in self.baseline_ranking:
             for name, score in model.scores.items():
                 if name == COMBINED:
                     continue
-                was, now = score.value, self.now[model.name].scores[name].value
+                was, now = score.value, self.new_models[model.name].scores[name].value
                 allowed = max(self.tolerance * (score.standard_error or 0), LEAST)
                 failed = not abs(now - was) <= allowed
                 causes = self.causes(model.name) if failed else ()
                 yield Finding("score", model.name, name, was, now, allowed, failed, causes)
 
     def order(self) -> Iterator[Finding]:
-        by = self.was.ranked_by
-        for better, other in itertools.combinations(self.was, 2):
-            better_now, other_now = self.now[better.name], self.now[other.name]
+        by = self.baseline_ranking.ranked_by
+        for better, other in itertools.combinations(self.baseline_ranking, 2):
+            better_now, other_now = self.new_models[better.name], self.new_models[other.name]
             apart = better.scores[by].value - other.scores[by].value
             now = better_now.scores[by].value - other_now.scores[by].value
             sure = other.name not in better.tied_with and other.name not in better_now.tied_with
@@ -289,8 +296,8 @@ class _Judge:
             yield Finding("rank", f"{better.name} and {other.name}", "order", apart, now, 0.0, failed, causes)
 
     def latencies(self) -> Iterator[Finding]:
-        for model in self.was:
-            before, cost = model.cost, self.now[model.name].cost
+        for model in self.baseline_ranking:
+            before, cost = model.cost, self.new_models[model.name].cost
             assert before is not None  # see _same_place
             assert cost is not None
             was, now = before.relative_latency, cost.relative_latency
@@ -301,8 +308,8 @@ class _Judge:
             yield Finding("latency", model.name, "latency", was, now, allowed, failed, causes, doubtful)
 
     def sizes(self) -> Iterator[Finding]:
-        for model in self.was:
-            was, now = model.size_bytes, self.now[model.name].size_bytes
+        for model in self.baseline_ranking:
+            was, now = model.size_bytes, self.new_models[model.name].size_bytes
             allowed = SIZE_TOLERANCE * was
             failed = now > was + allowed
             causes = (self.of_models[model.name] or [UNKNOWN]) if failed else []
@@ -312,7 +319,7 @@ class _Judge:
 def _measured_again(
     findings: Sequence[Finding], receipt: Receipt, models: Sequence[StrPath], context: RunContext
 ) -> list[Finding]:
-    """Latencies that failed or are in doubt are measured again, at length; the median of those not in doubt counts."""
+    """Measure latencies that failed or are in doubt again, for longer; the median of those not in doubt counts."""
     paths = zip(receipt.models, find_again(receipt, models), strict=True)
     files = {model.name: ModelFile.read(path) for model, path in paths}
     context = dataclasses.replace(context, measure_seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""Two results, number by number."""
+"""Compare two results value by value."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One value that is not what it was.
+    """One value that changed.
 
     Attributes:
-        where: the way to it in the result, such as "models.mobilenet_v2.scores.leep.value".
+        where: its path in the result, such as "models.mobilenet_v2.scores.leep.value".
         was, now: the values; None where there is none.
     """
 
@@ -40,15 +40,15 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Verification(Result):
-    """A result against a second run.
+    """A result compared with a second run.
 
     Attributes:
         of: the kind of the result.
         n_compared: values compared.
-        tolerance: how far numbers may be apart, absolutely or by this part of them.
-        worst: the largest such distance among numbers that were within it.
+        tolerance: the largest allowed difference, absolute or relative.
+        worst: the largest such difference among values within the tolerance.
         differences: values that differ by more.
-        causes: what the receipts tell of why; also where nothing differs.
+        causes: differences between the receipts, which may explain them; listed also where no value differs.
         receipt: of the second run.
     """
 
@@ -71,16 +71,16 @@ class Verification(Result):
 
 
 def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -> Verification:
-    """Hold a second run's result against the first one's.
+    """Compare a second run's result with the first one's.
 
     Args:
         baseline: the first.
         now: the second, of the same kind.
         tolerance: numbers a, b are the same where |a - b| <= tolerance max(1, |a|, |b|); of an embedding's values,
-            tolerance times the largest. From 0 to below 1: at 1, all numbers would be alike.
+            tolerance times the largest. From 0 to below 1: at 1, all numbers would be the same.
 
     Raises:
-        UsageError: another tolerance.
+        UsageError: the tolerance is out of range.
     """
     if not 0 <= tolerance < 1:
         raise UsageError(f"tolerance must be from 0 to below 1, not {tolerance}")
@@ -101,7 +101,7 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -
 
 
 def all_causes(was: Receipt, now: Receipt) -> list[str]:
-    """All that differs between two receipts."""
+    """Every difference between two receipts."""
     models = {model.name: model for model in now.models}
     causes = data_causes(was, now)
     if was.arguments.get("probe_sha256") != now.arguments.get("probe_sha256"):
@@ -113,7 +113,7 @@ def all_causes(was: Receipt, now: Receipt) -> list[str]:
 
 
 def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
-    """Whether two rankings order models otherwise, but none that the first told apart."""
+    """Whether two rankings differ in order, but only among models that are tied in the first."""
     if not isinstance(was, Ranking) or not isinstance(now, Ranking):
         return False
     place = {model.name: i for i, model in enumerate(now)}
@@ -126,12 +126,12 @@ def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
 
 
 def _pairs(was: Any, now: Any, path: Path, skipped: Collection[str]) -> Iterator[tuple[Path, Any, Any]]:
-    """Values that stand in the same place; rows that have names are matched by these.
+    """Pairs of corresponding values; rows that have names are matched by name.
 
     Args:
         was: a result, or a part of one.
-        now: of the second run.
-        path: the way to them.
+        now: the same of the second run.
+        path: their path in the result.
         skipped: fields that differ in this way are left out (see `leepfrog.results`).
     """
     if dataclasses.is_dataclass(was) and type(was) is type(now):
@@ -161,7 +161,7 @@ _ROWS = (tuple, np.ndarray)
 
 
 def _by_name(rows: tuple[Any, ...] | NDArray[Any]) -> dict[str, Any] | None:
-    """Rows of a table by the names in them, None where they have none, or one twice."""
+    """Rows of a table by name; None where they have no names, or two have the same."""
     for key in ("name", "model"):
         if len(rows) and all(isinstance(getattr(row, key, None), str) for row in rows):
             named = {getattr(row, key): row for row in rows}
@@ -170,7 +170,7 @@ def _by_name(rows: tuple[Any, ...] | NDArray[Any]) -> dict[str, Any] | None:
 
 
 def _apart(was: object, now: object, scale: float) -> float:
-    """How far values lie from each other, as `compare` counts it; infinitely, where they are no numbers and differ."""
+    """The difference of two values as `compare` counts it; infinite where they differ and are not numbers."""
     if not (_number(was) and _number(now)):
         return 0.0 if was == now else math.inf
     assert isinstance(was, int | float)

@@ -1,4 +1,4 @@
-"""A check in the languages of those who read it: people, GitHub's annotations, JUnit's XML."""
+"""Output formats of a check: text, GitHub annotations, JUnit XML."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from leepfrog.gate.check import Check, Finding
 
 
 def as_text(check: Check) -> str:
-    """What failed and why, and what was judged, for people."""
+    """Plain text: what failed and why, and what was judged."""
     lines = []
-    for criterion, model, told, causes in _failures(check):
-        lines.append(f"FAILED {criterion}: {model}: {told}")
+    for criterion, model, message, causes in _failures(check):
+        lines.append(f"FAILED {criterion}: {model}: {message}")
         lines += [f"    why: {cause}" for cause in causes]
-    lines += [f"NOT JUDGED {found.criterion}: {found.model}: {found.message}" for found in check.undecided]
+    lines += [f"NOT JUDGED {finding.criterion}: {finding.model}: {finding.message}" for finding in check.undecided]
     if check.passed:
         lines += [f"changed, within what is allowed: {change}" for change in check.changes]
     return "\n".join(map(plain, [*lines, _verdict(check)]))
 
 
 def as_github(check: Check) -> str:
-    """GitHub's workflow commands: an annotation a model that failed, and a notice."""
+    """GitHub workflow commands: one annotation per failed model, and a notice."""
     lines = [
-        f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([told, *causes]))}"
-        for criterion, model, told, causes in _failures(check)
+        f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([message, *causes]))}"
+        for criterion, model, message, causes in _failures(check)
     ]
     lines += [
-        f"::warning title={_property(f'leepfrog {found.criterion}: {found.model}')}::{_data(found.message)}"
-        for found in check.undecided
+        f"::warning title={_property(f'leepfrog {finding.criterion}: {finding.model}')}::{_data(finding.message)}"
+        for finding in check.undecided
     ]
     return "\n".join([*lines, f"::notice title=leepfrog check::{_data(_verdict(check))}"])
 
 
 def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """Criterion, model, what happened and why, once for all scores of a model."""
+    """Criterion, model, message and causes of the failures; all scores of a model are one entry."""
     groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    for found in check.failures:
-        groups.setdefault((found.criterion, found.model, found.causes), []).append(found.message)
+    for finding in check.failures:
+        groups.setdefault((finding.criterion, finding.model, finding.causes), []).append(finding.message)
     for (criterion, model, causes), messages in groups.items():
         yield criterion, model, ", ".join(messages), causes
 
 
 def _verdict(check: Check) -> str:
     counts = [
-        counted(sum(found.criterion == criterion for found in check.findings), _UNITS[criterion])
+        counted(sum(finding.criterion == criterion for finding in check.findings), _UNITS[criterion])
         for criterion in check.criteria
     ]
     n = len(check.findings)
@@ -67,7 +67,7 @@ def _property(text: str) -> str:
 
 
 def as_junit(check: Check) -> str:
-    """JUnit's XML: a test case for each thing that was judged."""
+    """JUnit XML: one test case per finding."""
     suite = ElementTree.Element(
         "testsuite",
         name="leepfrog check",
@@ -78,19 +78,21 @@ def as_junit(check: Check) -> str:
         timestamp=check.receipt.started,
         time=str(check.receipt.seconds),
     )
-    for found in check.findings:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"leepfrog.{found.criterion}", name=_title(found))
-        if found.failed:
-            message = plain(f"{found.model}: {found.message}")
-            failure = ElementTree.SubElement(case, "failure", message=message, type=found.criterion)
-            failure.text = "\n".join(map(plain, found.causes))
-        if found.doubtful:
-            ElementTree.SubElement(case, "error", message=plain(f"{found.model}: {found.message}"), type="doubt")
+    for finding in check.findings:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=f"leepfrog.{finding.criterion}", name=_title(finding)
+        )
+        if finding.failed:
+            message = plain(f"{finding.model}: {finding.message}")
+            failure = ElementTree.SubElement(case, "failure", message=message, type=finding.criterion)
+            failure.text = "\n".join(map(plain, finding.causes))
+        if finding.doubtful:
+            ElementTree.SubElement(case, "error", message=plain(f"{finding.model}: {finding.message}"), type="doubt")
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
 
 
-def _title(found: Finding) -> str:
-    return plain(found.model if found.what in ("order", "latency", "size") else f"{found.model} {found.what}")
+def _title(finding: Finding) -> str:
+    return plain(finding.model if finding.what in ("order", "latency", "size") else f"{finding.model} {finding.what}")

@@ -1,4 +1,4 @@
-"""Run again what a receipt tells of."""
+"""Run the command that a receipt records again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline, Replayable
-from leepfrog.inference.local import exported, find_models
+from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.ranking.from_files import ScoreRequest, Scores, score_files
 from leepfrog.ranking.rank import RankRequest
 from leepfrog.receipts.receipt import Receipt
@@ -26,15 +26,15 @@ _Replayed = RankRequest | ValidateRequest | TasksRequest | EmbedRequest | ScoreR
 _REQUESTS: dict[str, type[_Replayed]] = {
     request.command: request for request in (RankRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreRequest)
 }
-# What receipts state beside the request and the context: what the request left open.
+# Arguments in receipts that belong to neither the request nor the context: defaults resolved during the run.
 _RESOLVED = ("probe_sha256",)
 
 
 def request_of(receipt: Receipt) -> _Replayed:
-    """What a receipt says was asked for.
+    """The request that a receipt records.
 
     Raises:
-        UsageError: it asks for what this leepfrog does not know.
+        UsageError: its command or an argument is unknown to this leepfrog.
     """
     kind = _REQUESTS.get(receipt.command)
     if kind is None:
@@ -54,8 +54,8 @@ def context_of(receipt: Receipt, context: RunContext) -> RunContext:
     arguments = {"strict": False, "device": "", "costs": ""} | receipt.arguments
     strict, device, costs = arguments["strict"], arguments["device"], arguments["costs"]
     if not isinstance(strict, bool) or not isinstance(device, str) or not isinstance(costs, str):
-        told = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
-        raise UsageError(f"receipt.arguments: {told}")
+        values = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
+        raise UsageError(f"receipt.arguments: {values}")
     return dataclasses.replace(
         context,
         strict=context.strict or strict,
@@ -67,18 +67,18 @@ def context_of(receipt: Receipt, context: RunContext) -> RunContext:
 def rerun(
     baseline: Baseline, data: Path, models: Sequence[StrPath], context: RunContext, *, cached: bool = False
 ) -> Replayable:
-    """The result that the same request gives now.
+    """Run the same request now.
 
     Args:
-        baseline: of the first run.
+        baseline: the result of the first run.
         data: the images; for scores of arrays, the folder that the arrays lie in.
         models: where the models are: files or folders; empty for the models folder.
-        context: with what to work; see `context_of`.
-        cached: take outputs that are in the cache, rather than run the models on all images again.
+        context: execution environment; see `context_of`.
+        cached: use cached outputs instead of running the models on all images again.
 
     Raises:
-        UsageError: the receipt asks for what this leepfrog does not know, or a model is not here.
-        LeepfrogError: as of the command that is run again.
+        UsageError: the command or an argument is unknown to this leepfrog, or a model is not here.
+        LeepfrogError: see the command that is run again.
     """
     receipt = baseline.receipt
     try:
@@ -112,7 +112,7 @@ def find_again(receipt: Receipt, models: Sequence[StrPath]) -> list[Path]:
     """The files of a receipt's models, by name: among `models`, or else in the models folder.
 
     Raises:
-        UsageError: one is not there, or two go by one name.
+        UsageError: a model is missing, or two models have the same name.
     """
     names = [model.name for model in receipt.models]
     if not names:
@@ -120,7 +120,7 @@ def find_again(receipt: Receipt, models: Sequence[StrPath]) -> list[Path]:
     if len(set(names)) < len(names):
         raise UsageError("two models of the baseline go by one name; export one of them under another --name")
     known = exported() if not models else {}
-    if not set(names) <= known.keys():  # given elsewhere, or called otherwise than their files
+    if not set(names) <= known.keys():  # in other folders, or named differently from their files
         known = known | _named(models)
     missing = [name for name in names if name not in known]
     if missing:

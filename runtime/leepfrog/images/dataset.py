@@ -79,17 +79,17 @@ class EncodedImage(abc.ABC):
         return self._leveled(hashlib.sha256(self._content()).digest())
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
-        """As of `LabelledImage`."""
+        """See `LabelledImage`."""
         content = self._content()
         digest = hashlib.sha256(content).digest()
         return digest, (known or {}).get(digest) or deep_greys(content)
 
     def with_white(self, white: float) -> Self:
-        """As of `LabelledImage`."""
+        """See `LabelledImage`."""
         return dataclasses.replace(self, white=white)
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """As of `LabelledImage`. The bytes are read once, for both the hash and the pixels."""
+        """See `LabelledImage`. The bytes are read once, for both the hash and the pixels."""
         content = self._content()
         digest = self._leveled(hashlib.sha256(content).digest())
         return digest, decode_reduced(content, reductions, self.white)
@@ -280,8 +280,8 @@ class ImageSet:
             name: where they come from, printable.
             images: N images.
             labels: N labels, all texts or all numbers; a class is the text of one.
-            notes: as of the set; what is odd about the labels is added.
-            unreadable: as of the set.
+            notes: same as for the set; what is odd about the labels is added.
+            unreadable: same as for the set.
 
         Raises:
             DataSetError: fewer than two classes.

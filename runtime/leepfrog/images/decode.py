@@ -104,7 +104,7 @@ def deep_greys(content: bytes) -> Greys | None:
                 return None
             image.load()
             return Greys("16-bit colours", int(np.asarray(image.convert("RGB")).max()))  # without alpha
-    except Exception:  # as of `decode_reduced`, which will give the reason
+    except Exception:  # `decode_reduced` will fail too, and give the reason
         return None
 
 
@@ -145,7 +145,7 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float
         An image for each of `reductions`, which may be the same object. Files other than JPEG come whole.
 
     Raises:
-        ImageError: as of `decode`.
+        ImageError: see `decode`.
     """
     if not content:
         raise ImageError("empty file (0 bytes)")

@@ -53,7 +53,7 @@ class Root:
     Attributes:
         folders: those in it, sorted by name.
         n_loose: images beside them.
-        not_read: other files beside them, as of Folder.
+        not_read: other files beside them; see `Folder`.
     """
 
     folders: list[Folder]

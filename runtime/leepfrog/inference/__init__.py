@@ -1,1 +1,1 @@
-"""Models: read their files, run them, keep what they put out."""
+"""Models: read their files, run them, cache their outputs."""

@@ -1,9 +1,9 @@
 """onnxruntime sessions that can be stopped: by a time limit, or by Ctrl-C.
 
 A model is a program: one with an endless `Loop` never returns. Python handles Ctrl-C in the main thread only, between
-two instructions of its own, so a caller never enters onnxruntime itself: a helper thread does, and the caller waits.
+two bytecode instructions, so a caller never enters onnxruntime itself: a helper thread does, and the caller waits.
 `RunOptions.terminate`, which onnxruntime reads between two nodes, stops a run; `set_load_cancellation_flag` stops a
-load. A single node cannot be stopped: its thread is left behind, and `unfinished` counts it.
+load. A single node cannot be stopped: its thread is abandoned, and `unfinished` counts it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LIMIT_VARIABLE = "LEEPFROG_SECONDS_PER_IMAGE"
 SECONDS_PER_IMAGE = 120.0
 # Loading evaluates what is constant in a graph; it may take as long as this many images.
 LOAD_AS_IMAGES = 5
-# Seconds that a stopped call has to return, before its thread is left behind.
+# Seconds that a stopped call has to return before its thread is abandoned.
 PATIENCE = 1.0
 # Seconds between two looks at the clock; on Windows, Ctrl-C is handled no sooner.
 _TICK = 0.1
 
-# What onnxruntime says then.
+# Parts of onnxruntime's messages when memory or threads run out.
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "pthread_create failed")
 
 _Result = TypeVar("_Result")
@@ -110,12 +110,12 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
         call: the call.
         stop: asks onnxruntime to return from it.
         seconds: the time limit.
-        what: what takes too long, for the message.
+        what: name of the operation, for the message.
 
     Raises:
         ModelError: the time limit is reached, or `stop_all` was called.
-        MachineError: there is no memory for it, or no thread.
-        Exception: what `call` raises.
+        MachineError: out of memory or threads.
+        Exception: any error that `call` raises.
     """
     made = _Call(call, stop)
     _calls.add(made)
@@ -180,7 +180,7 @@ def unfinished() -> int:
 
 
 def seconds_per_image() -> float:
-    """How long a model may take for an image; `$LEEPFROG_SECONDS_PER_IMAGE`, or SECONDS_PER_IMAGE.
+    """The time limit of a model per image, in seconds; `$LEEPFROG_SECONDS_PER_IMAGE`, or SECONDS_PER_IMAGE.
 
     Raises:
         UsageError: the variable is not a positive number, or more than a day.

@@ -1,7 +1,7 @@
-"""Model outputs kept on disk, keyed by content, so that no image passes the same model twice.
+"""Model outputs cached on disk, keyed by content, so that no image is run through the same model twice.
 
-One folder a key: the hash of everything besides the image that decides the output (`cache_key`). In it lie shards,
-each a `.npy` file whose rows hold an image's digest and the model's outputs: its probs, if it has any, and its
+There is one folder per key: the hash of everything besides the image that affects the output (`cache_key`). It holds
+shards: `.npy` files whose rows are an image's digest and the model's outputs: its probs, if it has any, and its
 features. A shard's name is the hash of its bytes, so a damaged one is noticed; it is written whole or not at all, so a
 killed run keeps what it had finished, and two processes can fill one cache (the worst that happens is an image computed
 twice).
@@ -34,12 +34,12 @@ from leepfrog.inference.device import ort_options
 from leepfrog.inference.devices import device_named
 from leepfrog.inference.model import ModelFile, problem_of_rows
 
-# 2: from models whose outputs were found to be a function of the image.
+# 2: only outputs of models that passed the consistency check.
 CACHE_FORMAT = 2
-# A shard is written when it has so many rows, or when its oldest row has waited so long: what a kill can cost.
+# A shard is written when it has this many rows, or when its oldest row is this old: the most that a kill can lose.
 ROWS_PER_SHARD = 256
 SECONDS_PER_SHARD = 10.0
-# What shards of all caches together may keep in memory, so that those of small sets are read once.
+# Memory for shards of all caches together, so that those of small sets are read only once.
 HELD_BYTES = 64 << 20
 
 Records = NDArray[np.void]
@@ -47,7 +47,7 @@ Notice = Callable[[str], None]
 
 
 def cache_key(model: ModelFile, device: str) -> str:
-    """Hash of all that decides a model's output for an image, besides the image."""
+    """Hash of everything besides the image that affects a model's output."""
     parts = [
         CACHE_FORMAT,
         model.sha256,
@@ -63,7 +63,7 @@ def cache_key(model: ModelFile, device: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Outputs of some images of a set, [n] each: their positions in the set, probs [n, Z] or None, features [n, D]."""
+    """Outputs of n images of a set: their positions in the set [n], probs [n, Z] or None, features [n, D]."""
 
     positions: NDArray[np.int64]
     probs: NDArray[np.float32] | None
@@ -73,15 +73,15 @@ class Rows:
 class OutputCache:
     """The outputs of one model on one kind of device.
 
-    Where the folder cannot be written, outputs are kept in memory for this run and `notice` is told once.
+    Where the folder cannot be written, outputs are kept in memory for this run, and `notice` is called once.
     """
 
     def __init__(self, model: ModelFile, device: str, notice: Notice, folder: StrPath | None = None) -> None:
-        """Open the cache in a folder, by default leepfrog's, and index what is there; damaged shards are deleted."""
+        """Open the cache in a folder, by default leepfrog's, and index its shards; damaged ones are deleted."""
         self.folder = Path(folder or paths.inference()) / cache_key(model, device)
         self._name, self._outputs = model.name, model.metadata.outputs
         self._notice = notice
-        # Shards are kept as paths and read again on demand: memory maps would hold one file descriptor each.
+        # Shards are kept as paths and read again on demand: every memory map would hold a file descriptor.
         self._shards: list[Path | Records] = []
         self._kind: np.dtype[np.void] | None = None
         self._where: dict[Digest, tuple[int, int]] = {}
@@ -96,7 +96,7 @@ class OutputCache:
                 self._index(path, records)
 
     def __len__(self) -> int:
-        """How many images have outputs here."""
+        """Number of images with outputs in the cache."""
         return len(self._where)
 
     def _files(self) -> list[Path]:
@@ -124,33 +124,33 @@ class OutputCache:
                 self._flush()
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write all pending rows."""
         with self._lock:
             self._flush()
 
     def rows(self, positions: Mapping[Digest, list[int]]) -> Iterator[Rows]:
         """The outputs for images of a set, at most a shard's rows at a time.
 
-        An image that occurs more than once comes more than once.
+        An image that occurs more than once is yielded more than once.
 
         Args:
-            positions: where in the set each image stands.
+            positions: indices of the images in the set, by digest.
 
         Raises:
-            MachineError: a cache file that was there when the cache was opened is gone or changed.
+            MachineError: a cache file that existed when the cache was opened is missing or changed.
         """
         chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
         for digest, occurrences in positions.items():
-            found = self._where.get(digest)
-            if found is not None:
-                rows, places = chosen[found[0]]
-                rows.extend([found[1]] * len(occurrences))
+            location = self._where.get(digest)
+            if location is not None:
+                rows, places = chosen[location[0]]
+                rows.extend([location[1]] * len(occurrences))
                 places.extend(occurrences)
         for shard, (rows, places) in zip(self._shards, chosen, strict=True):
             if not rows:
                 continue
             records = self._records(shard)
-            # A few copied over and over are many rows.
+            # A few images with many copies make many rows.
             for start in range(0, len(rows), ROWS_PER_SHARD):
                 part = slice(start, start + ROWS_PER_SHARD)
                 taken = records[rows[part]]
@@ -236,7 +236,7 @@ def _shard_name(content: bytes) -> str:
 
 
 def _records_of(content: bytes, outputs: Sequence[str]) -> Records:
-    """The rows in a shard's bytes; ValueError where they are not these outputs, as `add` was given them."""
+    """The rows in a shard's bytes; ValueError where they are not rows of these outputs."""
     records: Records = array_of(content)
     kind = records.dtype
     if kind.names != ("digest", *outputs) or any(
@@ -255,7 +255,7 @@ def _kind(widths: Mapping[str, int]) -> np.dtype[np.void]:
 
 
 class _Held:
-    """Shards read last, up to HELD_BYTES in all; one whose file has changed since is not among them."""
+    """The shards used last, up to HELD_BYTES in total; a shard whose file has changed since is dropped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -284,10 +284,10 @@ class _Held:
 
 def _state(path: Path) -> tuple[int, ...]:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 _HELD = _Held()

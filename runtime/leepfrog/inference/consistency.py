@@ -1,7 +1,7 @@
-"""Whether what a model puts out for an image depends on the image alone.
+"""Check that a model's output for an image depends on that image alone.
 
-Random nodes, dropout or batch-norms in training mode, and dynamic quantisation make it depend on chance or on the other
-images of the batch. Such outputs must be neither scored nor cached.
+Random nodes, dropout or batch-norms in training mode, and dynamic quantisation make it random or dependent on the
+other images of the batch. Such outputs must be neither scored nor cached.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RANDOM = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"]
 )
 DYNAMIC = "DynamicQuantizeLinear"
-# How the names of operators begin that round to few bits.
+# Prefixes of operators that round to few bits.
 ROUNDING = ("Quantize", "Dequantize", "QLinear", FEW_BITS)
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ class Inconsistency:
     Attributes:
         output: its name.
         difference: the largest difference of a value, as a fraction of the output's largest value.
-        repeated: whether the very same input was run twice; else it was run alone and among others.
+        repeated: whether the same input was run twice; otherwise it was run alone and in a batch.
     """
 
     output: str
@@ -43,16 +43,16 @@ class Inconsistency:
     repeated: bool
 
     def reason(self, operators: Collection[str] = ()) -> str:
-        """What is wrong and how to mend it, given the operators in the model."""
+        """What is wrong and how to fix it, given the operators in the model."""
         dynamic = DYNAMIC in operators
         if self.repeated:
             what = "when the same image is run again"
-            found = sorted(RANDOM & set(operators))
+            culprits = sorted(RANDOM & set(operators))
         else:
             what = "with the other images in the batch"
-            found = [DYNAMIC] if dynamic else []
-        found += sorted(each for each in operators if each.endswith(TRAINING))
-        named = f" (it has {', '.join(found)})" if found else ""
+            culprits = [DYNAMIC] if dynamic else []
+        culprits += sorted(operator for operator in operators if operator.endswith(TRAINING))
+        named = f" (it has {', '.join(culprits)})" if culprits else ""
         remedy = "export it in inference mode"
         if dynamic and not self.repeated:
             remedy = "quantise it statically: leepfrog export NAME --precision int8"
@@ -62,16 +62,16 @@ class Inconsistency:
 def inconsistencies(
     run: Callable[[Array], Sequence[Array]], images: Array, names: Sequence[str], together: Sequence[Array] = ()
 ) -> list[Inconsistency]:
-    """Run one or two images alone, again, and in the company of a very different one: its own negative.
+    """Run one or two images alone, a second time, and in a batch with a very different one: its negative.
 
     Args:
-        run: a model: a batch [n, 3, H, W] to one array [n, ...] for each of `names`.
+        run: the model: takes a batch [n, 3, H, W], gives an array [n, ...] for every name in `names`.
         images: [n, 3, H, W], n of at least 1.
-        names: of the outputs.
-        together: what `run` gave for `images`, if it is known.
+        names: names of the outputs.
+        together: the result of `run` for `images`, if known.
 
     Returns:
-        For each output, the differences that are not 0; of the same image run twice first.
+        The nonzero differences by output, those of the same image run twice first.
     """
     images = images[:2]
     alone = [run(image[None]) for image in images]
@@ -80,12 +80,12 @@ def inconsistencies(
     pairs += [(False, outputs, [rows[2:] for rows in among]) for outputs in alone[1:]]
     if together:
         pairs += [(False, outputs, [rows[i : i + 1] for rows in together]) for i, outputs in enumerate(alone)]
-    found = [
+    compared = [
         Inconsistency(name, difference(once, twice), repeated)
         for repeated, *pair in pairs
         for name, once, twice in zip(names, *pair, strict=True)
     ]
-    return [each for each in found if each.difference]
+    return [inconsistency for inconsistency in compared if inconsistency.difference]
 
 
 def difference(one: Array, other: Array) -> float:
@@ -94,19 +94,19 @@ def difference(one: Array, other: Array) -> float:
     return apart / float(max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))) if apart else 0.0
 
 
-def first_refused(found: Sequence[Inconsistency], operators: Callable[[], Collection[str]]) -> str | None:
+def first_refused(differing: Sequence[Inconsistency], operators: Callable[[], Collection[str]]) -> str | None:
     """Why a model with these inconsistencies is refused; None where they are within the tolerance.
 
     Args:
-        found: see `inconsistencies`.
-        operators: the operators in the model; asked for only where it matters.
+        differing: the result of `inconsistencies`.
+        operators: returns the operators in the model; called only if needed.
     """
-    beyond = [each for each in found if not each.difference <= TOLERANCE]
+    beyond = [inconsistency for inconsistency in differing if not inconsistency.difference <= TOLERANCE]
     if not beyond:
         return None
     inside = operators()
-    few_bits = DYNAMIC not in inside and any(each.startswith(ROUNDING) for each in inside)
-    for each in beyond:
-        if not few_bits or not each.difference <= FEW_BITS_TOLERANCE:
-            return each.reason(inside)
+    few_bits = DYNAMIC not in inside and any(operator.startswith(ROUNDING) for operator in inside)
+    for inconsistency in beyond:
+        if not few_bits or not inconsistency.difference <= FEW_BITS_TOLERANCE:
+            return inconsistency.reason(inside)
     return None

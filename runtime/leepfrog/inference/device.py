@@ -1,4 +1,4 @@
-"""Which processor runs the models, and how many threads it may use."""
+"""Devices and threads: execution providers, session options, the environment recorded in receipts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
     return wanted.providers_with(threads)
 
 
-# Settings of onnxruntime's sessions that are no entries of its configuration.
+# Session settings of onnxruntime that are attributes, not configuration entries.
 _LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -47,38 +47,38 @@ _LEVELS = {
 }
 OPTIONS_VARIABLE = "LEEPFROG_ORT_OPTIONS"
 
-# More threads than cores only take memory; some are allowed, so that commands move between machines.
+# More threads than cores only cost memory; some are allowed, so that a command works on several machines.
 THREADS_PER_CORE, FEWEST_ALLOWED = 4, 16
 
 
 def ort_options() -> dict[str, str]:
-    """What `$LEEPFROG_ORT_OPTIONS` sets for every session, as "key=value key=value", in the order of keys.
+    """The session options in `$LEEPFROG_ORT_OPTIONS`, written "key=value key=value", sorted by key.
 
     Keys are those of onnxruntime's session configuration (such as session.disable_quant_qdq), and
-    graph_optimization_level (disable, basic, extended or all). They may move a model's outputs, so they are part of
-    what the cache knows these by, and of every receipt.
+    graph_optimization_level (disable, basic, extended or all). They may change a model's outputs, so they are part
+    of the cache key and of every receipt.
 
     Raises:
-        UsageError: not understood.
+        UsageError: the variable cannot be parsed.
     """
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for entry in os.environ.get(OPTIONS_VARIABLE, "").split():
         key, equals, value = entry.partition("=")
         known = key != "graph_optimization_level" or value in _LEVELS
-        if not key or not equals or not known or key in found:
+        if not key or not equals or not known or key in settings:
             raise UsageError(
                 f"{OPTIONS_VARIABLE}: {entry!r} is not understood, or twice there; key=value, blanks between, as in "
                 "session.disable_quant_qdq=1 graph_optimization_level=basic"
             )
-        found[key] = value
-    return dict(sorted(found.items()))
+        settings[key] = value
+    return dict(sorted(settings.items()))
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Options of a session with so many threads within one run, and what `ort_options` adds.
+    """Options of a session with this many threads per run, including those of `ort_options`.
 
     Raises:
-        UsageError: onnxruntime refuses one. It passes over keys that it does not know.
+        UsageError: onnxruntime refuses one. It ignores unknown keys.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -97,11 +97,11 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def threads_for(device: str, threads: int | None) -> int:
-    """How many threads to use on a device: as many as asked for, or all that this process may use.
+    """The number of threads to use on a device: `threads`, or all cores that this process may use.
 
     Raises:
         UsageError: fewer than 1, more than `most_threads()`, or an unknown device or option.
-        MachineError: the device is absent. Both are told here, before any work.
+        MachineError: the device is absent. Both are raised here, before any work.
     """
     check_threads(threads)
     providers(device, 1)
@@ -111,7 +111,7 @@ def threads_for(device: str, threads: int | None) -> int:
 
 
 def check_threads(threads: int | None) -> None:
-    """UsageError where a number of threads is less than 1 or more than THREADS_PER_CORE for each core."""
+    """UsageError where a number of threads is less than 1 or more than THREADS_PER_CORE per core."""
     cores = available_threads()
     most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
@@ -130,9 +130,9 @@ def available_threads() -> int:
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """What besides data and models may move a result: versions, provider, options, threads and machine.
+    """Everything besides data and models that may change a result: versions, provider, options, threads, machine.
 
-    The provider is the one really used: a session that falls back to another is an error (see `load_file`).
+    The provider is the one in use: a session that falls back to another is an error (see `load_file`).
     """
     return {
         "leepfrog": __version__,
@@ -155,7 +155,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 
 @functools.cache
 def _processor(known: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, "" where the system does not say it."""
+    """The processor's name, "" where the system does not report it."""
     try:
         lines = known.read_text().splitlines()
     except (OSError, UnicodeDecodeError):  # not on macOS and Windows
@@ -165,7 +165,7 @@ def _processor(known: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Whole cores of the control group's quota (cgroup v2); a fraction counts as one more."""
+    """Whole cores of the control group's quota (cgroup v2); a fraction is rounded up."""
     try:
         quota, period = control.read_text().split()
         return max(1, math.ceil(int(quota) / int(period)))

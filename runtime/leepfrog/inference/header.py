@@ -1,8 +1,8 @@
-"""What an ONNX file says of itself, read without onnx and without its weights.
+"""Read the header of an ONNX file, without the onnx package and without its weights.
 
-A ModelProto is a protobuf message; only its small top-level fields are read and the graph is stepped over. That gives
-versions and metadata in microseconds, and lets a broken file be told from an unsupported one before onnxruntime
-(whose message for both is "protobuf parsing failed") sees it.
+A ModelProto is a protobuf message; only its small top-level fields are read and the graph is skipped. That gives
+versions and metadata in microseconds, and separates broken files from unsupported ones, for which onnxruntime has the
+same message ("protobuf parsing failed").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPERATOR, _ATTRIBUTE, _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_GRAPHS = 4
 _FLOAT16, _BFLOAT16 = 10, 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# Fields of one message, entries of the metadata and graphs within graphs: real files have some 10,000, 20 and 3.
+# Fields of one message, entries of the metadata and graphs within graphs: real files have about 10,000, 20 and 3.
 MAX_FIELDS, MAX_ENTRIES, MAX_DEPTH = 1 << 22, 1 << 12, 16
 
 Value = int | bytes | memoryview
@@ -39,7 +39,7 @@ class Header:
 
     Attributes:
         ir_version: ONNX's file format version.
-        opsets: operator-set version by domain; "" is ONNX's own.
+        opsets: operator-set version by domain; "" is the default ONNX domain.
         metadata: the `metadata_props`, text by key.
     """
 
@@ -83,11 +83,11 @@ def read_header(content: memoryview) -> Header:
 
 
 class Fingerprint(NamedTuple):
-    """Hashes of what a file computes, without what it says of itself.
+    """Hashes of the network in a file, without its metadata.
 
     Attributes:
-        graph: of the network as it is written.
-        weights: of the numbers in it, whatever their names and order; the same where a network was written anew.
+        graph: hash of the network as it is stored.
+        weights: hash of its weights, ignoring names and order; unchanged where only the graph was rewritten.
     """
 
     graph: str
@@ -95,39 +95,39 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(content: memoryview) -> Fingerprint:
-    """Hashes of the network in a file that `read_header` reads."""
+    """Hashes of the network in a file that `read_header` accepts."""
     graph, functions = _network(content)
     network = sha256_of(graph) if not functions else sha256_of(b"".join([graph, *functions]))
     try:
         weights = sorted(_tensor_hash(value) for value in _messages(graph, _INITIALIZER))
-    except (ValueError, IndexError):  # onnxruntime will refuse it as well
+    except (ValueError, IndexError):  # onnxruntime will refuse it too
         return Fingerprint(network, network)
     return Fingerprint(network, sha256_of("".join(weights).encode()))
 
 
 def operators(content: memoryview) -> set[str]:
-    """The operators in a file that `read_header` reads, and how they compute.
+    """The operators in a file that `read_header` accepts.
 
     Returns:
-        Names such as "Conv"; those set to training are followed by TRAINING; 16-bit weights add FEW_BITS.
+        Names such as "Conv"; TRAINING is appended to those in training mode; 16-bit weights add FEW_BITS.
     """
     graph, functions = _network(content)
-    found: set[str] = set()
+    names: set[str] = set()
     try:
-        _add_operators(graph, _GRAPH_NODE, found, 0)
+        _add_operators(graph, _GRAPH_NODE, names, 0)
         for function in functions:
-            _add_operators(function, _FUNCTION_NODE, found, 0)
+            _add_operators(function, _FUNCTION_NODE, names, 0)
         if any(_last(tensor, _TENSOR_TYPE)[0] in (_FLOAT16, _BFLOAT16) for tensor in _messages(graph, _INITIALIZER)):
-            found.add(FEW_BITS)
-    except (ValueError, IndexError, UnicodeDecodeError):  # what was found until then
+            names.add(FEW_BITS)
+    except (ValueError, IndexError, UnicodeDecodeError):  # keep those read so far
         pass
-    return found
+    return names
 
 
 TRAINING, FEW_BITS = " in training mode", "16-bit weights"
 
 
-def _add_operators(message: memoryview, field: int, found: set[str], depth: int) -> None:
+def _add_operators(message: memoryview, field: int, names: set[str], depth: int) -> None:
     if depth > MAX_DEPTH:
         return
     for node in _messages(message, field):
@@ -137,14 +137,14 @@ def _add_operators(message: memoryview, field: int, found: set[str], depth: int)
             training |= _text(name) == "training_mode" and bool(_number(number))
             for graphs in _ATTRIBUTE_GRAPHS:
                 for graph in _messages(attribute, graphs):
-                    _add_operators(graph, _GRAPH_NODE, found, depth + 1)
-        found.add(_text(_last(node, _OPERATOR)[0]) + (TRAINING if training else ""))
+                    _add_operators(graph, _GRAPH_NODE, names, depth + 1)
+        names.add(_text(_last(node, _OPERATOR)[0]) + (TRAINING if training else ""))
 
 
 def _network(content: memoryview) -> tuple[memoryview, list[memoryview]]:
     """The graph, and the functions that its nodes may call.
 
-    Protobuf merges a message that stands in a file several times, which is the same as reading their bytes in a row.
+    Protobuf merges a message that occurs several times in a file, which is the same as concatenating the bytes.
     """
     graphs = list(_messages(content, _GRAPH))
     graph = graphs[0] if len(graphs) == 1 else memoryview(b"".join(graphs))
@@ -156,18 +156,18 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _last(message: memoryview, *wanted: int) -> list[Value | None]:
-    """The values of some fields; of one that stands there several times, the last, as protobuf has it."""
-    found: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
-    return [found.get(field) for field in wanted]
+    """The values of some fields; of a repeated field the last, as in protobuf."""
+    by_field: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
+    return [by_field.get(field) for field in wanted]
 
 
 def _tensor_hash(tensor: memoryview) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for field, value in _fields(tensor):
         if field not in _TENSOR_NAMES:
-            found.update(f"{field}:{value if isinstance(value, int) else len(value)};".encode())
-            found.update(b"" if isinstance(value, int) else value)
-    return found.hexdigest()
+            digest.update(f"{field}:{value if isinstance(value, int) else len(value)};".encode())
+            digest.update(b"" if isinstance(value, int) else value)
+    return digest.hexdigest()
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:

@@ -1,4 +1,4 @@
-"""ONNX files into onnxruntime sessions, and one line on why where that fails."""
+"""Load ONNX files into onnxruntime sessions, with one-line reasons for failures."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from leepfrog.inference.header import Header, read_header
 
 
 def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSession:
-    """An onnxruntime session of a file that is what it was when it was hashed, on the device that was asked for.
+    """An onnxruntime session of a file that has not changed since it was hashed, on the requested device.
 
     Args:
         path: the file.
         sha256: its hash.
         device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: threads within one run.
+        threads: threads per run.
 
     Raises:
         ModelError: the file changed, or onnxruntime cannot load it.
@@ -48,8 +48,8 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     try:
         session = load(content, options, asked, wanted)
     except ModelError as error:
-        told = " ".join(f"{key}={value}" for key, value in ort_options().items())
-        raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={told})" if told else "")) from None
+        settings = " ".join(f"{key}={value}" for key, value in ort_options().items())
+        raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={settings})" if settings else "")) from None
     provider = session.get_providers()[0]
     if provider != wanted.provider:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(
@@ -64,25 +64,25 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
 
 
 def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counter[str]]:
-    """How many nodes of each operator each execution provider runs; empty where onnxruntime does not tell.
+    """Counts of nodes by operator, by execution provider; empty where onnxruntime does not report it.
 
     The first of `get_providers` says nothing: onnxruntime lists a provider that runs no node at all.
     """
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     try:
         parts = session.get_provider_graph_assignment_info()
     except Exception:  # an older onnxruntime, or a session that does not record it
         return {}
     for part in parts:
-        found[part.ep_name].update(node.op_type for node in part.get_nodes())
-    return dict(found)
+        counts[part.ep_name].update(node.op_type for node in part.get_nodes())
+    return dict(counts)
 
 
 def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:
-    """A note on the nodes that another provider runs than the one asked for; "" where there are none.
+    """A note on the nodes that run on another provider than the requested one; "" where there are none.
 
     Raises:
-        MachineError: they are most of the nodes, and the device does not expect that.
+        MachineError: they are most of the nodes, and the device does not allow that.
     """
     provider = device.provider
     total = sum(count.total() for count in nodes.values())
@@ -103,14 +103,14 @@ def load(
     device: Device | None = None,
     **further: Any,
 ) -> BoundedSession:
-    """An onnxruntime session of a model in memory, that prints nothing and can be stopped.
+    """An onnxruntime session of a model in memory, which prints nothing and can be stopped.
 
     Args:
         content: the model file's bytes.
-        options: of the session; None for onnxruntime's defaults.
+        options: session options; None for onnxruntime's defaults.
         wanted: execution providers and their options.
-        device: whose errors are told from those of the model; None for the CPU.
-        further: arguments of `InferenceSession`.
+        device: the device, to tell its errors from those of the model; None for the CPU.
+        further: further arguments of `InferenceSession`.
 
     Raises:
         ModelError: onnxruntime refuses the model, or takes too long; the message is the reason alone.
@@ -118,7 +118,7 @@ def load(
     """
     header = read_header(memoryview(content))
     options = options or onnxruntime.SessionOptions()
-    # Its errors are raised as well; printing them too would bury ours. Some are not the session's to print.
+    # Errors are raised anyway; printing them as well would bury our messages.
     options.log_severity_level = 4
     try:
         # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
@@ -135,8 +135,8 @@ def load(
 
 
 def _explain(error: Exception, header: Header) -> str:
-    """One line on why onnxruntime refused a model: what it needs and what is installed."""
-    text = one_line(error, None)  # whole: what matters may stand far to the right
+    """The reason why onnxruntime refused a model, in one line: what it needs and what is installed."""
+    text = one_line(error, None)  # not shortened: the relevant part may be at the end
     runtime = f"onnxruntime {onnxruntime.__version__}"
     installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):

@@ -1,4 +1,4 @@
-"""The contract between exporter and runtime: what a scoring model's `metadata_props` say, under keys `leepfrog.*`."""
+"""The contract between exporter and runtime: a scoring model's `metadata_props` under keys `leepfrog.*`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leepfrog.inference.choices import PRECISIONS
 
 PREFIX = "leepfrog."
 FORMAT_VERSION = 2
-# 1 had no has_probs, since its models all put out probabilities, and wrote "licence".
+# Version 1 had no has_probs, since all its models output probabilities, and spelled "licence".
 READABLE_VERSIONS = (1, FORMAT_VERSION)
 
 IMAGE_INPUT = "image"
@@ -26,14 +26,14 @@ PROBE_PREFIX = f"{PREFIX}probe."
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What makes a model in fewer bits another model than its float32 parent.
+    """How a model of lower precision was made from its float32 parent.
 
     Attributes:
         precision: one of PRECISIONS.
         parent: the parent's name.
         parent_sha256: the parent file's hash.
         recipe: how it was made, in words.
-        tried: what each recipe that was tried measured.
+        tried: the measurements of every recipe that was tried.
     """
 
     precision: str
@@ -44,32 +44,32 @@ class Variant:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Variant:
-        """Read what was written as JSON; TypeError, KeyError or ValueError where it is something else."""
+        """Decode from JSON values; TypeError, KeyError or ValueError where they are invalid."""
         texts = {key: stated.text(values[key], f"variant.{key}") for key in ("parent_sha256", "recipe")}
         if values["precision"] not in PRECISIONS:
             raise ValueError(f"variant.precision is {stated.shown(values['precision'])}")
         parent = stated.name(values["parent"], "variant.parent")
-        tried = tuple(_measured(each, "variant.tried", needs=("recipe",)) for each in values["tried"])
+        tried = tuple(_measured(attempt, "variant.tried", needs=("recipe",)) for attempt in values["tried"])
         return cls(values["precision"], parent, **texts, tried=tried)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelMetadata:
-    """Everything needed to use a scoring model, carried by the file itself.
+    """Everything needed to use a scoring model, stored in the file itself.
 
     Attributes:
         name: the model's name in the zoo.
         source: where it came from, as `leepfrog export` takes it.
-        preprocess: what its images need.
-        has_probs: whether it puts out probabilities over source classes besides its features.
+        preprocess: how its images are preprocessed.
+        has_probs: whether it outputs probabilities over source classes besides its features.
         labels: names of its source classes in output order; empty when not known.
         license: license of the weights; "" when not known.
         n_parameters: numbers in the weights, batch-norm statistics not counted.
         macs: multiply-adds on one image, None where they could not be counted.
         top1: published ImageNet top-1 accuracy in percent, None where none is known.
         weights_sha256: hash of the weights that it was made from.
-        parity: what the export's check measured (see leepfrog_exporter.parity), or, of a variant, what comparing it
-            with its parent did (see leepfrog_exporter.precision).
+        parity: measurements of the export's check (see leepfrog_exporter.parity) or, for a variant, of the comparison
+            with its parent (see leepfrog_exporter.precision).
         variant: how it differs from its float32 parent, None for a model that has none.
     """
 
@@ -104,13 +104,13 @@ class ModelMetadata:
         Raises:
             ModelError: no leepfrog metadata, a newer format, or values that are not understood.
         """
-        own = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
-        if "format_version" not in own:
+        entries = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
+        if "format_version" not in entries:
             if any(key.startswith(PROBE_PREFIX) for key in props):
                 raise ModelError("is a probe, not a scoring model; the scoring model lies beside it")
             raise ModelError("not a scoring model yet")
         try:
-            values = {key: stated.parsed(text) for key, text in own.items()}
+            values = {key: stated.parsed(text) for key, text in entries.items()}
         except ValueError as error:
             raise ModelError(f"metadata is not JSON: {error}") from None
         version = values.pop("format_version")
@@ -149,13 +149,13 @@ class ModelMetadata:
         )
 
 
-# What is measured of a variant, and where it is compared; and of both, what is a number.
+# Measurements of variants, and those of all models that are numbers.
 _OF_VARIANTS = ("top1_agreement", "features_cosine", "n_inputs")
 _NUMBERS = (*_OF_VARIANTS, "max_difference", "batch_difference", "tolerance")
 
 
 def _measured(values: object, what: str, needs: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Measurements by name, those in `needs` among them."""
+    """Measurements by name, which include those in `needs`."""
     if not isinstance(values, dict):
         raise ValueError(f"{what} is {stated.shown(values)}, not measurements by name")
     for key in {*needs} | {*_NUMBERS} & values.keys():
@@ -163,5 +163,5 @@ def _measured(values: object, what: str, needs: tuple[str, ...] = ()) -> dict[st
             stated.number(values[key], f"{what}.{key}")
         else:
             stated.text(values[key], f"{what}.{key}")
-    found: dict[str, Any] = stated.cleaned(values, what)
-    return found
+    measurements: dict[str, Any] = stated.cleaned(values, what)
+    return measurements

@@ -19,8 +19,8 @@ from leepfrog.inference.load import load_file, read_bytes
 from leepfrog.inference.metadata import IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
-Outputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
-"""probs, None of a model that has none, and features."""
+BatchOutputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
+"""probs [n, Z], None for a model without any, and features [n, D]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,11 @@ class ModelFile:
     Attributes:
         path: the file.
         sha256: hash of the file's bytes, 64 hexadecimal digits.
-        fingerprint: hashes of the network in it, without what the file says of itself.
-        size: bytes.
-        header: versions and metadata as they stand in the file.
-        metadata: what the file says of itself.
-        mark: what tells its name from the same name of another model; "" where no other has it.
+        fingerprint: hashes of the network, without the metadata.
+        size: size in bytes.
+        header: versions and metadata as stored in the file.
+        metadata: the decoded metadata.
+        mark: suffix that distinguishes it from another model of the same name; "" where there is none.
     """
 
     path: Path
@@ -71,7 +71,7 @@ class ModelFile:
 
 
 def refuse_without_probs(what: str, models: Iterable[ModelFile], remedy: str = "") -> None:
-    """UsageError where some of the models put out no probs, and `what` needs them."""
+    """UsageError where some of the models output no probs, and `what` needs them."""
     if without := ", ".join(model.name for model in models if not model.metadata.has_probs):
         raise UsageError(f"{what} needs probabilities over source classes; these models have none: {without}{remedy}")
 
@@ -81,10 +81,10 @@ class Session:
 
     Attributes:
         model: its file.
-        provider: the execution provider really in use.
+        provider: the execution provider in use.
         fallback: a note on nodes that run on the CPU instead, or "".
         n_source: Z, its source classes; None where it has no probs.
-        n_features: D, what its last linear layer sees, or what it puts out where it has no such layer.
+        n_features: D, the width of its last linear layer's input, or of its output where it has no such layer.
     """
 
     def __init__(self, model: ModelFile, device: str, threads: int) -> None:
@@ -93,11 +93,11 @@ class Session:
         Args:
             model: the file; it must not have changed since it was read.
             device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-            threads: threads within one run.
+            threads: threads per run.
 
         Raises:
             ModelError: onnxruntime cannot load it, or it breaks the contract.
-            MachineError: the device is not there.
+            MachineError: the device is absent.
         """
         self.model = model
         self._session = load_file(model.path, model.sha256, device, threads)
@@ -137,34 +137,34 @@ class Session:
             raise ModelError(f"{self._where}: {n_source} source class; a score needs at least 2")
         return n_source, widths[-1]
 
-    def check_consistent(self, batch: NDArray[np.float32], together: Outputs) -> None:
+    def check_consistent(self, batch: NDArray[np.float32], together: BatchOutputs) -> None:
         """Refuse a model whose outputs for an image are not a function of that image.
 
         Args:
             batch: [n, 3, H, W], of which a few are run again.
-            together: what `run` gave for it.
+            together: the result of `run` for it.
 
         Raises:
-            ModelError: it is such a model, or fails.
+            ModelError: the outputs are inconsistent, or the model fails.
         """
         names = self.model.metadata.outputs
-        found = inconsistencies(lambda images: _given(self.run(images)), batch, names, _given(together))
-        why = first_refused(found, lambda: operators(memoryview(read_bytes(self.model.path))))
+        differing = inconsistencies(lambda images: _given(self.run(images)), batch, names, _given(together))
+        why = first_refused(differing, lambda: operators(memoryview(read_bytes(self.model.path))))
         if why:
             raise ModelError(f"{self._where}: {why}")
 
-    def run(self, batch: NDArray[np.float32], names: Callable[[int], str] = "row {}".format) -> Outputs:
+    def run(self, batch: NDArray[np.float32], names: Callable[[int], str] = "row {}".format) -> BatchOutputs:
         """Run a batch [n, 3, H, W] float32.
 
         Args:
             batch: preprocessed images.
-            names: what a row is called, should its output be wrong.
+            names: gives the name of a row, for error messages.
 
         Returns:
             probs [n, Z], None where it has none, and features [n, D], float32.
 
         Raises:
-            ModelError: the model fails on it, gives other rows than one an image, or a row of probs is no distribution.
+            ModelError: the model fails on it, does not give one row per image, or a row of probs is not a distribution.
             MachineError: there is no memory for it.
         """
         try:
@@ -201,5 +201,5 @@ def problem_of_rows(probs: NDArray[np.float32] | None, features: NDArray[np.floa
     return row, f"probabilities that sum to {sums[row]:.6g}"
 
 
-def _given(outputs: Outputs) -> list[NDArray[np.float32]]:
+def _given(outputs: BatchOutputs) -> list[NDArray[np.float32]]:
     return [rows for rows in outputs if rows is not None]

@@ -1,4 +1,4 @@
-"""Ranges of images with more than 8 bits, kept on disk: to find them again, each image would have to be decoded."""
+"""Ranges of images with more than 8 bits, kept on disk: computing them again would mean decoding every image."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unseal
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, Container, Greys, decoder_versions
 
-# The file is read and written whole: so many take 6 MB. Images beyond are decoded again.
+# The file is read and written as a whole: so many entries take 6 MB. Images beyond this limit are decoded again.
 MOST_KEPT = 1 << 16
 
 _LARGEST: dict[Container, int] = {"16 bits": 65535, "32 bits": 65535, "floats": 255, "16-bit colours": 255}
 
 
 def kept_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
-    """Ranges by the images' digests; none where the file is missing, damaged or of other decoders.
+    """Ranges by image digest; empty where the file is missing, damaged or from other decoder versions.
 
     Args:
-        folder: that keeps the models' outputs; None for leepfrog's own.
+        folder: folder of cached model outputs; None for leepfrog's default.
     """
     try:
         values = unsealed(read_regular(_path(folder), LARGEST_TEXT))
-        return {bytes.fromhex(digest): _greys(*found) for digest, found in values.items()}
+        return {bytes.fromhex(digest): _greys(*fields) for digest, fields in values.items()}
     except (MachineError, OSError, ValueError, TypeError):
         return {}
 
 
-def keep_ranges(found: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
-    """Keep what was found for later runs; nothing happens where it cannot be kept.
+def keep_ranges(ranges: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
+    """Keep these ranges for later runs; does nothing where the file cannot be written.
 
     Args:
-        found: of the images of this run, which are kept before others.
-        kept: what `kept_ranges` gave.
-        folder: as of `kept_ranges`.
+        ranges: ranges of the images of this run, which take precedence if not all can be kept.
+        kept: the result of `kept_ranges`.
+        folder: same as for `kept_ranges`.
     """
-    if found.keys() <= kept.keys():
+    if ranges.keys() <= kept.keys():
         return
-    chosen = itertools.islice({**found, **kept}.items(), MOST_KEPT)
+    chosen = itertools.islice({**ranges, **kept}.items(), MOST_KEPT)
     with contextlib.suppress(MachineError):
         write_whole(_path(folder), sealed({digest.hex(): greys for digest, greys in chosen}))
 

@@ -15,8 +15,8 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import Digest, ImageSet
-from leepfrog.inference.local import find_both
 from leepfrog.inference.model import refuse_without_probs
+from leepfrog.inference.model_lookup import find_inputs
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.results import Result
 from leepfrog.scoring.sample import ProbSample
@@ -139,19 +139,19 @@ def explain(
     LEEP predicts class y for image x with probability sum_z P(y | z) theta_z(x): each source class z is a way.
 
     Args:
-        data: as of `leepfrog.rank`.
-        model: one, as of `leepfrog.rank`.
+        data: same as for `leepfrog.rank`.
+        model: one, same as for `leepfrog.rank`.
         top: how many source classes and confusions to name.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Raises:
         UsageError: not one model, one without probabilities over source classes, or `top` below 1.
-        LeepfrogError: as of `leepfrog.rank`.
+        LeepfrogError: see `leepfrog.rank`.
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     recorder, context = Recorder.begin(context)
-    images, files = find_both(data, [model])
+    images, files = find_inputs(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
         raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")

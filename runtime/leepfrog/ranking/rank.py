@@ -18,9 +18,9 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import HashedImages, hash_images
 from leepfrog.execution.outputs import Inference, Outputs
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.local import find_both
 from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile, refuse_without_probs
+from leepfrog.inference.model_lookup import find_inputs
 from leepfrog.ranking.assembly import assembled
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
@@ -112,7 +112,7 @@ def rank(
         scores: one or several further scores by name, or "all".
         budget: the most that a model may cost.
         racing: models clearly behind on some of the images do not see the others.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Returns:
         Ranking, best model first. Outputs are cached by content: a second run on the same images takes no inference.
@@ -131,7 +131,7 @@ def ranked_outputs(
     recorder, context = Recorder.begin(context)
     warming = threading.Thread(target=_warm_up, daemon=True)
     inference, costs = Inference(context), Costs(context, before=warming.join)
-    images, candidates = find_both(data, models)
+    images, candidates = find_inputs(data, models)
     _check_readable(request, candidates)
     warming.start()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from leepfrog.receipts.receipt import DataReceipt, ModelReceipt, Receipt
 
-# What of the environment moves numbers, and what of it only time.
+# Entries of the environment: RUNTIME and PICTURES can change numbers, MACHINE only timings.
 RUNTIME = (
     "onnxruntime",
     "provider",
@@ -24,14 +24,14 @@ MACHINE = ("threads", "machine", "processor", "system")
 
 def data_causes(was: Receipt, now: Receipt) -> list[str]:
     """How the images or arrays differ."""
-    found = [
+    causes = [
         f"data: the array {name} is another"
         for name in {**was.arrays, **now.arrays}
         if name not in was.arrays or name not in now.arrays or was.arrays[name].sha256 != now.arrays[name].sha256
     ]
     if was.data is not None and now.data is not None and was.data.sha256 != now.data.sha256:
-        found += _images(was.data, now.data)
-    return found
+        causes += _images(was.data, now.data)
+    return causes
 
 
 def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
@@ -63,25 +63,25 @@ def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
 
 def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
     """How a model's file differs."""
-    found = []
+    causes = []
     if was.weights_sha256 != now.weights_sha256:
-        found.append(f"model: other weights ({was.weights_sha256[:8]} -> {now.weights_sha256[:8]})")
+        causes.append(f"model: other weights ({was.weights_sha256[:8]} -> {now.weights_sha256[:8]})")
     if was.preprocess != now.preprocess:
         keys = [
             key for key in {**was.preprocess, **now.preprocess} if was.preprocess.get(key) != now.preprocess.get(key)
         ]
-        told = ", ".join(f"{key} {was.preprocess.get(key)} -> {now.preprocess.get(key)}" for key in keys)
-        found.append(f"preprocessing: {told}")
+        changes = ", ".join(f"{key} {was.preprocess.get(key)} -> {now.preprocess.get(key)}" for key in keys)
+        causes.append(f"preprocessing: {changes}")
     if was.weights_sha256 == now.weights_sha256 and was.graph_sha256 != now.graph_sha256:
-        found.append("model: the same weights in a graph that was written anew")
-    if was.sha256 != now.sha256 and not found:
-        found.append("model: the file says something else of itself")
-    return found
+        causes.append("model: the same weights in a graph that was written anew")
+    if was.sha256 != now.sha256 and not causes:
+        causes.append("model: the file says something else of itself")
+    return causes
 
 
 def environment_causes(was: Receipt, now: Receipt) -> list[str]:
     """How what runs the models differs: image preparation, runtime, machine."""
-    found = []
+    causes = []
     for what, keys in (("preprocessing", PICTURES), ("runtime", RUNTIME), ("machine", MACHINE)):
         changed = [
             f"{key} {_shown(was.environment.get(key))} -> {_shown(now.environment.get(key))}"
@@ -89,11 +89,11 @@ def environment_causes(was: Receipt, now: Receipt) -> list[str]:
             if was.environment.get(key) != now.environment.get(key)
         ]
         if changed:
-            found.append(f"{what}: {', '.join(changed)}")
-    return found
+            causes.append(f"{what}: {', '.join(changed)}")
+    return causes
 
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}={each}" for key, each in value.items()) or "none"
+        return " ".join(f"{key}={option}" for key, option in value.items()) or "none"
     return "unknown" if value in (None, "") else str(value)

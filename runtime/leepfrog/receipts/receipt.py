@@ -1,4 +1,4 @@
-"""What a result says of how it came about."""
+"""Receipts: the record of how a result was made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leepfrog.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class SkippedImage:
-    """An image that was left out, and why."""
+    """An image that was skipped, and why."""
 
     name: str
     reason: str
@@ -21,7 +21,7 @@ class SkippedImage:
 
 @dataclasses.dataclass(frozen=True)
 class ClassReceipt:
-    """The images of one class: how many, and a hash of their contents, whatever their order and names."""
+    """The images of one class: how many, and a hash of their contents that ignores order and names."""
 
     n: int
     sha256: str
@@ -29,14 +29,14 @@ class ClassReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class DataReceipt:
-    """Which images.
+    """The images used.
 
     Attributes:
         name: where they came from.
-        sha256: of the used images' contents and classes, whatever their order and file names.
-        images_sha256: of their contents alone; the same for the same images under other classes.
+        sha256: hash of the used images' contents and classes; ignores order and file names.
+        images_sha256: hash of their contents alone; the same for the same images in other classes.
         n_images: images used.
-        classes: those used, by class.
+        classes: the images used, by class.
         skipped: images left out.
     """
 
@@ -50,16 +50,16 @@ class DataReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class ModelReceipt:
-    """Which model.
+    """The identity of a model.
 
     Attributes:
-        name: the model's.
+        name: the model's name.
         source: where it was exported from.
-        sha256: of the file.
-        graph_sha256: of the network in it alone, without what the file says of itself.
-        weights_sha256: of the numbers in that, whatever their names; the same where a network was written anew.
-        size_bytes: of the file.
-        preprocess: what its images went through.
+        sha256: hash of the file.
+        graph_sha256: hash of the network alone, without the metadata.
+        weights_sha256: hash of its weights, ignoring their names; unchanged where only the graph was rewritten.
+        size_bytes: size of the file.
+        preprocess: how its images were preprocessed.
     """
 
     name: str
@@ -73,33 +73,33 @@ class ModelReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReceipt:
-    """Which array: its file's name, and a hash of the file."""
+    """The identity of an array: its file's name, and a hash of the file."""
 
     file: str
     sha256: str
 
     def __post_init__(self) -> None:
-        """Refuse more than a name: `verify` looks for it in a folder, and a stranger may not name one elsewhere."""
+        """Refuse anything but a bare name: a receipt from a stranger must not point `verify` at other folders."""
         if self.file in ("", "..") or Path(self.file).name != self.file:
             raise UsageError(f"{self.file!r:.40} is not a file's name")
 
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """What made a result.
+    """How a result was made.
 
     Attributes:
         command: "rank", "score", "embed", "validate" or "tasks".
-        arguments: what it was asked for, besides data and models; what changes numbers, and no more.
+        arguments: the request, besides data and models: only what changes numbers.
         data: the images, None where there were none.
-        arrays: arrays by what they hold, for `score`.
+        arrays: the arrays of `score`, by what they hold.
         models: the models.
-        environment: versions, provider really used, threads, machine (see `leepfrog.inference.device.environment`).
-        seed: of all that is random.
-        started: when, in UTC.
-        seconds: how long it took.
-        stages: seconds of each stage of the work.
-        notices: faults of this machine met on the way, such as a damaged cache entry, and what was done about them.
+        environment: versions, provider in use, threads, machine (see `leepfrog.inference.device.environment`).
+        seed: seed of everything random.
+        started: start time, in UTC.
+        seconds: duration in seconds.
+        stages: duration in seconds, by stage.
+        notices: problems on this machine, such as a damaged cache entry, and how they were handled.
     """
 
     command: str
@@ -115,7 +115,7 @@ class Receipt:
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a seed that no generator takes."""
+        """Refuse an invalid seed."""
         check_seed(self.seed)
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Receipt:
         """Read what `as_dict` wrote.
 
         Raises:
-            UsageError: something is missing or of another kind; the message is the reason alone.
+            UsageError: something is missing or of another type; the message is the reason alone.
         """
         try:
             return decode(cls, values, "receipt")

@@ -1,4 +1,4 @@
-"""Record what makes a result while it is made."""
+"""Record how a result is made, while it is made."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from leepfrog.receipts.request import Request
 
 
 class Recorder:
-    """Records how a result is made: when work began, how long its stages took, what was noticed on the way.
+    """Records how a result is made: when work began, how long its stages took, which problems occurred.
 
     Attributes:
-        context: with what to work, checked; its listener is told what this recorder is told.
-        notices: faults of this machine so far, and what was done about them.
+        context: the checked execution environment, which reports progress to this recorder.
+        notices: problems on this machine so far, and how they were handled.
     """
 
     def __init__(self, context: RunContext | None = None) -> None:
@@ -49,7 +49,7 @@ class Recorder:
 
     @classmethod
     def begin(cls, context: RunContext | None = None) -> tuple[Self, RunContext]:
-        """A recorder, and the context to work with; errors as of `RunContext.checked`."""
+        """A recorder, and the context to work with; same errors as `RunContext.checked`."""
         recorder = cls(context)
         return recorder, recorder.context
 
@@ -60,11 +60,11 @@ class Recorder:
         self._listener.start(what, total)
 
     def advance(self, steps: int) -> None:
-        """Pass it on."""
+        """Pass progress on to the listener."""
         self._listener.advance(steps)
 
     def notice(self, text: str) -> None:
-        """Pass it on, and keep it for the receipt."""
+        """Pass a notice on to the listener, and keep it for the receipt."""
         self.notices.append(printable(text))
         self._listener.notice(text)
 
@@ -82,13 +82,13 @@ class Recorder:
         models: Sequence[ModelFile] = (),
         **resolved: Any,
     ) -> Receipt:
-        """The receipt of a result that is made by now.
+        """The receipt of a finished result.
 
         Args:
-            request: what was asked for.
-            images: those used, and those left out.
-            arrays: for `score`.
-            models: the files.
+            request: the request.
+            images: the images used and skipped.
+            arrays: the arrays of `score`.
+            models: the model files.
             resolved: further arguments: what the request left open, by name, JSON-ready.
         """
         self._end_stage()
@@ -120,7 +120,7 @@ def _has_heif(images: ImageSet) -> bool:
 
 
 def model_receipt(model: ModelFile) -> ModelReceipt:
-    """Which model a file holds."""
+    """The receipt of a model."""
     return ModelReceipt(
         name=model.name,
         source=printable(model.metadata.source),
@@ -133,7 +133,7 @@ def model_receipt(model: ModelFile) -> ModelReceipt:
 
 
 def array_receipt(path: Path) -> ArrayReceipt:
-    """Which array a file holds; ArrayError where it cannot be read."""
+    """The receipt of an array; ArrayError where it cannot be read."""
     try:
         with open_regular(path) as stream:
             return ArrayReceipt(printable(path.name), hashlib.file_digest(stream, "sha256").hexdigest())
@@ -142,7 +142,7 @@ def array_receipt(path: Path) -> ArrayReceipt:
 
 
 def data_receipt(hashed: HashedImages) -> DataReceipt:
-    """Which images were used."""
+    """The receipt of the images used."""
     images = hashed.images
     by_class: list[list[bytes]] = [[] for _ in images.classes]
     for digest, at in hashed.positions.items():
@@ -154,7 +154,7 @@ def data_receipt(hashed: HashedImages) -> DataReceipt:
     }
     return DataReceipt(
         name=images.name,
-        sha256=_hash_of(f"{each.sha256} {name}".encode() for name, each in classes.items() if each.n),
+        sha256=_hash_of(f"{receipt.sha256} {name}".encode() for name, receipt in classes.items() if receipt.n),
         images_sha256=_hash_of(digest for digests in by_class for digest in digests),
         n_images=sum(map(len, by_class)),
         classes=classes,
@@ -163,5 +163,5 @@ def data_receipt(hashed: HashedImages) -> DataReceipt:
 
 
 def _hash_of(parts: Iterable[bytes]) -> str:
-    """Of parts in any order."""
+    """A hash that does not depend on the order of the parts."""
     return hashlib.sha256(b"\n".join(sorted(parts))).hexdigest()

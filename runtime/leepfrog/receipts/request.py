@@ -1,4 +1,4 @@
-"""What a command is asked to do, as data: made by callers, stored in receipts, read out of these to be run again."""
+"""Requests as data: made by callers, stored in receipts, and read from them to run a command again."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from leepfrog.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a command is asked to do, besides data and models: everything that changes numbers, and no more.
+    """What a command is asked to do, besides data and models: only what changes numbers.
 
-    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made. Its `command` is what
-    receipts call it.
+    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made. `command` is
+    its name in receipts.
 
     Attributes:
-        seed: of all that is random; receipts state it by itself.
+        seed: seed of everything random; a separate field in receipts.
     """
 
     command: ClassVar[str]
     of_context: ClassVar[tuple[str, ...]] = ("strict", "device", "batch_size")
-    """What a receipt states of the context besides."""
+    """Fields of the context that a receipt records among the arguments."""
     seed: int = dataclasses.field(default=0, kw_only=True)
 
     def as_dict(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Request:
 
     @classmethod
     def from_dict(cls, arguments: dict[str, Any], seed: int = 0) -> Self:
-        """Read what `as_dict` gave; what a receipt states besides is passed over.
+        """Read what `as_dict` gave; other arguments of a receipt are ignored.
 
         Raises:
             UsageError: something is missing or invalid.

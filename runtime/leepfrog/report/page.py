@@ -63,7 +63,7 @@ def report(ranking: Ranking, outputs: Outputs) -> str:
         outputs: what it is made of (see `leepfrog.ranking.rank.ranked_outputs`).
 
     Raises:
-        LeepfrogError: as of `leepfrog.explain`.
+        LeepfrogError: see `leepfrog.explain`.
     """
     models = {model.model.sha256: model for model in outputs}
     explanations = explain_outputs(outputs, [models[model.sha256] for model in to_explain(ranking)])

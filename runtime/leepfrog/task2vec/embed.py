@@ -20,8 +20,8 @@ from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import open_data
 from leepfrog.inference.choices import PROBE_SUFFIX
-from leepfrog.inference.local import exported, find_models
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
@@ -120,10 +120,10 @@ def embed(
     then goes backwards through the probe, averaged over each filter's weights.
 
     Args:
-        data: as of `leepfrog.rank`.
+        data: same as for `leepfrog.rank`.
         probe: an exported model that has a probe, by name, or a `.fisher.onnx` file, read or not.
         name: of the task; None for the data's.
-        estimator: of the expectation over labels; see `EmbedRequest`, as of all until `seed`.
+        estimator: of the expectation over labels; see `EmbedRequest` for this and the arguments up to `seed`.
         tolerance: the expected distance to a re-sampled embedding below which no more images are looked at.
         max_images: look at no more than so many.
         head_only: the Fisher information of the head's weights alone.

@@ -50,12 +50,12 @@ def by_distance(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[i
 
 
 def by_model2vec(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[int]) -> Floats:
-    """Minus each model's probability of being the best on each wanted task, [U, M]; arguments as of `by_distance`."""
+    """Minus each model's probability of being the best on each wanted task, [U, M]; arguments: see `by_distance`."""
     return -fit_model2vec(tasks, errors).probs(wanted)
 
 
 def by_mean(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[int]) -> Floats:
-    """Each model's mean regret on the library, whatever the task: one expert for all; arguments as of `by_distance`."""
+    """Each model's mean regret on the library, whatever the task: one expert for all; arguments: see `by_distance`."""
     regrets = np.nanmean(errors - np.nanmin(errors, axis=1, keepdims=True), axis=0)
     return np.repeat(regrets[None], len(wanted), axis=0)
 

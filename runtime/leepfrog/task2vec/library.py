@@ -129,7 +129,7 @@ class Library:
         return replaced
 
     def listing(self) -> LibraryListing:
-        """The tasks, and the best of the models whose errors on them are known; errors as of `embeddings`."""
+        """The tasks, and the best of the models whose errors on them are known; same errors as `embeddings`."""
         errors = self.errors()
         rows = []
         for task in self.embeddings():
@@ -169,7 +169,7 @@ class Library:
             yield embedding
 
     def tasks(self) -> Tasks:
-        """All embeddings as one matrix; errors as of `embeddings`."""
+        """All embeddings as one matrix; same errors as `embeddings`."""
         names: list[str] = []
         noise: list[float] = []
         rows: list[NDArray[np.float32]] = []

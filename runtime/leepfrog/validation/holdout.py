@@ -14,8 +14,8 @@ from leepfrog.errors import DataSetError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import ImageSet
-from leepfrog.inference.local import find_both
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import find_inputs
 from leepfrog.ranking.model_scores import absent_scores
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.sample import FeatureSample, ProbSample
@@ -71,7 +71,7 @@ def labelled_outputs(
     Raises:
         DataSetError: a class with fewer than FEWEST images.
     """
-    images, files = find_both(data, models)
+    images, files = find_inputs(data, models)
     outputs = infer(images, files, context)
     present, labels = np.unique(outputs.images.labels, return_inverse=True)
     counts = np.bincount(labels)

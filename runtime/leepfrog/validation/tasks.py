@@ -164,18 +164,18 @@ def study_tasks(
     are scored and fitted to, the others judge.
 
     Args:
-        data: as of `leepfrog.rank`, with at least 3 classes.
-        model: one, as of `leepfrog.rank`.
+        data: same as for `leepfrog.rank`, with at least 3 classes.
+        model: one, same as for `leepfrog.rank`.
         n_tasks: how many, at least 3.
         scores: one or several by name.
         images: the most training images of a task.
         seed: of classes, splits and folds.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Raises:
         UsageError: not one model, or a number out of range.
         DataSetError: too few classes or images.
-        LeepfrogError: as of `leepfrog.rank`.
+        LeepfrogError: see `leepfrog.rank`.
     """
     return TasksRequest(n_tasks, several(scores), images, seed=seed).run(data, [model], context or RunContext())
 

@@ -194,19 +194,19 @@ def validate(
     the heads do on the rest. A model's truth is the mean over splits; each split's scores are held against it.
 
     Args:
-        data: as of `leepfrog.rank`.
-        models: as of `leepfrog.rank`; at least 2.
-        scores: one or several by name, or "all"; see `ValidateRequest`, as of all until `seed`.
+        data: same as for `leepfrog.rank`.
+        models: same as for `leepfrog.rank`; at least 2.
+        scores: one or several by name, or "all"; see `ValidateRequest` for this and the arguments up to `seed`.
         images: the most training images of a split.
         splits: repetitions.
         shots: images of a class that few-shot heads see.
         seed: of splits, folds and episodes.
-        context: with what to work; None for this machine's CPU.
+        context: execution environment; None for the CPU of this machine.
 
     Raises:
         UsageError: fewer than 2 models, or a number out of range.
         DataSetError: a class with fewer than 4 images.
-        LeepfrogError: as of `leepfrog.rank`.
+        LeepfrogError: see `leepfrog.rank`.
     """
     return ValidateRequest(several(scores), images, splits, shots, seed=seed).run(data, models, context or RunContext())
 

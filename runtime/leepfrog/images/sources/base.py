@@ -40,8 +40,8 @@ def set_of_files(
     Args:
         name: where they come from, printable.
         rows: (path of the image, label).
-        notes: as of `ImageSet.from_labels`.
-        unreadable: as of the set.
+        notes: same as for `ImageSet.from_labels`.
+        unreadable: same as for the set.
 
     Raises:
         DataSetError: fewer than two classes.

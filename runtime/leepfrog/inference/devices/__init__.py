@@ -1,4 +1,4 @@
-"""Devices that run models: onnxruntime's execution providers, one file each.
+"""Devices that run models: one file per execution provider of onnxruntime.
 
 A device is a module beside this one that holds a `DEVICE`, or an entry point of another package in the group
 `leepfrog.devices` that points to a `Device`. Its name is the module's or the entry point's name. Nothing here imports

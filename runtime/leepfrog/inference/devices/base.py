@@ -1,4 +1,4 @@
-"""What leepfrog needs to know of an execution provider."""
+"""The type that describes an execution provider to leepfrog."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Device:
     """An onnxruntime execution provider, and how models run on it.
 
     Attributes:
-        name: on the command line.
+        name: its name on the command line.
         provider: onnxruntime's name of it.
-        options: of the provider, as texts. They may change outputs, so they are part of the cache's keys and of
+        options: provider options, as strings. They may change outputs, so they are part of cache keys and
             receipts.
-        threads_option: the provider's option that takes the number of threads; "" where onnxruntime's own is obeyed.
+        threads_option: the provider's option that sets the number of threads; "" where it uses that of the session.
         images_forward, images_backward: images in one run of a scoring model, and of a probe.
-        lanes: "cores" for a session with one thread on each core; "single" for one session at a time.
+        lanes: "cores" for one single-threaded session per core; "single" for one session at a time.
         uses_cores: whether it computes on this machine's cores, where other programs disturb its latencies.
         may_fall_back: whether most nodes of a model may run on the CPU instead.
         install: how to get an onnxruntime that has it, as a command or a sentence.
-        when_it_fails: what to look at where it is there but does not start.
-        words: lower-case words by which one of its errors is known.
-        hardware: names the accelerators in this machine, so that latencies measured on others do not count.
+        when_it_fails: what to check where it is installed but does not start.
+        words: lower-case words that identify its error messages.
+        hardware: returns the names of this machine's accelerators, so that latencies of other hardware are not reused.
 
     >>> Device("npu", "ExampleExecutionProvider").images_forward
     4
@@ -50,16 +50,16 @@ class Device:
 
     @property
     def providers(self) -> list[tuple[str, dict[str, str]]]:
-        """Execution providers in order of preference, with their options: the CPU's runs what this one cannot."""
-        own = (self.provider, dict(self.options))
-        return [own] if self.provider == CPU_PROVIDER else [own, (CPU_PROVIDER, {})]
+        """Execution providers in order of preference, with their options: the CPU runs what this one cannot."""
+        preferred = (self.provider, dict(self.options))
+        return [preferred] if self.provider == CPU_PROVIDER else [preferred, (CPU_PROVIDER, {})]
 
     def providers_with(self, threads: int) -> list[tuple[str, dict[str, str]]]:
         """The same for a session with this many threads."""
-        found = self.providers
+        providers = self.providers
         if self.threads_option:
-            found[0][1][self.threads_option] = str(threads)
-        return found
+            providers[0][1][self.threads_option] = str(threads)
+        return providers
 
     def caused(self, message: str) -> bool:
         """Whether an error message is the device's, not the model's."""

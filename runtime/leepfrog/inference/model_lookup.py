@@ -1,4 +1,4 @@
-"""The scoring models on this machine, and what a user may call them."""
+"""Find the scoring models on this machine by name, wildcard, source or path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 
 _WILDCARDS = set("*?[")
-# Digits of a file's hash that follow the name of a model where another has the same name.
+# Digits of the file's hash appended to a model's name where another model has the same name.
 MARK = 12
 
 
@@ -37,20 +37,20 @@ def exported() -> dict[str, Path]:
 
 
 def _scoring_models(folder: Path) -> list[Path]:
-    """The model files in a folder that are no probes; OSError where it cannot be read."""
+    """The model files in a folder, without probes; OSError where it cannot be read."""
     return [path for path in listed(folder, ".onnx") if not path.name.endswith(PROBE_SUFFIX)]
 
 
 def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
-    """Scoring models by name, wildcard, source or path, each file once, in the order asked for.
+    """Scoring models by name, wildcard, source or path, without duplicates, in the order given.
 
     Args:
-        wanted: one or several, each a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
+        wanted: one or several: a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
             source that a model there was exported from (`timm:resnet18`), an `.onnx` file, a folder of them, or a
-            wildcard for either (`out/l*.onnx`). Empty: all that is exported.
+            wildcard for either (`out/l*.onnx`). Empty: all exported models.
 
     Raises:
-        UsageError: nothing goes by that name.
+        UsageError: no model has that name.
         ModelError: a file is broken or not exported by leepfrog.
     """
     wanted, local = several(wanted), exported()
@@ -62,11 +62,11 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
     for path in _paths(wanted, local) if wanted else local.values():
         model = ModelFile.read(path)
         chosen.setdefault(model.sha256, model)
-    return told_apart(list(chosen.values()))
+    return with_distinct_names(list(chosen.values()))
 
 
-def told_apart(models: Sequence[ModelFile]) -> list[ModelFile]:
-    """Models whose names differ, for results that are looked up by name: equal ones get a part of the file's hash."""
+def with_distinct_names(models: Sequence[ModelFile]) -> list[ModelFile]:
+    """Models with distinct names, as results are looked up by name: duplicates get a part of the file's hash."""
     shared = {name for name, n in Counter(model.name for model in models).items() if n > 1}
     return [
         dataclasses.replace(model, mark=f"@{model.sha256[:MARK]}") if model.name in shared else model
@@ -74,12 +74,12 @@ def told_apart(models: Sequence[ModelFile]) -> list[ModelFile]:
     ]
 
 
-def find_both(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
-    """Labelled images and models; where neither can be had, one error says so of both.
+def find_inputs(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
+    """Labelled images and models; where both are missing, one error reports both.
 
     Raises:
-        DataSetError: as of `find_images`.
-        UsageError, ModelError, MachineError: as of `find_models`.
+        DataSetError: see `find_images`.
+        UsageError, ModelError, MachineError: see `find_models`.
     """
     lacking: LeepfrogError | None = None
     chosen: list[ModelFile] = []
@@ -122,7 +122,7 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
 
 
 def _how_to_get(name: str, local: Iterable[str]) -> str:
-    """What a name that no exported model has may mean: a misspelling, a model of the zoo, a source."""
+    """Advice for a name that no exported model has: a misspelling, a model of the zoo, a source."""
     if ":" in name:
         return f"to add it: leepfrog export {name}"
     if near := nearest(name, local):
@@ -137,7 +137,7 @@ def _how_to_get(name: str, local: Iterable[str]) -> str:
 
 def _matching(pattern: str) -> list[Path]:
     """The model files that a wildcard matches, and those in folders that it matches."""
-    paths = [Path(found) for found in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
+    paths = [Path(name) for name in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
     files = [path for path in paths if path.suffix == ".onnx" and not path.name.endswith(PROBE_SUFFIX)]
     files += [path for folder in paths if folder.is_dir() for path in _scoring_models(folder)]
     if not files:
@@ -146,7 +146,7 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _without_folder(source: str) -> str:
-    """An exported file remembers the name of the file it was made from, not the folder, which is nobody's business."""
+    """A source without its folder: for privacy, an exported file records only the name of the file it was made from."""
     scheme, _, rest = source.partition(":")
     return f"onnx:{printable(Path(rest).name)}" if scheme == "onnx" else source
 
