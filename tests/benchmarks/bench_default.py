@@ -22,7 +22,7 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import agreement
 from leepfrog.validation.holdout import labelled_outputs, split
-from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 
 SIZES = (100, 300, 1000)
 SPLITS = 5

@@ -22,9 +22,9 @@ from leepfrog.ranking.explain import explain
 from leepfrog.ranking.racing import Dropped, Race
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.report import thumbnails as thumbs
+from leepfrog.report.explanations import MOST_BEST, MOST_WORST, reasons
 from leepfrog.report.front import NARROW, WIDE, front
 from leepfrog.report.page import check_ending, render
-from leepfrog.report.reasons import MOST_BEST, MOST_WORST, reasons
 from leepfrog.report.tables import ranking_rows
 from PIL import Image
 

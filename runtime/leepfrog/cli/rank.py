@@ -147,7 +147,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import (
+    from leepfrog.ranking.formatting import (
         certainty_in_words,
         chance_level,
         doubts_in_words,
@@ -179,7 +179,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
 
 def race_text(race: Race) -> str:
     """What racing dropped, saved and risked."""
-    from leepfrog.ranking.words import race_outside, race_risked, race_saved, race_table
+    from leepfrog.ranking.formatting import race_outside, race_risked, race_saved, race_table
 
     lines = [race_saved(race)]
     if race.dropped:
@@ -202,7 +202,7 @@ def remarks(ranking: Ranking) -> list[str]:
 
 def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
-    from leepfrog.ranking.words import (
+    from leepfrog.ranking.formatting import (
         TITLES,
         held_out_head,
         interval_text,

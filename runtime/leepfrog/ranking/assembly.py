@@ -12,10 +12,10 @@ from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.budget import pareto_front
 from leepfrog.ranking.certainty import Certainty, certainty_of
-from leepfrog.ranking.drift import drifts
 from leepfrog.ranking.model_scores import ScoredModel, absent_scores
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.variants import drifts
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.subsample import MOST_IMAGES

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from leepfrog.plots.labels import LINE, leader, place_labels
+from leepfrog.ranking.formatting import interval_text, milliseconds, over_budget, score_text
 from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import interval_text, milliseconds, over_budget, score_text
 
 # Names longer than this are cut off in the picture; what reads them out gets them whole.
 LONGEST_NAME = 34

@@ -12,8 +12,7 @@ from leepfrog.errors import MachineError, UsageError
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.explain import explain_outputs
-from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import (
+from leepfrog.ranking.formatting import (
     certainty_in_words,
     chance_level,
     doubts_in_words,
@@ -24,8 +23,9 @@ from leepfrog.ranking.words import (
     race_saved,
     race_table,
 )
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.report.explanations import Reasons, reasons
 from leepfrog.report.front import NARROW, WIDE, front
-from leepfrog.report.reasons import Reasons, reasons
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
 from leepfrog.report.thumbnails import MOST_BYTES, SIDE
 

@@ -6,8 +6,7 @@ import dataclasses
 
 from leepfrog.costs.cost import Cost
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import (
+from leepfrog.ranking.formatting import (
     TITLES,
     Table,
     held_out_head,
@@ -17,6 +16,7 @@ from leepfrog.ranking.words import (
     score_names,
     score_text,
 )
+from leepfrog.ranking.result import RankedModel, Ranking
 
 
 @dataclasses.dataclass(frozen=True)

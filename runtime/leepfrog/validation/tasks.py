@@ -29,7 +29,7 @@ from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
 from leepfrog.validation.choices import IMAGES, TASK_SCORES
 from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
-from leepfrog.validation.truth import retrained_head
+from leepfrog.validation.transfer_accuracy import retrained_head
 
 SCHEMA_VERSION = 2
 

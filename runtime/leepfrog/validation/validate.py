@@ -30,7 +30,7 @@ from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
 from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
-from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 
 SCHEMA_VERSION = 2
 TRUTHS = ("head", "prototype", "mahalanobis")

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from leepfrog.ranking.certainty import MOST_TIMES
 from leepfrog.ranking.combined import COMBINED
-from leepfrog.ranking.drift import Drift
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.variants import Drift
 
 TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
