@@ -204,7 +204,7 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
     from leepfrog.ranking.formatting import (
         TITLES,
-        held_out_head,
+        head_accuracy_text,
         interval_text,
         milliseconds,
         over_budget,
@@ -223,7 +223,7 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         value(by),
         ("90 % interval", lambda model: interval_text(model, by)),
         ("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([("head %", held_out_head)] if "ridge" in ranking.models[0].scores else []),
+        *([("head %", head_accuracy_text)] if "ridge" in ranking.models[0].scores else []),
         *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),

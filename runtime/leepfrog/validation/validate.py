@@ -16,9 +16,9 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
-from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
-from leepfrog.ranking.model_scores import readable
+from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -141,7 +141,7 @@ class ValidateRequest(Request):
         repeated: dict[str, list[list[float | None]]] = {
             name: [[_value(of_model, name) for of_model in of_split] for of_split in scores] for name in names
         }
-        rivals = [_described(model) for model in labelled.outputs]
+        rivals = [_facts_of(model) for model in labelled.outputs]
         repeated |= {
             name: [[baseline(rival) for rival in rivals]] * self.splits for name, baseline in BASELINES.items()
         }
@@ -228,7 +228,9 @@ def _repeated(
             probs, features = labelled.samples(model)
             fits = [features.part(train) for train, _ in splits]
             scores_to_come = [
-                pool.submit(scored, Sample(probs and probs.part(train), fit), readable(chosen, model.model), 1)
+                pool.submit(
+                    scored, Sample(probs and probs.part(train), fit), scores_readable_from(chosen, model.model), 1
+                )
                 for fit, (train, _) in zip(fits, splits, strict=True)
             ]
             truths_to_come = [
@@ -252,9 +254,9 @@ def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) ->
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
 
-def _described(model: ModelOutputs) -> Described:
+def _facts_of(model: ModelOutputs) -> ModelFacts:
     metadata = model.model.metadata
-    return Described(model.widths[0], metadata.n_parameters, metadata.top1)
+    return ModelFacts(model.widths[0], metadata.n_parameters, metadata.top1)
 
 
 def _value(scores: Mapping[str, Score], name: str) -> float | None:
