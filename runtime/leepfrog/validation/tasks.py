@@ -182,11 +182,9 @@ def study_tasks(
 
 def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
     """Draw tasks, and judge each."""
-    (model,) = labelled.outputs
-    (probs, features), chosen = (
-        labelled.samples(model),
-        scores_readable_from(chosen_scores(request.scores), model.model),
-    )
+    (model_outputs,) = labelled.outputs
+    probs, features = labelled.samples(model_outputs)
+    chosen = scores_readable_from(chosen_scores(request.scores), model_outputs.model)
     rng = np.random.default_rng(request.seed)
     choices = []
     for _ in range(request.n_tasks):
