@@ -35,7 +35,7 @@ from leepfrog.cli.output import (
 )
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.escape import markdown
-from leepfrog.plots.figure import check_ending
+from leepfrog.plots.figure import check_plot_path
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ def rank(
     from leepfrog.ranking.rank import ranked_outputs
 
     if plot is not None:
-        check_ending(plot, "--plot")
+        check_plot_path(plot, "--plot")
     if report is not None:
-        from leepfrog.report.page import check_ending as check_report
+        from leepfrog.report.page import check_report_path
 
-        check_report(report)
+        check_report_path(report)
     budget = leepfrog.Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
@@ -134,9 +134,9 @@ def rank(
 
     def write_report() -> None:
         if report is not None:
-            from leepfrog.report.page import report as report_of
+            from leepfrog.report.page import report_html
 
-            write_file(report, report_of(ranking, outputs).encode(), run.quiet)
+            write_file(report, report_html(ranking, outputs).encode(), run.quiet)
 
     finish(write_table, write_plot, write_report)
 
