@@ -18,8 +18,7 @@ from hostile_ranking import Reported, rank_hostile
 from leepfrog.files import locked
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
-from leepfrog.inference.model_lookup import find_models
-from leepfrog.report.page import report
+from leepfrog.report.page import report_html
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
 from leepfrog_exporter.gradient.probe import export_probe
@@ -105,7 +104,7 @@ def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) ->
     """Its page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
-        return report(reported.ranking, reported.outputs)
+        return report_html(reported.ranking, reported.outputs)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def _parse(source: str) -> tuple[str, str]:
         return "zoo", source
     if not colon and source.endswith(".onnx"):
         raise UsageError(f"to export a file, write onnx:{source}")
-    forms = ", ".join(f"{each}:{source_of(each).TAKES}" for each in schemes() if each != "zoo")
+    forms = ", ".join(f"{name}:{source_of(name).TAKES}" for name in schemes() if name != "zoo")
     if scheme in schemes():
         raise UsageError(f"source {source!r} names nothing after the colon ({forms})")
     near = nearest(source, zoo.load()) if not colon else nearest(scheme, schemes())

@@ -68,10 +68,10 @@ class Original:
             fed = self._fed(image)
             names = [self._output, head.features] if inner else [self._output]
             try:
-                found = self._session.run(names, {self.input: fed})
+                values = self._session.run(names, {self.input: fed})
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise ModelError(f"does not run in its original form: {one_line(error)}") from None
-            output, features = found if inner else (found[0], fed)
+            output, features = values if inner else (values[0], fed)
             return np.asarray(output[:1], np.float32), np.asarray(features[:1], np.float32)
 
         def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -227,19 +227,19 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> d
     """The outputs, as messages call them: of _NAMES, and _OTHER for what else is compared."""
     names = [output.name for output in session.get_outputs()]
     try:
-        found = session.run(names, {IMAGE_INPUT: batch})
+        values = session.run(names, {IMAGE_INPUT: batch})
     except Exception as error:
         reason = one_line(error)
         batch_is_fixed = (
             " (its batch size may be written into it: export it with a free batch axis)" if len(batch) > 1 else ""
         )
         raise ModelError(f"does not run on {len(batch)} image(s){batch_is_fixed}: {reason}") from None
-    if any(len(value) != len(batch) for value in found):
+    if any(len(value) != len(batch) for value in values):
         raise ModelError(
-            f"gives {len(found[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a "
+            f"gives {len(values[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a "
             "free batch axis"
         )
-    return {_NAMES.get(name, _OTHER): np.asarray(value) for name, value in zip(names, found, strict=True)}
+    return {_NAMES.get(name, _OTHER): np.asarray(value) for name, value in zip(names, values, strict=True)}
 
 
 def _check_outputs(outputs: dict[str, Floats]) -> None:

@@ -43,12 +43,12 @@ class PreprocessChoice:
     channel_order: str | None = None
     pad_color: tuple[int, int, int] | None = None
 
-    def spec(self, input_size: tuple[int, int], found: PreprocessSpec | None, where: str) -> PreprocessSpec:
+    def spec(self, input_size: tuple[int, int], stated: PreprocessSpec | None, where: str) -> PreprocessSpec:
         """The full specification for a model of `input_size`.
 
         Args:
             input_size: (height, width) of the graph.
-            found: what the file or library says, which the user's words override.
+            stated: what the file or library says, which the user's words override.
             where: what messages call the model.
 
         Raises:
@@ -58,27 +58,27 @@ class PreprocessChoice:
         """
         if self.preset is not None:
             check_name("preset", self.preset, PRESETS)
-        if found is None and self.preset is None and (self.mean is None or self.std is None):
+        if stated is None and self.preset is None and (self.mean is None or self.std is None):
             raise UsageError(
                 f"{where} does not say how its images must be prepared; add --preprocess imagenet (torchvision, timm), "
                 "inception (TensorFlow, Keras), unit (0..1), raw (0..255) or caffe, or --mean and --std"
             )
         resize = tuple(round(side / CROP_FRACTION) for side in input_size)
         values: dict[str, Any] = {"input_size": input_size, "resize_size": resize}
-        if found is not None:
-            values |= {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        if stated is not None:
+            values |= {field.name: getattr(stated, field.name) for field in dataclasses.fields(stated)}
         values |= PRESETS.get(self.preset or "", {})
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "preset"}
-        values |= {name: value for name, value in own.items() if value is not None}
+        chosen = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "preset"}
+        values |= {name: value for name, value in chosen.items() if value is not None}
         values["input_size"] = input_size
         if self.resize_mode == "letterbox":
             if values.get("pad_color") is None:
                 raise UsageError("--resize-mode letterbox needs --pad-color, such as 0 (black) or 114 (YOLO's grey)")
             values["resize_size"] = self.resize_size or input_size  # the whole image is seen, nothing is cut off
         elif self.resize_mode is not None and self.pad_color is None:
-            values["pad_color"] = None  # of what was found
-        own_numbers = (values.get("mean", (0.0,)), values.get("std", (1.0,)))
-        if (self.mean or self.std) and (problem := for_bytes(*own_numbers)):
+            values["pad_color"] = None  # of what is stated
+        numbers = (values.get("mean", (0.0,)), values.get("std", (1.0,)))
+        if (self.mean or self.std) and (problem := for_bytes(*numbers)):
             raise UsageError(f"{where}: {problem}")
         return PreprocessSpec(**values)
 
@@ -106,13 +106,13 @@ def check_scaling(scaling: Scaling, spec: PreprocessSpec, choice: PreprocessChoi
     Raises:
         UsageError: a preset does not fit and another does.
     """
-    own = (choice.mean, choice.std)
-    if (choice.preset is None and own == (None, None)) or _is_usual(scaling, spec):
+    chosen_numbers = (choice.mean, choice.std)
+    if (choice.preset is None and chosen_numbers == (None, None)) or _is_usual(scaling, spec):
         return ""
     fitting = [name for name in PRESETS if _is_usual(scaling, dataclasses.replace(spec, **PRESETS[name]))]
     first = " and ".join(scaling.nodes[:2])
     problem = f"{where}: the graph scales its input by itself ({first}), which does not go with this preprocessing"
-    if fitting and own == (None, None):
+    if fitting and chosen_numbers == (None, None):
         raise UsageError(f"{problem}; --preprocess {fitting[0]} fits (--mean and --std override)")
     return f"{problem}; {f'--preprocess {fitting[0]} fits' if fitting else 'no preset fits'}"
 

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from leepfrog.progress import Progress as Progress
     from leepfrog.ranking.budget import Budget as Budget
     from leepfrog.ranking.certainty import Separation as Separation
-    from leepfrog.ranking.drift import Drift as Drift
     from leepfrog.ranking.explain import Carrier as Carrier
     from leepfrog.ranking.explain import ClassExplanation as ClassExplanation
     from leepfrog.ranking.explain import Confusion as Confusion
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
     from leepfrog.ranking.rank import rank as rank
     from leepfrog.ranking.result import RankedModel as RankedModel
     from leepfrog.ranking.result import Ranking as Ranking
+    from leepfrog.ranking.variants import Drift as Drift
     from leepfrog.receipts.receipt import ArrayReceipt as ArrayReceipt
     from leepfrog.receipts.receipt import ClassReceipt as ClassReceipt
     from leepfrog.receipts.receipt import DataReceipt as DataReceipt
@@ -120,11 +120,11 @@ _NAMES = {
     "progress": "Progress",
     "ranking.budget": "Budget",
     "ranking.certainty": "Separation",
-    "ranking.drift": "Drift",
     "ranking.explain": "Carrier ClassExplanation Confusion Example Explanation explain",
     "ranking.racing": "Dropped Race",
     "ranking.rank": "RankRequest rank",
     "ranking.result": "RankedModel Ranking",
+    "ranking.variants": "Drift",
     "receipts.receipt": "ArrayReceipt ClassReceipt DataReceipt ModelReceipt Receipt SkippedImage",
     "scoring.score": "Score",
     "scoring.scores.leep": "leep",

@@ -25,8 +25,8 @@ def results() -> list[type[Result]]:
     from leepfrog.gate.compare import Verification
     from leepfrog.listings import Diagnosis, ZooListing
     from leepfrog.ranking.explain import Explanation
-    from leepfrog.ranking.from_files import Scores
     from leepfrog.ranking.result import Ranking
+    from leepfrog.ranking.score_files import Scores
     from leepfrog.task2vec.distance_table import DistanceTable
     from leepfrog.task2vec.library import LibraryListing
     from leepfrog.task2vec.recommend import Recommendation

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 from leepfrog.execution.context import RunContext
-from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.combined import COMBINED, combined
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import agreement
 from leepfrog.validation.holdout import labelled_outputs, split
-from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 
 SIZES = (100, 300, 1000)
 SPLITS = 5
@@ -35,7 +35,7 @@ def study(folder: Path) -> dict[str, np.ndarray]:
     material = labelled_outputs(folder, [], RunContext())
     files = material.files
     described = [
-        Described(model.widths[0], model.model.metadata.n_parameters, model.model.metadata.top1)
+        ModelFacts(model.widths[0], model.model.metadata.n_parameters, model.model.metadata.top1)
         for model in material.outputs
     ]
     known = [[np.nan if (v := baseline(d)) is None else v for d in described] for baseline in BASELINES.values()]

@@ -20,7 +20,7 @@ from commands import run
 from leepfrog import errors, scores
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model import ModelFile
-from leepfrog.ranking.from_files import score_files
+from leepfrog.ranking.score_files import score_files
 from leepfrog.receipts.request import Request
 from leepfrog.task2vec.embed import find_probe
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding

@@ -116,10 +116,10 @@ def test_fault_15_the_command_line_prints_each_notice_once(
 
 def test_fault_15_a_report_shows_notices(with_made: Path, photos: Path) -> None:
     from leepfrog.ranking.rank import ranked_outputs
-    from leepfrog.report.page import report
+    from leepfrog.report.page import report_html
 
     blocked(with_made)
-    page = report(*ranked_outputs(leepfrog.RankRequest(), photos, ["made"], leepfrog.RunContext()))
+    page = report_html(*ranked_outputs(leepfrog.RankRequest(), photos, ["made"], leepfrog.RunContext()))
     assert "outputs of made are not cached" in page
 
 

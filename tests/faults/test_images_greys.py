@@ -18,7 +18,7 @@ from leepfrog.images.decode import decode
 from leepfrog.images.find import find_images
 from leepfrog.images.greys import LeveledSet, level_some
 from leepfrog.ranking.rank import ranked_outputs
-from leepfrog.report.page import report
+from leepfrog.report.page import report_html
 from photos import loaded
 from PIL import Image
 
@@ -147,7 +147,7 @@ def test_fault_40_thumbnails_are_as_bright_as_what_models_saw(with_made: Path, t
         for i in range(3):
             Image.fromarray(np.full((32, 32), 4095 - i, np.uint16)).save(tmp_path / name / f"{name}{i}.png")
     images, model = find_images(tmp_path), with_made / "models" / "made.onnx"
-    page = report(*ranked_outputs(leepfrog.RankRequest(), images, [model], leepfrog.RunContext()))
+    page = report_html(*ranked_outputs(leepfrog.RankRequest(), images, [model], leepfrog.RunContext()))
     uris = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
     assert uris
     for uri in uris:

@@ -13,7 +13,7 @@ import tally
 from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.errors import ArrayError
-from leepfrog.ranking.from_files import load_array, score_files
+from leepfrog.ranking.score_files import load_array, score_files
 from leepfrog.scoring.registry import SCORES
 from mutations import damage
 from numpy.typing import NDArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.combined import PARTS, combined
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.subsample import drawn_in_proportion, spread_terms
@@ -64,7 +64,7 @@ def test_what_is_drawn_has_every_class_and_the_right_error() -> None:
 
 
 def test_baselines() -> None:
-    big, small, insects = Described(1000, 6, 77.6), Described(1001, 3, None), Described(1021, 9, None)
+    big, small, insects = ModelFacts(1000, 6, 77.6), ModelFacts(1001, 3, None), ModelFacts(1021, 9, None)
     static = [BASELINES["static"](each) for each in (big, small, insects)]
     assert static[0] > static[1] > static[2]
     assert [BASELINES["parameters"](each) for each in (big, insects)] == [6, 9]

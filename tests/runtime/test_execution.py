@@ -31,8 +31,8 @@ from leepfrog.gate.rerun import context_of, request_of
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.from_files import ScoreRequest
 from leepfrog.ranking.rank import RankRequest
+from leepfrog.ranking.score_files import ScoreRequest
 from leepfrog.receipts.request import Request
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.task2vec.embed import EmbedRequest

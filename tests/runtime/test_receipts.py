@@ -24,7 +24,7 @@ from leepfrog.gate.baseline import Baseline
 from leepfrog.inference.device import ort_options
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.from_files import score_files
+from leepfrog.ranking.score_files import score_files
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.validation.tasks import study_tasks

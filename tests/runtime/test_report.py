@@ -22,9 +22,9 @@ from leepfrog.ranking.explain import explain
 from leepfrog.ranking.racing import Dropped, Race
 from leepfrog.ranking.result import RankedModel, Ranking, SkippedImage
 from leepfrog.report import thumbnails as thumbs
+from leepfrog.report.explanations import MOST_BEST, MOST_WORST, shown_explanations
 from leepfrog.report.front import NARROW, WIDE, front
-from leepfrog.report.page import check_ending, render
-from leepfrog.report.reasons import MOST_BEST, MOST_WORST, reasons
+from leepfrog.report.page import check_report_path, render
 from leepfrog.report.tables import ranking_rows
 from PIL import Image
 
@@ -149,7 +149,7 @@ def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
 def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     (explained,) = explain_best(reported)
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
-    big = reasons([dataclasses.replace(explained, classes=classes)] * 3, reported.outputs.images.images)
+    big = shown_explanations([dataclasses.replace(explained, classes=classes)] * 3, reported.outputs.images.images)
     assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
     skipped = tuple(SkippedImage(f"image {i}", "broken") for i in range(5000))
     receipt = reported.ranking.receipt
@@ -280,9 +280,9 @@ def test_thumbnails_stop_at_their_limit() -> None:
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
-    check_ending(tmp_path / "page.HTML")
+    check_report_path(tmp_path / "page.HTML")
     with pytest.raises(UsageError, match=r"--report page.pdf: a report is written as .html or .htm"):
-        check_ending(Path("page.pdf"))
+        check_report_path(Path("page.pdf"))
 
 
 def test_the_command_writes_it(reported: Reported, home: Path, here: Here) -> None:

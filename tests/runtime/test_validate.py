@@ -16,7 +16,7 @@ from leepfrog.errors import DataSetError, UsageError
 from leepfrog.scoring.sample import FeatureSample
 from leepfrog.validation.agreement import agreement, chance_spread, mean_agreement, within_groups
 from leepfrog.validation.holdout import split
-from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 from photos import folder_of_pieces
 from rankings import FAST
 from scipy.stats import kendalltau

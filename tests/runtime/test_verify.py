@@ -20,7 +20,7 @@ from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.compare import Verification, compare
 from leepfrog.gate.rerun import rerun
 from leepfrog.inference.model_lookup import find_models
-from leepfrog.ranking.from_files import score_files
+from leepfrog.ranking.score_files import score_files
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
 from rankings import Listener

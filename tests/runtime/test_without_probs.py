@@ -25,7 +25,7 @@ from leepfrog.inference.metadata import PREFIX, ModelMetadata, Variant
 from leepfrog.inference.model import ModelFile, Session, problem_of_rows
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.result import Ranking
-from leepfrog.report.page import report
+from leepfrog.report.page import report_html
 from leepfrog.scoring.registry import SCORES
 from leepfrog.validation.tasks import study_tasks
 from leepfrog_exporter.gradient.probe import export_probe
@@ -152,7 +152,7 @@ def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
     images = photo_set(6)
     ranking, outputs = leepfrog.ranking.rank.ranked_outputs(leepfrog.RankRequest(), images, ALL, RunContext())
     models = tuple(dataclasses.replace(model, group=1) for model in sorted(ranking, key=lambda m: m.name == "plain"))
-    text = report(dataclasses.replace(ranking, models=models), outputs)
+    text = report_html(dataclasses.replace(ranking, models=models), outputs)
     assert "The best, <bdi>embedder</bdi>, has no classes of its own" in text
     assert "<bdi>plain</bdi>: LOO-LEEP" in text
     assert "more tied" not in text

@@ -54,14 +54,14 @@ def sweep(
     tape.inputs.add(cotangent)
     all_outside = all(layer.kind == "depthwise" for layer in layers)
     parts: dict[str, list[str]] = {output: [cotangent]}
-    found: dict[str, str | Correlation] = {}
+    squared: dict[str, str | Correlation] = {}
     for node in reversed(graph.node):
         gradients = [_total(tape, parts.pop(name, [])) for name in node.output]
         if all(gradient is None for gradient in gradients):
             continue
         if (layer := wanted.get(node.output[0])) is not None and gradients[0] is not None:
             outside = None if all_outside else correlation_of(tape, layer, gradients[0])
-            found[node.output[0]] = outside or squared_gradients(tape, layer, gradients[0])
+            squared[node.output[0]] = outside or squared_gradients(tape, layer, gradients[0])
         needed = [name for name in node.input if name in tape.needed]
         if not needed:
             continue
@@ -72,7 +72,7 @@ def sweep(
             if (gradient := to_inputs[i]) is None:
                 raise ModelError(f"has no gradient rule for input {i} of {describe(node)}")
             parts.setdefault(name, []).append(gradient)
-    return [found[layer.node.output[0]] for layer in layers]
+    return [squared[layer.node.output[0]] for layer in layers]
 
 
 def _between(graph: onnx.GraphProto, sources: set[str], output: str, values: Mapping[str, NDArray[Any]]) -> set[str]:

@@ -51,18 +51,18 @@ def constants(graph: GraphProto) -> set[str]:
 
 def stored(graph: GraphProto) -> dict[str, TensorProto]:
     """Tensors that are written into a graph, as initializers or Constant nodes, by name."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name == "value":
-                found[node.output[0]] = attribute.t
-    return found
+                tensors[node.output[0]] = attribute.t
+    return tensors
 
 
 def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
     """Inputs that a caller must feed; files of early IR versions list their initializers among the inputs too."""
-    initialised = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in initialised]
+    initialized = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in initialized]
 
 
 def outer_inputs(node: NodeProto) -> list[str]:

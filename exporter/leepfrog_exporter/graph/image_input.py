@@ -96,7 +96,7 @@ def layout(dims: Sequence[int | None]) -> tuple[int | None, bool]:
 
 def _grey(model: ModelProto, image: str, grey: str) -> list[NodeProto]:
     """Nodes from an image [N, 3, H, W] to its luma [N, 1, H, W]."""
-    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+    opset = next((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), 1)
     luma = helper.make_tensor("leepfrog_luma", TensorProto.FLOAT, [1, 3, 1, 1], LUMA)
     channels = helper.make_tensor("leepfrog_channels", TensorProto.INT64, [1], [1])
     model.graph.initializer.extend([luma] if opset < 13 else [luma, channels])

@@ -44,14 +44,16 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
         raise BadInputError(f"{path}: does not fit the architecture: {reason}") from None
 
 
-def _from_efficientnet_pytorch(state: State, own: State) -> dict[str, Any]:
+def _from_efficientnet_pytorch(state: State, timm_state: State) -> dict[str, Any]:
     """Keys of the package efficientnet-pytorch to timm's.
 
     Its blocks are numbered through, timm's by stage. Inside a block, convolutions and batch-norms follow one another in
     the same order in both, but bear other names.
     """
     outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    blocks = sorted({tuple(map(int, m.groups())) for key in own if (m := re.match(r"blocks\.(\d+)\.(\d+)\.", key))})
+    blocks = sorted(
+        {tuple(map(int, m.groups())) for key in timm_state if (m := re.match(r"blocks\.(\d+)\.(\d+)\.", key))}
+    )
     expanding = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
     expanding |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}

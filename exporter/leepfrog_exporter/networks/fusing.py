@@ -76,12 +76,12 @@ def _path_of(head: Head, shipped: Any) -> str | None:
         return None
     stored = numpy_helper.to_array(head.weights)
     transposed = stored.T if stored.ndim == 2 else stored
-    found = None
+    path = None
     for name, module in shipped.named_modules():
         weight = getattr(module, "weight", None)
         if weight is None or weight.numel() != stored.size:
             continue
         flat = weight.detach().numpy().ravel()
-        if any(np.array_equal(flat, each.ravel()) for each in (stored, transposed)):
-            found = name
-    return found
+        if any(np.array_equal(flat, weights.ravel()) for weights in (stored, transposed)):
+            path = name
+    return path

@@ -57,8 +57,8 @@ def imagenet_labels() -> tuple[str, ...]:
 
 def near(name: str, known: Iterable[str]) -> str:
     """What to say of a name that a library does not know; it may know a thousand."""
-    found = nearest(name, known)
-    return f"did you mean {found}?" if found else "its documentation lists them"
+    nearest_name = nearest(name, known)
+    return f"did you mean {nearest_name}?" if nearest_name else "its documentation lists them"
 
 
 @contextlib.contextmanager

@@ -33,9 +33,9 @@ class Agreement:
 
 def outputs_of(session: Session, images: Sequence[NDArray[np.float32]]) -> BatchOutputs:
     """probs [n, Z], None where there are none, and features [n, D] of n images [1, 3, H, W], run one by one."""
-    found = [session.run(image) for image in images]
-    probs = [predictions for predictions, _ in found if predictions is not None]
-    return np.concatenate(probs) if probs else None, np.concatenate([features for _, features in found])
+    outputs = [session.run(image) for image in images]
+    probs = [predictions for predictions, _ in outputs if predictions is not None]
+    return np.concatenate(probs) if probs else None, np.concatenate([features for _, features in outputs])
 
 
 def agreement(parent: BatchOutputs, variant: BatchOutputs) -> Agreement:

@@ -87,7 +87,7 @@ def to_int8(
             onnx.save(graph, simple)
         kept = [node.name for node in last_softmax(graph.graph)]
         measured = ""
-        for recipe in sorted(recipes, key=lambda each: each.ranges):
+        for recipe in sorted(recipes, key=lambda recipe: recipe.ranges):
             method, _ = RANGES[recipe.ranges]
             with _step(f"cannot be quantised {recipe}"):
                 if measured != recipe.ranges:

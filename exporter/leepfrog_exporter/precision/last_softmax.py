@@ -13,12 +13,12 @@ PASSES_ON = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Exp")
 def last_softmax(graph: GraphProto) -> list[NodeProto]:
     """The nodes from the softmax that makes `probs`, first, to that output; none where there is no such softmax."""
     made_by = producers(graph)
-    found: list[NodeProto] = []
+    nodes: list[NodeProto] = []
     value = PROBS_OUTPUT
     while (node := made_by.get(value)) is not None:
-        found.insert(0, node)
+        nodes.insert(0, node)
         if node.op_type in ("Softmax", "LogSoftmax"):
-            return found
+            return nodes
         if node.op_type not in PASSES_ON:
             break
         value = node.input[0]

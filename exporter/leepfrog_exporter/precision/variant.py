@@ -107,7 +107,7 @@ def export_variant(
             progress.advance(1)
     except ModelError as error:
         raise ModelError(f"{parent.name} in {precision}: {error}") from None
-    best, recipe, model = max(tried, key=lambda each: each[0])
+    best, recipe, model = max(tried, key=lambda attempt: attempt[0])
     metadata = dataclasses.replace(
         metadata,
         parity={"reference": parent.name, **best.as_dict(), "synthetic": images is None},
@@ -153,18 +153,18 @@ def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tupl
     images, notes, _ = level_some(images, drawn.tolist())
     for note in notes:
         progress.notice(note)
-    found = []
+    prepared = []
     for position in np.random.default_rng(0).permutation(drawn):
         try:
             _, (decoded,) = images.images[position].load_reduced([spec.reduction])
         except ImageError as error:
             progress.notice(f"skipped: {images.images[position].name}: {error}")
             continue
-        found.append(normalize(resize_and_crop_reduced(decoded, spec)[None], spec))
-    if len(found) < FEWEST_IMAGES:
-        raise DataSetError(f"{images.name}: {len(found)} usable images; calibration takes at least {FEWEST_IMAGES}")
-    calibrating = min(MOST_CALIBRATING, len(found) // 2)
-    return found[:calibrating], found[calibrating:]
+        prepared.append(normalize(resize_and_crop_reduced(decoded, spec)[None], spec))
+    if len(prepared) < FEWEST_IMAGES:
+        raise DataSetError(f"{images.name}: {len(prepared)} usable images; calibration takes at least {FEWEST_IMAGES}")
+    calibrating = min(MOST_CALIBRATING, len(prepared) // 2)
+    return prepared[:calibrating], prepared[calibrating:]
 
 
 def _synthetic(spec: PreprocessSpec) -> Images:

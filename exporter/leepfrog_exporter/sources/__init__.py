@@ -43,5 +43,5 @@ def source_of(scheme: str) -> Source:
 
 def builder(library: str) -> Callable[..., Network]:
     """The function of a source that builds a network: of its name, and whether `pretrained`."""
-    found: Callable[..., Network] = importlib.import_module(f"{__name__}.{library}").build
-    return found
+    build: Callable[..., Network] = importlib.import_module(f"{__name__}.{library}").build
+    return build

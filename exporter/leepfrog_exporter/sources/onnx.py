@@ -43,8 +43,8 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     carried = _carried(model)
     output = pick_output(model.graph, options.output_name or ("probs" if carried and carried.has_probs else None))
     inputs = {value.name for value in model.graph.input}
-    own = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
-    free_names(model.graph, own)
+    reserved = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
+    free_names(model.graph, reserved)
     original = Original(model, model.graph.output[0].name)
     scaling = own_scaling(model.graph, original.input, 3 if original.channels_last else 1)
     takes_bytes = any(i.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for i in model.graph.input)

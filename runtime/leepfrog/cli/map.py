@@ -11,7 +11,7 @@ from leepfrog.cli.options import QuietOption, check_output
 from leepfrog.cli.output import remark
 from leepfrog.errors import UsageError
 from leepfrog.files import printable, write_whole
-from leepfrog.plots.figure import check_ending
+from leepfrog.plots.figure import check_plot_path
 
 
 def map(
@@ -26,7 +26,7 @@ def map(
     The colours are clusters. The bar called noise is how far another sample of the same task would lie: dots nearer to
     each other than that may be one task. The plane cannot show all distances right; its title says how well it does.
     """
-    check_ending(output)
+    check_plot_path(output)
     from leepfrog.plots.task_map import draw_task_map
     from leepfrog.task2vec.distances import symmetric
     from leepfrog.task2vec.layout import lay_out

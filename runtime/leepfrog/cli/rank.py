@@ -35,7 +35,7 @@ from leepfrog.cli.output import (
 )
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.escape import markdown
-from leepfrog.plots.figure import check_ending
+from leepfrog.plots.figure import check_plot_path
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ def rank(
     from leepfrog.ranking.rank import ranked_outputs
 
     if plot is not None:
-        check_ending(plot, "--plot")
+        check_plot_path(plot, "--plot")
     if report is not None:
-        from leepfrog.report.page import check_ending as check_report
+        from leepfrog.report.page import check_report_path
 
-        check_report(report)
+        check_report_path(report)
     budget = leepfrog.Budget(
         latency=amount(max_latency, "time", "--max-latency"),
         size=amount(max_size, "bytes", "--max-size"),
@@ -134,9 +134,9 @@ def rank(
 
     def write_report() -> None:
         if report is not None:
-            from leepfrog.report.page import report as report_of
+            from leepfrog.report.page import report_html
 
-            write_file(report, report_of(ranking, outputs).encode(), run.quiet)
+            write_file(report, report_html(ranking, outputs).encode(), run.quiet)
 
     finish(write_table, write_plot, write_report)
 
@@ -147,7 +147,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
         return as_json(ranking.as_dict())
     if written_as is Format.csv:
         return _csv(ranking)
-    from leepfrog.ranking.words import (
+    from leepfrog.ranking.formatting import (
         certainty_in_words,
         chance_level,
         doubts_in_words,
@@ -179,7 +179,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
 
 def race_text(race: Race) -> str:
     """What racing dropped, saved and risked."""
-    from leepfrog.ranking.words import race_outside, race_risked, race_saved, race_table
+    from leepfrog.ranking.formatting import race_outside, race_risked, race_saved, race_table
 
     lines = [race_saved(race)]
     if race.dropped:
@@ -202,9 +202,9 @@ def remarks(ranking: Ranking) -> list[str]:
 
 def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
     """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
-    from leepfrog.ranking.words import (
+    from leepfrog.ranking.formatting import (
         TITLES,
-        held_out_head,
+        head_accuracy_text,
         interval_text,
         milliseconds,
         over_budget,
@@ -223,7 +223,7 @@ def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]
         value(by),
         ("90 % interval", lambda model: interval_text(model, by)),
         ("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([("head %", held_out_head)] if "ridge" in ranking.models[0].scores else []),
+        *([("head %", head_accuracy_text)] if "ridge" in ranking.models[0].scores else []),
         *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
         ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
         ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),

@@ -43,7 +43,7 @@ def score(
     Scores of predictions, such as leep and nce, read --probs, all others --features. The intervals are those that other
     images of the same classes would fall into.
     """
-    from leepfrog.ranking.from_files import score_files
+    from leepfrog.ranking.score_files import score_files
 
     written_as = chosen_format(format_, output)
     result = score_files(labels, probs, features, split_commas(names))

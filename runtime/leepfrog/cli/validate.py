@@ -32,7 +32,7 @@ from leepfrog.cli.output import (
 )
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
-from leepfrog.plots.figure import check_ending
+from leepfrog.plots.figure import check_plot_path
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def validate(
     if plot is not None:
         if tasks is None:
             raise UsageError("--plot goes with --tasks: it draws one model's tasks")
-        check_ending(plot, "--plot")
+        check_plot_path(plot, "--plot")
         check_distinct(output, plot)
     named = split_commas(models)
     if tasks is not None and len(named) != 1:

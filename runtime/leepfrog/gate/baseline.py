@@ -7,8 +7,8 @@ from pathlib import Path
 
 from leepfrog.errors import EmbeddingError, UsageError
 from leepfrog.files import printable
-from leepfrog.ranking.from_files import Scores
 from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.score_files import Scores
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.stated import document
 from leepfrog.task2vec.embedding import Embedding

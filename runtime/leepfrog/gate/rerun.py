@@ -14,8 +14,8 @@ from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline, Replayable
 from leepfrog.inference.model_lookup import exported, find_models
-from leepfrog.ranking.from_files import ScoreRequest, Scores, score_files
 from leepfrog.ranking.rank import RankRequest
+from leepfrog.ranking.score_files import ScoreRequest, Scores, score_files
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.task2vec.embed import EmbedRequest
 from leepfrog.validation.tasks import TasksRequest

@@ -31,7 +31,7 @@ SETTINGS: Any = {
 }
 
 
-def check_ending(path: Path, option: str = "-o") -> None:
+def check_plot_path(path: Path, option: str = "-o") -> None:
     """Refuse a file name that no kind of picture goes with, before any work.
 
     Raises:

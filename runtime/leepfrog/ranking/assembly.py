@@ -12,10 +12,10 @@ from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.budget import pareto_front
 from leepfrog.ranking.certainty import Certainty, certainty_of
-from leepfrog.ranking.drift import drifts
 from leepfrog.ranking.model_scores import ScoredModel, absent_scores
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.variants import drifts
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.subsample import MOST_IMAGES
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def assembled(
     request: RankRequest,
     outputs: Outputs,
-    scored: Sequence[ScoredModel],
+    models: Sequence[ScoredModel],
     costs: Costs,
     race: Race | None,
     receipt: Receipt,
@@ -37,14 +37,16 @@ def assembled(
     Args:
         request: what was asked for.
         outputs: of the models.
-        scored: the models, in any order.
+        models: with their scores, in any order.
         costs: theirs, measured.
         race: what racing did, None where there was none.
         receipt: of the ranking.
     """
     by, images, labels = request.by, outputs.images.images, outputs.images.labels
-    ordered = sorted(scored, key=lambda model: -model.scores[by].value)
-    certainty = certainty_of([each.model.name for each in ordered], [each.scores for each in ordered], labels, by)
+    ordered = sorted(models, key=lambda scored: -scored.scores[by].value)
+    certainty = certainty_of(
+        [scored.model.name for scored in ordered], [scored.scores for scored in ordered], labels, by
+    )
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, outputs.images.counts, strict=True)},
@@ -55,7 +57,7 @@ def assembled(
         shown=tuple(definition.name for definition in chosen_scores(request.scores)),
         separation=certainty.separation,
         models=tuple(_rows(request, ordered, certainty, costs)),
-        drifts=tuple(drifts(scored, costs, labels, by)),
+        drifts=tuple(drifts(models, costs, labels, by)),
         race=race,
         receipt=receipt,
     )
@@ -104,7 +106,7 @@ def _on_front(by: str, affordable: Sequence[ScoredModel], costs: Costs) -> set[s
 
 
 def _notes(outputs: Outputs, request: RankRequest) -> Iterator[str]:
-    models, counts, further = [each.model for each in outputs], outputs.images.counts, request.further
+    models, counts, further = [model_outputs.model for model_outputs in outputs], outputs.images.counts, request.further
     yield from absent_scores(models, request.computed)
     once = int(np.count_nonzero(counts == 1))
     if once and any(model.metadata.has_probs for model in models):

@@ -13,7 +13,7 @@ IMAGENET = (1000, 1001)
 
 
 @dataclasses.dataclass(frozen=True)
-class Described:
+class ModelFacts:
     """What baselines know of a model.
 
     Attributes:
@@ -27,7 +27,7 @@ class Described:
     top1: float | None
 
 
-def _static(model: Described) -> float | None:
+def _static(model: ModelFacts) -> float | None:
     """The fixed order: ImageNet's models before others, the biggest first."""
     if model.n_source is None:
         return None
@@ -35,7 +35,7 @@ def _static(model: Described) -> float | None:
 
 
 # More is better; None where it is not known.
-BASELINES: dict[str, Callable[[Described], float | None]] = {
+BASELINES: dict[str, Callable[[ModelFacts], float | None]] = {
     "top1": lambda model: model.top1,
     "parameters": lambda model: float(model.n_parameters),
     "static": _static,

@@ -76,11 +76,11 @@ def amount(text: str | None, kind: str, option: str) -> float | None:
     if text is None:
         return None
     units = _UNITS[kind]
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    if found is None or found[2].lower() not in units or not 0 < float(found[1]) < math.inf:
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    if match is None or match[2].lower() not in units or not 0 < float(match[1]) < math.inf:
         example = "20ms" if kind == "time" else "10MB"
         raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
-    return float(found[1]) * units[found[2].lower()]
+    return float(match[1]) * units[match[2].lower()]
 
 
 def pareto_front(scores: Sequence[float], latencies: Sequence[float]) -> list[bool]:

@@ -74,24 +74,24 @@ def certainty_of(
         labels: the images' classes [N], in the order of the scores' terms.
         by: the score that decides the order.
     """
-    kinds = [kind for found in scores for kind in found]
-    terms = np.stack([score.terms for found in scores for score in found.values()], axis=1)
+    score_names = [name for scores_of_model in scores for name in scores_of_model]
+    terms = np.stack([score.terms for scores_of_model in scores for score in scores_of_model.values()], axis=1)
     replicates = resampled_means(terms, labels)
     bounds = iter(intervals(replicates).tolist())
-    own = replicates[:, [kind == by for kind in kinds]]
+    decisive_replicates = replicates[:, [name == by for name in score_names]]
     # A tie, such as of two models that know everything, is shared.
-    best = own == own.max(axis=1, keepdims=True)
+    best = decisive_replicates == decisive_replicates.max(axis=1, keepdims=True)
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-    decisive = [found[by].terms for found in scores]
+    decisive_terms = [scores_of_model[by].terms for scores_of_model in scores]
     return Certainty(
         [
-            {kind: dataclasses.replace(score, interval=tuple(next(bounds))) for kind, score in found.items()}
-            for found in scores
+            {name: dataclasses.replace(score, interval=tuple(next(bounds))) for name, score in scores_of_model.items()}
+            for scores_of_model in scores
         ],
         chances.tolist(),
-        _groups(decisive, labels),
-        _ties(decisive, labels),
-        _separation(names, decisive, labels),
+        _groups(decisive_terms, labels),
+        _ties(decisive_terms, labels),
+        _separation(names, decisive_terms, labels),
     )
 
 
@@ -110,19 +110,19 @@ def _groups(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[int]:
     groups = [0] * len(terms)
     while 0 in groups:
         leader, group = groups.index(0), max(groups) + 1
-        for i, own in enumerate(terms):
-            if not groups[i] and (i == leader or tied(terms[leader], own, labels)):
+        for i, model_terms in enumerate(terms):
+            if not groups[i] and (i == leader or tied(terms[leader], model_terms, labels)):
                 groups[i] = group
     return groups
 
 
 def _ties(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[list[int]]:
-    found: list[list[int]] = [[] for _ in terms]
+    tied_with: list[list[int]] = [[] for _ in terms]
     for i, j in itertools.combinations(range(len(terms)), 2):
         if tied(terms[i], terms[j], labels):
-            found[i].append(j)
-            found[j].append(i)
-    return found
+            tied_with[i].append(j)
+            tied_with[j].append(i)
+    return tied_with
 
 
 def _separation(names: Sequence[str], terms: Sequence[Floats], labels: NDArray[np.int64]) -> Separation | None:

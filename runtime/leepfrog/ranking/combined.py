@@ -38,9 +38,9 @@ def combined(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -
     """
     total = np.zeros((len(scores), len(labels)))
     for part in PARTS:
-        terms = np.stack([found[part].terms for found in scores])
+        terms = np.stack([of_model[part].terms for of_model in scores])
         apart = terms - terms.mean(axis=0)
-        errors = [standard_error(own, labels) or 0.0 for own in apart]
+        errors = [standard_error(difference, labels) or 0.0 for difference in apart]
         noise = float(np.sqrt(np.mean(np.square(errors))))
         # What rounding leaves of models that are alike is no noise.
         if noise > 1e-12 * float(np.abs(terms).max()):

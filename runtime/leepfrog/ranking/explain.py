@@ -176,13 +176,13 @@ def explain_outputs(
     names = [images.classes[label] for label in present]
     used = _Used(images, np.flatnonzero(hashed.kept), hashed.digests)
     explanations = []
-    for model in models:
-        sample = ProbSample(labels.astype(np.int64), len(present), model.probs())
-        classes = _classes(sample, names, model.model.metadata.labels, top, used)
+    for model_outputs in models:
+        sample = ProbSample(labels.astype(np.int64), len(present), model_outputs.probs())
+        classes = _classes(sample, names, model_outputs.model.metadata.labels, top, used)
         explanations.append(
             Explanation(
                 data=images.name,
-                model=model.model.name,
+                model=model_outputs.model.name,
                 n_images=len(sample),
                 leep_loo=score_leep_loo(sample).value,
                 classes=tuple(sorted(classes, key=lambda explained: explained.leep_loo)),
@@ -231,21 +231,21 @@ def _classes(
     predictions = held_out_predictions(sample, joint)
     ways = joint * purity  # what each source class gives the target class's own images, summed over them
     floor = 1 / (len(sample) * sample.n_target)
-    found = []
+    explained = []
     for label, name in enumerate(names):
         rows = np.flatnonzero(sample.labels == label)
-        own = predictions[rows]
-        mean = own.mean(axis=0)
+        held_out = predictions[rows]
+        mean = held_out.mean(axis=0)
         shares = ways[label] / (ways[label].sum() or 1.0)
         others = [other for other in np.argsort(-mean, kind="stable") if other != label][:top]
-        typical, hard = used.examples(rows, own, names, label)
-        found.append(
+        typical, hard = used.examples(rows, held_out, names, label)
+        explained.append(
             ClassExplanation(
                 name=name,
-                n_images=len(own),
-                leep_loo=float(np.log(np.maximum(own[:, label], floor)).mean()),
+                n_images=len(held_out),
+                leep_loo=float(np.log(np.maximum(held_out[:, label], floor)).mean()),
                 probability=float(mean[label]),
-                accuracy=float((own.argmax(axis=1) == label).mean()),
+                accuracy=float((held_out.argmax(axis=1) == label).mean()),
                 carriers=tuple(
                     Carrier(_named(sources, z), int(z), float(shares[z]), float(purity[label, z]))
                     for z in np.argsort(-shares, kind="stable")[:top]
@@ -256,7 +256,7 @@ def _classes(
                 hard=hard,
             )
         )
-    return found
+    return explained
 
 
 def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
@@ -269,16 +269,16 @@ def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
         joint: S, sums of probabilities by target class, [C, Z].
     """
     total = joint.sum(axis=0)
-    found = np.empty((len(sample), sample.n_target))
+    predictions = np.empty((len(sample), sample.n_target))
     for start in range(0, len(sample), BLOCK):
         theta = sample.probs[start : start + BLOCK].astype(np.float64)
         left = total - theta
         # What rounding leaves of a class that only this image knows is nothing.
         weights = np.divide(theta, left, out=np.zeros_like(theta), where=left > 1e-12 * total)
-        found[start : start + BLOCK] = weights @ joint.T
+        predictions[start : start + BLOCK] = weights @ joint.T
         rows = np.arange(len(theta))
-        found[start + rows, sample.labels[start + rows]] -= (weights * theta).sum(axis=1)
-    return np.clip(found, 0.0, 1.0)
+        predictions[start + rows, sample.labels[start + rows]] -= (weights * theta).sum(axis=1)
+    return np.clip(predictions, 0.0, 1.0)
 
 
 def _named(sources: tuple[str, ...], index: int) -> str:

@@ -56,11 +56,13 @@ def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], thread
     if outputs.model.metadata.has_probs and names & set(ALWAYS):
         both, first_classes = _leep(outputs)
         scores = {name: score for name, score in both.items() if name in names}
-    further = [each for each in readable(definitions, outputs.model) if each.name not in ALWAYS]
+    further = [
+        definition for definition in scores_readable_from(definitions, outputs.model) if definition.name not in ALWAYS
+    ]
     return ScoredModel(outputs, scores | _further(outputs, further, threads), first_classes)
 
 
-def readable(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
+def scores_readable_from(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
     """Those of the scores that read what a model puts out."""
     return [definition for definition in scores if definition.reads in model.metadata.outputs]
 

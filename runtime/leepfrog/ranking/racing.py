@@ -110,7 +110,7 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
         samples.append(n)
         passes += len(alive) * (n - seen)
         seen = n
-        means = [float(own.mean()) for own in terms]
+        means = [float(model_terms.mean()) for model_terms in terms]
         best = int(np.argmax(means))
         comparisons += len(alive) - 1
         left = []
@@ -126,7 +126,7 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
     samples.append(len(labels))
     passes += len(alive) * (len(labels) - seen)
     tail = math.erfc(ERRORS / math.sqrt(2)) / 2
-    found = Race(
+    what_happened = Race(
         n_models=len(names),
         n_images=len(labels),
         samples=tuple(samples),
@@ -137,7 +137,7 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
         errors=ERRORS,
         risk=min(1.0, comparisons * tail),
     )
-    return alive, found
+    return alive, what_happened
 
 
 def growing(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:

@@ -155,8 +155,8 @@ def _scored(outputs: Outputs, request: RankRequest, context: RunContext) -> list
     """Every model's scores, the default order's among them where that is asked for."""
     scored = []
     context.progress.start("scoring", len(outputs.models))
-    for model in outputs:
-        scored.append(score_model(model, request.computed, context.cores))
+    for model_outputs in outputs:
+        scored.append(score_model(model_outputs, request.computed, context.cores))
         context.progress.advance(1)
     if request.by == COMBINED:
         decisive = combined([model.scores for model in scored], outputs.images.labels)
@@ -179,7 +179,9 @@ def _raced(
 
     def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
         outputs = inference.run(hashed.part(positions[sample]), [inside[i] for i in alive])
-        scores = [score_model(model, request.deciding, inference.context.cores).scores for model in outputs]
+        scores = [
+            score_model(model_outputs, request.deciding, inference.context.cores).scores for model_outputs in outputs
+        ]
         labels = outputs.images.labels
         if request.by == COMBINED:
             return [score.terms for score in combined(scores, labels)], labels

@@ -15,8 +15,8 @@ from leepfrog.errors import MachineError, counted
 from leepfrog.inference.metadata import Variant
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import Separation
-from leepfrog.ranking.drift import Drift
 from leepfrog.ranking.racing import Race
+from leepfrog.ranking.variants import Drift
 from leepfrog.receipts.receipt import Receipt, SkippedImage
 from leepfrog.results import MEASURED, OF_ORDER, Result
 from leepfrog.scoring.score import Score

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from leepfrog.plots.labels import LINE, leader, place_labels
+from leepfrog.ranking.formatting import interval_text, milliseconds, over_budget, score_text
 from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import interval_text, milliseconds, over_budget, score_text
 
 # Names longer than this are cut off in the picture; what reads them out gets them whole.
 LONGEST_NAME = 34
@@ -193,11 +193,11 @@ class _Axis:
         """1, 2 and 5 times powers of ten, or the powers alone where those are too many."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for steps in ((1, 2, 5), (1,)):
-            found = [step * 10.0**power for power in powers for step in steps]
-            found = [value for value in found if self.low <= value <= self.high]
-            if len(found) <= most:
+            ticks = [step * 10.0**power for power in powers for step in steps]
+            ticks = [value for value in ticks if self.low <= value <= self.high]
+            if len(ticks) <= most:
                 break
-        return found
+        return ticks
 
     def ticks(self, most: int) -> list[float]:
         """Multiples of 1, 2 or 5 times a power of ten."""
@@ -227,10 +227,10 @@ def _cut(name: str) -> str:
 
 def _corners(front: list[_Place]) -> list[_Place]:
     """The line that stays as good as a model until the next better one."""
-    found = front[:1]
+    corners = front[:1]
     for x, y in front[1:]:
-        found += [(x, found[-1][1]), (x, y)]
-    return found
+        corners += [(x, corners[-1][1]), (x, y)]
+    return corners
 
 
 def _around(one: _Place, other: _Place) -> _Box:
@@ -281,9 +281,9 @@ def _labels(texts: list[str], places: list[_Place], obstacles: list[_Box], canva
     others = [places[i] for i, text in enumerate(texts) if not text]
     marks = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in others]
     offsets = place_labels([places[i] for i in shown], sizes, area, radius=RADIUS, obstacles=[*obstacles, *marks])
-    found: list[Label | None] = [None] * len(texts)
+    labels: list[Label | None] = [None] * len(texts)
     for i, size, offset in zip(shown, sizes, offsets, strict=True):
         (x, y), line = places[i], leader(offset, size, RADIUS)
         ends = None if line is None else (np.array([x, y]) + line).round(1).ravel().tolist()
-        found[i] = Label(texts[i], round(x + offset[0], 1), round(y + offset[1] + 0.35 * canvas.font, 1), ends)
-    return found
+        labels[i] = Label(texts[i], round(x + offset[0], 1), round(y + offset[1] + 0.35 * canvas.font, 1), ends)
+    return labels

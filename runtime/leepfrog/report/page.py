@@ -12,8 +12,7 @@ from leepfrog.errors import MachineError, UsageError
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.explain import explain_outputs
-from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import (
+from leepfrog.ranking.formatting import (
     certainty_in_words,
     chance_level,
     doubts_in_words,
@@ -24,8 +23,9 @@ from leepfrog.ranking.words import (
     race_saved,
     race_table,
 )
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.report.explanations import ShownExplanation, shown_explanations
 from leepfrog.report.front import NARROW, WIDE, front
-from leepfrog.report.reasons import Reasons, reasons
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
 from leepfrog.report.thumbnails import MOST_BYTES, SIDE
 
@@ -40,7 +40,7 @@ MOST_TIED = 3
 MOST_ENTRIES, MOST_CHARACTERS = 200, 1000
 
 
-def check_ending(path: Path) -> None:
+def check_report_path(path: Path) -> None:
     """Refuse a file that no report can be written to, before any work.
 
     Raises:
@@ -55,7 +55,7 @@ def check_ending(path: Path) -> None:
         raise MachineError("a report needs Jinja2: pip install 'leepfrog[report]'") from None
 
 
-def report(ranking: Ranking, outputs: Outputs) -> str:
+def report_html(ranking: Ranking, outputs: Outputs) -> str:
     """The page of a ranking, with the reasons of its best models.
 
     Args:
@@ -65,18 +65,18 @@ def report(ranking: Ranking, outputs: Outputs) -> str:
     Raises:
         LeepfrogError: see `leepfrog.explain`.
     """
-    models = {model.model.sha256: model for model in outputs}
-    explanations = explain_outputs(outputs, [models[model.sha256] for model in to_explain(ranking)])
-    return render(ranking, reasons(explanations, outputs.images.images))
+    by_sha256 = {model_outputs.model.sha256: model_outputs for model_outputs in outputs}
+    explanations = explain_outputs(outputs, [by_sha256[model.sha256] for model in models_to_explain(ranking)])
+    return render(ranking, shown_explanations(explanations, outputs.images.images))
 
 
-def to_explain(ranking: Ranking) -> list[RankedModel]:
+def models_to_explain(ranking: Ranking) -> list[RankedModel]:
     """The best model and the first of those that are tied with it, as far as they have source classes."""
     tied = [model for model in ranking.models if model.tied_with_best and model.n_source is not None]
     return tied[: 1 + MOST_TIED]
 
 
-def render(ranking: Ranking, explained: Sequence[Reasons] = ()) -> str:
+def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
     """A ranking as an HTML document.
 
     Args:
@@ -169,8 +169,8 @@ def _race(ranking: Ranking) -> dict[str, Any] | None:
 
 def _receipt(ranking: Ranking) -> dict[str, Any]:
     """What made the ranking, and under which licenses its models stand."""
-    found = ranking.receipt.as_dict()
+    receipt = ranking.receipt.as_dict()
     licenses = {model.name: model.license for model in ranking.models}
-    for model in found["models"]:
+    for model in receipt["models"]:
         model["license"] = licenses.get(model["name"], "")
-    return found
+    return receipt

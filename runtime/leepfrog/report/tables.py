@@ -6,17 +6,17 @@ import dataclasses
 
 from leepfrog.costs.cost import Cost
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.result import RankedModel, Ranking
-from leepfrog.ranking.words import (
+from leepfrog.ranking.formatting import (
     TITLES,
     Table,
-    held_out_head,
+    head_accuracy_text,
     interval_text,
     milliseconds,
     over_budget,
     score_names,
     score_text,
 )
+from leepfrog.ranking.result import RankedModel, Ranking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def ranking_rows(ranking: Ranking) -> list[Row]:
             place=f"{model.rank}{'=' if several and model.tied_with_best else ''}",
             score=score_text(model, by),
             interval=interval_text(model, by),
-            head=held_out_head(model) if "ridge" in model.scores else "",
+            head=head_accuracy_text(model) if "ridge" in model.scores else "",
             latency=milliseconds(model),
             bar=_bar(model, by, min(ends), max(ends)) if model.scores[by].interval else None,
             remark=over_budget(model) or ("on the front" if model.on_front else ""),

@@ -31,7 +31,7 @@ def thumbnails(images: ImageSet, positions: Sequence[int], most_bytes: int = MOS
         None where an image would exceed that, or can no longer be read.
     """
     made: dict[int, str] = {}
-    found: list[str | None] = []
+    uris: list[str | None] = []
     left = most_bytes
     for at in positions:
         if left > 0 and at not in made:
@@ -40,8 +40,8 @@ def thumbnails(images: ImageSet, positions: Sequence[int], most_bytes: int = MOS
                 made[at] = _data_uri(images, at)
         uri = made.get(at)
         left -= len(uri or "")
-        found.append(uri if left >= 0 else None)
-    return found
+        uris.append(uri if left >= 0 else None)
+    return uris
 
 
 def _data_uri(images: ImageSet, at: int) -> str:

@@ -62,21 +62,22 @@ def agreement(scores: Sequence[float | None], truth: Sequence[float], k: int = T
     )
 
 
-def mean_agreement(found: Sequence[Agreement]) -> Agreement:
+def mean_agreement(agreements: Sequence[Agreement]) -> Agreement:
     """Over repetitions, leaving out what is not defined."""
 
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
         return math.fsum(known) / len(known) if known else None
 
-    regret, rel = mean([each.regret for each in found]), mean([each.rel_at_k for each in found])
+    regret = mean([agreement.regret for agreement in agreements])
+    rel = mean([agreement.rel_at_k for agreement in agreements])
     assert regret is not None
     assert rel is not None
     return Agreement(
-        found[0].n,
-        mean([each.pearson for each in found]),
-        mean([each.kendall for each in found]),
-        mean([each.weighted_tau for each in found]),
+        agreements[0].n,
+        mean([agreement.pearson for agreement in agreements]),
+        mean([agreement.kendall for agreement in agreements]),
+        mean([agreement.weighted_tau for agreement in agreements]),
         regret,
         rel,
     )

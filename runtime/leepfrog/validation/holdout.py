@@ -41,19 +41,19 @@ class LabelledOutputs:
     @property
     def files(self) -> list[ModelFile]:
         """The models."""
-        return [model.model for model in self.outputs]
+        return [model_outputs.model for model_outputs in self.outputs]
 
     @property
     def data(self) -> str:
         """Where the images came from."""
         return self.outputs.images.images.name
 
-    def samples(self, model: ModelOutputs) -> tuple[ProbSample | None, FeatureSample]:
+    def samples(self, model_outputs: ModelOutputs) -> tuple[ProbSample | None, FeatureSample]:
         """A model's outputs for all usable images; no predictions where it has none."""
-        n_target, has_probs = len(self.classes), model.model.metadata.has_probs
+        n_target, has_probs = len(self.classes), model_outputs.model.metadata.has_probs
         return (
-            ProbSample(self.labels, n_target, model.probs()) if has_probs else None,
-            FeatureSample(self.labels, n_target, model.features()),
+            ProbSample(self.labels, n_target, model_outputs.probs()) if has_probs else None,
+            FeatureSample(self.labels, n_target, model_outputs.features()),
         )
 
     def notes(self, scores: Sequence[Definition]) -> tuple[str, ...]:
@@ -91,5 +91,5 @@ def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.i
     """
     share = min(0.5, most / len(labels))
     classes = shuffled(members_of(labels), np.random.default_rng(seed))
-    chosen = np.sort(np.concatenate([own[: min(max(2, round(share * len(own))), len(own) - 2)] for own in classes]))
+    chosen = np.sort(np.concatenate([rows[: min(max(2, round(share * len(rows))), len(rows) - 2)] for rows in classes]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)

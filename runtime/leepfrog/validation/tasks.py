@@ -19,7 +19,7 @@ from leepfrog.errors import DataSetError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.model import refuse_without_probs
-from leepfrog.ranking.model_scores import readable
+from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -29,7 +29,7 @@ from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.validation.agreement import within_groups
 from leepfrog.validation.choices import IMAGES, TASK_SCORES
 from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
-from leepfrog.validation.truth import retrained_head
+from leepfrog.validation.transfer_accuracy import retrained_head
 
 SCHEMA_VERSION = 2
 
@@ -132,7 +132,7 @@ class TasksRequest(Request):
         if len(labelled.files) != 1:
             names = ", ".join(os.fspath(model) for model in several(models))
             raise UsageError(f"a study of tasks is of one model; {names!r} names {len(labelled.files)}")
-        if not readable(chosen_scores(self.scores), labelled.files[0]):
+        if not scores_readable_from(chosen_scores(self.scores), labelled.files[0]):
             remedy = "; a score of features, such as --score ridge, needs none"
             refuse_without_probs(", ".join(self.scores), labelled.files, remedy)
         if len(labelled.classes) < 3:
@@ -182,8 +182,9 @@ def study_tasks(
 
 def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
     """Draw tasks, and judge each."""
-    (model,) = labelled.outputs
-    (probs, features), chosen = labelled.samples(model), readable(chosen_scores(request.scores), model.model)
+    (model_outputs,) = labelled.outputs
+    probs, features = labelled.samples(model_outputs)
+    chosen = scores_readable_from(chosen_scores(request.scores), model_outputs.model)
     rng = np.random.default_rng(request.seed)
     choices = []
     for _ in range(request.n_tasks):

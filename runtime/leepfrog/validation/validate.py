@@ -16,9 +16,9 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
-from leepfrog.ranking.baselines import BASELINES, Described
+from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
-from leepfrog.ranking.model_scores import readable
+from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -30,7 +30,7 @@ from leepfrog.scoring.score import Score
 from leepfrog.validation.agreement import Agreement, agreement, chance_spread, mean_agreement
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS
 from leepfrog.validation.holdout import LabelledOutputs, labelled_outputs, split
-from leepfrog.validation.truth import few_shot_accuracy, retrained_head
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 
 SCHEMA_VERSION = 2
 TRUTHS = ("head", "prototype", "mahalanobis")
@@ -90,8 +90,8 @@ class Validation(Result):
 
     def best(self, truth: str, names: str | Sequence[str]) -> str:
         """Of these scores the one to trust: the highest weighted tau, then the least regret."""
-        found = self.agreements[truth]
-        return max(several(names), key=lambda name: (_or_worst(found[name].weighted_tau), -found[name].regret))
+        agreed = self.agreements[truth]
+        return max(several(names), key=lambda name: (_or_worst(agreed[name].weighted_tau), -agreed[name].regret))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ValidateRequest(Request):
         repeated: dict[str, list[list[float | None]]] = {
             name: [[_value(of_model, name) for of_model in of_split] for of_split in scores] for name in names
         }
-        rivals = [_described(model) for model in labelled.outputs]
+        rivals = [_facts_of(model_outputs) for model_outputs in labelled.outputs]
         repeated |= {
             name: [[baseline(rival) for rival in rivals]] * self.splits for name, baseline in BASELINES.items()
         }
@@ -224,11 +224,12 @@ def _repeated(
     truths = np.zeros((len(models), len(splits), len(TRUTHS)))
     # Many small fits side by side: linear algebra with threads of its own would only be in their way.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
-        for m, model in enumerate(models):
-            probs, features = labelled.samples(model)
+        for m, model_outputs in enumerate(models):
+            probs, features = labelled.samples(model_outputs)
+            readable = scores_readable_from(chosen, model_outputs.model)
             fits = [features.part(train) for train, _ in splits]
             scores_to_come = [
-                pool.submit(scored, Sample(probs and probs.part(train), fit), readable(chosen, model.model), 1)
+                pool.submit(scored, Sample(probs and probs.part(train), fit), readable, 1)
                 for fit, (train, _) in zip(fits, splits, strict=True)
             ]
             truths_to_come = [
@@ -252,9 +253,9 @@ def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) ->
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
 
-def _described(model: ModelOutputs) -> Described:
-    metadata = model.model.metadata
-    return Described(model.widths[0], metadata.n_parameters, metadata.top1)
+def _facts_of(model_outputs: ModelOutputs) -> ModelFacts:
+    metadata = model_outputs.model.metadata
+    return ModelFacts(model_outputs.widths[0], metadata.n_parameters, metadata.top1)
 
 
 def _value(scores: Mapping[str, Score], name: str) -> float | None:

@@ -56,10 +56,10 @@ def layer_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
     def mean(value: str) -> str:
         return tape.multiply(tape.sum(value, axes, keep=True), 1 / n)
 
-    centred = tape.emit("Sub", x, mean(x))
-    variance = mean(tape.emit("Mul", centred, centred))
+    centered = tape.emit("Sub", x, mean(x))
+    variance = mean(tape.emit("Mul", centered, centered))
     sd = tape.emit("Sqrt", tape.emit("Add", variance, tape.constant(given.get("epsilon", 1e-5))))
-    z = tape.emit("Div", centred, sd)
+    z = tape.emit("Div", centered, sd)
     h = tape.emit("Mul", g, tape.constant(tape.required(node, 1, "scale")))
     inner = tape.emit("Sub", tape.emit("Sub", h, mean(h)), tape.emit("Mul", z, mean(tape.emit("Mul", h, z))))
     return [tape.emit("Div", inner, sd)]

@@ -26,7 +26,7 @@ SHRINKAGE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Retrained:
+class RetrainedHead:
     """A retrained head.
 
     Attributes:
@@ -40,7 +40,7 @@ class Retrained:
 
 def retrained_head(
     train: FeatureSample, features: NDArray[np.floating], labels: NDArray[np.int64], seed: int = 0
-) -> Retrained:
+) -> RetrainedHead:
     """Softmax regression on a model's features, its penalty chosen by the likelihood of 5 folds of the training images.
 
     Args:
@@ -63,14 +63,14 @@ def retrained_head(
             weights = np.full(n_rest, 1 / n_rest)
             fit = fit_softmax(rough[rest], train.labels[rest], weights, n_classes, penalty / n_rest, ROUGHLY, theta)
             theta = fit.theta
-            own = np.arange(int(held.sum())), train.labels[held]
-            likelihoods[i] += log_softmax(fit.logits(x[held]))[own].sum()
+            true_classes = np.arange(int(held.sum())), train.labels[held]
+            likelihoods[i] += log_softmax(fit.logits(x[held]))[true_classes].sum()
     penalty = float(PENALTIES[likelihoods.argmax()])
     fit = fit_softmax(x, train.labels, np.full(n, 1 / n), n_classes, penalty / n, TOLERANCE)
     # Back from principal coordinates, outside of which the head has no part.
     weights = train.centered.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
     logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]
-    return Retrained(float((logits.argmax(axis=1) == labels).mean()), penalty)
+    return RetrainedHead(float((logits.argmax(axis=1) == labels).mean()), penalty)
 
 
 def few_shot_accuracy(
@@ -98,15 +98,15 @@ def few_shot_accuracy(
     x = train.centered
     queries = features / train.unit - train.x.mean(axis=0)
     members = members_of(train.labels, train.n_target)
-    found = np.zeros(2)
+    accuracies = np.zeros(2)
     for _ in range(episodes):
-        drawn = [own[:shots] for own in shuffled(members, rng)]
-        means = np.stack([x[own].mean(axis=0) for own in drawn])
-        apart = np.concatenate([x[own] - mean for own, mean in zip(drawn, means, strict=True)])
+        drawn = [of_class[:shots] for of_class in shuffled(members, rng)]
+        means = np.stack([x[rows].mean(axis=0) for rows in drawn])
+        apart = np.concatenate([x[rows] - mean for rows, mean in zip(drawn, means, strict=True)])
         for i, directions in enumerate((means, _mahalanobis(means, apart))):
             logits = queries @ directions.T - (means * directions).sum(axis=1) / 2
-            found[i] += (logits.argmax(axis=1) == labels).mean()
-    return float(found[0] / episodes), float(found[1] / episodes)
+            accuracies[i] += (logits.argmax(axis=1) == labels).mean()
+    return float(accuracies[0] / episodes), float(accuracies[1] / episodes)
 
 
 def _mahalanobis(means: Floats, apart: Floats) -> Floats:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from leepfrog.ranking.certainty import MOST_TIMES
 from leepfrog.ranking.combined import COMBINED
-from leepfrog.ranking.drift import Drift
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.variants import Drift
 
 TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
@@ -56,7 +56,7 @@ def interval_text(model: RankedModel, by: str) -> str:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def held_out_head(model: RankedModel) -> str:
+def head_accuracy_text(model: RankedModel) -> str:
     """How often a linear head is right about images that it was not fitted to, in percent; needs the score ridge."""
     return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}"
 
@@ -124,18 +124,18 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
     header = ("variant", "parent", by, "+-", "head %", "same top-1 %", "time", "size", "memory", "here")
     rows = [
         (
-            each.model,
-            each.parent,
-            f"{each.score:+.{digits}f}",
-            "" if each.standard_error is None else f"{each.standard_error:.{digits}f}",
-            "" if each.head is None else f"{100 * each.head:+.1f}",
-            "" if each.top1_agreement is None else f"{100 * each.top1_agreement:.1f}",
-            "" if each.latency is None else f"{'~ ' if each.latency_in_doubt else ''}x {each.latency:.2f}",
-            f"x {each.size:.2f}",
-            "" if each.memory is None else f"x {each.memory:.2f}",
-            ", ".join(each.verdict) or "as good",
+            drift.model,
+            drift.parent,
+            f"{drift.score:+.{digits}f}",
+            "" if drift.standard_error is None else f"{drift.standard_error:.{digits}f}",
+            "" if drift.head is None else f"{100 * drift.head:+.1f}",
+            "" if drift.top1_agreement is None else f"{100 * drift.top1_agreement:.1f}",
+            "" if drift.latency is None else f"{'~ ' if drift.latency_in_doubt else ''}x {drift.latency:.2f}",
+            f"x {drift.size:.2f}",
+            "" if drift.memory is None else f"x {drift.memory:.2f}",
+            ", ".join(drift.verdict) or "as good",
         )
-        for each in drifts
+        for drift in drifts
     ]
     return Table(header, rows, tuple(name not in ("variant", "parent", "here") for name in header))
 
@@ -156,14 +156,14 @@ def race_table(race: Race) -> Table:
     header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
     rows = [
         (
-            each.model,
-            f"{each.n_images:,}",
-            each.leader,
-            f"{each.deficit:.3f}",
-            f"{each.standard_error:.3f}",
-            f"{each.deficit / each.standard_error:.1f}" if each.standard_error else "",
+            dropped.model,
+            f"{dropped.n_images:,}",
+            dropped.leader,
+            f"{dropped.deficit:.3f}",
+            f"{dropped.standard_error:.3f}",
+            f"{dropped.deficit / dropped.standard_error:.1f}" if dropped.standard_error else "",
         )
-        for each in race.dropped
+        for dropped in race.dropped
     ]
     return Table(header, rows, (False, True, False, True, True, True))
 

@@ -42,7 +42,7 @@ class ShownClass:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reasons:
+class ShownExplanation:
     """What a page shows of an explanation.
 
     Attributes:
@@ -63,7 +63,9 @@ class Reasons:
         return len(self.explanation.classes) - len(self.worst) - len(self.best)
 
 
-def reasons(explanations: Sequence[Explanation], images: ImageSet, most_bytes: int = MOST_BYTES) -> list[Reasons]:
+def shown_explanations(
+    explanations: Sequence[Explanation], images: ImageSet, most_bytes: int = MOST_BYTES
+) -> list[ShownExplanation]:
     """Choose classes and make thumbnails.
 
     Args:
@@ -75,16 +77,16 @@ def reasons(explanations: Sequence[Explanation], images: ImageSet, most_bytes: i
     positions = [
         example.position
         for worst, best in chosen
-        for each in (*worst, *best)
-        for example in (*each.typical, *each.hard)
+        for explained in (*worst, *best)
+        for example in (*explained.typical, *explained.hard)
     ]
     uris = iter(thumbnails(images, positions, most_bytes))
-    found = []
+    shown = []
     for explanation, (worst, best) in zip(explanations, chosen, strict=True):
-        bad, good = (tuple(_shown(each, uris) for each in part) for part in (worst, best))
-        pictures = [picture for each in (*bad, *good) for picture in (*each.typical, *each.hard)]
-        found.append(Reasons(explanation, bad, good, sum(picture.uri is None for picture in pictures)))
-    return found
+        bad, good = (tuple(_shown(explained, uris) for explained in part) for part in (worst, best))
+        pictures = [picture for shown_class in (*bad, *good) for picture in (*shown_class.typical, *shown_class.hard)]
+        shown.append(ShownExplanation(explanation, bad, good, sum(picture.uri is None for picture in pictures)))
+    return shown
 
 
 def _chosen(
@@ -95,16 +97,16 @@ def _chosen(
     return classes[:MOST_WORST], classes[-MOST_BEST:]
 
 
-def _shown(each: ClassExplanation, uris: Iterator[str | None]) -> ShownClass:
+def _shown(explained: ClassExplanation, uris: Iterator[str | None]) -> ShownClass:
     def pictures(examples: tuple[Example, ...]) -> tuple[Picture, ...]:
         return tuple(
             Picture(
                 name=PurePath(example.name).name,
                 uri=next(uris),
                 probability=math.exp(example.term),
-                taken_for="" if example.taken_for == each.name else example.taken_for,
+                taken_for="" if example.taken_for == explained.name else example.taken_for,
             )
             for example in examples
         )
 
-    return ShownClass(each, pictures(each.typical), pictures(each.hard))
+    return ShownClass(explained, pictures(explained.typical), pictures(explained.hard))

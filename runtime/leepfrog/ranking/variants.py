@@ -52,22 +52,22 @@ class Drift:
     latency_in_doubt: bool = dataclasses.field(metadata=MEASURED)
 
 
-def drifts(scored: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64], by: str) -> list[Drift]:
+def drifts(models: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64], by: str) -> list[Drift]:
     """Compare each variant whose parent is among the models with it.
 
     Args:
-        scored: the models.
+        models: with their scores.
         costs: theirs.
         labels: the images' classes, [N].
         by: the score that decides the order.
     """
-    known = {model.model.sha256: model for model in scored}
+    known = {scored.model.sha256: scored for scored in models}
     pairs = (
-        (model, known[model.model.metadata.variant.parent_sha256])
-        for model in scored
-        if model.model.metadata.variant is not None and model.model.metadata.variant.parent_sha256 in known
+        (scored, known[scored.model.metadata.variant.parent_sha256])
+        for scored in models
+        if scored.model.metadata.variant is not None and scored.model.metadata.variant.parent_sha256 in known
     )
-    return [_drift(model, parent, costs, labels, by) for model, parent in pairs]
+    return [_drift(scored, parent, costs, labels, by) for scored, parent in pairs]
 
 
 def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDArray[np.int64], by: str) -> Drift:

@@ -85,21 +85,21 @@ def score_files(
     if probs is None and features is None:
         raise UsageError("nothing to score: give --probs, --features or both")
     chosen = chosen_scores(names or ["all"])
-    absent = next((each for each in chosen if given[each.reads] is None), None)
+    absent = next((definition for definition in chosen if given[definition.reads] is None), None)
     if names and absent is not None and "all" not in names:
         raise UsageError(f"{absent.name} reads --{absent.reads}, which is not given")
-    chosen = [each for each in chosen if given[each.reads] is not None]
+    chosen = [definition for definition in chosen if given[definition.reads] is not None]
     arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
     sample = Sample.of(load_array(labels), **arrays)
     recorder.start("scoring", len(chosen))
-    found = []
-    for each in chosen:
-        found.append(each.of(sample))
+    raw_scores = []
+    for definition in chosen:
+        raw_scores.append(definition.of(sample))
         recorder.advance(1)
-    scores = with_intervals(found, sample.labels)
+    scores = with_intervals(raw_scores, sample.labels)
     files = {"labels": labels, **{name: path for name, path in given.items() if path is not None}}
     receipt = recorder.receipt(
-        ScoreRequest(tuple(each.name for each in chosen)),
+        ScoreRequest(tuple(definition.name for definition in chosen)),
         arrays={name: array_receipt(Path(path)) for name, path in files.items()},
     )
     return Scores({score.name: score for score in scores}, receipt)
