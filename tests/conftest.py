@@ -18,6 +18,7 @@ from hostile_ranking import Reported, rank_hostile
 from leepfrog.files import locked
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model import ModelFile
+from leepfrog.inference.model_lookup import find_models
 from leepfrog.report.page import report_html
 from leepfrog_exporter import zoo
 from leepfrog_exporter.export import ExportOptions, export
