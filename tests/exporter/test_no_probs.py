@@ -110,6 +110,7 @@ def test_features_of_a_classifier_that_was_exported(home: Path, tmp_path: Path) 
         assert parent.metadata.n_parameters == sum(weights[each].size for each in ("filters", "shift"))
 
 
+@pytest.mark.full
 def test_ranked_probed_and_in_fewer_bits(home: Path, tmp_path: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", 6)
     multi_label().save(here.folder / "many.onnx")

@@ -45,6 +45,7 @@ def test_well_formed(entry: ZooEntry) -> None:
         assert entry.preprocess is not None  # the library's own may be for other weights
 
 
+@pytest.mark.full
 @every_entry
 def test_architecture_exists(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")

@@ -276,6 +276,7 @@ def test_fault_02_progressive_scans_are_bounded_in_a_ranking(with_made: Path, he
     here.call("rank", "photos", "-m", "made", "--strict").check(3, "photos/cat/x.jpg", "more than 100 scans")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "BMP"])
 def test_fault_02_large_photographs_are_within_the_bounds(kind: str) -> None:
     rng = np.random.default_rng(0)

@@ -141,6 +141,7 @@ def test_any_size_of_image_crop_and_margin(
     assert min(difference(crop, resized_then_cropped(image, spec, first)).max() for first in ("across", "down")) <= 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("name", PHOTOS)
 def test_torchvision_takes_the_same_crop(name: str, interpolation: str) -> None:

@@ -124,6 +124,7 @@ def test_open_data(photos: Path, glued: ImageSet) -> None:
     assert open_data(photos) == open_data(str(photos)) == find_images(photos)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["files", "slices", "arrays"])
 def test_images_are_sent_to_other_processes(kind: str, photos: Path, glued: ImageSet) -> None:
     images = {"files": find_images(photos), "slices": glued, "arrays": photo_set(3)}[kind]
