@@ -6,6 +6,7 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
+from graphs import graph_of
 from leepfrog_exporter.graph.edit import (
     constants,
     describe,
@@ -19,20 +20,9 @@ from leepfrog_exporter.graph.edit import (
 )
 from leepfrog_exporter.graph.free_batch import free_batch_axis
 from leepfrog_exporter.graph.shapes import shapes
-from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, helper, numpy_helper
 
 node = helper.make_node
-
-
-def graph_of(*nodes: onnx.NodeProto, output: str = "y", **arrays: np.ndarray) -> GraphProto:
-    """A graph from x [N, 6] to an output."""
-    return helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
 
 
 def model_of(*nodes: onnx.NodeProto, **arrays: np.ndarray) -> ModelProto:

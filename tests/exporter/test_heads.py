@@ -8,6 +8,7 @@ import models_made as made
 import numpy as np
 import onnx
 import pytest
+from graphs import graph_of
 from leepfrog.errors import ModelError
 from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT
@@ -17,20 +18,9 @@ from leepfrog_exporter.graph.heads.base import Classifier, FeatureExtractor
 from leepfrog_exporter.graph.outputs import attach_outputs, pick_output
 from leepfrog_exporter.graph.softmax import Ending
 from leepfrog_exporter.graph.tail import tail_of
-from onnx import GraphProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, TensorProto, helper
 
 node = helper.make_node
-
-
-def graph_of(*nodes: onnx.NodeProto, output: str = "y", **arrays: np.ndarray) -> GraphProto:
-    """A graph from x [N, 6] to an output."""
-    return helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
 
 
 W = np.ones((6, 4), np.float32)

@@ -171,3 +171,9 @@ def heed_permissions() -> None:
 
 
 needs_permissions = pytest.mark.skipif(sys.platform != "linux", reason="root gives up its rights by prctl, on Linux")
+
+
+def injected(what: str, done: Done, code: int, *words: str) -> None:
+    """Count a fault, and hold the program's exit code and the words of its message against what is wanted."""
+    tally.FAULTS[what] += 1
+    done.check(code, *words)
