@@ -36,12 +36,17 @@ def random_features(folder: Path) -> ModelProto:
 def dropout(output: str) -> ModelProto:
     # Told at run time: onnxruntime removes a dropout whose mode is a constant.
     mode = [node("ReduceMax", ["image"], ["most"], keepdims=0), node("Greater", ["most", "least"], ["training"])]
-    nodes = [*mode, node("Dropout", ["before", "ratio", "training"], ["dropped"])]
-    if output == "probs":  # still a distribution
-        nodes += [node("Softmax", ["dropped"], [output])]
-    else:
-        nodes += [node("Identity", ["dropped"], [output])]
-    return made.scoring_through(output, *nodes, ratio=np.float32(0.5), least=np.float32(-1e9))
+    # Eight copies of each value: of a few values alone, two runs would often drop the same.
+    width = made.CLASSES if output == "probs" else made.WIDTH
+    fold = np.tile(np.eye(width, dtype=np.float32) / 8, (8, 1))
+    nodes = [*mode, node("Concat", ["before"] * 8, ["copies"], axis=1)]
+    nodes += [
+        node("Dropout", ["copies", "ratio", "training"], ["dropped"]),
+        node("MatMul", ["dropped", "fold"], ["folded"]),
+    ]
+    # Of probs: still a distribution.
+    nodes.append(node("Softmax" if output == "probs" else "Identity", ["folded"], [output]))
+    return made.scoring_through(output, *nodes, ratio=np.float32(0.5), least=np.float32(-1e9), fold=fold)
 
 
 def centred_over_the_batch(output: str) -> ModelProto:
