@@ -24,6 +24,12 @@ def markdown(cell: str) -> str:
     return _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), plain(cell))
 
 
+def markdown_paragraph(text: str) -> str:
+    """A paragraph that is shown as it is, likewise: no heading, list or rule either."""
+    escaped = markdown(text)
+    return f"\\{escaped}" if escaped.startswith(("#", "*", "+", "-", "=", "~")) else escaped
+
+
 def csv_cell(cell: str) -> str:
     """A text cell that no spreadsheet computes: an apostrophe goes before what would be a formula."""
     text = plain(cell)

@@ -27,7 +27,7 @@ from leepfrog.gate import check as gate
 from leepfrog.gate.formats import as_github, as_junit, as_text
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.formatting import doubts_in_words
+from leepfrog.ranking.sentences import doubts_in_words
 from leepfrog.report.page import render
 from machine_load import COST, busy, keep_costs, needs_affinity, on_cores
 from photos import folder_of_pieces

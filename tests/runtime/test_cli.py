@@ -128,8 +128,13 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     assert low <= best["scores"]["combined"]["value"] <= high
     assert ("= tied: " in table.out) == result["models"][1]["tied_with_best"]
     markdown = here.call("rank", folder, "-m", TWO, "--format", "md").out.splitlines()
-    assert markdown[0].startswith("| rank | model |")
-    assert len(markdown) == 4
+    rows = [line for line in markdown if line.startswith("|")]
+    assert rows[0].startswith("| rank | model |")
+    assert len(rows) == 4
+    assert ("\\= tied: " in "\n".join(markdown)) == result["models"][1]["tied_with_best"]
+    assert any(
+        line.startswith("\\* front: no other model beats these in both combined and latency") for line in markdown
+    )
     written = tmp_path / "out" / "ranking.json"
     done = here.call("rank", folder, "-m", TWO, "-o", written)
     assert done.out == ""

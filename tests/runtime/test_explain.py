@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.cli.explain import render
-from leepfrog.cli.output import Format
+from leepfrog.cli.formats import Format
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ArrayImage, ImageSet
 from leepfrog.ranking.explain import _classes, _Used, held_out_predictions

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from baselines import conforms, photographs, put
 from commands import Here
-from leepfrog.cli.output import Format
+from leepfrog.cli.formats import Format
 from leepfrog.cli.rank import render
 from leepfrog.cli.validate import verdict
 from leepfrog.errors import ModelError, UsageError
@@ -134,7 +134,8 @@ def test_shown(mixed: Path) -> None:
     assert rows["embedder"]["n_source"] == rows["embedder"]["leep"] == rows["embedder"]["leep_loo_t_low"] == ""
     assert float(rows["plain"]["leep_loo_t"]) == ranking["plain"].scores["leep_loo_t"].value
     assert float(rows["embedder"]["knn"]) == ranking["embedder"].scores["knn"].value
-    header, _, *lines = [[cell.strip() for cell in line.split("|")] for line in render(ranking, Format.md).splitlines()]
+    page = [line for line in render(ranking, Format.md).splitlines() if line.startswith("|")]
+    header, _, *lines = [[cell.strip() for cell in line.split("|")] for line in page]
     shown = {cells[header.index("model")]: dict(zip(header, cells, strict=True)) for cells in lines[: len(ALL)]}
     assert shown["embedder"]["LEEP"] == shown["embedder"]["leep_loo_t"] == ""
     assert shown["embedder"]["knn"] == f"{ranking['embedder'].scores['knn'].value:.4f}"

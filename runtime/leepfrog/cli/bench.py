@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.costs.places import DEFAULT
 from leepfrog.errors import UsageError
+from leepfrog.tables import Column, table_of
 
-HEADER = ("model", "ms/image", "p95", "images/s", "memory MB", "of the model", "size MB", "params M", "MACs M", "runs")
-NUMBERS = (False, *[True] * 9)
+if TYPE_CHECKING:
+    from leepfrog.costs.report import CostReport, MeasuredModel
+
 # What a narrow terminal can do without, the least important first.
-LEAST = (9, 5, 8, 7, 2, 6, 3)
+LEAST = ("runs", "of the model", "MACs M", "params M", "p95", "size MB", "images/s")
 
 
 @run_options("device", "threads", "costs", "quiet")
@@ -56,46 +58,40 @@ def bench(
         context = run.context(bars, measure_again=True, measure_seconds=seconds).checked()
         files = find_models(split_commas(models))
         measured = measured_costs(files, context)
-    both = list(zip(files, measured, strict=True))
-    if written_as is Format.json:
-        rows = tuple(
-            MeasuredModel(
-                **{field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)},
-                model=file.name,
-                sha256=file.sha256,
-                size_bytes=file.size,
-                n_parameters=file.metadata.n_parameters,
-                macs=file.metadata.macs,
-            )
-            for file, cost in both
-        )
-        emit(as_json(CostReport(rows, environment(context.device, context.cores)).as_dict()), output, run.quiet)
-        return
-    is_csv = written_as is Format.csv  # whose numbers stay numbers
-    cells = [
-        (
-            file.name,
-            *(
-                f"{'~' if name in cost.doubtful and not is_csv else ''}{scale * getattr(cost, name):.{digits}f}"
-                for name, scale, digits in (("latency", 1e3, 2), ("latency_p95", 1e3, 2), ("throughput", 1, 1))
-            ),
-            f"{cost.memory / 1e6:.0f}", f"{cost.memory_of_model / 1e6:.0f}", f"{file.size / 1e6:.1f}",
-            f"{file.metadata.n_parameters / 1e6:.1f}",
-            "" if file.metadata.macs is None else f"{file.metadata.macs / 1e6:.0f}", str(cost.n_runs),
-            *([" ".join(cost.doubtful)] if is_csv else []),
-        )
-        for file, cost in both
-    ]  # fmt: skip
-    if written_as is Format.table:
-        how = "each in a fresh process" if context.costs == DEFAULT else f"costs of {measured[0].where}"
-        title = f"{len(cells)} models on {context.device} with {context.cores} threads, {how}"
-        emit(f"{title}\n\n{as_table(HEADER, cells, NUMBERS, terminal_width(output), LEAST)}", output, run.quiet)
-    else:
-        header, numbers = ((*HEADER, "doubtful"), (*NUMBERS, False)) if is_csv else (HEADER, NUMBERS)
-        emit(as_rows(written_as, header, cells, numbers), output, run.quiet)
+    rows = tuple(MeasuredModel.of(file, cost) for file, cost in zip(files, measured, strict=True))
+    report = CostReport(rows, environment(context.device, context.cores))
+    how = "each in a fresh process" if context.costs == DEFAULT else f"costs of {measured[0].where}"
+    headline = f"{len(rows)} models on {context.device} with {context.cores} threads, {how}"
+    emit(render(report, headline, written_as, terminal_width(output)), output, run.quiet)
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
             f"~ in doubt: other work slowed {measured[0].where} while {n} of {len(measured)} models were measured; "
             "they take this long at most. These costs are not kept: measure them again when the machine is quiet",
             run.quiet,
         )
+
+
+def render(report: CostReport, headline: str, written_as: Format, width: int | None = None) -> str:
+    """Costs as text in a format; `width` is that of the terminal, for a table that fits."""
+    from leepfrog.costs.formatting import images_per_second, megabytes, millions, milliseconds
+
+    columns: list[Column[MeasuredModel]] = [
+        Column("model", lambda row: row.model, number=False),
+        Column("ms/image", lambda row: milliseconds(row, digits=2)),
+        Column("p95", lambda row: milliseconds(row, "latency_p95", digits=2)),
+        Column("images/s", lambda row: images_per_second(row, digits=1)),
+        Column("memory MB", lambda row: megabytes(row.memory)),
+        Column("of the model", lambda row: megabytes(row.memory_of_model)),
+        Column("size MB", lambda row: megabytes(row.size_bytes, 1)),
+        Column("params M", lambda row: millions(row.n_parameters, 1)),
+        Column("MACs M", lambda row: millions(row.macs)),
+        Column("runs", lambda row: str(row.n_runs)),
+    ]
+    table = table_of(columns, report.models, LEAST)
+    # In CSV, numbers stay numbers.
+    records = [
+        dict(zip(table.header, (cell.removeprefix("~") for cell in cells), strict=True))
+        | {"doubtful": " ".join(row.doubtful)}
+        for row, cells in zip(report.models, table.rows, strict=True)
+    ]
+    return as_text(written_as, report, [headline, table], width, records)

@@ -11,6 +11,7 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_criteria
+from leepfrog.cli.formats import as_json
 from leepfrog.cli.options import (
     CachedOption,
     DataArgument,
@@ -19,7 +20,7 @@ from leepfrog.cli.options import (
     check_distinct,
     split_commas,
 )
-from leepfrog.cli.output import as_json, emit
+from leepfrog.cli.output import emit
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import MachineError
 from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE

@@ -6,7 +6,8 @@ from leepfrog_exporter import zoo
 
 import leepfrog
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.output import Format, emit, remark, terminal_width
+from leepfrog.cli.formats import Format, terminal_width
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.rank import remarks, render
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.cli.zoo import pull_models

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import leepfrog
 from leepfrog.arguments import check_name
 from leepfrog.cli.completion import complete_distance
+from leepfrog.cli.formats import as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, either
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
+from leepfrog.cli.output import emit
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
+from leepfrog.tables import Table
 from leepfrog.task2vec.choices import DISTANCES
+
+if TYPE_CHECKING:
+    from leepfrog.task2vec.distance_table import DistanceTable
 
 
 def distance(
@@ -54,40 +59,37 @@ def distance(
     kinds = DISTANCES if kind is None else (kind,)
     matrices = {metric: leepfrog.distances(tasks, metric) for metric in kinds}
     names = [printable(task.name) for task in tasks]
-    if written_as is Format.json:
-        compared = tuple(
+    table = DistanceTable(
+        tuple(
             ComparedTask(name, printable(path), task.self_distance)
             for name, path, task in zip(names, files, tasks, strict=True)
+        ),
+        {metric: tuple(map(tuple, matrix.tolist())) for metric, matrix in matrices.items()},
+    )
+    shown = _pairs(table) if kind is None else _all_to_all(table, kind)
+    emit(as_text(written_as, table, [shown], terminal_width(output)), output, quiet)
+
+
+def _all_to_all(distances: DistanceTable, kind: str) -> Table:
+    """One distance of all tasks to all."""
+    names = [task.name for task in distances.tasks]
+    rows = [
+        (task.name, f"{task.noise:.4f}", *(f"{value:.4g}" for value in row))
+        for task, row in zip(distances.tasks, distances.distances[kind], strict=True)
+    ]
+    return Table(("task", "noise", *names), rows, (False, *[True] * (len(names) + 1)))
+
+
+def _pairs(distances: DistanceTable) -> Table:
+    """All distances, a row per pair of tasks in either order."""
+    kinds = [kind.replace("_", " ") for kind in distances.distances]
+    rows = [
+        (
+            one.name,
+            other.name,
+            *(f"{matrix[i][j]:.4g}" for matrix in distances.distances.values()),
+            f"{(one.noise + other.noise) / 2:.4f}",
         )
-        by_kind = {metric: tuple(map(tuple, matrix.tolist())) for metric, matrix in matrices.items()}
-        emit(as_json(DistanceTable(compared, by_kind).as_dict()), output, quiet)
-    elif kind is not None:
-        header = ("task", "noise", *names)
-        rows = [
-            (name, f"{task.self_distance:.4f}", *(f"{value:.4g}" for value in row))
-            for name, task, row in zip(names, tasks, matrices[kind], strict=True)
-        ]
-        emit(as_rows(written_as, header, rows, (False, *[True] * (len(names) + 1))), output, quiet)
-    else:
-        header = ("from", "to", *(metric.replace("_", " ") for metric in kinds), "noise")
-        rows = [
-            (
-                names[i],
-                names[j],
-                *(f"{matrices[metric][i, j]:.4g}" for metric in kinds),
-                f"{(tasks[i].self_distance + tasks[j].self_distance) / 2:.4f}",
-            )
-            for i, j in itertools.permutations(range(len(tasks)), 2)
-        ]
-        emit(
-            as_rows(
-                written_as,
-                header,
-                rows,
-                (False, False, *[True] * (len(kinds) + 1)),
-                terminal_width(output),
-                range(len(kinds) + 1, 2, -1),
-            ),
-            output,
-            quiet,
-        )
+        for (i, one), (j, other) in itertools.permutations(enumerate(distances.tasks), 2)
+    ]
+    return Table(("from", "to", *kinds, "noise"), rows, (False, False, *[True] * (len(kinds) + 1)), (*kinds[:0:-1],))

@@ -11,11 +11,13 @@ import typer
 
 from leepfrog import paths
 from leepfrog.cli.address_space import shortage
+from leepfrog.cli.formats import as_text, chosen_format
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_lines, as_rows, as_table, chosen_format, emit
+from leepfrog.cli.output import emit
 from leepfrog.errors import MachineError
 from leepfrog.files import open_regular, write_whole
 from leepfrog.listings import Diagnosis
+from leepfrog.tables import Table
 
 RUNTIME = ("leepfrog", "onnxruntime", "numpy", "numba", "pillow", "scipy", "typer")
 EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
@@ -26,18 +28,14 @@ SHOWN = 5
 def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
     """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
     diagnosis = examine()
-    facts, problems = diagnosis.facts, diagnosis.problems
     written_as = chosen_format(format_, output)
-    if written_as is Format.json:
-        emit(as_json(diagnosis.as_dict()), output, quiet)
-    elif written_as in (Format.csv, Format.md):
-        rows = [*facts.items(), *(("problem", problem) for problem in problems)]
-        emit(as_rows(written_as, ("what", "found"), rows, (False, False)), output, quiet)
-    else:
-        table = as_table(("what", "found"), list(facts.items()), (False, False))
-        lines = [f"problem: {problem}" for problem in problems] or ["no problems found"]
-        emit("\n".join([table, "", as_lines(lines)]), output, quiet)
-    if problems:
+    facts = [*diagnosis.facts.items()]
+    problems = [("problem", problem) for problem in diagnosis.problems]
+    found = Table(("what", "found"), facts, (False, False))
+    lines = [f"problem: {problem}" for problem in diagnosis.problems] or ["no problems found"]
+    records = [{"what": what, "found": value} for what, value in facts + problems]
+    emit(as_text(written_as, diagnosis, [found, lines], records=records), output, quiet)
+    if diagnosis.problems:
         raise typer.Exit(4)
 
 

@@ -10,18 +10,17 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.run_options import RunOptions, run_options
-from leepfrog.files import printable
+from leepfrog.tables import Column, Part, table_of
 
 if TYPE_CHECKING:
-    from leepfrog.task2vec.recommend import Recommendation
+    from leepfrog.task2vec.recommend import Expert, NearbyTask, Recommendation
 
-HEADER = ("rank", "model", "expected regret %", "best with probability", "mean regret %", "tasks")
-NUMBERS = (True, False, True, True, True, True)
 # What a narrow terminal can do without, the least important first.
-LEAST = (5, 4, 3)
+LEAST = ("tasks", "mean regret %", "best with probability")
 SHOWN = 5
 
 
@@ -62,32 +61,29 @@ def experts(
 
 def render(recommendation: Recommendation, written_as: Format, width: int | None = None) -> str:
     """A recommendation as text in a format; `width` is that of the terminal, for a table that fits."""
-    if written_as is Format.json:
-        return as_json(recommendation.as_dict())
-    rows = [
-        (
-            str(rank), printable(expert.name), f"{100 * expert.expected_regret:.2f}", f"{expert.probability:.2f}",
-            f"{100 * expert.mean_regret:.2f}", str(expert.n_tasks),
-        )
-        for rank, expert in enumerate(recommendation.experts, start=1)
-    ]  # fmt: skip
-    if written_as is not Format.table:
-        return as_rows(written_as, HEADER, rows, NUMBERS)
-    neighbours = [
-        (printable(near.name), f"{near.distance:.3f}", printable(near.best_model or ""))
-        for near in recommendation.neighbours[:SHOWN]
+    near: list[Column[NearbyTask]] = [
+        Column("task", lambda task: task.name, number=False),
+        Column("distance", lambda task: f"{task.distance:.3f}"),
+        Column("best model", lambda task: task.best_model or "", number=False),
     ]
-    parts = [
-        (
-            f"{printable(recommendation.task)}: nearest of {len(recommendation.neighbours)} tasks "
-            f"(another sample of it would lie about {recommendation.noise:.3f} away)"
-        ),
-        as_table(("task", "distance", "best model"), neighbours, (False, True, False)),
+    columns: list[Column[tuple[int, Expert]]] = [
+        Column("rank", lambda row: str(row[0])),
+        Column("model", lambda row: row[1].name, number=False),
+        Column("expected regret %", lambda row: f"{100 * row[1].expected_regret:.2f}"),
+        Column("best with probability", lambda row: f"{row[1].probability:.2f}"),
+        Column("mean regret %", lambda row: f"{100 * row[1].mean_regret:.2f}"),
+        Column("tasks", lambda row: str(row[1].n_tasks)),
     ]
-    if not rows:
-        parts.append("no recommendation: the library knows the errors of fewer than two models (library add --errors)")
-        return "\n\n".join(parts)
-    parts.append(as_table(HEADER, rows, NUMBERS, width, LEAST))
+    ranked = table_of(columns, enumerate(recommendation.experts, start=1), LEAST)
+    title = (
+        f"{recommendation.task}: nearest of {len(recommendation.neighbours)} tasks "
+        f"(another sample of it would lie about {recommendation.noise:.3f} away)"
+    )
+    nothing = "no recommendation: the library knows the errors of fewer than two models (library add --errors)"
+    if written_as is Format.csv:
+        return as_text(written_as, recommendation, [ranked])
+    nearest = table_of(near, recommendation.neighbours[:SHOWN])
+    parts: list[Part] = [title, nearest, ranked if ranked.rows else nothing]
     if recommendation.judged:
         ways = ", ".join(
             f"{selector.name} {100 * selector.regret:.2f}"
@@ -96,4 +92,4 @@ def render(recommendation: Recommendation, written_as: Format, width: int | None
         parts.append(
             f"regret in % of choosing so for each task of the library, left out in turn (in at most ten parts): {ways}"
         )
-    return "\n\n".join(parts)
+    return as_text(written_as, recommendation, parts, width)

@@ -9,22 +9,21 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_model
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
     FormatOption,
     OutputOption,
 )
-from leepfrog.cli.output import Format, as_json, as_rows, as_table, chosen_format, emit, remark, terminal_width
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.run_options import RunOptions, run_options
-from leepfrog.files import printable
+from leepfrog.tables import Column, table_of
 
 if TYPE_CHECKING:
-    from leepfrog.ranking.explain import Explanation
+    from leepfrog.ranking.explain import ClassExplanation, Explanation
 
-HEADER = ("class", "images", "LOO-LEEP", "right %", "carried by", "taken for")
-NUMBERS = (False, True, True, True, False, False)
 # What a narrow terminal can do without, the least important first.
-LEAST = (5, 1, 3)
+LEAST = ("taken for", "images", "right %")
 
 
 @run_options("device", "threads", "strict", "quiet")
@@ -58,23 +57,23 @@ def explain(
 
 def render(explanation: Explanation, written_as: Format, width: int | None = None) -> str:
     """An explanation as text in a format; `width` is that of the terminal, for a table that fits."""
-    if written_as is Format.json:
-        return as_json(explanation.as_dict())
-    rows = [
-        (
-            printable(row.name),
-            str(row.n_images),
-            f"{row.leep_loo:.3f}",
-            f"{100 * row.accuracy:.0f}",
-            ", ".join(f"{printable(way.name)} {100 * way.share:.0f}%" for way in row.carriers),
-            ", ".join(f"{printable(other.name)} {100 * other.probability:.0f}%" for other in row.confusions),
-        )
-        for row in explanation.classes
+
+    def carriers(row: ClassExplanation) -> str:
+        return ", ".join(f"{way.name} {100 * way.share:.0f}%" for way in row.carriers)
+
+    def confusions(row: ClassExplanation) -> str:
+        return ", ".join(f"{other.name} {100 * other.probability:.0f}%" for other in row.confusions)
+
+    columns: list[Column[ClassExplanation]] = [
+        Column("class", lambda row: row.name, number=False),
+        Column("images", lambda row: str(row.n_images)),
+        Column("LOO-LEEP", lambda row: f"{row.leep_loo:.3f}"),
+        Column("right %", lambda row: f"{100 * row.accuracy:.0f}"),
+        Column("carried by", carriers, number=False),
+        Column("taken for", confusions, number=False),
     ]
-    if written_as is not Format.table:
-        return as_rows(written_as, HEADER, rows, NUMBERS)
     head = (
-        f"{printable(explanation.model)} on {explanation.n_images} images from {explanation.data}: "
+        f"{explanation.model} on {explanation.n_images} images from {explanation.data}: "
         f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of what follows"
     )
-    return f"{head}\n\n{as_table(HEADER, rows, NUMBERS, width, LEAST)}"
+    return as_text(written_as, explanation, [head, table_of(columns, explanation.classes, LEAST)], width)

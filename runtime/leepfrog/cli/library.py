@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import leepfrog
+from leepfrog.cli.formats import as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
+from leepfrog.cli.output import emit
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
+from leepfrog.tables import Column, table_of
+
+if TYPE_CHECKING:
+    from leepfrog.task2vec.library import ListedTask
 
 app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
 
-HEADER = ("task", "images", "classes", "noise", "models", "best model", "error %")
-NUMBERS = (False, True, True, True, True, False, True)
 # What a narrow terminal can do without, the least important first.
-LEAST = (4, 2, 1, 3)
+LEAST = ("models", "classes", "images", "noise")
 
 LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="A folder.")]
 
@@ -64,17 +67,17 @@ def list_(
 
     written_as = chosen_format(format_, output)
     listing = Library(library).listing()
-    if written_as is Format.json:
-        emit(as_json(listing.as_dict()), output, quiet)
-        return
-    rows = [
-        (
-            row.task, _text(row.n_images), _text(row.n_classes), f"{row.noise:.3f}", str(row.n_models),
-            _text(row.best_model), "" if row.error is None else f"{100 * row.error:.1f}",
-        )
-        for row in listing.tasks
-    ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)
+    columns: list[Column[ListedTask]] = [
+        Column("task", lambda row: row.task, number=False),
+        Column("images", lambda row: _text(row.n_images)),
+        Column("classes", lambda row: _text(row.n_classes)),
+        Column("noise", lambda row: f"{row.noise:.3f}"),
+        Column("models", lambda row: str(row.n_models)),
+        Column("best model", lambda row: _text(row.best_model), number=False),
+        Column("error %", lambda row: "" if row.error is None else f"{100 * row.error:.1f}"),
+    ]
+    table = table_of(columns, listing.tasks, LEAST)
+    emit(as_text(written_as, listing, [table], terminal_width(output)), output, quiet)
 
 
 def _text(value: object) -> str:

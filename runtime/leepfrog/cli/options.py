@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.completion import complete_models
-from leepfrog.cli.output import Format
+from leepfrog.cli.formats import Format
 from leepfrog.errors import UsageError
 from leepfrog.files import check_writable
 

@@ -1,48 +1,20 @@
-"""Results on stdout or in a file, in the format asked for; progress and remarks on stderr."""
+"""Results on stdout or in a file; progress and remarks on stderr."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import io
-import json
-import math
 import os
 import select
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
-from unicodedata import combining, east_asian_width
 
-from leepfrog.errors import MachineError, UsageError
-from leepfrog.escape import csv_cell, json_text, markdown, plain
+from leepfrog.errors import MachineError
+from leepfrog.escape import plain
 from leepfrog.files import write_through, write_whole
-
-
-class Format(StrEnum):
-    """How results are written."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    md = "md"
-
-
-def chosen_format(wanted: Format | None, output: Path | None) -> Format:
-    """The format asked for, else what the output file's ending says, else a table; UsageError of an unknown ending."""
-    if wanted is not None:
-        return wanted
-    if output is None or output.suffix in ("", ".txt"):
-        return Format.table
-    try:
-        return Format(output.suffix.removeprefix("."))
-    except ValueError:
-        known = ", ".join(f".{f.value}" for f in Format if f is not Format.table)
-        raise UsageError(f"-o {output}: cannot infer the format from this ending ({known}); use --format") from None
 
 
 def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = False) -> None:
@@ -58,7 +30,7 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
         MachineError: it cannot be written.
     """
     text = text.rstrip("\n")
-    text = (text if commands else as_lines(text.split("\n"))) + "\n"
+    text = (text if commands else "\n".join(map(plain, text.split("\n")))) + "\n"
     if output is not None and not _is_stdout(output):
         write_file(output, text.encode(), quiet)
         return
@@ -179,106 +151,3 @@ def _give_up(stream: TextIO) -> None:
     """Send what is still to come, such as Python's own flush at the end, to nowhere."""
     with contextlib.suppress(OSError):  # a stream without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def as_json(value: Any) -> str:
-    """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
-    return json_text(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def as_lines(lines: Iterable[str]) -> str:
-    """Lines of text; a line break within one of them stays in it as an escape."""
-    return "\n".join(map(plain, lines))
-
-
-def as_rows(
-    written_as: Format,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    right: Sequence[bool],
-    width: int | None = None,
-    least: Sequence[int] = (),
-) -> str:
-    """A table in any format but JSON; `right` says which columns are numbers, see `as_table` for the others."""
-    if written_as is Format.csv:
-        return as_csv(header, rows)
-    if written_as is Format.md:
-        return as_markdown(header, rows, right)
-    return as_table(header, rows, right, width, least)
-
-
-def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Comma-separated values, quoted where needed; texts that a spreadsheet would evaluate are made harmless."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(map(csv_cell, header))
-    for row in rows:
-        writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in row)
-    return stream.getvalue()
-
-
-def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """A Markdown table; `right` says which columns are numbers."""
-    cells = [[markdown(cell) for cell in row] for row in (header, *rows)]
-    rule = ["---:" if number else ":---" for number in right]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
-
-
-def terminal_width(output: Path | None) -> int | None:
-    """The columns of the terminal that a result is shown on; None where it goes elsewhere, or they are not known."""
-    if output is not None or sys.stdout is None or not sys.stdout.isatty():
-        return None
-    return shutil.get_terminal_size((0, 0)).columns or None
-
-
-def as_table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    right: Sequence[bool],
-    width: int | None = None,
-    least: Sequence[int] = (),
-) -> str:
-    """An aligned plain-text table. Cells are never cut off or wrapped.
-
-    Args:
-        header: names of the columns.
-        rows: cells.
-        right: which columns are numbers.
-        width: of the terminal; None for a table as wide as its content.
-        least: columns that may be left out where the width does not do, the least important first. A line below the
-            table names those that were.
-    """
-    cells = [[plain(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(_width(row[i]) for row in cells) for i in range(len(header))]
-    shown, left_out = list(range(len(header))), []
-    for column in least:
-        if width is None or sum(widths[i] + 2 for i in shown) - 2 <= width:
-            break
-        shown.remove(column)
-        left_out.append(column)
-
-    def line(row: Sequence[str]) -> str:
-        padded = []
-        for i in shown:
-            space = " " * (widths[i] - _width(row[i]))
-            padded.append(space + row[i] if right[i] else row[i] + space)
-        return "  ".join(padded).rstrip()
-
-    lines = [line(cells[0]), "  ".join("-" * widths[i] for i in shown), *map(line, cells[1:])]
-    if left_out:
-        names = ", ".join(cells[0][i] for i in sorted(left_out))
-        lines.append(f"(no room for: {names}; --format csv or a pipe shows all)")
-    return "\n".join(lines)
-
-
-def _width(text: str) -> int:
-
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

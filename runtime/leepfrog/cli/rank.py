@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
     FormatOption,
@@ -20,34 +20,13 @@ from leepfrog.cli.options import (
     check_output,
     split_commas,
 )
-from leepfrog.cli.output import (
-    Format,
-    as_csv,
-    as_json,
-    as_rows,
-    as_table,
-    chosen_format,
-    emit,
-    finish,
-    remark,
-    terminal_width,
-    write_file,
-)
+from leepfrog.cli.output import emit, finish, remark, write_file
 from leepfrog.cli.run_options import RunOptions, run_options
-from leepfrog.escape import markdown
 from leepfrog.plots.figure import check_plot_path
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
-    from leepfrog.ranking.racing import Race
-    from leepfrog.ranking.result import RankedModel, Ranking
-
-# What a narrow terminal can do without, the least important first.
-LEAST = (
-    "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
-    "front", "head %",
-)  # fmt: skip
-LEAST_OF_DRIFTS = (8, 4, 7, 1)
+    from leepfrog.ranking.result import Ranking
 
 
 @run_options("device", "threads", "batch_size", "costs", "strict", "quiet")
@@ -143,48 +122,10 @@ def rank(
 
 def render(ranking: Ranking, written_as: Format, width: int | None = None) -> str:
     """A ranking as text in a format; `width` is that of the terminal, for a table that fits."""
-    if written_as is Format.json:
-        return as_json(ranking.as_dict())
-    if written_as is Format.csv:
-        return _csv(ranking)
-    from leepfrog.ranking.formatting import (
-        certainty_in_words,
-        chance_level,
-        doubts_in_words,
-        drift_table,
-        places_in_words,
-    )
+    from leepfrog.ranking.records import records
+    from leepfrog.ranking.table import parts
 
-    columns = _columns(ranking)
-    header = tuple(name for name, _ in columns)
-    rows = [tuple(cell(model) for _, cell in columns) for model in ranking.models]
-    numbers = tuple(name not in ("model", "front") for name in header)
-    on_costs = [*places_in_words(ranking), *doubts_in_words(ranking)]
-    if written_as is Format.md:
-        return "\n\n".join([as_rows(written_as, header, rows, numbers), *map(markdown, on_costs)])
-    head = (
-        f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
-        f"best {ranking.ranked_by} first "
-        f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
-    )
-    least = [header.index(name) for name in LEAST if name in header[3:]]
-    parts = [head, as_table(header, rows, numbers, width, least), *certainty_in_words(ranking), *on_costs]
-    if ranking.drifts:
-        table = as_table(*drift_table(ranking.drifts, ranking.ranked_by), width, LEAST_OF_DRIFTS)
-        parts.append(f"Variants against their float32 parents:\n\n{table}")
-    if ranking.race is not None:
-        parts.append(race_text(ranking.race))
-    return "\n\n".join(parts)
-
-
-def race_text(race: Race) -> str:
-    """What racing dropped, saved and risked."""
-    from leepfrog.ranking.formatting import race_outside, race_risked, race_saved, race_table
-
-    lines = [race_saved(race)]
-    if race.dropped:
-        lines += ["", as_table(*race_table(race)), "", race_risked(race)]
-    return "\n".join([*lines, *race_outside(race)])
+    return as_text(written_as, ranking, parts(ranking), width, records(ranking))
 
 
 def remarks(ranking: Ranking) -> list[str]:
@@ -198,45 +139,3 @@ def remarks(ranking: Ranking) -> list[str]:
     if not inferred:
         lines.append("no inference was needed: all outputs came from the cache")
     return lines
-
-
-def _columns(ranking: Ranking) -> list[tuple[str, Callable[[RankedModel], str]]]:
-    """The table's columns: what decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
-    from leepfrog.ranking.formatting import (
-        TITLES,
-        head_accuracy_text,
-        interval_text,
-        milliseconds,
-        over_budget,
-        score_text,
-    )
-
-    by = ranking.ranked_by
-    several = sum(model.tied_with_best for model in ranking.models) > 1
-
-    def value(name: str) -> tuple[str, Callable[[RankedModel], str]]:
-        return TITLES.get(name, name), lambda model: score_text(model, name)
-
-    return [
-        ("rank", lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"),
-        ("model", lambda model: model.name),
-        value(by),
-        ("90 % interval", lambda model: interval_text(model, by)),
-        ("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([("head %", head_accuracy_text)] if "ridge" in ranking.models[0].scores else []),
-        *(value(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
-        ("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
-        ("params M", lambda model: f"{model.n_parameters / 1e6:.1f}"),
-        ("size MB", lambda model: f"{model.size_bytes / 1e6:.1f}"),
-        ("ms/image", milliseconds),
-        ("p95", lambda model: milliseconds(model, "latency_p95")),
-        ("memory MB", lambda model: f"{model.cost.memory / 1e6:.0f}" if model.cost else ""),
-        ("front", lambda model: over_budget(model) or "*" * model.on_front),
-    ]
-
-
-def _csv(ranking: Ranking) -> str:
-    from leepfrog.ranking.records import records
-
-    rows = records(ranking)
-    return as_csv(list(rows[0]), [list(row.values()) for row in rows])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from leepfrog.cli.formats import as_json
 from leepfrog.cli.options import OutputOption, QuietOption
-from leepfrog.cli.output import as_json, emit
+from leepfrog.cli.output import emit
 from leepfrog.schema import json_schema
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leepfrog.cli.completion import complete_scores
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
+from leepfrog.cli.output import emit
+from leepfrog.tables import Column, table_of
 
-HEADER = ("score", "value", "standard error", "90 % interval", "images", "inputs", "target classes", "diagnostics")
-NUMBERS = (False, True, True, True, True, True, True, False)
+if TYPE_CHECKING:
+    from leepfrog.scoring.score import Score
+
 # What a narrow terminal can do without, the least important first.
-LEAST = (7, 5, 6, 4, 2)
+LEAST = ("diagnostics", "inputs", "target classes", "images", "standard error")
 
 
 def score(
@@ -47,15 +50,25 @@ def score(
 
     written_as = chosen_format(format_, output)
     result = score_files(labels, probs, features, split_commas(names))
-    if written_as is Format.json:
-        emit(as_json(result.as_dict()), output, quiet)
-        return
-    rows = []
-    for s in result.scores.values():
-        diagnostics = ", ".join(f"{name} {count:.6g}" for name, count in s.diagnostics.items())
-        error = "" if s.standard_error is None else f"{s.standard_error:.6g}"
-        value = repr(s.value) if written_as is Format.csv else f"{s.value:.6f}"
-        low, high = s.interval or (s.value, s.value)
-        interval = f"{low:.6g} to {high:.6g}"
-        rows.append((s.name, value, error, interval, str(s.n_samples), str(s.n_source), str(s.n_target), diagnostics))
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)
+    in_full = written_as is Format.csv
+
+    def interval(score: Score) -> str:
+        low, high = score.interval or (score.value, score.value)
+        return f"{low:.6g} to {high:.6g}"
+
+    columns: list[Column[Score]] = [
+        Column("score", lambda score: score.name, number=False),
+        Column("value", lambda score: repr(score.value) if in_full else f"{score.value:.6f}"),
+        Column("standard error", lambda score: "" if score.standard_error is None else f"{score.standard_error:.6g}"),
+        Column("90 % interval", interval),
+        Column("images", lambda score: str(score.n_samples)),
+        Column("inputs", lambda score: str(score.n_source)),
+        Column("target classes", lambda score: str(score.n_target)),
+        Column("diagnostics", _diagnostics, number=False),
+    ]
+    table = table_of(columns, result.scores.values(), LEAST)
+    emit(as_text(written_as, result, [table], terminal_width(output)), output, quiet)
+
+
+def _diagnostics(score: Score) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in score.diagnostics.items())

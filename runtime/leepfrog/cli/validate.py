@@ -10,6 +10,7 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_scores
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
     FormatOption,
@@ -19,25 +20,16 @@ from leepfrog.cli.options import (
     check_output,
     split_commas,
 )
-from leepfrog.cli.output import (
-    Format,
-    as_csv,
-    as_json,
-    as_rows,
-    chosen_format,
-    emit,
-    remark,
-    terminal_width,
-    write_file,
-)
+from leepfrog.cli.output import emit, remark, write_file
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import check_plot_path
+from leepfrog.tables import Column, Part, Table, table_of
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
 
 if TYPE_CHECKING:
     from leepfrog.validation.agreement import Agreement
-    from leepfrog.validation.tasks import TaskStudy
+    from leepfrog.validation.tasks import OverTasks, TaskStudy
     from leepfrog.validation.validate import Validation
 
 # Taus that differ by less are alike.
@@ -110,51 +102,49 @@ def validate(
 
 def render(validation: Validation, written_as: Format, width: int | None = None) -> str:
     """A validation as text in a format; `width` is that of the terminal, for a table that fits."""
-    if written_as is Format.json:
-        return as_json(validation.as_dict())
-    if written_as is Format.csv:
-        return _csv(validation)
-    truths = ("retrained head", f"{validation.shots}-shot prototype", f"{validation.shots}-shot Mahalanobis")
-    models = as_rows(
-        written_as,
-        ("model", *(f"{truth} %" for truth in truths)),
-        [(row.name, *(f"{100 * value:.1f}" for value in row.accuracy.values())) for row in validation.models],
-        (False, True, True, True),
-    )
-    head, prototype, mahalanobis = validation.agreements.values()
-    order = sorted(head, key=lambda name: (-(head[name].weighted_tau or -2.0), head[name].regret))
-    scores = as_rows(
-        written_as,
-        (
-            "score", "", "models", "Pearson", "Kendall", "weighted tau", "regret@1", "rel@3",
-            f"{validation.shots}-shot: tau", "regret@1", "Mahalanobis: tau", "regret@1",
-        ),
-        [
-            (
-                name,
-                "baseline" if name in validation.baselines else "",
-                str(head[name].n),
-                _number(head[name].pearson),
-                _number(head[name].kendall),
-                _number(head[name].weighted_tau),
-                f"{head[name].regret:.1f}",
-                f"{head[name].rel_at_k:.3f}",
-                _number(prototype[name].weighted_tau),
-                f"{prototype[name].regret:.1f}",
-                _number(mahalanobis[name].weighted_tau),
-                f"{mahalanobis[name].regret:.1f}",
-            )
-            for name in order
-        ],
-        (False, False, *[True] * 10),
-        width,
-        (11, 10, 7, 4, 3, 2, 9, 8),
-    )  # fmt: skip
     title = (
         f"{validation.data}: {validation.n_classes} classes; {validation.n_train} images to score and fit, "
         f"{validation.n_test} to judge, mean of {validation.n_splits} random splits"
     )
-    return "\n\n".join([title, models, scores, "\n".join(verdict(validation))])
+    parts: list[Part] = [title, _model_table(validation), _score_table(validation), verdict(validation)]
+    records = [
+        {
+            "truth": truth, "score": name, "baseline": name in validation.baselines, "models": a.n,
+            "pearson": a.pearson, "kendall": a.kendall, "weighted_tau": a.weighted_tau,
+            "regret_at_1": a.regret, "rel_at_3": a.rel_at_k,
+        }
+        for truth, agreements in validation.agreements.items()
+        for name, a in agreements.items()
+    ]  # fmt: skip
+    return as_text(written_as, validation, parts, width, records)
+
+
+def _model_table(validation: Validation) -> Table:
+    truths = ("retrained head", f"{validation.shots}-shot prototype", f"{validation.shots}-shot Mahalanobis")
+    rows = [(row.name, *(f"{100 * value:.1f}" for value in row.accuracy.values())) for row in validation.models]
+    return Table(("model", *(f"{truth} %" for truth in truths)), rows, (False, True, True, True))
+
+
+def _score_table(validation: Validation) -> Table:
+    head, prototype, mahalanobis = validation.agreements.values()
+    few = f"{validation.shots}-shot"
+    columns: list[Column[str]] = [
+        Column("score", str, number=False),
+        Column("", lambda name: "baseline" if name in validation.baselines else "", number=False),
+        Column("models", lambda name: str(head[name].n)),
+        Column("Pearson", lambda name: _number(head[name].pearson)),
+        Column("Kendall", lambda name: _number(head[name].kendall)),
+        Column("weighted tau", lambda name: _number(head[name].weighted_tau)),
+        Column("regret@1", lambda name: f"{head[name].regret:.1f}"),
+        Column("rel@3", lambda name: f"{head[name].rel_at_k:.3f}"),
+        Column(f"{few}: tau", lambda name: _number(prototype[name].weighted_tau)),
+        Column(f"{few}: regret@1", lambda name: f"{prototype[name].regret:.1f}"),
+        Column("Mahalanobis: tau", lambda name: _number(mahalanobis[name].weighted_tau)),
+        Column("Mahalanobis: regret@1", lambda name: f"{mahalanobis[name].regret:.1f}"),
+    ]
+    order = sorted(head, key=lambda name: (-(head[name].weighted_tau or -2.0), head[name].regret))
+    least = ("Mahalanobis: regret@1", "Mahalanobis: tau", "rel@3", "Kendall", "Pearson", "models")
+    return table_of(columns, order, (*least, f"{few}: regret@1", f"{few}: tau"))
 
 
 def verdict(validation: Validation) -> list[str]:
@@ -201,29 +191,27 @@ def _agreement_text(agreement: Agreement) -> str:
 
 def render_tasks(study: TaskStudy, written_as: Format) -> str:
     """A study of tasks as text in a format; CSV has a row a task."""
-    if written_as is Format.json:
-        return as_json(study.as_dict())
-    names = list(study.correlations)
-    if written_as is Format.csv:
-        return as_csv(
-            ["classes", "n_classes", "n_train", "n_test", "accuracy", *names],
-            [
-                ["; ".join(t.classes), len(t.classes), t.n_train, t.n_test, t.accuracy, *(t.scores[n] for n in names)]
-                for t in study.tasks
-            ],
-        )
-    table = as_rows(
-        written_as,
-        ("score", "Pearson", "Kendall", "Pearson at equal class counts"),
-        [(name, *map(_number, (c.pearson, c.kendall, c.pearson_within))) for name, c in study.correlations.items()],
-        (False, True, True, True),
-    )
     sizes = [len(task.classes) for task in study.tasks]
     title = (
         f"{study.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {study.data}: scores "
         "against the accuracy of retrained heads"
     )
-    return "\n\n".join([title, table, _beyond_classes(study)])
+    columns: list[Column[tuple[str, OverTasks]]] = [
+        Column("score", lambda row: row[0], number=False),
+        Column("Pearson", lambda row: _number(row[1].pearson)),
+        Column("Kendall", lambda row: _number(row[1].kendall)),
+        Column("Pearson at equal class counts", lambda row: _number(row[1].pearson_within)),
+    ]
+    records = [
+        {
+            "classes": "; ".join(task.classes), "n_classes": len(task.classes), "n_train": task.n_train,
+            "n_test": task.n_test, "accuracy": task.accuracy,
+            **{name: task.scores[name] for name in study.correlations},
+        }
+        for task in study.tasks
+    ]  # fmt: skip
+    parts: list[Part] = [title, table_of(columns, study.correlations.items()), _beyond_classes(study)]
+    return as_text(written_as, study, parts, records=records)
 
 
 def _beyond_classes(study: TaskStudy) -> str:
@@ -234,16 +222,6 @@ def _beyond_classes(study: TaskStudy) -> str:
         f"{BY_CLASSES} is what the number of classes alone gives: much of a correlation ({_number(alone)} here) is "
         "that tasks with more classes are harder; the last column takes it away"
     )
-
-
-def _csv(validation: Validation) -> str:
-    header = ["truth", "score", "baseline", "models", "pearson", "kendall", "weighted_tau", "regret_at_1", "rel_at_3"]
-    rows = [
-        [truth, name, name in validation.baselines, a.n, a.pearson, a.kendall, a.weighted_tau, a.regret, a.rel_at_k]
-        for truth, agreements in validation.agreements.items()
-        for name, a in agreements.items()
-    ]
-    return as_csv(header, rows)
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
+from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     CachedOption,
     FormatOption,
@@ -15,11 +16,12 @@ from leepfrog.cli.options import (
     OutputOption,
     split_commas,
 )
-from leepfrog.cli.output import Format, as_json, as_lines, as_rows, chosen_format, emit
+from leepfrog.cli.output import emit
 from leepfrog.cli.run_options import RunOptions, run_options
+from leepfrog.tables import Column, Part, table_of
 
 if TYPE_CHECKING:
-    from leepfrog.gate.compare import Verification
+    from leepfrog.gate.compare import Difference, Verification
 
 SHOWN = 20
 
@@ -57,29 +59,32 @@ def verify(
     with Bars(run.quiet) as bars:
         again = rerun(first, data, split_commas(models), run.context(bars), cached=cached)
     verification = compare(first, again, tolerance)
-    text = (
-        as_json(verification.as_dict()) if written_as is Format.json else render(verification, first.where, written_as)
-    )
-    emit(text, output, run.quiet)
+    emit(render(verification, first.where, written_as, terminal_width(output)), output, run.quiet)
     if not verification.same:
         raise typer.Exit(1)
 
 
-def render(verification: Verification, where: str, written_as: Format) -> str:
-    """A verification as text."""
-    rows = [
-        (difference.where, _shown(difference.was), _shown(difference.now)) for difference in verification.differences
+def render(verification: Verification, where: str, written_as: Format, width: int | None = None) -> str:
+    """A verification of the result in the file `where`, as text in a format."""
+    columns: list[Column[Difference]] = [
+        Column("value", lambda difference: difference.where, number=False),
+        Column("was", lambda difference: _shown(difference.was)),
+        Column("is", lambda difference: _shown(difference.now)),
     ]
-    if written_as is not Format.table:
-        return as_rows(written_as, ("value", "was", "is"), rows, (False, True, True))
+    differences = verification.differences
+    if written_as is Format.csv:
+        return as_text(written_as, verification, [table_of(columns, differences)])
+    parts: list[Part]
     if verification.same:
-        lines = [f"the same: {verification.n_compared:,} values of {where}, numbers within {verification.worst:.1e}"]
+        worst = f"numbers within {verification.worst:.1e}"
+        parts = [f"the same: {verification.n_compared:,} values of {where}, {worst}"]
     else:
-        lines = [f"not the same: {len(rows):,} of {verification.n_compared:,} values of {where} differ", ""]
-        lines += as_rows(written_as, ("value", "was", "is"), rows[:SHOWN], (False, True, True)).split("\n")
-        lines += [f"{len(rows) - SHOWN:,} more, listed with --format json"] * (len(rows) > SHOWN) + [""]
-    lines += [f"changed: {cause}" for cause in verification.causes] or ["changed: nothing that the receipts show"]
-    return as_lines(lines)
+        n, of = f"{len(differences):,}", f"{verification.n_compared:,} values of {where}"
+        parts = [f"not the same: {n} of {of} differ", table_of(columns, differences[:SHOWN])]
+        if len(differences) > SHOWN:
+            parts.append(f"{len(differences) - SHOWN:,} more, listed with --format json")
+    parts.append([f"changed: {cause}" for cause in verification.causes] or ["changed: nothing that the receipts show"])
+    return as_text(written_as, verification, parts, width)
 
 
 def _shown(value: object) -> str:

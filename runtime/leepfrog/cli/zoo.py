@@ -11,16 +11,24 @@ from leepfrog_exporter import zoo
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import describe, load_exporter
+from leepfrog.cli.formats import as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import Format, as_json, as_rows, chosen_format, emit, terminal_width
+from leepfrog.cli.output import emit
 from leepfrog.listings import ListedModel, ZooListing
+from leepfrog.tables import Column, table_of
 
 app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
 
-HEADER = ("model", "exported", "weights from", "architecture", "top-1 %", "license")
-NUMBERS = (False, False, False, False, True, False)
+COLUMNS: tuple[Column[ListedModel], ...] = (
+    Column("model", lambda model: model.model, number=False),
+    Column("exported", lambda model: "yes" * model.exported, number=False),
+    Column("weights from", lambda model: model.weights_from, number=False),
+    Column("architecture", lambda model: model.architecture, number=False),
+    Column("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
+    Column("license", lambda model: model.license, number=False),
+)
 # What a narrow terminal can do without, the least important first.
-LEAST = (3, 2, 5)
+LEAST = ("architecture", "weights from", "license")
 
 
 @app.command("list")
@@ -38,17 +46,9 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
         for entry in entries.values()
     ]  # fmt: skip
     models += [ListedModel(name, True, "your own export", "", None, "") for name in local if name not in entries]
-    if written_as is Format.json:
-        emit(as_json(ZooListing(tuple(models)).as_dict()), output, quiet)
-        return
-    rows = [
-        (
-            model.model, "yes" * model.exported, model.weights_from, model.architecture,
-            "" if model.top1 is None else f"{model.top1:.1f}", model.license,
-        )
-        for model in models
-    ]  # fmt: skip
-    emit(as_rows(written_as, HEADER, rows, NUMBERS, terminal_width(output), LEAST), output, quiet)
+    listing = ZooListing(tuple(models))
+    table = table_of(COLUMNS, listing.models, LEAST)
+    emit(as_text(written_as, listing, [table], terminal_width(output)), output, quiet)
 
 
 @app.command("pull")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from leepfrog.costs.cost import Cost
+from leepfrog.inference.model import ModelFile
 from leepfrog.results import Result
 
 
@@ -25,6 +26,18 @@ class MeasuredModel(Cost):
     size_bytes: int
     n_parameters: int
     macs: int | None
+
+    @classmethod
+    def of(cls, model: ModelFile, cost: Cost) -> Self:
+        """A model and what it costs."""
+        return cls(
+            **{field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)},
+            model=model.name,
+            sha256=model.sha256,
+            size_bytes=model.size,
+            n_parameters=model.metadata.n_parameters,
+            macs=model.metadata.macs,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leepfrog.costs.cost import NUMBERS
-from leepfrog.ranking.formatting import score_names
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.table import score_names
 
 COSTS = tuple(name for name in (*NUMBERS, "doubtful", "place") if name not in ("n_runs", "reference"))
 

@@ -187,21 +187,9 @@ class Ranking(Result):
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        header = ("rank", "model", self.ranked_by, "90 % interval", "P(best)", "ms/image", "size MB", "front")
-        several = sum(model.tied_with_best for model in self.models) > 1
-        rows = []
-        for model in self.models:
-            score = model.scores[self.ranked_by]
-            low, high = score.interval or (score.value, score.value)
-            rows.append(
-                (
-                    f"{model.rank}{'=' * (model.tied_with_best and several)}",
-                    model.name, f"{score:.4g}", f"{low:.4g} to {high:.4g}",
-                    f"{model.probability_best:.2f}",
-                    f"{'~' * model.latency_in_doubt}{1e3 * model.cost.latency:.1f}" if model.cost else "",
-                    f"{model.size_bytes / 1e6:.1f}", "*" * model.on_front,
-                )
-            )  # fmt: skip
-        lines = [f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for name in header)}</tr>"]
+        from leepfrog.ranking.table import brief_table
+
+        header, rows, *_ = brief_table(self)
+        lines = [f"<tr>{''.join(f'<th>{html.escape(title)}</th>' for title in header)}</tr>"]
         lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
         return f"<table>{''.join(lines)}</table>"

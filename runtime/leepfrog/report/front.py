@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
+from leepfrog.costs.formatting import milliseconds
 from leepfrog.plots.labels import LINE, leader, place_labels
-from leepfrog.ranking.formatting import interval_text, milliseconds, over_budget, score_text
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.table import interval_text, over_budget, score_text
 
 # Names longer than this are cut off in the picture; what reads them out gets them whole.
 LONGEST_NAME = 34
@@ -218,7 +219,7 @@ def _kind(model: RankedModel) -> str:
 
 def _numbers(model: RankedModel, by: str) -> str:
     where = {"outside": f", {over_budget(model)}", "front": ", on the front"}.get(_kind(model), "")
-    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {milliseconds(model)} ms{where}"
+    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {milliseconds(model.cost)} ms{where}"
 
 
 def _cut(name: str) -> str:
@@ -241,7 +242,7 @@ def _around(one: _Place, other: _Place) -> _Box:
 def _description(ranking: Ranking) -> str:
     on_front = [(cost.latency, model) for model, cost in ranking.priced if model.on_front]
     names = ", ".join(
-        f"{model.name} ({milliseconds(model)} ms)" for _, model in sorted(on_front, key=lambda point: point[0])
+        f"{model.name} ({milliseconds(model.cost)} ms)" for _, model in sorted(on_front, key=lambda point: point[0])
     )
     text = f"{len(ranking.priced)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
     text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."

@@ -12,18 +12,17 @@ from leepfrog.errors import MachineError, UsageError
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.explain import explain_outputs
-from leepfrog.ranking.formatting import (
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.sentences import (
     certainty_in_words,
     chance_level,
     doubts_in_words,
-    drift_table,
     places_in_words,
     race_outside,
     race_risked,
     race_saved,
-    race_table,
 )
-from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.table import drift_table, race_table
 from leepfrog.report.explanations import ShownExplanation, shown_explanations
 from leepfrog.report.front import NARROW, WIDE, front
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
@@ -91,7 +90,7 @@ def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
             ranking=ranking,
             by=by,
             best=ranking.models[0],
-            affordable=next((model for model in ranking.models if not model.outside), None),
+            affordable=ranking.best,
             tied=[model for model in ranking.models if model.tied_with_best],
             n_classes=sum(map(bool, ranking.classes.values())),
             chance=chance_level(ranking),

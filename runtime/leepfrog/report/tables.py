@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from leepfrog.costs.cost import Cost
+from leepfrog.costs.formatting import images_per_second, megabytes, millions, milliseconds
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.formatting import (
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.table import (
     TITLES,
-    Table,
     head_accuracy_text,
     interval_text,
-    milliseconds,
     over_budget,
+    place_text,
+    published_text,
+    score_column,
     score_names,
     score_text,
 )
-from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.tables import Column, Table, table_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +61,16 @@ class Row:
 def ranking_rows(ranking: Ranking) -> list[Row]:
     """The models, best first, their intervals on one axis."""
     by = ranking.ranked_by
-    several = sum(model.tied_with_best for model in ranking.models) > 1
+    place = place_text(ranking)
     ends = [end for model in ranking.models for end in model.scores[by].interval or ()]
     return [
         Row(
             model=model,
-            place=f"{model.rank}{'=' if several and model.tied_with_best else ''}",
+            place=place(model).strip(),
             score=score_text(model, by),
             interval=interval_text(model, by),
-            head=head_accuracy_text(model) if "ridge" in model.scores else "",
-            latency=milliseconds(model),
+            head=head_accuracy_text(model),
+            latency=milliseconds(model.cost),
             bar=_bar(model, by, min(ends), max(ends)) if model.scores[by].interval else None,
             remark=over_budget(model) or ("on the front" if model.on_front else ""),
         )
@@ -91,45 +93,26 @@ def _bar(model: RankedModel, by: str, least: float, most: float) -> Bar:
 
 def score_table(ranking: Ranking) -> Table:
     """Every score that was computed, the one that decides the order first, and what was published."""
-    names = list(dict.fromkeys((ranking.ranked_by, *TITLES, *ranking.shown, *score_names(ranking))))
-    header = ("model", *(TITLES.get(name, name) for name in names), "published top-1 %")
-    rows = [
-        (
-            model.name,
-            *(score_text(model, name) for name in names),
-            "" if model.top1 is None else f"{model.top1:.1f}",
-        )
-        for model in ranking.models
-    ]
-    return Table(header, rows, (False, *[True] * (len(header) - 1)))
-
-
-def _measured(cost: Cost | None) -> tuple[str, str, str]:
-    """Throughput and memory as text."""
-    if cost is None:
-        return "", "", ""
-    doubt = "~" if "throughput" in cost.doubtful else ""
-    return f"{doubt}{cost.throughput:.0f}", f"{cost.memory / 1e6:.0f}", f"{cost.memory_of_model / 1e6:.0f}"
+    names = dict.fromkeys((ranking.ranked_by, *TITLES, *ranking.shown, *score_names(ranking)))
+    published = Column("published top-1 %", published_text)
+    return table_of([_MODEL, *map(score_column, names), published], ranking.models)
 
 
 def cost_table(ranking: Ranking) -> Table:
     """What the models cost."""
-    limited = ranking.budget != Budget()
-    header = (
-        "model", "ms an image", "95th percentile", "images a second", "memory MB", "of these the model",
-        "file MB", "parameters M", "multiply-adds M", *(["budget"] if limited else []),
-    )  # fmt: skip
-    rows = [
-        (
-            model.name,
-            milliseconds(model),
-            milliseconds(model, "latency_p95"),
-            *_measured(model.cost),
-            f"{model.size_bytes / 1e6:.1f}",
-            f"{model.n_parameters / 1e6:.1f}",
-            "" if model.macs is None else f"{model.macs / 1e6:.0f}",
-            *([over_budget(model) or "within"] if limited else []),
-        )
-        for model in ranking.models
+    costs: list[Column[RankedModel]] = [
+        Column("ms an image", lambda model: milliseconds(model.cost)),
+        Column("95th percentile", lambda model: milliseconds(model.cost, "latency_p95")),
+        Column("images a second", lambda model: images_per_second(model.cost)),
+        Column("memory MB", lambda model: megabytes(model.cost.memory if model.cost else None)),
+        Column("of these the model", lambda model: megabytes(model.cost.memory_of_model if model.cost else None)),
+        Column("file MB", lambda model: megabytes(model.size_bytes, 1)),
+        Column("parameters M", lambda model: millions(model.n_parameters, 1)),
+        Column("multiply-adds M", lambda model: millions(model.macs)),
     ]
-    return Table(header, rows, tuple(name not in ("model", "budget") for name in header))
+    if ranking.budget != Budget():
+        costs.append(Column("budget", lambda model: over_budget(model) or "within", number=False))
+    return table_of([_MODEL, *costs], ranking.models)
+
+
+_MODEL: Column[RankedModel] = Column("model", lambda model: model.name, number=False)

@@ -1,0 +1,98 @@
+"""What a ranking says in sentences, for the command line and the report alike."""
+
+from __future__ import annotations
+
+import math
+
+from leepfrog.ranking.budget import Budget
+from leepfrog.ranking.certainty import MOST_TIMES
+from leepfrog.ranking.racing import Race
+from leepfrog.ranking.result import Ranking
+
+
+def chance_level(ranking: Ranking) -> float:
+    """What LEEP gives for knowing the sizes of the classes and nothing else: minus their entropy."""
+    shares = [n / ranking.n_images for n in ranking.classes.values() if n]
+    return sum(share * math.log(share) for share in shares)
+
+
+def certainty_in_words(ranking: Ranking) -> list[str]:
+    """What the images leave open, and what would settle it; nothing where they leave nothing open."""
+    tied = [model.name for model in ranking.models if model.tied_with_best]
+    if len(tied) < 2:
+        return []
+    lines = f"= tied: these images do not tell the {len(tied)} apart"
+    apart = ranking.separation
+    if apart is None:
+        return [lines]
+    pair = f"{apart.first} from {apart.second}"
+    if apart.images_needed is None:
+        return [f"{lines}; not even {MOST_TIMES} times as many would likely tell {pair}"]
+    return [f"{lines}; about {_rounded(apart.images_needed)} more would likely tell {pair}"]
+
+
+def front_in_words(ranking: Ranking) -> list[str]:
+    """What the mark of the front means; nothing where it marks none, or there is but one model."""
+    if len(ranking) < 2 or not any(model.on_front for model in ranking):
+        return []
+    others = "no other model" if ranking.budget == Budget() else "no other model within the budget"
+    return [f"* front: {others} beats these in both {ranking.ranked_by} and latency"]
+
+
+def places_in_words(ranking: Ranking) -> list[str]:
+    """Where costs were measured, and which are not known; nothing if all were measured on this machine."""
+    places = dict.fromkeys(cost.place for _, cost in ranking.priced)
+    lines = [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
+    if unknown := [model.name for model in ranking.models if model.cost is None]:
+        lines.append(f"Costs that are not known, so that these are not on the front: {', '.join(unknown)}.")
+    return lines
+
+
+def doubts_in_words(ranking: Ranking) -> list[str]:
+    """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
+    # The relative latency is for `check`, and not shown.
+    doubtful = [model for model in ranking.models if set(model.doubtful) - {"relative_latency"}]
+    if not doubtful:
+        return []
+    slow = [model.name for model in doubtful if model.latency_in_doubt]
+    kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.doubtful)
+    what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
+    bound = " They take this long at most." if slow else ""
+    where = next(cost.where for _, cost in ranking.priced if cost.doubtful)
+    why = f"{what}: other work slowed {where} while costs were measured.{bound}"
+    lines = [f"{why} Such costs are not kept: the next run measures them again, as does leepfrog bench."]
+    if slow and any(model.on_front for model in ranking.models) and len(ranking.models) > 1:
+        lines.append("The front depends on latencies in doubt.")
+    if open_ := [model.name for model in doubtful if set(model.outside) & set(model.doubtful)]:
+        lines.append(f"Whether these are within the budget is in doubt: {', '.join(open_)}.")
+    return lines
+
+
+def race_saved(race: Race) -> str:
+    """What racing saved."""
+    if race.passes == race.passes_of_full_run:
+        return f"Race: it saved nothing; no model left it before all {race.samples[-1]:,} images."
+    saved = race.passes_of_full_run / race.passes
+    return (
+        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
+        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+    )
+
+
+def race_risked(race: Race) -> str:
+    """How models were dropped, and what that risks."""
+    return (
+        f"Each was behind the best on the same images by more than {race.errors:g} standard errors; the chance "
+        f"that noise put out the best of a full run is below {race.risk:.1%}."
+    )
+
+
+def race_outside(race: Race) -> list[str]:
+    """The models that a budget kept from starting."""
+    return [f"Did not start: {name}, over {', '.join(limits)}" for name, limits in race.outside]
+
+
+def _rounded(n: int) -> str:
+    """To two digits: it is an estimate."""
+    unit = 10 ** max(len(str(n)) - 2, 0)
+    return f"{math.ceil(n / unit) * unit:,}"

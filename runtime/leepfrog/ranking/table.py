@@ -1,0 +1,182 @@
+"""A ranking as tables and sentences: what the command line, notebooks and reports show of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from leepfrog.costs.formatting import megabytes, millions, milliseconds
+from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.racing import Race
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.sentences import (
+    certainty_in_words,
+    chance_level,
+    doubts_in_words,
+    front_in_words,
+    places_in_words,
+    race_outside,
+    race_risked,
+    race_saved,
+)
+from leepfrog.ranking.variants import Drift
+from leepfrog.tables import Column, Part, Table, table_of
+
+TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
+
+BRIEF = ("rank", "model", "90 % interval", "P(best)", "ms/image", "size MB", "front")
+"""The columns that a notebook shows besides the score."""
+
+LEAST = (
+    "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
+    "front", "head %",
+)  # fmt: skip
+
+
+def parts(ranking: Ranking) -> list[Part]:
+    """All of a ranking, in the order of reading: sentences and tables."""
+    head = (
+        f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
+        f"best {ranking.ranked_by} first "
+        f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
+    )
+    below = [*certainty_in_words(ranking), *front_in_words(ranking), *places_in_words(ranking)]
+    shown: list[Part] = [head, ranking_table(ranking), *below, *doubts_in_words(ranking)]
+    if ranking.drifts:
+        shown += ["Variants against their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
+    return shown if ranking.race is None else [*shown, *race_parts(ranking.race)]
+
+
+def ranking_table(ranking: Ranking) -> Table:
+    """A row per model, best first."""
+    by = _title(ranking.ranked_by)  # which must stay, whatever room there is
+    return table_of(columns(ranking), ranking.models, tuple(title for title in LEAST if title != by))
+
+
+def brief_table(ranking: Ranking) -> Table:
+    """The columns that say most."""
+    wanted = (*BRIEF, _title(ranking.ranked_by))
+    return table_of((column for column in columns(ranking) if column.title in wanted), ranking.models)
+
+
+def columns(ranking: Ranking) -> list[Column[RankedModel]]:
+    """What decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
+    by = ranking.ranked_by
+    have_ridge = all("ridge" in model.scores for model in ranking.models)
+    return [
+        Column("rank", place_text(ranking)),
+        Column("model", lambda model: model.name, number=False),
+        score_column(by),
+        Column("90 % interval", lambda model: interval_text(model, by)),
+        Column("P(best)", lambda model: f"{model.probability_best:.2f}"),
+        *([Column("head %", head_accuracy_text)] if have_ridge else []),
+        *(score_column(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
+        Column("top-1 %", published_text),
+        Column("params M", lambda model: millions(model.n_parameters, 1)),
+        Column("size MB", lambda model: megabytes(model.size_bytes, 1)),
+        Column("ms/image", lambda model: milliseconds(model.cost)),
+        Column("p95", lambda model: milliseconds(model.cost, "latency_p95")),
+        Column("memory MB", lambda model: megabytes(model.cost.memory if model.cost else None)),
+        Column("front", lambda model: over_budget(model) or "*" * model.on_front, number=False),
+    ]
+
+
+def score_column(name: str) -> Column[RankedModel]:
+    """A score, whether or not all models have it."""
+    return Column(_title(name), lambda model: score_text(model, name))
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name)
+
+
+def score_names(ranking: Ranking) -> list[str]:
+    """Every score that some model has, LEEP's first."""
+    # Models without probabilities lack those that read them; all have the others.
+    most = max((model.scores for model in ranking.models), key=len, default={})
+    return list(dict.fromkeys((*TITLES, *most)))
+
+
+def place_text(ranking: Ranking) -> Callable[[RankedModel], str]:
+    """A model's rank, with "=" after it where others are tied with the best as well; digits stand below digits."""
+    several = sum(model.tied_with_best for model in ranking.models) > 1
+    return lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"
+
+
+def score_text(model: RankedModel, name: str) -> str:
+    """A score's value with as many digits as mean something; "" where the model lacks it."""
+    if name not in model.scores:
+        return ""
+    return f"{model.scores[name].value:.{2 if name == COMBINED else 4}f}"
+
+
+def interval_text(model: RankedModel, by: str) -> str:
+    """The 90 % interval of a score."""
+    low, high = model.scores[by].interval or (math.nan, math.nan)
+    digits = 1 if by == COMBINED else 3
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def head_accuracy_text(model: RankedModel) -> str:
+    """How often a linear head is right about images that it was not fitted to, in percent; "" without ridge."""
+    return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}" if "ridge" in model.scores else ""
+
+
+def published_text(model: RankedModel) -> str:
+    """The published top-1 accuracy on ImageNet, in percent; "" if it is not known."""
+    return "" if model.top1 is None else f"{model.top1:.1f}"
+
+
+def over_budget(model: RankedModel) -> str:
+    """Which limits a model breaks, with "?" after those that it may not break, "" if none."""
+    limits = (f"{limit}?" if limit in model.doubtful else limit for limit in model.outside)
+    return f"over {', '.join(limits)}" if model.outside else ""
+
+
+def drift_table(drifts: Sequence[Drift], by: str) -> Table:
+    """Variants in fewer bits against their float32 parents, by the score that decides the order."""
+    digits = 2 if by == COMBINED else 4
+
+    def times(ratio: float | None) -> str:
+        return "" if ratio is None else f"x {ratio:.2f}"
+
+    def percent(part: float | None, sign: str = "") -> str:
+        return "" if part is None else f"{100 * part:{sign}.1f}"
+
+    shown: list[Column[Drift]] = [
+        Column("variant", lambda drift: drift.model, number=False),
+        Column("parent", lambda drift: drift.parent, number=False),
+        Column(by, lambda drift: f"{drift.score:+.{digits}f}"),
+        Column("+-", lambda drift: "" if drift.standard_error is None else f"{drift.standard_error:.{digits}f}"),
+        Column("head %", lambda drift: percent(drift.head, "+")),
+        Column("same top-1 %", lambda drift: percent(drift.top1_agreement)),
+        Column("time", lambda drift: f"{'~ ' if drift.latency_in_doubt else ''}{times(drift.latency)}"),
+        Column("size", lambda drift: times(drift.size)),
+        Column("memory", lambda drift: times(drift.memory)),
+        Column("here", lambda drift: ", ".join(drift.verdict) or "as good", number=False),
+    ]
+    return table_of(shown, drifts, ("memory", "head %", "size", "parent"))
+
+
+def race_parts(race: Race) -> list[Part]:
+    """What racing dropped, saved and risked."""
+    dropped: list[Part] = [race_table(race), race_risked(race)] if race.dropped else []
+    outside = race_outside(race)
+    return [race_saved(race), *dropped, *([outside] if outside else [])]
+
+
+def race_table(race: Race) -> Table:
+    """The models that left a race."""
+    header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
+    rows = [
+        (
+            dropped.model,
+            f"{dropped.n_images:,}",
+            dropped.leader,
+            f"{dropped.deficit:.3f}",
+            f"{dropped.standard_error:.3f}",
+            f"{dropped.deficit / dropped.standard_error:.1f}" if dropped.standard_error else "",
+        )
+        for dropped in race.dropped
+    ]
+    return Table(header, rows, (False, True, False, True, True, True))
