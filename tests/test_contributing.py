@@ -130,13 +130,13 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
 
 def test_this_tree_is_as_it_was() -> None:
     """The examples are examples: nothing of them is here."""
-    from leepfrog.costs.places import place_names
+    from leepfrog.costs.places import PLACES
     from leepfrog.images.sources import sources
     from leepfrog.scoring.registry import SCORES
     from leepfrog_exporter.gradient.rules import RULES
     from leepfrog_exporter.sources import schemes
 
-    assert not {"sheet"} & set(place_names())
+    assert not {"sheet"} & set(PLACES.names())
     assert not {"ncm"} & set(SCORES)
     assert not {"Softsign"} & set(RULES)
     assert not {"small"} & set(schemes())

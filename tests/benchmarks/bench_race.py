@@ -21,7 +21,7 @@ from leepfrog.inference.device import available_threads
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.certainty import tied
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
-from leepfrog.ranking.racing import race
+from leepfrog.ranking.racing import run_race
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.subsample import drawn_in_proportion
@@ -52,7 +52,7 @@ def trial(names: list[str], labels: np.ndarray, n_images: int, by: str, seed: in
     everyone = list(range(len(names)))
     with threadpool_limits(1):
         full, classes = terms_of(everyone, drawn, labels, by)
-        left, found = race(names, labels[drawn], lambda alive, at: terms_of(alive, drawn[at], labels, by))
+        left, found = run_race(names, labels[drawn], lambda alive, at: terms_of(alive, drawn[at], labels, by))
         own, _ = terms_of(left, drawn, labels, by)
     first = int(np.argmax([terms.mean() for terms in full]))
     winner = left[int(np.argmax([terms.mean() for terms in own]))]
@@ -67,7 +67,7 @@ def main(folder: str, n_images: int = 500, trials: int = 100, by: str = COMBINED
     reads = {each.reads for each in chosen_scores(PARTS if by == COMBINED else (by,))}
     for field in reads:
         HELD[field] = [getattr(model, field)() for model in outputs]
-    labels, names = outputs.images.labels, [model.name for model in models]
+    labels, names = outputs.hashed.labels, [model.name for model in models]
     arguments = ([names] * trials, [labels] * trials, [n_images] * trials, [by] * trials, range(trials))
     with ProcessPoolExecutor(available_threads()) as pool:
         found = list(pool.map(trial, *arguments))

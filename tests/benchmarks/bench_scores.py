@@ -96,7 +96,7 @@ def against_inference(folder: Path, rounds: int) -> Contestants:
     with empty_home():
         outputs = infer(images, [model], RunContext(threads=threads))
         (only,) = outputs
-        labels, probs, features = outputs.images.labels, only.probs(), only.features()
+        labels, probs, features = outputs.hashed.labels, only.probs(), only.features()
 
     layout = fastest_layout([model], images, rounds)
 

@@ -112,11 +112,11 @@ def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) 
 def test_fault_11_the_undisturbed_part_is_taken() -> None:
     quiet, waited, on_slow_cores = TimedRun(1.0, 0.0), TimedRun(1.0, 0.5), TimedRun(1.0, 0.0)
     turns = [Turn(0.1, [quiet] * 6 + [waited] * 50), Turn(0.11, [quiet] * 6), Turn(0.2, [on_slow_cores] * 50)]
-    assert Timings(0.0, turns).best() == ([1.0] * 12, False)
-    found, doubtful = Timings(0.08, turns).best()
+    assert Timings(0.0, turns).representative() == ([1.0] * 12, False)
+    found, doubtful = Timings(0.08, turns).representative()
     assert (len(found), doubtful) == (112, True)  # by what is known, the cores were slow all the time
     unequal = [Turn(0.1, [TimedRun(1.0, 0.0)] * 5 + [TimedRun(2.0, 0.0)] * 15)]
-    assert Timings(0.0, unequal).best()[1]
+    assert Timings(0.0, unequal).representative()[1]
     assert Timings(0.0, [Turn(0.1, [TimedRun(1.0, 0.0)])] * 9).relative() == (10.0, False)
     assert Timings(0.0, [Turn(0.1 * (1 + i), [TimedRun(1.0, 0.0)]) for i in range(9)]).relative()[1]
 

@@ -63,7 +63,7 @@ def test_fault_23_a_cached_ranking_decodes_no_deep_image(
     Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(photos / "b" / "0.png")
     changed = hashed(photos)
     assert len(examined) == 2
-    assert [getattr(image, "white", None) for image in changed.images.images] == [65535, 1, None, 65535, 1]
+    assert [getattr(image, "white", None) for image in changed.image_set.images] == [65535, 1, None, 65535, 1]
 
 
 def test_fault_23_a_run_with_its_own_cache_uses_no_other(
@@ -121,9 +121,9 @@ def test_fault_23_ranges_that_cannot_be_kept_are_no_error(home: Path, photos: Pa
 def test_fault_23_ranges_are_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "MOST_KEPT", 3)
     old, new = ({bytes([start + i]) * 32: Greys("16 bits", i) for i in range(2)} for start in (0, 7))
-    ranges.keep_ranges(old, {})
-    assert ranges.kept_ranges() == old
-    ranges.keep_ranges(new, old)
-    kept = ranges.kept_ranges()
+    ranges.store_ranges(old, {})
+    assert ranges.stored_ranges() == old
+    ranges.store_ranges(new, old)
+    kept = ranges.stored_ranges()
     assert len(kept) == 3
     assert new.items() <= kept.items()

@@ -139,9 +139,9 @@ def test_fault_14_provider_options_are_part_of_the_key_and_the_receipt(
 ) -> None:
     model = ModelFile.read(with_made / "models" / "made.onnx")
     keys = {cache_key(model, kind) for kind in ("cpu", "cuda")}
-    monkeypatch.setitem(devices.device_named("cuda").options, "use_tf32", "1")
+    monkeypatch.setitem(devices.DEVICES.named("cuda").options, "use_tf32", "1")
     keys.add(cache_key(model, "cuda"))
-    monkeypatch.setitem(devices.device_named("cpu").options, "use_arena", "0")
+    monkeypatch.setitem(devices.DEVICES.named("cpu").options, "use_arena", "0")
     keys.add(cache_key(model, "cpu"))
     assert len(keys) == 4
     receipt = leepfrog.rank(photo_set(3), ["made"]).receipt
@@ -159,10 +159,9 @@ def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     )
     with monkeypatch.context() as patch:
         patch.setattr(devices, "__path__", [*devices.__path__, str(tmp_path)])
-        devices.device_names.cache_clear()
+        devices.DEVICES.forget()
         yield "azure"
-    devices.device_names.cache_clear()
-    devices.device_named.cache_clear()
+    devices.DEVICES.forget()
     sys.modules.pop("leepfrog.inference.devices.azure", None)
 
 
@@ -176,7 +175,7 @@ def test_fault_27_a_session_on_the_cpu_is_no_session_on_the_device(azure: str, w
 def test_fault_52_a_few_nodes_on_the_cpu_are_noted(with_made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No processor of this kind is at hand: the counts of nodes are made up, all that becomes of them is real."""
     nodes = {"CUDAExecutionProvider": Counter(Conv=50, Relu=48), "CPUExecutionProvider": Counter(Resize=2)}
-    cuda = devices.device_named("cuda")
+    cuda = devices.DEVICES.named("cuda")
     note = fallback(nodes, cuda)
     assert note == "2 of 100 nodes do not run on CUDAExecutionProvider but on the CPU: Resize (2)"
     assert fallback({"CUDAExecutionProvider": Counter(Conv=5)}, cuda) == ""

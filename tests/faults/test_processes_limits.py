@@ -17,7 +17,7 @@ import pytest
 from commands import Done, Here, process
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
-from leepfrog.inference.device import FEWEST_ALLOWED, available_threads, check_threads, threads_for
+from leepfrog.inference.device import FEWEST_ALLOWED, available_threads, check_execution, check_threads
 from leepfrog.task2vec.distances import symmetric
 from photos import folder_of_pieces
 
@@ -68,10 +68,10 @@ def test_fault_05_more_threads_than_a_machine_can_use_are_refused(
 
 def test_fault_05_from_python_too(photos: Path, with_made: Path) -> None:
     most = max(FEWEST_ALLOWED, 4 * available_threads())
-    assert threads_for("cpu", most) == most
+    check_execution("cpu", most)
     check_threads(None)
     for call in (
-        lambda threads: threads_for("cpu", threads),
+        lambda threads: check_execution("cpu", threads),
         lambda threads: symmetric(np.ones((2, 3)), threads=threads),
         lambda threads: leepfrog.rank(photos, ["made"], context=RunContext(threads=threads)),
     ):

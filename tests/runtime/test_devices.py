@@ -6,7 +6,6 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import leepfrog
@@ -17,41 +16,35 @@ from leepfrog.errors import MachineError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.pipeline import Lanes
 from leepfrog.inference import devices
-from leepfrog.inference.devices import device_named, device_names
+from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.devices.base import Device
 from leepfrog.inference.devices.cuda import gpus
+from packages import other_package
 from photos import photo_set
 
 
 @pytest.fixture
-def point(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def point() -> Iterator[types.ModuleType]:
     """Another package, `their`, whose `NPU` is the entry point of a device called npu."""
-    their = types.ModuleType("their")
-    points = metadata.EntryPoints([metadata.EntryPoint("npu", "their:NPU", devices.GROUP)])
-    monkeypatch.setitem(sys.modules, "their", their)
-    monkeypatch.setattr(metadata, "entry_points", points.select)
-    device_names.cache_clear()
-    yield their
-    monkeypatch.undo()
-    device_names.cache_clear()
-    device_named.cache_clear()
+    with other_package(DEVICES, devices.GROUP, "npu", "NPU") as their:
+        yield their
 
 
 def test_each_module_is_a_device_of_its_name() -> None:
-    assert device_names()[0] == "cpu"
-    assert {"cpu", "cuda", "openvino"} <= set(device_names())
-    for name in device_names():
-        device = device_named(name)
+    assert DEVICES.names()[0] == "cpu"
+    assert {"cpu", "cuda", "openvino"} <= set(DEVICES.names())
+    for name in DEVICES.names():
+        device = DEVICES.named(name)
         assert device.name == name
         assert device.provider.endswith("ExecutionProvider")
         assert device.install or name == "cpu"
     with pytest.raises(UsageError, match="device 'gpu' is unknown; one of cpu, "):
-        device_named("gpu")
+        DEVICES.named("gpu")
 
 
 def test_names_need_no_onnxruntime() -> None:
     code = (
-        "import sys; from leepfrog.inference.devices import device_names; device_names()\n"
+        "import sys; from leepfrog.inference.devices import DEVICES; DEVICES.names()\n"
         "assert not {'onnxruntime', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -59,8 +52,8 @@ def test_names_need_no_onnxruntime() -> None:
 
 def test_another_package_s_device(point: types.ModuleType) -> None:
     point.NPU = Device("npu", "CPUExecutionProvider", images_forward=2)
-    assert "npu" in device_names()
-    assert device_named("npu") is point.NPU
+    assert "npu" in DEVICES.names()
+    assert DEVICES.named("npu") is point.NPU
     assert Lanes.plan("npu", 3) == Lanes(count=1, threads=3, batch_size=2)
 
 
@@ -68,12 +61,12 @@ def test_another_package_s_device(point: types.ModuleType) -> None:
 def test_another_package_s_broken_device(what: object, point: types.ModuleType) -> None:
     point.NPU = what
     with pytest.raises(MachineError, match="device npu: their:NPU is not a leepfrog Device of this name"):
-        device_named("npu")
+        DEVICES.named("npu")
 
 
 def test_another_package_that_cannot_be_imported(point: types.ModuleType) -> None:
     with pytest.raises(MachineError, match=r"device npu: their:NPU cannot be imported: .*NPU"):
-        device_named("npu")
+        DEVICES.named("npu")
 
 
 def test_the_cpu_runs_what_a_provider_cannot() -> None:
@@ -82,7 +75,7 @@ def test_the_cpu_runs_what_a_provider_cannot() -> None:
     assert own == ("ExampleExecutionProvider", {"precision": "FP32", "n": "3"})
     assert cpu == ("CPUExecutionProvider", {})
     assert device.providers[0][1] == {"precision": "FP32"}  # the number of threads changes no output
-    assert device_named("cpu").providers_with(3) == [("CPUExecutionProvider", {})]
+    assert DEVICES.named("cpu").providers_with(3) == [("CPUExecutionProvider", {})]
 
 
 def test_gpus_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, growing, race
+from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, growing, run_race
 from leepfrog.ranking.rank import rank
 from leepfrog.scoring.names import SCORE_NAMES
 from photos import photo_set
@@ -62,7 +62,7 @@ def test_the_clearly_worse_leave_and_the_close_stay() -> None:
     means, spreads = [0.0, -0.01, -3.0, -0.5, -0.1], [0.3, 0.3, 0.3, 0.3, 0.05]
     terms = np.stack([shared + m + rng.normal(0, s, 1600) for m, s in zip(means, spreads, strict=True)])
     seen: list[tuple[list[int], np.ndarray]] = []
-    left, found = race([f"m{i}" for i in range(5)], labels, judged(terms, labels, seen))
+    left, found = run_race([f"m{i}" for i in range(5)], labels, judged(terms, labels, seen))
     assert left == [0, 1]
     assert next(alive for alive, _ in seen) == [0, 1, 2, 3, 4]
     assert {each.model for each in found.dropped} == {"m2", "m3", "m4"}
@@ -83,14 +83,14 @@ def test_the_clearly_worse_leave_and_the_close_stay() -> None:
 def test_equals_all_stay_and_few_images_are_no_race() -> None:
     labels = np.arange(1000) % 5
     terms = np.zeros((4, 1000))
-    left, found = race(list("abcd"), labels, judged(terms, labels, []))
+    left, found = run_race(list("abcd"), labels, judged(terms, labels, []))
     assert left == [0, 1, 2, 3]
     assert found.passes == found.passes_of_full_run
     seen: list[tuple[list[int], np.ndarray]] = []
-    left, found = race(list("ab"), labels[:40], judged(np.array([[0.0] * 40, [-9.0] * 40]), labels[:40], seen))
+    left, found = run_race(list("ab"), labels[:40], judged(np.array([[0.0] * 40, [-9.0] * 40]), labels[:40], seen))
     assert (left, seen, found.samples) == ([0, 1], [], (40,))
     # One model alone does not race either.
-    assert race(["a"], labels, judged(terms, labels, seen))[1].samples == (1000,)
+    assert run_race(["a"], labels, judged(terms, labels, seen))[1].samples == (1000,)
 
 
 def test_noise_rarely_drops_the_best() -> None:
@@ -101,7 +101,7 @@ def test_noise_rarely_drops_the_best() -> None:
     for _ in range(300):
         terms = rng.normal(0, 1, (10, 800))
         terms[0] += 0.1
-        left, found = race([str(i) for i in range(10)], labels, judged(terms, labels, []))
+        left, found = run_race([str(i) for i in range(10)], labels, judged(terms, labels, []))
         lost += 0 not in left
     # Its bound is loose: a union over all comparisons, as if the best were as bad as the others.
     assert lost / 300 <= found.risk

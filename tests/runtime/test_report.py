@@ -50,7 +50,7 @@ def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> 
 
 def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanation]:
     best = next(model for model in reported.outputs if model.model.sha256 == reported.ranking[0].sha256)
-    return [explain(reported.outputs.images.images, best.model.path)]
+    return [explain(reported.outputs.hashed.image_set, best.model.path)]
 
 
 def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
@@ -149,7 +149,7 @@ def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
 def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     (explained,) = explain_best(reported)
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
-    big = shown_explanations([dataclasses.replace(explained, classes=classes)] * 3, reported.outputs.images.images)
+    big = shown_explanations([dataclasses.replace(explained, classes=classes)] * 3, reported.outputs.hashed.image_set)
     assert (len(big[0].worst), len(big[0].best), big[0].n_left_out) == (MOST_WORST, MOST_BEST, 975)
     skipped = tuple(SkippedImage(f"image {i}", "broken") for i in range(5000))
     receipt = reported.ranking.receipt
@@ -289,7 +289,7 @@ def test_the_command_writes_it(reported: Reported, home: Path, here: Here) -> No
     target = here.folder / "page.html"
     done = here.call(
         "rank",
-        reported.outputs.images.images.name,
+        reported.outputs.hashed.image_set.name,
         "-m",
         reported.outputs.models[0].model.path.parent,
         "--report",

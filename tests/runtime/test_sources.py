@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-import sys
 import types
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from leepfrog.images import sources
 from leepfrog.images.dataset import EncodedImage, FileImage, ImageSet
 from leepfrog.images.find import find_images, open_data
 from leepfrog.images.sources.base import Source
+from packages import other_package
 from photos import folder_of_pieces, loaded, photo_set
 
 
@@ -61,16 +60,10 @@ def glued(photos: Path) -> ImageSet:
 
 
 @pytest.fixture
-def point(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def point() -> Iterator[types.ModuleType]:
     """Another package, `their`, whose `SOURCE` is the entry point of a source called theirs."""
-    their = types.ModuleType("their")
-    points = metadata.EntryPoints([metadata.EntryPoint("theirs", "their:SOURCE", sources.GROUP)])
-    monkeypatch.setitem(sys.modules, "their", their)
-    monkeypatch.setattr(metadata, "entry_points", points.select)
-    sources.sources.cache_clear()
-    yield their
-    monkeypatch.undo()
-    sources.sources.cache_clear()
+    with other_package(sources.SOURCES, sources.GROUP, "theirs", "SOURCE") as their:
+        yield their
 
 
 def test_another_package_s_source(glued: ImageSet, point: types.ModuleType, with_made: Path) -> None:

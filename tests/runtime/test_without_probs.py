@@ -157,7 +157,7 @@ def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
     ranking, outputs = leepfrog.ranking.rank.ranked_outputs(leepfrog.RankRequest(), images, ALL, RunContext())
     models = tuple(dataclasses.replace(model, group=1) for model in sorted(ranking, key=lambda m: m.name == "plain"))
     text = report_html(dataclasses.replace(ranking, models=models), outputs)
-    assert "The best, <bdi>embedder</bdi>, has no classes of its own" in text
+    assert "The first, <bdi>embedder</bdi>, has no classes of its own" in text
     assert "<bdi>plain</bdi>: LOO-LEEP" in text
     assert "more tied" not in text
 

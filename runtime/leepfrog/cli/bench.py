@@ -13,8 +13,8 @@ from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, split_commas
 from leepfrog.cli.output import emit, remark
 from leepfrog.cli.run_options import RunOptions, run_options
-from leepfrog.costs.places import DEFAULT
 from leepfrog.errors import UsageError
+from leepfrog.inference.choices import HERE
 from leepfrog.tables import Column, table_of
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def bench(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL", help="As of rank --models (default: all exported).", autocompletion=complete_models
+            metavar="MODEL", help="Same as for rank --models (default: all exported).", autocompletion=complete_models
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.01, max=MOST_SECONDS, help="How long to time each model.")
+        float,
+        typer.Option("--seconds", min=0.01, max=MOST_SECONDS, help="To time single images, and again for batches."),
     ] = 2.0,
     format_: FormatOption = None,
     output: OutputOption = None,
@@ -46,7 +47,7 @@ def bench(
     counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
     loading and running it.
     """
-    from leepfrog.costs.measured import measured_costs
+    from leepfrog.costs.measured import measure_costs
     from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.inference.device import environment
     from leepfrog.inference.model_lookup import find_models
@@ -57,16 +58,16 @@ def bench(
     with Bars(run.quiet) as bars:
         context = run.context(bars, measure_again=True, measure_seconds=seconds).checked()
         files = find_models(split_commas(models))
-        measured = measured_costs(files, context)
+        measured = measure_costs(files, context)
     rows = tuple(MeasuredModel.of(file, cost) for file, cost in zip(files, measured, strict=True))
     report = CostReport(rows, environment(context.device, context.cores))
-    how = "each in a fresh process" if context.costs == DEFAULT else f"costs of {measured[0].where}"
+    how = "each in a fresh process" if context.costs == HERE else f"costs of {measured[0].place_in_words}"
     headline = f"{len(rows)} models on {context.device} with {context.cores} threads, {how}"
     emit(render(report, headline, written_as, terminal_width(output)), output, run.quiet)
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
-            f"~ in doubt: other work slowed {measured[0].where} while {n} of {len(measured)} models were measured; "
-            "they take this long at most. These costs are not kept: measure them again when the machine is quiet",
+            f"~ in doubt: other work slowed {measured[0].place_in_words} while {n} of {len(measured)} models were "
+            "measured; they take this long at most. These costs are not kept: measure them again when it is quiet",
             run.quiet,
         )
 

@@ -23,7 +23,7 @@ from leepfrog.cli.options import (
 from leepfrog.cli.output import emit
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import MachineError
-from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
+from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, SCORE_TOLERANCE
 
 
 class CheckFormat(StrEnum):
@@ -45,21 +45,21 @@ def check(
         list[str] | None,
         typer.Option(
             "--fail-on",
-            help=f"What is judged: {', '.join(CRITERIA)}, with commas (default: {','.join(DEFAULT_CRITERIA)}).",
+            help=f"What can fail: {', '.join(CRITERIA)} (default: {','.join(DEFAULT_CRITERIA)}).",
             autocompletion=complete_criteria,
         ),
     ] = None,
     tolerance: Annotated[
         float,
         typer.Option("--tolerance", min=0, help="How far a score may move, in its standard errors."),
-    ] = TOLERANCE,
+    ] = SCORE_TOLERANCE,
     latency_tolerance: Annotated[
-        float, typer.Option("--latency-tolerance", min=0, help="By what part a relative latency may grow.")
+        float, typer.Option("--latency-tolerance", min=0, help="Fraction by which a relative latency may grow.")
     ] = LATENCY_TOLERANCE,
     models: ModelFilesOption = None,
     format_: Annotated[
         CheckFormat | None,
-        typer.Option("--format", help="How to write what was found (default: by -o .json or .xml, else table)."),
+        typer.Option("--format", help="Output format (default: by -o .json or .xml, else table)."),
     ] = None,
     output: OutputOption = None,
     cached: CachedOption = False,

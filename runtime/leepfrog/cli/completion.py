@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from leepfrog_exporter.choices import PRESETS
 
 from leepfrog import paths
-from leepfrog.costs.places import place_names
+from leepfrog.costs.places import PLACES
 from leepfrog.gate.choices import CRITERIA
 from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES
 from leepfrog.inference.choices import PRECISIONS, PROBE_SUFFIX
-from leepfrog.inference.devices import device_names
+from leepfrog.inference.devices import DEVICES
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.task2vec.choices import DISTANCES, ESTIMATORS
 
@@ -83,8 +83,8 @@ def sources() -> list[str]:
     return list(dict.fromkeys([*zoo(), *models()]))
 
 
-complete_device = one_of(device_names)
-complete_place = one_of(place_names)
+complete_device = one_of(DEVICES.names)
+complete_place = one_of(PLACES.names)
 complete_models = some_of(models)
 complete_model = one_of(models)
 complete_probe = one_of(probes)

@@ -60,12 +60,12 @@ def examine() -> Diagnosis:
         import onnxruntime
 
         from leepfrog.inference.device import available_threads
-        from leepfrog.inference.devices import device_named, device_names
+        from leepfrog.inference.devices import DEVICES
 
         facts["threads"] = str(available_threads())
         available = onnxruntime.get_available_providers()
         facts["providers"] = ", ".join(available)
-        facts["devices"] = ", ".join(name for name in device_names() if device_named(name).provider in available)
+        facts["devices"] = ", ".join(name for name in DEVICES.names() if DEVICES.named(name).provider in available)
     except (ImportError, AttributeError, OSError, MemoryError) as error:
         problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
     places = {

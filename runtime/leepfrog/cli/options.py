@@ -43,7 +43,10 @@ OutputOption = Annotated[
     typer.Option("--output", "-o", help="Write the result to this file instead of stdout.", callback=check_output),
 ]
 DataArgument = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Folder with one folder a class, or a CSV of file_name,label.")
+    Path,
+    typer.Argument(
+        metavar="DIR", help="Folder with one subfolder per class, or a CSV with the columns file_name,label."
+    ),
 ]
 ModelsOption = Annotated[
     list[str] | None,
@@ -64,7 +67,7 @@ ModelFilesOption = Annotated[
     ),
 ]
 CachedOption = Annotated[
-    bool, typer.Option("--cached", help="Take outputs from the cache, where they are, rather than run models again.")
+    bool, typer.Option("--cached", help="Use cached outputs; by default, models run on all images again.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 

@@ -49,13 +49,18 @@ def rank(
             autocompletion=complete_scores,
         ),
     ] = None,
-    max_latency: Annotated[str | None, typer.Option("--max-latency", help="Budget of a run, such as 20ms.")] = None,
-    max_size: Annotated[str | None, typer.Option("--max-size", help="Budget of the file, such as 10MB.")] = None,
+    max_latency: Annotated[
+        str | None, typer.Option("--max-latency", help="Mark models that take longer per image, e.g. 20ms.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", help="Mark models with larger files, e.g. 10MB.")
+    ] = None,
     max_memory: Annotated[
-        str | None, typer.Option("--max-memory", help="Budget of a process with the model, such as 150MB.")
+        str | None, typer.Option("--max-memory", help="Mark models whose process needs more, e.g. 150MB.")
     ] = None,
     race: Annotated[
-        bool, typer.Option("--race", help="Drop models that are clearly behind on some of the images: less inference.")
+        bool,
+        typer.Option("--race", help="Less inference: drop models early that are clearly behind or over the budget."),
     ] = False,
     plot: Annotated[
         Path | None,
@@ -64,7 +69,7 @@ def rank(
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Write all of it, with reasons and images, as one page: .html.", callback=check_output
+            "--report", help="Write a page with everything, reasons and images as well: .html.", callback=check_output
         ),
     ] = None,
     format_: FormatOption = None,
@@ -78,7 +83,9 @@ def rank(
     linear head's likelihood (ridge), the evidence of such a head (logme) and the nearest other image (knn). "head %" is
     how often that held-out head is right. LEEP is the average log-likelihood of your labels given each model's
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
-    LOO-LEEP leaves each image out of what predicts it.
+    LOO-LEEP leaves each image out of what predicts it. P(best) is how often a model comes first when the images are
+    drawn again, "=" marks models that the images do not tell from the first, "*" those that no other beats in both
+    score and latency, and "~" a latency that other programs disturbed.
     """
     from leepfrog.ranking.budget import amount
     from leepfrog.ranking.rank import ranked_outputs
@@ -135,7 +142,7 @@ def remarks(ranking: Ranking) -> list[str]:
     lines += [f"skipped: {image.name}: {image.reason}" for image in ranking.skipped[:shown]]
     if len(ranking.skipped) > shown:
         lines.append(f"skipped: {len(ranking.skipped) - shown} more, listed in --format json")
-    inferred = sum(model.n_inferred for model in ranking.models)
-    if not inferred:
+    left_early = ranking.race is not None and ranking.race.dropped
+    if not left_early and not any(model.n_inferred for model in ranking.models):
         lines.append("no inference was needed: all outputs came from the cache")
     return lines

@@ -15,40 +15,40 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_device, complete_place
 from leepfrog.cli.options import QuietOption
-from leepfrog.costs.places import DEFAULT, place_names
+from leepfrog.costs.places import PLACES
+from leepfrog.inference.choices import DEFAULT_DEVICE, HERE, KEPT
 
 DEVICE = Annotated[
     str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
 ]
 SAME_DEVICE = Annotated[
     str | None,
-    typer.Option("--device", help="As of rank (default: that of the first run).", autocompletion=complete_device),
+    typer.Option("--device", help="Same as for rank (default: as in the first run).", autocompletion=complete_device),
 ]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
-BATCH_SIZE = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Images in one run of a model (default: by device).")
-]
-STRICT = Annotated[bool, typer.Option("--strict", help="What cannot be read is an error, not skipped.")]
+BATCH_SIZE = Annotated[int | None, typer.Option("--batch-size", min=1, help="Images per batch (default: by device).")]
+STRICT = Annotated[bool, typer.Option("--strict", help="Fail on unreadable images instead of skipping them.")]
 
 COSTS = Annotated[
     str,
     typer.Option(
         "--costs",
-        help=f"Whose costs count: {', '.join(place_names())} (what earlier runs measured here).",
+        help=f"Where costs come from: {', '.join(PLACES.names())}. {HERE}: this machine, measured if not known yet; "
+        f"{KEPT}: earlier measurements only.",
         autocompletion=complete_place,
     ),
 ]
 SAME_COSTS = Annotated[
     str | None,
-    typer.Option("--costs", help="As of rank (default: the place of the first run).", autocompletion=complete_place),
+    typer.Option("--costs", help="Same as for rank (default: as in the first run).", autocompletion=complete_place),
 ]
 
 # Annotation and default of each option.
 _OPTIONS: dict[str, tuple[Any, Any]] = {
-    "device": (DEVICE, "cpu"),
+    "device": (DEVICE, DEFAULT_DEVICE),
     "threads": (THREADS, None),
     "batch_size": (BATCH_SIZE, None),
-    "costs": (COSTS, DEFAULT),
+    "costs": (COSTS, HERE),
     "strict": (STRICT, False),
     "quiet": (QuietOption, False),
 }

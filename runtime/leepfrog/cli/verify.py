@@ -18,6 +18,7 @@ from leepfrog.cli.options import (
 )
 from leepfrog.cli.output import emit
 from leepfrog.cli.run_options import RunOptions, run_options
+from leepfrog.gate.choices import VERIFY_TOLERANCE
 from leepfrog.tables import Column, Part, table_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-@run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
+@run_options("device", "threads", "batch_size", "quiet", again=True)
 def verify(
     result: Annotated[
         Path, typer.Argument(metavar="RESULT", help="A .json of rank, score or validate, or a .npz of embed.")
@@ -38,7 +39,7 @@ def verify(
     tolerance: Annotated[
         float,
         typer.Option("--tolerance", min=0, help="How far numbers may differ, absolutely or relatively."),
-    ] = 1e-3,
+    ] = VERIFY_TOLERANCE,
     models: ModelFilesOption = None,
     format_: FormatOption = None,
     output: OutputOption = None,
@@ -46,7 +47,7 @@ def verify(
     *,
     run: RunOptions,
 ) -> None:
-    """Run again what a result's receipt tells of, and compare number by number. Exits with 1 where they differ.
+    """Reproduce a result from its receipt and compare every number. Exits with 1 where they differ.
 
     Times and costs are not compared, nor the order of models that the images do not tell apart.
     """
@@ -57,9 +58,9 @@ def verify(
     written_as = chosen_format(format_, output)
     first = Baseline.read(result)
     with Bars(run.quiet) as bars:
-        again = rerun(first, data, split_commas(models), run.context(bars), cached=cached)
+        again = rerun(first, data, split_commas(models), run.context(bars), cached=cached, with_costs=False)
     verification = compare(first, again, tolerance)
-    emit(render(verification, first.where, written_as, terminal_width(output)), output, run.quiet)
+    emit(render(verification, first.file, written_as, terminal_width(output)), output, run.quiet)
     if not verification.same:
         raise typer.Exit(1)
 

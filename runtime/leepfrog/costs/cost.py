@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from leepfrog.codec import decode, encode_fields
 from leepfrog.costs.timing import SLOWER
+from leepfrog.inference.choices import HERE
 
 TIMES = ("latency", "latency_p95", "throughput")
 
@@ -45,12 +46,17 @@ class Cost:
     n_runs: int
     reference: float
     doubtful: tuple[str, ...] = ()
-    place: str = "here"
+    place: str = HERE
 
     @property
-    def where(self) -> str:
-        """Where it was measured, in words."""
-        return "this machine" if self.place == "here" else self.place
+    def measured_here(self) -> bool:
+        """Whether it was measured on this machine."""
+        return self.place == HERE
+
+    @property
+    def place_in_words(self) -> str:
+        """Where it was measured."""
+        return "this machine" if self.measured_here else self.place
 
     def as_dict(self) -> dict[str, Any]:
         """The cost as JSON-ready values."""

@@ -15,7 +15,7 @@ from leepfrog import paths
 from leepfrog.errors import MachineError
 from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unsealed, write_whole
 from leepfrog.inference.device import available_threads, environment
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 
 # After so many seconds the best known speed is forgotten: a machine may become slower for good.
 REMEMBERED = 7 * 86_400
@@ -28,7 +28,7 @@ def machine(device: str) -> dict[str, Any]:
     values = environment(device, 1)
     facts = {name: values[name] for name in ("machine", "processor", "system")}
     facts |= {"cores": available_threads(), "host": host()}
-    hardware = device_named(device).hardware()
+    hardware = DEVICES.named(device).hardware()
     return facts | ({"hardware": hardware} if hardware else {})
 
 

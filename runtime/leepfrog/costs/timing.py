@@ -80,7 +80,7 @@ class Timings:
             if turn.reference <= slow and run.waited <= MOST_WAITED * run.seconds
         ]
 
-    def best(self, fewest: int = FEWEST_RUNS) -> tuple[list[float], bool]:
+    def representative(self, fewest: int = FEWEST_RUNS) -> tuple[list[float], bool]:
         """Seconds of the undisturbed runs, and False; or of all runs, and True, if too few were undisturbed.
 
         Args:

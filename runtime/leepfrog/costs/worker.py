@@ -19,7 +19,7 @@ from leepfrog.errors import LeepfrogError, MachineError, ModelError
 from leepfrog.files import printable, sha256_of
 from leepfrog.inference.bounded import run_directly
 from leepfrog.inference.device import available_threads
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.load import load_file, read_bytes
 
 # Latencies are divided by this graph's, so that those of two moments or machines compare. It is made by
@@ -117,7 +117,7 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
     peak = peak_memory()
 
     # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
-    on_cpu, limit = device_named(device).uses_cores, min(10 * seconds, seconds + PATIENCE)
+    on_cpu, limit = DEVICES.named(device).uses_cores, min(10 * seconds, seconds + PATIENCE)
     timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
     within = min(threads, available_threads())
     reference, reference_timer = _reference(device, within), Timer(1 if within == 1 and on_cpu else 0)
@@ -126,7 +126,7 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
         lambda: session.run(names, {taken.name: image}),
         reference, timer, reference_timer, seconds=seconds, limit=limit, known=known,
     )  # fmt: skip
-    runs, doubtful = single.best()
+    runs, doubtful = single.representative()
     session.run(names, {taken.name: batch})
     batches = in_turns(
         lambda: session.run(names, {taken.name: batch}),
@@ -141,9 +141,9 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
             _reference(device, 1), one, one, seconds=seconds, limit=limit,
         )  # fmt: skip
         if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
-            runs = min(runs, alone.best()[0], key=np.median)
+            runs = min(runs, alone.representative()[0], key=np.median)
     relative, relative_doubtful = alone.relative()
-    batch_runs, batch_doubtful = batches.best(fewest=1)
+    batch_runs, batch_doubtful = batches.representative(fewest=1)
     throughput = BATCH / float(np.median(batch_runs))
     return {
         "latency": float(np.median(runs)),

@@ -7,10 +7,10 @@ import dataclasses
 from leepfrog.arguments import StrPath
 from leepfrog.errors import UsageError
 from leepfrog.execution.runner import LocalRunner, Runner
-from leepfrog.inference.device import available_threads, threads_for
+from leepfrog.inference.choices import DEFAULT_DEVICE, HERE
+from leepfrog.inference.device import available_threads, check_execution
 from leepfrog.progress import Progress, SilentProgress
 
-DEFAULT_DEVICE, DEFAULT_PLACE = "cpu", "here"
 _LOCAL, _SILENT = LocalRunner(), SilentProgress()
 
 
@@ -29,7 +29,7 @@ class RunContext:
         measure_again: measure costs again instead of using those of an earlier run.
         measure_seconds: seconds to measure costs, for single images and again for batches; None for the default of the
             place.
-        cache: folder of cached model outputs; None for leepfrog's default.
+        cache: folder of cached model outputs; None for leepfrog's default. Measured costs do not go there.
         runner: runs models on images.
         progress: receives progress reports.
 
@@ -50,7 +50,7 @@ class RunContext:
 
     @property
     def cores(self) -> int:
-        """Threads to use."""
+        """`threads`, or all cores that this process may use."""
         return self.threads or available_threads()
 
     def replace(self, **changes: object) -> RunContext:
@@ -58,16 +58,17 @@ class RunContext:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # which __init__ checks
 
     def checked(self) -> RunContext:
-        """A copy with the device, the number of threads and the place of costs resolved.
+        """A copy with the default device, number of threads and place of costs filled in.
 
         Raises:
-            UsageError: an unknown device, or a number out of range.
+            UsageError: an unknown device, or a number out of range. An unknown place is found when costs are looked up.
             MachineError: the device is absent. All of these are raised here, before any work.
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {self.batch_size}")
-        device, costs = self.device or DEFAULT_DEVICE, self.costs or DEFAULT_PLACE
-        return dataclasses.replace(self, device=device, threads=threads_for(device, self.threads), costs=costs)
+        device, costs = self.device or DEFAULT_DEVICE, self.costs or HERE
+        check_execution(device, self.threads)
+        return dataclasses.replace(self, device=device, threads=self.cores, costs=costs)
 
     def __repr__(self) -> str:
         values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]

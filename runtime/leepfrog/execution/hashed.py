@@ -16,7 +16,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.images.dataset import Digest, ImageSet, check_classes, leveled_digest
 from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
-from leepfrog.inference.ranges import keep_ranges, kept_ranges
+from leepfrog.inference.ranges import store_ranges, stored_ranges
 
 # Images that a thread hashes at a time; what the pool holds for one task is 2 kB.
 HASHED_TOGETHER = 64
@@ -28,35 +28,35 @@ class HashedImages:
     """An image set with the hashes of its images, and which of them can be used.
 
     Attributes:
-        images: the set.
+        image_set: the set.
         digests: hash of each image; empty where it could not be read.
         positions: indices in the set of each usable image; several for an image that occurs more than once.
         bad: why images are left out, by position.
         grey_notes: how images with greys of more than 8 bits were scaled.
     """
 
-    images: ImageSet
+    image_set: ImageSet
     digests: list[Digest]
     positions: dict[Digest, list[int]]
     bad: dict[int, str]
     grey_notes: tuple[str, ...] = ()
 
     @functools.cached_property
-    def kept(self) -> NDArray[np.bool_]:
+    def used(self) -> NDArray[np.bool_]:
         """Which images are used, [N]."""
-        kept = np.zeros(len(self.images), bool)
-        kept[[i for at in self.positions.values() for i in at]] = True
-        return kept
+        used = np.zeros(len(self.image_set), bool)
+        used[[i for at in self.positions.values() for i in at]] = True
+        return used
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
         """Labels of the images used, in the set's order."""
-        return self.images.labels[self.kept]
+        return self.image_set.labels[self.used]
 
     @functools.cached_property
     def counts(self) -> NDArray[np.int64]:
         """Number of images used, by class of the set."""
-        return np.bincount(self.labels, minlength=len(self.images.classes))
+        return np.bincount(self.labels, minlength=len(self.image_set.classes))
 
     def part(self, wanted: NDArray[np.int64]) -> HashedImages:
         """The same set, restricted to the images at these positions."""
@@ -76,9 +76,9 @@ class HashedImages:
         """
         usable = {digest: at for digest, at in self.positions.items() if at[0] not in bad}
         left = dataclasses.replace(self, positions=usable, bad={**self.bad, **bad})
-        names = [name for name, n in zip(self.images.classes, left.counts, strict=True) if n]
+        names = [name for name, n in zip(self.image_set.classes, left.counts, strict=True) if n]
         try:
-            check_classes(names, self.images.name)
+            check_classes(names, self.image_set.name)
         except DataSetError as error:
             raise DataSetError("; ".join([str(error), *left.skips()])) from None
         return left
@@ -86,7 +86,7 @@ class HashedImages:
     def notes(self) -> Iterator[str]:
         """Notes on the images used: copies, contradictory labels, classes without images."""
         yield from self.grey_notes
-        images = self.images
+        images = self.image_set
         repeated = [at for at in self.positions.values() if len(at) > 1]
         if repeated:
             extra = sum(len(at) - 1 for at in repeated)
@@ -101,7 +101,7 @@ class HashedImages:
 
     def skips(self) -> Iterator[str]:
         """A sentence that counts and names the skipped images, for results that do not list them."""
-        shown = [f"{self.images.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
+        shown = [f"{self.image_set.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
         if shown:
             more = [f"{len(self.bad) - len(shown)} more"] if len(self.bad) > len(shown) else []
             yield f"{len(self.bad)} image(s) could not be used and were skipped: {', '.join([*shown, *more])}"
@@ -110,7 +110,7 @@ class HashedImages:
         """ImageError that names the first bad image, if there is one."""
         if self.bad:
             position = min(self.bad)
-            name = self.images.images[position].name
+            name = self.image_set.images[position].name
             raise ImageError(f"{name}: {self.bad[position]} ({len(self.bad)} bad image(s) in all)")
 
 
@@ -130,7 +130,7 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
     if context.strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")
 
-    known = kept_ranges(context.cache)
+    known = stored_ranges(context.cache)
 
     def examine(position: int) -> tuple[Digest, Greys | None] | ImageError:
         try:
@@ -156,7 +156,7 @@ def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
                 if examined[1] is not None:
                     greys[position] = examined[1]
             context.progress.advance(1)
-    keep_ranges({digests[position]: range_ for position, range_ in greys.items()}, known, context.cache)
+    store_ranges({digests[position]: range_ for position, range_ in greys.items()}, known, context.cache)
     levelled = level(images, greys)
     for position, white in levelled.whites.items():
         digests[position] = leveled_digest(digests[position], white)

@@ -16,6 +16,7 @@ from leepfrog.execution.pipeline import Unreadable
 from leepfrog.execution.unit import Unit, UnitModel
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.cache import OutputCache, Rows
+from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile, refuse_without_probs
 
 # Model files open at once, in bytes; a larger zoo goes in waves, and every wave decodes the images again.
@@ -28,12 +29,12 @@ class ModelOutputs:
 
     Attributes:
         model: its file.
-        images: the set, and which of its images are used.
+        hashed: the set, and which of its images are used.
         n_inferred: images that the model was run on now; the others came from the cache.
     """
 
     model: ModelFile
-    images: HashedImages
+    hashed: HashedImages
     n_inferred: int
     _cache: OutputCache
 
@@ -56,22 +57,23 @@ class ModelOutputs:
 
     def rows(self) -> Iterator[Rows]:
         """The outputs in the cache's order, at most a shard's rows at a time; same errors as `features`."""
-        return self._cache.rows(self.images.positions)
+        return self._cache.rows(self.hashed.positions)
 
     @property
     def widths(self) -> tuple[int | None, int]:
         """Numbers of source classes, None without probs, and features; DataSetError where no image is left."""
-        for rows in self.rows():
-            return None if rows.probs is None else rows.probs.shape[1], rows.features.shape[1]
-        raise self.none_left()
+        widths = self._cache.widths
+        if not widths:
+            raise self.none_left()
+        return widths.get(PROBS_OUTPUT), widths[FEATURES_OUTPUT]
 
     def none_left(self) -> DataSetError:
         """The error to raise where no image can be used."""
-        return DataSetError(f"{self.images.images.name}: no image could be used")
+        return DataSetError(f"{self.hashed.image_set.name}: no image could be used")
 
     def _assembled(self, field: str, at: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        at = np.flatnonzero(self.images.kept) if at is None else at
-        place = np.full(len(self.images.images), -1)
+        at = np.flatnonzero(self.hashed.used) if at is None else at
+        place = np.full(len(self.hashed.image_set), -1)
         place[at] = np.arange(len(at))
         assembled: NDArray[np.float32] | None = None
         for rows in self.rows():
@@ -89,12 +91,12 @@ class Outputs:
     """The outputs of some models on a set.
 
     Attributes:
-        images: the set, and which of its images are used: those that every model could be run on.
+        hashed: the set, and which of its images are used: those that every model could be run on.
         models: the outputs, one entry per model.
-        fallbacks: notes on models that ran partly on the CPU though another device was asked for.
+        fallbacks: notes on models that ran partly on the CPU now, though another device was asked for.
     """
 
-    images: HashedImages
+    hashed: HashedImages
     models: tuple[ModelOutputs, ...]
     fallbacks: tuple[str, ...] = ()
 
@@ -104,7 +106,7 @@ class Outputs:
     def notes(self) -> Iterator[str]:
         """Notes on the images, and on how the models ran on them."""
         yield from self.fallbacks
-        yield from self.images.notes()
+        yield from self.hashed.notes()
 
 
 class Inference:
@@ -121,6 +123,7 @@ class Inference:
         self.context = context
         self._caches: dict[str, OutputCache] = {}
         self._n_inferred: dict[str, int] = {}
+        self._fallbacks: dict[str, str] = {}
 
     def run(self, hashed: HashedImages, models: Sequence[ModelFile]) -> Outputs:
         """The outputs of models on a set, or a part of it.
@@ -140,7 +143,7 @@ class Inference:
             model.sha256: {at[0] for digest, at in hashed.positions.items() if digest not in self._caches[model.sha256]}
             for model in models
         }
-        bad, fallbacks = self._fill(hashed, models, missing) if any(missing.values()) else ({}, {})
+        bad = self._fill(hashed, models, missing) if any(missing.values()) else {}
         reasons = {i: reason for first, reason in bad.items() for i in hashed.positions[hashed.digests[first]]}
         if context.strict:
             dataclasses.replace(hashed, bad={**hashed.bad, **reasons}).refuse_bad()
@@ -151,18 +154,15 @@ class Inference:
         outputs = [
             ModelOutputs(model, usable, self._n_inferred[model.sha256], self._caches[model.sha256]) for model in models
         ]
-        notes = (f"{model.name}: {fallbacks[model.sha256]}" for model in models if fallbacks.get(model.sha256))
+        notes = (f"{model.name}: {note}" for model in models if (note := self._fallbacks.get(model.sha256)))
         return Outputs(usable, tuple(outputs), tuple(notes))
 
-    def _fill(
-        self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]
-    ) -> tuple[dict[int, str], dict[str, str]]:
-        """Run models on the images missing from their caches: why images could not be read, and models' fall-backs."""
+    def _fill(self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]) -> dict[int, str]:
+        """Run models on the images missing from their caches; returns why images could not be read, by position."""
         progress = self.context.progress
         what = f"{len(models)} models" if len(models) > 1 else models[0].name
         progress.start(f"inference, {what}", sum(map(len, missing.values())))
         bad: dict[int, str] = {}
-        fallbacks: dict[str, str] = {}
         units = (self._unit(hashed, wave, missing) for wave in _waves(models, missing))
         blocks = self.context.runner.map(units)
         try:
@@ -174,12 +174,12 @@ class Inference:
                         continue
                     digests = [hashed.digests[position] for position in block.positions]
                     self._caches[block.model].add(digests, block.probs, block.features)
-                    fallbacks[block.model] = block.fallback
+                    self._fallbacks[block.model] = block.fallback
                     progress.advance(len(block.positions))
         finally:
             for sha256 in missing:
                 self._caches[sha256].flush()
-        return bad, fallbacks
+        return bad
 
     def _unit(self, hashed: HashedImages, wave: Sequence[ModelFile], missing: dict[str, set[int]]) -> Unit:
         members = tuple(
@@ -190,7 +190,7 @@ class Inference:
         needed = sorted(frozenset().union(*(member.needed for member in members)))
         return Unit(
             members,
-            {position: hashed.images.images[position] for position in needed},
+            {position: hashed.image_set.images[position] for position in needed},
             {position: hashed.digests[position] for position in needed},
             self.context.device,
             self.context.cores,

@@ -23,15 +23,15 @@ from leepfrog.errors import ImageError
 from leepfrog.images.dataset import Digest, LabelledImage
 from leepfrog.images.preprocess import Pixels, PreprocessSpec, normalize, resize_and_crop_reduced
 from leepfrog.inference.bounded import PATIENCE, stop_all
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 
 Crops = dict[tuple[object, ...], Pixels]
 
 
-Result = TypeVar("Result", covariant=True)
+Output = TypeVar("Output", covariant=True)
 
 
-class Job(Protocol[Result]):
+class Job(Protocol[Output]):
     """Work to do on some images, batch by batch."""
 
     @property
@@ -42,7 +42,7 @@ class Job(Protocol[Result]):
     def needed(self) -> Collection[int]:
         """Positions of the images that are wanted."""
 
-    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Result:
+    def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Output:
         """Process a preprocessed batch [n, 3, H, W]. Called from several threads at once."""
 
 
@@ -65,18 +65,18 @@ class Lanes:
     @classmethod
     def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
         """The default for a device: one single-threaded lane per core, or a single lane with all threads."""
-        kind = device_named(device)
+        kind = DEVICES.named(device)
         batch_size = batch_size or kind.images_forward
         return cls(threads, 1, batch_size) if kind.lanes == "cores" else cls(1, threads, batch_size)
 
 
 def stream(
-    jobs: Sequence[Job[Result]],
+    jobs: Sequence[Job[Output]],
     images: Mapping[int, LabelledImage],
     digests: Mapping[int, Digest],
     lanes: Lanes,
     decoders: int,
-) -> Generator[Result | Unreadable, None, None]:
+) -> Generator[Output | Unreadable, None, None]:
     """Run every job on the images that it needs.
 
     The caller should close this generator (`contextlib.closing`), so that what runs is stopped where the caller fails.
@@ -96,7 +96,7 @@ def stream(
     """
     geometries = {job.spec.geometry: job.spec for job in jobs}
     decoding: deque[tuple[int, Future[Crops]]] = deque()
-    running: set[Future[Result]] = set()
+    running: set[Future[Output]] = set()
 
     def prepare(position: int) -> Crops:
         digest, decoded = images[position].load_reduced([spec.reduction for spec in geometries.values()])
@@ -105,7 +105,7 @@ def stream(
         both = zip(geometries.items(), decoded, strict=True)
         return {key: resize_and_crop_reduced(image, spec) for (key, spec), image in both}
 
-    def infer(job: Job[Result], batch: list[tuple[int, Pixels]]) -> Result:
+    def infer(job: Job[Output], batch: list[tuple[int, Pixels]]) -> Output:
         crops = np.stack([pixels for _, pixels in batch])
         return job.run([position for position, _ in batch], normalize(crops, job.spec))
 
@@ -115,7 +115,7 @@ def stream(
             if batch:
                 running.add(inferring.submit(infer, job, batch))
 
-    def finished(most_running: int) -> Iterator[Result]:
+    def finished(most_running: int) -> Iterator[Output]:
         """Wait until no more than `most_running` batches are pending; yield the finished results."""
         while len(running) > most_running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)

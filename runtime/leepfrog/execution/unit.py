@@ -51,11 +51,6 @@ class Unit:
     threads: int
     batch_size: int | None
 
-    @property
-    def n_outputs(self) -> int:
-        """Number of pairs of a model and an image to run it on."""
-        return sum(len(model.needed) for model in self.models)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:

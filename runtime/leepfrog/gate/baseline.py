@@ -27,12 +27,12 @@ class Baseline:
     """An earlier result.
 
     Attributes:
-        where: the file, for messages.
+        file: its path, for messages.
         result: the result in it.
         receipt: how the result was made.
     """
 
-    where: str
+    file: str
     result: Replayable
     receipt: Receipt
 
@@ -44,22 +44,17 @@ class Baseline:
             UsageError: missing, of another kind or version, or truncated. An unreadable baseline is a usage error: it
                 must never count as a passed check.
         """
-        where = printable(path)
+        file = printable(path)
         try:
             result = _embedding(path) if path.suffix == ".npz" else _result(path)
-            return cls(where, result, receipt_of(result))
+            return cls(file, result, result.receipt)
         except UsageError as error:
-            raise UsageError(f"{where}: {error}; {_REMEDY}") from None
+            raise UsageError(f"{file}: {error}; {_REMEDY}") from None
 
     @property
     def kind(self) -> str:
         """The name of the kind of result."""
-        return "embedding" if isinstance(self.result, Embedding) else self.result.kind
-
-
-def receipt_of(result: Replayable) -> Receipt:
-    """The receipt of a result; UsageError where an embedding's is broken."""
-    return Receipt.from_dict(result.made.get("receipt")) if isinstance(result, Embedding) else result.receipt
+        return self.result.kind
 
 
 def _result(path: Path) -> Ranking | Scores | Validation | TaskStudy:

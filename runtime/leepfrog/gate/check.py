@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from leepfrog.arguments import StrPath, as_path, check_name, several
-from leepfrog.costs.measured import measured_costs
+from leepfrog.costs.measured import measure_costs
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline
-from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, TOLERANCE
+from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, SCORE_TOLERANCE
 from leepfrog.gate.rerun import context_of, find_again, rerun
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.combined import COMBINED
@@ -130,7 +130,7 @@ def check(
     *,
     models: StrPath | Sequence[StrPath] = (),
     fail_on: str | Sequence[str] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SCORE_TOLERANCE,
     latency_tolerance: float = LATENCY_TOLERANCE,
     cached: bool = False,
     context: RunContext | None = None,
@@ -161,7 +161,7 @@ def check(
     stored = Baseline.read(Path(baseline))
     baseline_ranking = stored.result
     if not isinstance(baseline_ranking, Ranking):
-        raise UsageError(f"{stored.where}: is {stored.kind}, not a ranking; leepfrog verify takes it")
+        raise UsageError(f"{stored.file}: is {stored.kind}, not a ranking; leepfrog verify takes it")
     _check_rows(stored, baseline_ranking)
     criteria = tuple(
         fail_on or (criterion for criterion in DEFAULT_CRITERIA if criterion != "rank" or len(baseline_ranking) > 1)
@@ -169,7 +169,7 @@ def check(
     in_doubt = [model.name for model in baseline_ranking if "relative_latency" in model.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
-            f"{stored.where}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
+            f"{stored.file}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
             "baseline again when the machine is quiet"
         )
     # Rank exactly the models to be judged: no racing, and no further models.
@@ -181,8 +181,10 @@ def check(
     )
     stored = dataclasses.replace(stored, receipt=asked)
     files = several(models)
-    context = dataclasses.replace(context or RunContext(), measure_again="latency" in criteria)
-    new_ranking = rerun(stored, as_path(data, "images"), files, context, cached=cached)
+    context = context or RunContext()
+    context = context.replace(measure_again=context.measure_again or "latency" in criteria)
+    with_costs = "latency" in criteria
+    new_ranking = rerun(stored, as_path(data, "images"), files, context, cached=cached, with_costs=with_costs)
     assert isinstance(new_ranking, Ranking)
     _same_subject(stored, baseline_ranking, new_ranking)
     if "latency" in criteria:
@@ -190,44 +192,44 @@ def check(
     judge = _Judge(stored.receipt, baseline_ranking, new_ranking, tolerance, latency_tolerance)
     findings = []
     for criterion in criteria:
-        judged = list(judge.by(criterion))
+        judged = list(judge.findings(criterion))
         if not judged:
-            raise UsageError(f"{stored.where}: has nothing to judge by {criterion}")
+            raise UsageError(f"{stored.file}: has nothing to judge by {criterion}")
         findings += judged
     if "latency" in criteria:
         findings = _measured_again(findings, stored.receipt, files, context_of(stored.receipt, context).checked())
     findings.sort(key=lambda finding: (not finding.failed, not finding.doubtful))
-    return Check(stored.where, criteria, tuple(findings), tuple(judge.changes()), new_ranking.receipt)
+    return Check(stored.file, criteria, tuple(findings), tuple(judge.changes()), new_ranking.receipt)
 
 
 def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
     """UsageError where a ranking lacks a score or size to be judged, or its models are not those of its receipt."""
     names = [model.name for model in ranking]
     if len(set(names)) < len(names) or not names:
-        raise UsageError(f"{baseline.where}: holds {'the same model twice' if names else 'no models'}")
+        raise UsageError(f"{baseline.file}: holds {'the same model twice' if names else 'no models'}")
     for model in ranking:
         if ranking.ranked_by not in model.scores or not model.size_bytes > 0:
-            raise UsageError(f"{baseline.where}: {model.name} has no {ranking.ranked_by} or size")
+            raise UsageError(f"{baseline.file}: {model.name} has no {ranking.ranked_by} or size")
         if model.cost is not None and not model.cost.relative_latency > 0:
-            raise UsageError(f"{baseline.where}: {model.name} has no relative latency")
+            raise UsageError(f"{baseline.file}: {model.name} has no relative latency")
     race = ranking.race
     left = () if race is None else (*(drop.model for drop in race.dropped), *(name for name, _ in race.outside))
     lost = [model.name for model in baseline.receipt.models if model.name not in (*names, *left)]
     if lost:
-        raise UsageError(f"{baseline.where}: its receipt tells of {lost[0]!r}, which it does not hold")
+        raise UsageError(f"{baseline.file}: its receipt tells of {lost[0]!r}, which it does not hold")
 
 
 def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
     """UsageError where the second run ranked other images, or lacks a model or score to be judged."""
     images, images_now = baseline.receipt.data, new_ranking.receipt.data
     if images is None or images_now is None:
-        raise UsageError(f"{baseline.where}: its receipt tells of no images")
+        raise UsageError(f"{baseline.file}: its receipt tells of no images")
     if not images.classes.keys() & images_now.classes.keys() and images.images_sha256 != images_now.images_sha256:
-        raise UsageError(f"{baseline.where}: is of other images: none of its classes is among those ranked now")
+        raise UsageError(f"{baseline.file}: is of other images: none of its classes is among those ranked now")
     again = {model.name: model for model in new_ranking}
     for model in baseline_ranking:
         if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
-            raise UsageError(f"{baseline.where}: {model.name}, or a score of it, was not ranked again")
+            raise UsageError(f"{baseline.file}: {model.name}, or a score of it, was not ranked again")
 
 
 def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
@@ -235,10 +237,10 @@ def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Rank
     for model in baseline_ranking:
         before, cost = model.cost, new_ranking[model.name].cost
         if before is None or cost is None:
-            raise UsageError(f"{baseline.where}: the latency of {model.name} is not known; make the baseline again")
+            raise UsageError(f"{baseline.file}: the latency of {model.name} is not known; make the baseline again")
         if before.place != cost.place:
             raise UsageError(
-                f"{baseline.where}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
+                f"{baseline.file}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
                 f"{printable(cost.place)!r}; judge it there (--costs), or make the baseline again"
             )
 
@@ -261,8 +263,9 @@ class _Judge:
         self.of_data = data_causes(receipt, new_ranking.receipt)
         self.of_environment = environment_causes(receipt, new_ranking.receipt)
 
-    def by(self, criterion: str) -> Iterator[Finding]:
-        return {"score": self.scores, "rank": self.order, "latency": self.latencies, "size": self.sizes}[criterion]()
+    def findings(self, criterion: str) -> Iterator[Finding]:
+        by = {"score": self.scores, "rank": self.ranks, "latency": self.latencies, "size": self.sizes}
+        return by[criterion]()
 
     def changes(self) -> list[str]:
         of_models = [f"{cause} ({name})" for name, causes in self.of_models.items() for cause in causes]
@@ -284,7 +287,7 @@ class _Judge:
                 causes = self.causes(model.name) if failed else ()
                 yield Finding("score", model.name, name, was, now, allowed, failed, causes)
 
-    def order(self) -> Iterator[Finding]:
+    def ranks(self) -> Iterator[Finding]:
         by = self.baseline_ranking.ranked_by
         for better, other in itertools.combinations(self.baseline_ranking, 2):
             better_now, other_now = self.new_models[better.name], self.new_models[other.name]
@@ -329,7 +332,7 @@ def _measured_again(
         for _ in range(MEASUREMENTS - 1):
             why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
             context.progress.notice(f"latency of {finding.model}: {why}; measured again")
-            (cost,) = measured_costs([files[finding.model]], context)
+            (cost,) = measure_costs([files[finding.model]], context)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)
         if not measured:

@@ -6,5 +6,7 @@ CRITERIA = ("score", "rank", "latency", "size")
 DEFAULT_CRITERIA = ("score", "rank", "size")
 
 # In standard errors of the baseline's score: a quarter of what other images would change.
-TOLERANCE = 0.25
+SCORE_TOLERANCE = 0.25
 LATENCY_TOLERANCE = 0.25
+# Absolute or relative, of all numbers in a result.
+VERIFY_TOLERANCE = 1e-3

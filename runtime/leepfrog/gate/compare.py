@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.errors import UsageError
-from leepfrog.gate.baseline import Baseline, Replayable, receipt_of
+from leepfrog.gate.baseline import Baseline, Replayable
+from leepfrog.gate.choices import VERIFY_TOLERANCE
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.results import Result
 from leepfrog.task2vec.embedding import Embedding
 
-Path = tuple[str, ...]
-
-TOLERANCE = 1e-3
+FieldPath = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Verification(Result):
         return not self.differences
 
 
-def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -> Verification:
+def compare(baseline: Baseline, now: Replayable, tolerance: float = VERIFY_TOLERANCE) -> Verification:
     """Compare a second run's result with the first one's.
 
     Args:
@@ -84,7 +83,7 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = TOLERANCE) -
     """
     if not 0 <= tolerance < 1:
         raise UsageError(f"tolerance must be from 0 to below 1, not {tolerance}")
-    was, receipt = baseline.result, receipt_of(now)
+    was, receipt = baseline.result, now.receipt
     skipped = {"measured", "order"} if _only_ties_moved(was, now) else {"measured"}
     n, worst = 0, 0.0
     differences = []
@@ -125,7 +124,7 @@ def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
     return bool(swapped) and all(swapped)
 
 
-def _pairs(was: Any, now: Any, path: Path, skipped: Collection[str]) -> Iterator[tuple[Path, Any, Any]]:
+def _pairs(was: Any, now: Any, path: FieldPath, skipped: Collection[str]) -> Iterator[tuple[FieldPath, Any, Any]]:
     """Pairs of corresponding values; rows that have names are matched by name.
 
     Args:

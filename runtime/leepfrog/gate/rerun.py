@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,24 +12,24 @@ from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
 from leepfrog.gate.baseline import Baseline, Replayable
+from leepfrog.inference.choices import KEPT
 from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.ranking.rank import RankRequest
-from leepfrog.ranking.score_files import ScoreRequest, Scores, score_files
+from leepfrog.ranking.score_files import ScoreRequest
 from leepfrog.receipts.receipt import Receipt
+from leepfrog.receipts.request import Request
 from leepfrog.task2vec.embed import EmbedRequest
 from leepfrog.validation.tasks import TasksRequest
 from leepfrog.validation.validate import ValidateRequest
 
-_Replayed = RankRequest | ValidateRequest | TasksRequest | EmbedRequest | ScoreRequest
-
-_REQUESTS: dict[str, type[_Replayed]] = {
+_REQUESTS: dict[str, type[Request]] = {
     request.command: request for request in (RankRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreRequest)
 }
 # Arguments in receipts that belong to neither the request nor the context: defaults resolved during the run.
 _RESOLVED = ("probe_sha256",)
 
 
-def request_of(receipt: Receipt) -> _Replayed:
+def request_of(receipt: Receipt) -> Request:
     """The request that a receipt records.
 
     Raises:
@@ -39,33 +38,35 @@ def request_of(receipt: Receipt) -> _Replayed:
     kind = _REQUESTS.get(receipt.command)
     if kind is None:
         raise UsageError(f"made by {printable(receipt.command)!r}, which cannot be run again")
-    fields = {field.name for field in dataclasses.fields(kind)} - {"seed"}
-    if unknown := sorted(receipt.arguments.keys() - {*fields, *kind.of_context, *_RESOLVED}):
+    if unknown := sorted(receipt.arguments.keys() - {*kind.field_names(), *kind.of_context, *_RESOLVED}):
         raise UsageError(f"receipt.arguments has {printable(unknown[0])!r:.40}, which {receipt.command} does not take")
     return kind.from_dict(receipt.arguments, receipt.seed)
 
 
 def context_of(receipt: Receipt, context: RunContext) -> RunContext:
-    """A context as strict as the first run's and, where it names no device or place of costs, with that run's.
+    """A context as strict as the first run's and, where it names no device, batch size or place of costs, with its.
 
     Raises:
         UsageError: the receipt's arguments are invalid.
     """
-    arguments = {"strict": False, "device": "", "costs": ""} | receipt.arguments
-    strict, device, costs = arguments["strict"], arguments["device"], arguments["costs"]
-    if not isinstance(strict, bool) or not isinstance(device, str) or not isinstance(costs, str):
-        values = f"strict is {strict!r:.40}, device is {device!r:.40}, costs is {costs!r:.40}"
-        raise UsageError(f"receipt.arguments: {values}")
-    return dataclasses.replace(
-        context,
-        strict=context.strict or strict,
-        device=context.device or device,
-        costs=context.costs or costs,
-    )
+    kinds = {"strict": bool, "device": str, "costs": str, "batch_size": int}
+    recorded = {name: receipt.arguments[name] for name in kinds if receipt.arguments.get(name) is not None}
+    for name, value in recorded.items():
+        if type(value) is not kinds[name]:
+            raise UsageError(f"receipt.arguments: {name} is {value!r:.40}")
+    # What this call asks for comes first; only strictness is never given up.
+    changes = {name: value for name, value in recorded.items() if not getattr(context, name)}
+    return context.replace(**changes)
 
 
 def rerun(
-    baseline: Baseline, data: Path, models: Sequence[StrPath], context: RunContext, *, cached: bool = False
+    baseline: Baseline,
+    data: Path,
+    models: Sequence[StrPath],
+    context: RunContext,
+    *,
+    cached: bool = False,
+    with_costs: bool = True,
 ) -> Replayable:
     """Run the same request now.
 
@@ -75,6 +76,7 @@ def rerun(
         models: where the models are: files or folders; empty for the models folder.
         context: execution environment; see `context_of`.
         cached: use cached outputs instead of running the models on all images again.
+        with_costs: measure what models cost. Without, that is done only where a budget needs it.
 
     Raises:
         UsageError: the command or an argument is unknown to this leepfrog, or a model is not here.
@@ -82,30 +84,17 @@ def rerun(
     """
     receipt = baseline.receipt
     try:
-        request, context = request_of(receipt), context_of(receipt, context)
+        request = request_of(receipt)
+        needs_costs = with_costs or (isinstance(request, RankRequest) and request.budget.needs_costs)
+        if not needs_costs and not context.costs:
+            context = context.replace(costs=KEPT)
+        context = context_of(receipt, context)
     except UsageError as error:
-        raise UsageError(f"{baseline.where}: {error}") from None
-    if isinstance(request, ScoreRequest):
-        return _score_again(request, receipt, data, context)
-    files = find_again(receipt, models)
+        raise UsageError(f"{baseline.file}: {error}") from None
+    files = find_again(receipt, models) if request.of_models else []
     with contextlib.nullcontext(context.cache) if cached else paths.fresh_outputs() as cache:
-        context = dataclasses.replace(context, cache=cache)
-        if isinstance(request, RankRequest | ValidateRequest):
-            return request.run(data, files, context)
-        if len(files) != 1:
-            raise UsageError(f"the receipt tells of {len(files)} models, of which {receipt.command} takes one")
-        return (
-            request.run(data, files, context)
-            if isinstance(request, TasksRequest)
-            else request.run(data, files[0], context)
-        )
-
-
-def _score_again(request: ScoreRequest, receipt: Receipt, data: Path, context: RunContext) -> Scores:
-    arrays = {name: data / array.file for name, array in receipt.arrays.items()}
-    if "labels" not in arrays:
-        raise UsageError("the receipt tells of no labels")
-    return score_files(arrays["labels"], arrays.get("probs"), arrays.get("features"), request.scores, context)
+        again: Replayable = request.run_again(data, files, receipt, context.replace(cache=cache))
+    return again
 
 
 def find_again(receipt: Receipt, models: Sequence[StrPath]) -> list[Path]:

@@ -31,7 +31,7 @@ from leepfrog.files import LARGEST_BINARY, listed, printable, read_regular, remo
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, decoder_versions
 from leepfrog.inference.device import ort_options
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.model import ModelFile, problem_of_rows
 
 # 2: only outputs of models that passed the consistency check.
@@ -55,7 +55,7 @@ def cache_key(model: ModelFile, device: str) -> str:
         PIPELINE_VERSION,
         *decoder_versions(),
         onnxruntime.__version__,
-        device_named(device).providers,
+        DEVICES.named(device).providers,
         *ort_options().items(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
@@ -84,7 +84,7 @@ class OutputCache:
         # Shards are kept as paths and read again on demand: every memory map would hold a file descriptor.
         self._shards: list[Path | Records] = []
         self._kind: np.dtype[np.void] | None = None
-        self._where: dict[Digest, tuple[int, int]] = {}
+        self._row_of: dict[Digest, tuple[int, int]] = {}
         self._waiting: list[tuple[Digest, Sequence[NDArray[np.float32]]]] = []  # in the order of the outputs
         self._waiting_since = 0.0
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class OutputCache:
 
     def __len__(self) -> int:
         """Number of images with outputs in the cache."""
-        return len(self._where)
+        return len(self._row_of)
 
     def _files(self) -> list[Path]:
         try:
@@ -109,8 +109,13 @@ class OutputCache:
             )
             return []
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Numbers per image of each output, by name; empty where no image has any yet."""
+        return {} if self._kind is None else {name: self._kind[name].shape[0] for name in self._outputs}
+
     def __contains__(self, digest: Digest) -> bool:
-        return digest in self._where
+        return digest in self._row_of
 
     def add(self, digests: Iterable[Digest], probs: NDArray[np.float32] | None, features: NDArray[np.float32]) -> None:
         """Add a batch: probs [n, Z], None of a model without, features [n, D]. Safe to call from several threads."""
@@ -141,7 +146,7 @@ class OutputCache:
         """
         chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
         for digest, occurrences in positions.items():
-            location = self._where.get(digest)
+            location = self._row_of.get(digest)
             if location is not None:
                 rows, places = chosen[location[0]]
                 rows.extend([location[1]] * len(occurrences))
@@ -228,7 +233,7 @@ class OutputCache:
         number = len(self._shards)
         self._shards.append(shard)
         for row, digest in enumerate(records["digest"].tolist()):
-            self._where.setdefault(digest, (number, row))
+            self._row_of.setdefault(digest, (number, row))
 
 
 def _shard_name(content: bytes) -> str:

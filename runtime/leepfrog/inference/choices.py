@@ -5,3 +5,9 @@ PROBE_SUFFIX = ".fisher.onnx"
 
 PRECISIONS = ("fp16", "int8")
 """Of variants, which have fewer bits than their float32 parents."""
+
+DEFAULT_DEVICE = "cpu"
+HERE = "here"
+"""The place of costs that is this machine (see `leepfrog.costs.places`), which counts by default."""
+KEPT = "kept"
+"""The place of costs that earlier runs measured here."""

@@ -18,7 +18,7 @@ import PIL
 from leepfrog import __version__
 from leepfrog.errors import MachineError, UsageError, one_line
 from leepfrog.inference.bounded import seconds_per_image
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 
 
 def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
@@ -28,7 +28,7 @@ def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
         UsageError: an unknown device.
         MachineError: this onnxruntime was not built for the device.
     """
-    wanted = device_named(device)
+    wanted = DEVICES.named(device)
     available = onnxruntime.get_available_providers()
     if wanted.provider not in available:
         raise MachineError(
@@ -96,18 +96,17 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def threads_for(device: str, threads: int | None) -> int:
-    """The number of threads to use on a device: `threads`, or all cores that this process may use.
+def check_execution(device: str, threads: int | None) -> None:
+    """Check, before any work, what all sessions need.
 
     Raises:
-        UsageError: fewer than 1, more than `most_threads()`, or an unknown device or option.
-        MachineError: the device is absent. Both are raised here, before any work.
+        UsageError: a number of threads out of range, an unknown device, or an invalid `$LEEPFROG_...` variable.
+        MachineError: the device is absent.
     """
     check_threads(threads)
     providers(device, 1)
     ort_options()
     seconds_per_image()
-    return threads or available_threads()
 
 
 def check_threads(threads: int | None) -> None:
@@ -143,8 +142,8 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "numba": metadata.version("numba"),
         "scipy": metadata.version("scipy"),
         "pillow": PIL.__version__,
-        "provider": device_named(device).provider,
-        "provider_options": dict(device_named(device).providers),
+        "provider": DEVICES.named(device).provider,
+        "provider_options": dict(DEVICES.named(device).providers),
         "ort_options": ort_options(),
         "threads": threads,
         "machine": platform.machine(),

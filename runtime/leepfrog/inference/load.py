@@ -15,7 +15,7 @@ from leepfrog.errors import LeepfrogError, MachineError, ModelError, one_line
 from leepfrog.files import LARGEST_BINARY, printable, read_regular, sha256_of
 from leepfrog.inference.bounded import BoundedSession, load_bounded
 from leepfrog.inference.device import OPTIONS_VARIABLE, ort_options, providers, session_options
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.devices.base import CPU_PROVIDER, Device
 from leepfrog.inference.header import Header, read_header
 
@@ -33,8 +33,8 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
         ModelError: the file changed, or onnxruntime cannot load it.
         MachineError: the device is not there.
     """
-    where, wanted = printable(path), device_named(device)
-    asked = providers(device, threads)
+    where, kind = printable(path), DEVICES.named(device)
+    execution_providers = providers(device, threads)
     content = read_bytes(path)
     if sha256_of(content) != sha256:
         raise ModelError(f"{where}: the file changed while it was being used; run again")
@@ -43,21 +43,20 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
     )
-    if wanted.provider != CPU_PROVIDER:
+    if kind.provider != CPU_PROVIDER:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        session = load(content, options, asked, wanted)
+        session = load(content, options, execution_providers, kind)
     except ModelError as error:
         settings = " ".join(f"{key}={value}" for key, value in ort_options().items())
         raise ModelError(f"{where}: {error}" + (f" (with {OPTIONS_VARIABLE}={settings})" if settings else "")) from None
     provider = session.get_providers()[0]
-    if provider != wanted.provider:  # onnxruntime only warns when it falls back to the CPU
+    if provider != kind.provider:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(
-            f"asked for {wanted.provider}, onnxruntime fell back to {provider}: {wanted.when_it_fails}; see leepfrog "
-            "doctor"
+            f"asked for {kind.provider}, onnxruntime fell back to {provider}: {kind.when_it_fails}; see leepfrog doctor"
         )
     try:
-        session.fallback = fallback(nodes_by_provider(session), wanted)
+        session.fallback = fallback(nodes_by_provider(session), kind)
     except MachineError as error:
         raise MachineError(f"{where}: {error}") from None
     return session
@@ -99,7 +98,7 @@ def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:
 def load(
     content: bytes,
     options: onnxruntime.SessionOptions | None = None,
-    wanted: Sequence[tuple[str, dict[str, str]]] = ((CPU_PROVIDER, {}),),
+    execution_providers: Sequence[tuple[str, dict[str, str]]] = ((CPU_PROVIDER, {}),),
     device: Device | None = None,
     **further: Any,
 ) -> BoundedSession:
@@ -108,7 +107,7 @@ def load(
     Args:
         content: the model file's bytes.
         options: session options; None for onnxruntime's defaults.
-        wanted: execution providers and their options.
+        execution_providers: their names and options.
         device: the device, to tell its errors from those of the model; None for the CPU.
         further: further arguments of `InferenceSession`.
 
@@ -122,7 +121,7 @@ def load(
     options.log_severity_level = 4
     try:
         # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
-        session = load_bounded(content, options, providers=list(wanted), enable_fallback=0, **further)
+        session = load_bounded(content, options, providers=list(execution_providers), enable_fallback=0, **further)
         for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
             _ = value.name, value.shape
     except LeepfrogError:  # the time limit, or no memory

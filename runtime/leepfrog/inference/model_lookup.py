@@ -17,6 +17,9 @@ from leepfrog.files import listed, printable
 from leepfrog.images.dataset import ImageSet
 from leepfrog.images.find import open_data
 from leepfrog.inference.choices import PROBE_SUFFIX
+from leepfrog.inference.header import read_header
+from leepfrog.inference.load import read_bytes
+from leepfrog.inference.metadata import ModelMetadata
 from leepfrog.inference.model import ModelFile
 
 _WILDCARDS = set("*?[")
@@ -113,7 +116,7 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
             yield path
         elif _WILDCARDS & set(text) and ":" not in text and (path.suffix == ".onnx" or len(path.parts) > 1):
             yield from _matching(text)
-        elif from_source := [path for path in local.values() if _source(path) == _without_folder(text)]:
+        elif from_source := _from_source(text, local):
             yield from from_source
         elif path.is_file():
             raise UsageError(f"{printable(path)} is not an .onnx file, as all models are")
@@ -151,8 +154,14 @@ def _without_folder(source: str) -> str:
     return f"onnx:{printable(Path(rest).name)}" if scheme == "onnx" else source
 
 
+def _from_source(source: str, local: dict[str, Path]) -> list[Path]:
+    """The exported models that were made from a source."""
+    return [path for path in local.values() if _source(path) == _without_folder(source)] if ":" in source else []
+
+
 def _source(path: Path) -> str:
+    """The source in a file's metadata; "" where there is none."""
     try:
-        return ModelFile.read(path).metadata.source
+        return ModelMetadata.from_props(read_header(memoryview(read_bytes(path))).metadata).source
     except ModelError:
         return ""

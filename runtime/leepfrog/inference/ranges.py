@@ -1,4 +1,4 @@
-"""Ranges of images with more than 8 bits, kept on disk: computing them again would mean decoding every image."""
+"""Ranges of images with more than 8 bits, stored on disk: computing them again would mean decoding every image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_KEPT = 1 << 16
 _LARGEST: dict[Container, int] = {"16 bits": 65535, "32 bits": 65535, "floats": 255, "16-bit colours": 255}
 
 
-def kept_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
+def stored_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
     """Ranges by image digest; empty where the file is missing, damaged or from other decoder versions.
 
     Args:
@@ -34,17 +34,17 @@ def kept_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
         return {}
 
 
-def keep_ranges(ranges: Mapping[Digest, Greys], kept: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
+def store_ranges(ranges: Mapping[Digest, Greys], stored: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
     """Keep these ranges for later runs; does nothing where the file cannot be written.
 
     Args:
-        ranges: ranges of the images of this run, which take precedence if not all can be kept.
-        kept: the result of `kept_ranges`.
-        folder: same as for `kept_ranges`.
+        ranges: ranges of the images of this run, which take precedence if not all can be stored.
+        stored: the result of `stored_ranges`.
+        folder: same as for `stored_ranges`.
     """
-    if ranges.keys() <= kept.keys():
+    if ranges.keys() <= stored.keys():
         return
-    chosen = itertools.islice({**ranges, **kept}.items(), MOST_KEPT)
+    chosen = itertools.islice({**ranges, **stored}.items(), MOST_KEPT)
     with contextlib.suppress(MachineError):
         write_whole(_path(folder), sealed({digest.hex(): greys for digest, greys in chosen}))
 

@@ -70,7 +70,7 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
         cost = ranking.priced[0][1]
-        axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.where}", parse_math=False)
+        axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.place_in_words}", parse_math=False)
         axes.set_ylabel(f"{by} with 90 % interval", parse_math=False)
         axes.set_title(
             f"{ranking.n_images} images of {len(ranking.classes)} classes from {ranking.data}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leepfrog.costs.measured import Costs
+from leepfrog.costs.measured import CostTable
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.budget import pareto_front
@@ -28,7 +28,7 @@ def assembled(
     request: RankRequest,
     outputs: Outputs,
     models: Sequence[ScoredModel],
-    costs: Costs,
+    costs: CostTable,
     race: Race | None,
     receipt: Receipt,
 ) -> Ranking:
@@ -42,14 +42,14 @@ def assembled(
         race: what racing did, None where there was none.
         receipt: of the ranking.
     """
-    by, images, labels = request.by, outputs.images.images, outputs.images.labels
+    by, images, labels = request.by, outputs.hashed.image_set, outputs.hashed.labels
     ordered = sorted(models, key=lambda scored: -scored.scores[by].value)
     certainty = certainty_of(
         [scored.model.name for scored in ordered], [scored.scores for scored in ordered], labels, by
     )
     return Ranking(
         data=images.name,
-        classes={name: int(n) for name, n in zip(images.classes, outputs.images.counts, strict=True)},
+        classes={name: int(n) for name, n in zip(images.classes, outputs.hashed.counts, strict=True)},
         n_images=len(labels),
         notes=(*images.notes, *outputs.notes(), *_notes(outputs, request)),
         ranked_by=by,
@@ -64,7 +64,7 @@ def assembled(
 
 
 def _rows(
-    request: RankRequest, ordered: Sequence[ScoredModel], certainty: Certainty, costs: Costs
+    request: RankRequest, ordered: Sequence[ScoredModel], certainty: Certainty, costs: CostTable
 ) -> Iterator[RankedModel]:
     """The models' rows, best first."""
     limits = [request.budget.exceeded(costs[scored.model], scored.model.size) for scored in ordered]
@@ -98,7 +98,7 @@ def _rows(
         )
 
 
-def _on_front(by: str, affordable: Sequence[ScoredModel], costs: Costs) -> set[str]:
+def _on_front(by: str, affordable: Sequence[ScoredModel], costs: CostTable) -> set[str]:
     """The hashes of models such that no other affordable one is as good and as quick."""
     points = [(scored, cost.latency) for scored in affordable if (cost := costs[scored.model]) is not None]
     front = pareto_front([scored.scores[by].value for scored, _ in points], [latency for _, latency in points])
@@ -106,7 +106,7 @@ def _on_front(by: str, affordable: Sequence[ScoredModel], costs: Costs) -> set[s
 
 
 def _notes(outputs: Outputs, request: RankRequest) -> Iterator[str]:
-    models, counts, further = [model_outputs.model for model_outputs in outputs], outputs.images.counts, request.further
+    models, counts, further = [model_outputs.model for model_outputs in outputs], outputs.hashed.counts, request.further
     yield from absent_scores(models, request.computed)
     once = int(np.count_nonzero(counts == 1))
     if once and any(model.metadata.has_probs for model in models):

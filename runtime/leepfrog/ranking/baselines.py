@@ -1,6 +1,6 @@
 """What to choose by without looking at a single image: the rivals that any score must beat.
 
-On zoos of common ImageNet networks they beat plain LEEP, so they are printed beside it.
+On zoos of common ImageNet networks they beat plain LEEP, so `validate` shows them beside the scores.
 """
 
 from __future__ import annotations

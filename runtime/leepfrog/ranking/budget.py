@@ -44,6 +44,11 @@ class Budget:
             if limit is not None and not valid:
                 raise UsageError(f"budget: {name} is {limit!r}; give a positive number or None")
 
+    @property
+    def needs_costs(self) -> bool:
+        """Whether a limit is of something that has to be measured."""
+        return self.latency is not None or self.memory is not None
+
     def exceeded(self, cost: Cost | None, size: int) -> tuple[str, ...]:
         """Which limits a model breaks, by name.
 
@@ -51,7 +56,7 @@ class Budget:
             UsageError: its cost is not known and there is a limit of latency or memory.
         """
         if cost is None:
-            if self.latency is not None or self.memory is not None:
+            if self.needs_costs:
                 raise UsageError(
                     "a budget of latency or memory needs the costs of all models, of which some are not known; "
                     "measure them: leepfrog bench, or rank with --costs here"

@@ -150,7 +150,8 @@ def explain(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    recorder, context = Recorder.begin(context)
+    recorder = Recorder(context)
+    context = recorder.context
     images, files = find_inputs(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
@@ -171,10 +172,10 @@ def explain_outputs(
         top: how many source classes and confusions to name.
         notices: what was said while the models ran.
     """
-    hashed, images = outputs.images, outputs.images.images
+    hashed, images = outputs.hashed, outputs.hashed.image_set
     present, labels = np.unique(hashed.labels, return_inverse=True)
     names = [images.classes[label] for label in present]
-    used = _Used(images, np.flatnonzero(hashed.kept), hashed.digests)
+    used = _Used(images, np.flatnonzero(hashed.used), hashed.digests)
     explanations = []
     for model_outputs in models:
         sample = ProbSample(labels.astype(np.int64), len(present), model_outputs.probs())

@@ -79,8 +79,8 @@ def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int)
     """The scores of a model that read its outputs as a whole."""
     if not further:
         return {}
-    used = np.flatnonzero(outputs.images.kept)
-    labels = outputs.images.labels
+    used = np.flatnonzero(outputs.hashed.used)
+    labels = outputs.hashed.labels
     drawn = drawn_in_proportion(labels, MOST_IMAGES)
     reads = {definition.reads for definition in further}
     sample = Sample.of(
@@ -94,7 +94,7 @@ def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int)
 
 def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:
     """LEEP and leave-one-out LEEP of a model, and its first class of each image; a shard in memory at a time."""
-    images = outputs.images.images
+    images = outputs.hashed.image_set
 
     def shards() -> Iterator[Shard]:
         for rows in outputs.rows():

@@ -88,7 +88,7 @@ def check_raceable(by: str) -> None:
         )
 
 
-def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple[list[int], Race]:
+def run_race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple[list[int], Race]:
     """Drop models until all images are needed to tell the others apart.
 
     Args:
@@ -114,9 +114,9 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
         best = int(np.argmax(means))
         comparisons += len(alive) - 1
         left = []
-        for place, model in enumerate(alive):
-            deficit = means[best] - means[place]
-            error = standard_error(terms[best] - terms[place], classes)
+        for i, model in enumerate(alive):
+            deficit = means[best] - means[i]
+            error = standard_error(terms[best] - terms[i], classes)
             if error is not None and deficit > ERRORS * error:
                 dropped.append(Dropped(names[model], len(classes), names[alive[best]], deficit, error))
             else:
@@ -143,13 +143,13 @@ def race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple
 def growing(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """An order of images [N] each beginning of which holds every class in proportion, at random within a class."""
     rng = np.random.default_rng(seed)
-    place = np.empty(len(labels))
+    sort_keys = np.empty(len(labels))
     members = members_of(np.unique(labels, return_inverse=True)[1])
     classes = shuffled(members, rng)
     for n in map(len, members):
         start = rng.uniform()
-        place[next(classes)] = (np.arange(n) + start) / n
-    return np.argsort(place, kind="stable")
+        sort_keys[next(classes)] = (np.arange(n) + start) / n
+    return np.argsort(sort_keys, kind="stable")
 
 
 def first_sample(labels: NDArray[np.int64], order: NDArray[np.int64]) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import StrPath, check_name, several
-from leepfrog.costs.measured import Costs
+from leepfrog.costs.measured import CostTable
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import HashedImages, hash_images
@@ -25,7 +25,7 @@ from leepfrog.ranking.assembly import assembled
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
-from leepfrog.ranking.racing import Race, check_raceable, race
+from leepfrog.ranking.racing import Race, check_raceable, run_race
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
@@ -128,19 +128,23 @@ def ranked_outputs(
     request: RankRequest, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext
 ) -> tuple[Ranking, Outputs]:
     """A ranking, and the outputs that it is made of, for callers that go on to explain it."""
-    recorder, context = Recorder.begin(context)
+    recorder = Recorder(context)
+    context = recorder.context
     warming = threading.Thread(target=_warm_up, daemon=True)
-    inference, costs = Inference(context), Costs(context, before=warming.join)
+    inference, costs = Inference(context), CostTable(context, before=warming.join)
     images, candidates = find_inputs(data, models)
     _check_readable(request, candidates)
     warming.start()
+    if request.budget.needs_costs:  # which are better found unknown before all other work
+        for model in costs.measure(candidates):
+            request.budget.exceeded(costs[model], model.size)
 
     hashed = hash_images(images, context)
-    field, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)
-    outputs = inference.run(hashed, field)
-    costs.measure(field)
-    scored = _scored(outputs, request, context)
-    receipt = recorder.receipt(request, images=outputs.images, models=candidates)
+    chosen, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)
+    outputs = inference.run(hashed, chosen)
+    costs.measure(chosen)
+    scored = _score_models(outputs, request, context)
+    receipt = recorder.receipt(request, images=outputs.hashed, models=candidates)
     return assembled(request, outputs, scored, costs, race, receipt), outputs
 
 
@@ -151,7 +155,7 @@ def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> No
         refuse_without_probs(request.by, candidates, remedy)
 
 
-def _scored(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
+def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
     """Every model's scores, the default order's among them where that is asked for."""
     scored = []
     context.progress.start("scoring", len(outputs.models))
@@ -159,7 +163,7 @@ def _scored(outputs: Outputs, request: RankRequest, context: RunContext) -> list
         scored.append(score_model(model_outputs, request.computed, context.cores))
         context.progress.advance(1)
     if request.by == COMBINED:
-        decisive = combined([model.scores for model in scored], outputs.images.labels)
+        decisive = combined([model.scores for model in scored], outputs.hashed.labels)
         scored = [
             dataclasses.replace(model, scores=model.scores | {COMBINED: score})
             for model, score in zip(scored, decisive, strict=True)
@@ -168,31 +172,31 @@ def _scored(outputs: Outputs, request: RankRequest, context: RunContext) -> list
 
 
 def _raced(
-    request: RankRequest, hashed: HashedImages, candidates: Sequence[ModelFile], inference: Inference, costs: Costs
+    request: RankRequest, hashed: HashedImages, candidates: Sequence[ModelFile], inference: Inference, costs: CostTable
 ) -> tuple[Sequence[ModelFile], Race]:
     """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
     broken = _limits_broken(request.budget, candidates, costs)
     inside = [model for model in candidates if not broken.get(model.name)]
     if not inside:
         raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
-    positions = np.flatnonzero(hashed.kept)
+    positions = np.flatnonzero(hashed.used)
 
     def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
         outputs = inference.run(hashed.part(positions[sample]), [inside[i] for i in alive])
         scores = [
             score_model(model_outputs, request.deciding, inference.context.cores).scores for model_outputs in outputs
         ]
-        labels = outputs.images.labels
+        labels = outputs.hashed.labels
         if request.by == COMBINED:
             return [score.terms for score in combined(scores, labels)], labels
         return [of_model[request.by].terms for of_model in scores], labels
 
-    left, what_happened = race([model.name for model in inside], hashed.labels, judge)
+    left, what_happened = run_race([model.name for model in inside], hashed.labels, judge)
     outside = tuple((name, limits) for name, limits in broken.items() if limits)
     return [inside[i] for i in left], dataclasses.replace(what_happened, outside=outside)
 
 
-def _limits_broken(budget: Budget, candidates: Sequence[ModelFile], costs: Costs) -> dict[str, tuple[str, ...]]:
+def _limits_broken(budget: Budget, candidates: Sequence[ModelFile], costs: CostTable) -> dict[str, tuple[str, ...]]:
     """The limits that each model breaks, by its name; nothing is measured where there is no budget."""
     if budget == NO_BUDGET:
         return {}

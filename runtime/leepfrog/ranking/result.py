@@ -120,7 +120,7 @@ class Ranking(Result):
     data: str = field(metadata=MEASURED)
     classes: dict[str, int]
     n_images: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = field(metadata=MEASURED)  # they may hold paths
     ranked_by: str
     budget: Budget
     shown: tuple[str, ...]
@@ -160,6 +160,16 @@ class Ranking(Result):
     def best(self) -> RankedModel | None:
         """The best model within the budget; None where none is."""
         return next((model for model in self.models if not model.outside), None)
+
+    @property
+    def tied(self) -> list[RankedModel]:
+        """The models that the images leave open to be the best, the first among them; one where it is clear."""
+        return [model for model in self.models if model.tied_with_best]
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of which images were used."""
+        return sum(map(bool, self.classes.values()))
 
     @property
     def priced(self) -> list[tuple[RankedModel, Cost]]:

@@ -52,11 +52,19 @@ class ScoreRequest(Request):
     """
 
     command: ClassVar = "score"
+    of_models: ClassVar = False
     scores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse unknown scores."""
         chosen_scores(self.scores)
+
+    def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Scores:
+        """The scores once more; UsageError where the receipt tells of no labels."""
+        arrays = {name: data / array.file for name, array in receipt.arrays.items()}
+        if "labels" not in arrays:
+            raise UsageError("the receipt tells of no labels")
+        return score_files(arrays["labels"], arrays.get("probs"), arrays.get("features"), self.scores, context)
 
 
 def score_files(

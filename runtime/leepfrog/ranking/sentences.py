@@ -18,7 +18,7 @@ def chance_level(ranking: Ranking) -> float:
 
 def certainty_in_words(ranking: Ranking) -> list[str]:
     """What the images leave open, and what would settle it; nothing where they leave nothing open."""
-    tied = [model.name for model in ranking.models if model.tied_with_best]
+    tied = ranking.tied
     if len(tied) < 2:
         return []
     lines = f"= tied: these images do not tell the {len(tied)} apart"
@@ -41,8 +41,8 @@ def front_in_words(ranking: Ranking) -> list[str]:
 
 def places_in_words(ranking: Ranking) -> list[str]:
     """Where costs were measured, and which are not known; nothing if all were measured on this machine."""
-    places = dict.fromkeys(cost.place for _, cost in ranking.priced)
-    lines = [f"Costs are those of {place}, not of this machine." for place in places if place != "here"]
+    places = dict.fromkeys(cost.place for _, cost in ranking.priced if not cost.measured_here)
+    lines = [f"Costs are those of {place}, not of this machine." for place in places]
     if unknown := [model.name for model in ranking.models if model.cost is None]:
         lines.append(f"Costs that are not known, so that these are not on the front: {', '.join(unknown)}.")
     return lines
@@ -58,9 +58,9 @@ def doubts_in_words(ranking: Ranking) -> list[str]:
     kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.doubtful)
     what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
     bound = " They take this long at most." if slow else ""
-    where = next(cost.where for _, cost in ranking.priced if cost.doubtful)
+    where = next(cost.place_in_words for _, cost in ranking.priced if cost.doubtful)
     why = f"{what}: other work slowed {where} while costs were measured.{bound}"
-    lines = [f"{why} Such costs are not kept: the next run measures them again, as does leepfrog bench."]
+    lines = [f"{why} Measure again when the machine is quiet: leepfrog bench."]
     if slow and any(model.on_front for model in ranking.models) and len(ranking.models) > 1:
         lines.append("The front depends on latencies in doubt.")
     if open_ := [model.name for model in doubtful if set(model.outside) & set(model.doubtful)]:

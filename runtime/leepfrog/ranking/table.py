@@ -36,10 +36,10 @@ LEAST = (
 def parts(ranking: Ranking) -> list[Part]:
     """All of a ranking, in the order of reading: sentences and tables."""
     head = (
-        f"{ranking.n_images} images of {sum(map(bool, ranking.classes.values()))} classes from {ranking.data}; "
-        f"best {ranking.ranked_by} first "
-        f"(LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
+        f"{ranking.n_images} images of {ranking.n_classes} classes from {ranking.data}; best {ranking.ranked_by} first"
     )
+    if any("leep" in model.scores for model in ranking):
+        head += f" (LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     below = [*certainty_in_words(ranking), *front_in_words(ranking), *places_in_words(ranking)]
     shown: list[Part] = [head, ranking_table(ranking), *below, *doubts_in_words(ranking)]
     if ranking.drifts:
@@ -62,15 +62,16 @@ def brief_table(ranking: Ranking) -> Table:
 def columns(ranking: Ranking) -> list[Column[RankedModel]]:
     """What decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
     by = ranking.ranked_by
-    have_ridge = all("ridge" in model.scores for model in ranking.models)
+    computed = {name for model in ranking for name in model.scores}
+    further = [name for name in dict.fromkeys((*TITLES, *ranking.shown)) if name in computed and name != by]
     return [
-        Column("rank", place_text(ranking)),
+        Column("rank", rank_text(ranking)),
         Column("model", lambda model: model.name, number=False),
         score_column(by),
         Column("90 % interval", lambda model: interval_text(model, by)),
         Column("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([Column("head %", head_accuracy_text)] if have_ridge else []),
-        *(score_column(name) for name in dict.fromkeys((*TITLES, *ranking.shown)) if name != by),
+        *([Column("head %", head_accuracy_text)] if "ridge" in computed else []),
+        *map(score_column, further),
         Column("top-1 %", published_text),
         Column("params M", lambda model: millions(model.n_parameters, 1)),
         Column("size MB", lambda model: megabytes(model.size_bytes, 1)),
@@ -97,9 +98,9 @@ def score_names(ranking: Ranking) -> list[str]:
     return list(dict.fromkeys((*TITLES, *most)))
 
 
-def place_text(ranking: Ranking) -> Callable[[RankedModel], str]:
+def rank_text(ranking: Ranking) -> Callable[[RankedModel], str]:
     """A model's rank, with "=" after it where others are tied with the best as well; digits stand below digits."""
-    several = sum(model.tied_with_best for model in ranking.models) > 1
+    several = len(ranking.tied) > 1
     return lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"
 
 
@@ -153,7 +154,7 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
         Column("time", lambda drift: f"{'~ ' if drift.latency_in_doubt else ''}{times(drift.latency)}"),
         Column("size", lambda drift: times(drift.size)),
         Column("memory", lambda drift: times(drift.memory)),
-        Column("here", lambda drift: ", ".join(drift.verdict) or "as good", number=False),
+        Column("verdict", lambda drift: ", ".join(drift.verdict) or "as good", number=False),
     ]
     return table_of(shown, drifts, ("memory", "head %", "size", "parent"))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.costs.measured import Costs
+from leepfrog.costs.measured import CostTable
 from leepfrog.ranking.certainty import TIE_ERRORS
 from leepfrog.ranking.model_scores import ScoredModel
 from leepfrog.results import MEASURED
@@ -52,7 +52,7 @@ class Drift:
     latency_in_doubt: bool = dataclasses.field(metadata=MEASURED)
 
 
-def drifts(models: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64], by: str) -> list[Drift]:
+def drifts(models: Sequence[ScoredModel], costs: CostTable, labels: NDArray[np.int64], by: str) -> list[Drift]:
     """Compare each variant whose parent is among the models with it.
 
     Args:
@@ -70,7 +70,7 @@ def drifts(models: Sequence[ScoredModel], costs: Costs, labels: NDArray[np.int64
     return [_drift(scored, parent, costs, labels, by) for scored, parent in pairs]
 
 
-def _drift(variant: ScoredModel, parent: ScoredModel, costs: Costs, labels: NDArray[np.int64], by: str) -> Drift:
+def _drift(variant: ScoredModel, parent: ScoredModel, costs: CostTable, labels: NDArray[np.int64], by: str) -> Drift:
     assert variant.model.metadata.variant is not None
     same = None
     if variant.first_classes is not None and parent.first_classes is not None:

@@ -90,7 +90,7 @@ class Receipt:
 
     Attributes:
         command: "rank", "score", "embed", "validate" or "tasks".
-        arguments: the request, besides data and models: only what changes numbers.
+        arguments: the request besides data and models, and what counts of the context (`Request.of_context`).
         data: the images, None where there were none.
         arrays: the arrays of `score`, by what they hold.
         models: the models.

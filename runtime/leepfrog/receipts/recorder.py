@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from leepfrog.errors import ArrayError
 from leepfrog.execution.context import RunContext
@@ -46,12 +46,6 @@ class Recorder:
         self._begun = self._stage_begun = time.perf_counter()
         self._stage = "start"
         self._stages: dict[str, float] = {}
-
-    @classmethod
-    def begin(cls, context: RunContext | None = None) -> tuple[Self, RunContext]:
-        """A recorder, and the context to work with; same errors as `RunContext.checked`."""
-        recorder = cls(context)
-        return recorder, recorder.context
 
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""
@@ -105,7 +99,7 @@ class Recorder:
             environment={
                 **environment(context.device, context.cores),
                 "image_pipeline": PIPELINE_VERSION,
-                **({"heif": heif.version()} if images is not None and _has_heif(images.images) else {}),
+                **({"heif": heif.version()} if images is not None and _has_heif(images.image_set) else {}),
             },
             seed=request.seed,
             started=self._started.isoformat(timespec="seconds"),
@@ -143,7 +137,7 @@ def array_receipt(path: Path) -> ArrayReceipt:
 
 def data_receipt(hashed: HashedImages) -> DataReceipt:
     """The receipt of the images used."""
-    images = hashed.images
+    images = hashed.image_set
     by_class: list[list[bytes]] = [[] for _ in images.classes]
     for digest, at in hashed.positions.items():
         for position in at:

@@ -70,7 +70,7 @@ def shown_explanations(
 
     Args:
         explanations: of the same images, the most important first: it gets thumbnails first.
-        images: the set, as the models saw it (`Outputs.images`), so that deep greys are as bright as for them.
+        images: the set as the models saw it (`HashedImages.image_set`), so that deep greys are as bright as for them.
         most_bytes: of all thumbnails together.
     """
     chosen = [_chosen(explanation.classes) for explanation in explanations]

@@ -152,7 +152,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         canvas=canvas,
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
-        x_title=f"ms an image, {costs[0].threads} threads, {costs[0].where}",
+        x_title=f"ms an image, {costs[0].threads} threads, {costs[0].place_in_words}",
         y_title=f"{by}, with its 90 % interval",
         points=points,
         steps=" ".join(f"{px:g},{py:g}" for px, py in corners),

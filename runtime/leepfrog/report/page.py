@@ -66,13 +66,12 @@ def report_html(ranking: Ranking, outputs: Outputs) -> str:
     """
     by_sha256 = {model_outputs.model.sha256: model_outputs for model_outputs in outputs}
     explanations = explain_outputs(outputs, [by_sha256[model.sha256] for model in models_to_explain(ranking)])
-    return render(ranking, shown_explanations(explanations, outputs.images.images))
+    return render(ranking, shown_explanations(explanations, outputs.hashed.image_set))
 
 
 def models_to_explain(ranking: Ranking) -> list[RankedModel]:
     """The best model and the first of those that are tied with it, as far as they have source classes."""
-    tied = [model for model in ranking.models if model.tied_with_best and model.n_source is not None]
-    return tied[: 1 + MOST_TIED]
+    return [model for model in ranking.tied if model.n_source is not None][: 1 + MOST_TIED]
 
 
 def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
@@ -89,10 +88,7 @@ def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
         .render(
             ranking=ranking,
             by=by,
-            best=ranking.models[0],
-            affordable=ranking.best,
-            tied=[model for model in ranking.models if model.tied_with_best],
-            n_classes=sum(map(bool, ranking.classes.values())),
+            first=ranking[0],
             chance=chance_level(ranking),
             in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
             places=places_in_words(ranking),

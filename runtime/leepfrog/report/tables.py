@@ -12,8 +12,8 @@ from leepfrog.ranking.table import (
     head_accuracy_text,
     interval_text,
     over_budget,
-    place_text,
     published_text,
+    rank_text,
     score_column,
     score_names,
     score_text,
@@ -42,14 +42,14 @@ class Row:
 
     Attributes:
         model: the model.
-        place: its rank, with "=" where it is tied with the best.
+        rank: its rank, with "=" where it is tied with the best.
         score, interval, head, latency: as text; head is empty where no ridge was scored.
         bar: the interval, drawn; None where there is none.
         remark: whether it is on the front, or which limits it breaks.
     """
 
     model: RankedModel
-    place: str
+    rank: str
     score: str
     interval: str
     head: str
@@ -61,12 +61,12 @@ class Row:
 def ranking_rows(ranking: Ranking) -> list[Row]:
     """The models, best first, their intervals on one axis."""
     by = ranking.ranked_by
-    place = place_text(ranking)
+    rank = rank_text(ranking)
     ends = [end for model in ranking.models for end in model.scores[by].interval or ()]
     return [
         Row(
             model=model,
-            place=place(model).strip(),
+            rank=rank(model).strip(),
             score=score_text(model, by),
             interval=interval_text(model, by),
             head=head_accuracy_text(model),

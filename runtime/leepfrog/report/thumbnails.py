@@ -22,7 +22,7 @@ def thumbnails(images: ImageSet, positions: Sequence[int], most_bytes: int = MOS
     """JPEG data URIs of images of a set, one a position, first come first served while they fit.
 
     Args:
-        images: the set, as the models saw it (`Outputs.images`), so that deep greys are as bright as for them.
+        images: the set as the models saw it (`HashedImages.image_set`), so that deep greys are as bright as for them.
         positions: where in the set each wanted image stands; a page holds a copy wherever it shows one, so what comes
             again is counted again.
         most_bytes: of all together.

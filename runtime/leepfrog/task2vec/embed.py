@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from leepfrog.images.find import open_data
 from leepfrog.inference.choices import PROBE_SUFFIX
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.model_lookup import exported, find_models
+from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
@@ -66,22 +68,23 @@ class EmbedRequest(Request):
         self, data: ImageSet | StrPath, probe: StrPath | ProbeFile, context: RunContext, name: str | None = None
     ) -> Embedding:
         """The embedding; see `embed`."""
-        recorder, context = Recorder.begin(context)
+        recorder = Recorder(context)
+        context = recorder.context
         images = open_data(data)
         network = None if self.head_only else probe if isinstance(probe, ProbeFile) else find_probe(probe)
         file = _network_of(probe) if network is None else scoring_model(network)
         outputs = infer(images, [file], context)
         (model,) = outputs
-        features, labels = model.features(), outputs.images.labels
+        features, labels = model.features(), outputs.hashed.labels
         context.progress.start("fitting the head", 1)
         head = fit_head(features, labels, self.l2)
         context.progress.advance(1)
-        used = outputs.images
+        used = outputs.hashed
         if network is None:
             moments = _of_the_head(head, features)
             layers: tuple[EmbeddedLayer, ...] = (EmbeddedLayer("head", "head", features.shape[1]),)
         else:
-            moments, lost = fisher(network, outputs.images, head, features, self, context)
+            moments, lost = fisher(network, outputs.hashed, head, features, self, context)
             layers = _layers_of(network)
             used = used.without(lost) if lost else used
         correct = head.probs(features).argmax(axis=1) == np.unique(labels, return_inverse=True)[1]
@@ -92,13 +95,19 @@ class EmbedRequest(Request):
             "estimator": "closed form" if network is None else self.estimator,
             "l2": head.l2,
             "accuracy_on_own_images": float(correct.mean()),
-            "classes": {name: int(n) for name, n in zip(images.classes, outputs.images.counts, strict=True)},
+            "classes": {name: int(n) for name, n in zip(images.classes, outputs.hashed.counts, strict=True)},
             "n_images": moments.n,
             "n_available": len(labels),
             "notes": [*images.notes, *outputs.notes()],
             "receipt": recorder.receipt(self, images=used, models=[file], probe_sha256=probe_sha256).as_dict(),
         }
         return Embedding(name or default_name(images), file.sha256, layers, moments.mean, moments.standard_errors, made)
+
+    def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Embedding:
+        """The embedding once more; UsageError where the receipt does not tell of one model."""
+        if len(models) != 1:
+            raise UsageError(f"the receipt tells of {len(models)} models, of which embed takes one")
+        return self.run(data, models[0], context)
 
 
 def embed(

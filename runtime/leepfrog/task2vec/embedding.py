@@ -9,7 +9,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from leepfrog.arguments import StrPath, as_path
 from leepfrog.arrays import array_of, numbers, same_fields
 from leepfrog.errors import EmbeddingError, one_line
 from leepfrog.files import printable, read_regular, write_whole
+from leepfrog.receipts.receipt import Receipt
 from leepfrog.results import MEASURED
 from leepfrog.task2vec.fisher import self_distance
 
@@ -52,12 +53,19 @@ class Embedding:
         made: what it was made from and how, JSON values.
     """
 
+    kind: ClassVar = "embedding"
+
     name: str = dataclasses.field(metadata=MEASURED)
     network: str
     layers: tuple[EmbeddedLayer, ...]
     vector: Floats
     standard_errors: Floats = dataclasses.field(metadata=MEASURED)
     made: dict[str, Any] = dataclasses.field(default_factory=dict, metadata=MEASURED)
+
+    @property
+    def receipt(self) -> Receipt:
+        """How it was made; UsageError where that is broken or missing."""
+        return Receipt.from_dict(self.made.get("receipt"))
 
     def __post_init__(self) -> None:
         """Refuse what is no embedding."""

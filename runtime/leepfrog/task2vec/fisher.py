@@ -16,7 +16,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import HashedImages
 from leepfrog.execution.pipeline import Lanes, Unreadable, stream
 from leepfrog.images.preprocess import PreprocessSpec
-from leepfrog.inference.devices import device_named
+from leepfrog.inference.devices import DEVICES
 from leepfrog.kernels.moments import add_rows
 from leepfrog.task2vec.choices import ESTIMATORS
 from leepfrog.task2vec.cotangents import cotangents
@@ -153,15 +153,15 @@ def fisher(
         ModelError, MachineError: the probe or the device fails.
     """
     check_name("estimator", request.estimator, ESTIMATORS)
-    usable, place = np.flatnonzero(images.kept), np.cumsum(images.kept) - 1
+    usable, place = np.flatnonzero(images.used), np.cumsum(images.used) - 1
     order = np.random.default_rng(request.seed).permutation(usable)[: request.max_images]
-    lanes = Lanes.plan(context.device, context.cores, device_named(context.device).images_backward)
+    lanes = Lanes.plan(context.device, context.cores, DEVICES.named(context.device).images_backward)
     session = ProbeSession(probe, context.device, lanes.threads)
     if session.fallback:
         context.progress.notice(f"{probe.metadata.name}: {session.fallback}")
     moments, bad = Moments(probe.metadata.n_filters), {}
     context.progress.start(f"backward passes, {probe.metadata.name}", len(order))
-    encoded, digests = dict(enumerate(images.images.images)), dict(enumerate(images.digests))
+    encoded, digests = dict(enumerate(images.image_set.images)), dict(enumerate(images.digests))
     for chunk in _chunks(order):
         rows = {int(position): row for row, position in enumerate(chunk)}
         values = np.zeros((len(chunk), probe.metadata.n_filters))

@@ -46,7 +46,7 @@ class LabelledOutputs:
     @property
     def data(self) -> str:
         """Where the images came from."""
-        return self.outputs.images.images.name
+        return self.outputs.hashed.image_set.name
 
     def samples(self, model_outputs: ModelOutputs) -> tuple[ProbSample | None, FeatureSample]:
         """A model's outputs for all usable images; no predictions where it has none."""
@@ -58,9 +58,9 @@ class LabelledOutputs:
 
     def notes(self, scores: Sequence[Definition]) -> tuple[str, ...]:
         """What is odd about the images, and which of the scores some models lack."""
-        hashed = self.outputs.images
+        hashed = self.outputs.hashed
         absent = absent_scores(self.files, scores)
-        return (*hashed.images.notes, *self.outputs.notes(), *absent, *hashed.skips())
+        return (*hashed.image_set.notes, *self.outputs.notes(), *absent, *hashed.skips())
 
 
 def labelled_outputs(
@@ -73,7 +73,7 @@ def labelled_outputs(
     """
     images, files = find_inputs(data, models)
     outputs = infer(images, files, context)
-    present, labels = np.unique(outputs.images.labels, return_inverse=True)
+    present, labels = np.unique(outputs.hashed.labels, return_inverse=True)
     counts = np.bincount(labels)
     classes = tuple(images.classes[label] for label in present)
     if counts.min() < FEWEST:

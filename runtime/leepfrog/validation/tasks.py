@@ -90,7 +90,7 @@ class TaskStudy(Result):
     model: str
     tasks: tuple[Task, ...]
     correlations: dict[str, OverTasks]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = dataclasses.field(metadata=MEASURED)  # they may hold paths
     receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
 
@@ -127,7 +127,8 @@ class TasksRequest(Request):
         Raises:
             UsageError, DataSetError: see `study_tasks`.
         """
-        recorder, context = Recorder.begin(context)
+        recorder = Recorder(context)
+        context = recorder.context
         labelled = labelled_outputs(data, models, context)
         if len(labelled.files) != 1:
             names = ", ".join(os.fspath(model) for model in several(models))
@@ -144,7 +145,7 @@ class TasksRequest(Request):
             tasks=tasks,
             correlations={name: _over_tasks(tasks, name) for name in tasks[0].scores},
             notes=labelled.notes(chosen_scores(self.scores)),
-            receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
+            receipt=recorder.receipt(self, images=labelled.outputs.hashed, models=labelled.files),
         )
 
 

@@ -85,7 +85,7 @@ class Validation(Result):
     agreements: dict[str, dict[str, Agreement]]
     baselines: tuple[str, ...]
     chance: float
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = dataclasses.field(metadata=MEASURED)  # they may hold paths
     receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
     def best(self, truth: str, names: str | Sequence[str]) -> str:
@@ -130,7 +130,8 @@ class ValidateRequest(Request):
         Raises:
             UsageError, DataSetError: see `validate`.
         """
-        recorder, context = Recorder.begin(context)
+        recorder = Recorder(context)
+        context = recorder.context
         labelled = labelled_outputs(data, models, context)
         if len(labelled.files) < 2:
             raise UsageError("a validation compares models: give at least 2")
@@ -173,7 +174,7 @@ class ValidateRequest(Request):
             baselines=tuple(BASELINES),
             chance=chance_spread(len(rows)),
             notes=labelled.notes(chosen),
-            receipt=recorder.receipt(self, images=labelled.outputs.images, models=labelled.files),
+            receipt=recorder.receipt(self, images=labelled.outputs.hashed, models=labelled.files),
         )
 
 

@@ -16,7 +16,7 @@ class Place(Protocol):
     """A place that measures costs: a module of `leepfrog.costs.places` that has one as `PLACE`."""
 
     def costs(self, models: Sequence[ModelFile], context: RunContext) -> Sequence[Cost | None]:
-        """What each model costs there, with the place's name in it; None where that is not known.
+        """What each model costs there; None where that is not known. `Cost.place` names the place that measured it.
 
         Args:
             models: the files.

@@ -22,7 +22,7 @@ class KeptCosts:
             UsageError: costs shall be measured anew.
         """
         if context.measure_again:
-            raise UsageError("costs shall be measured, but the place 'kept' measures nothing; take 'here'")
+            raise UsageError("'kept' measures no costs; --costs here does")
         best = best_reference(context.device, context.cores)
         known = [
             kept(model, context.device, context.cores, context.progress.notice, "is not known") for model in models

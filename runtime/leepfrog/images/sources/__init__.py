@@ -6,19 +6,16 @@ A source is a module beside this one that holds a `SOURCE`, or an entry point of
 
 from __future__ import annotations
 
-import functools
-
 from leepfrog.images.sources.base import Source
 from leepfrog.plugins import Plugins
 
 GROUP = "leepfrog.images"
 """The entry points of other packages' sources."""
 
-_SOURCES = Plugins(__name__, "SOURCE", GROUP, Source, "images")
+SOURCES = Plugins(__name__, "SOURCE", GROUP, Source, "images")
 
 
-@functools.cache
-def sources() -> tuple[Source, ...]:
+def sources() -> list[Source]:
     """All sources, in the order in which they are asked.
 
     Raises:
@@ -27,5 +24,5 @@ def sources() -> tuple[Source, ...]:
     >>> [source.takes for source in sources()][-1]
     'a folder'
     """
-    named = [(name, _SOURCES.named(name)) for name in _SOURCES.names()]
-    return tuple(source for _, source in sorted(named, key=lambda pair: (-pair[1].precedence, pair[0])))
+    named = [(SOURCES.named(name), name) for name in SOURCES.names()]
+    return [source for source, _ in sorted(named, key=lambda pair: (-pair[0].precedence, pair[1]))]
