@@ -28,7 +28,7 @@ import leepfrog
 import numpy as np
 import onnxruntime
 import plain
-from leepfrog.costs.places.here import keep, measure
+from leepfrog.costs.places.here import measure, store_cost
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import hash_images
 from leepfrog.execution.pipeline import Lanes, stream
@@ -70,7 +70,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
         def ranked(*, by: str = "combined", n_models: int = len(models), kept: bool = False) -> Ranking:
             with empty_home():
                 for model, cost in zip(models, costs, strict=True) if kept else ():
-                    keep(cost, model, "cpu", print)
+                    store_cost(cost, model, "cpu", print)
                 return leepfrog.rank(folder, paths[:n_models], by=by)
 
         return {

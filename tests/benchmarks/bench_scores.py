@@ -20,7 +20,7 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
-from leepfrog.scoring.parallel import scored
+from leepfrog.scoring.parallel import compute_scores
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.uncertainty import intervals, resampled_means
@@ -101,7 +101,9 @@ def against_inference(folder: Path, rounds: int) -> Contestants:
     layout = fastest_layout([model], images, rounds)
 
     def score_all() -> None:
-        found = scored(Sample.of(labels, probs=probs, features=features), list(SCORES.values()), threads).values()
+        found = compute_scores(
+            Sample.of(labels, probs=probs, features=features), list(SCORES.values()), threads
+        ).values()
         intervals(resampled_means(np.stack([score.terms for score in found], axis=1), labels))
 
     return {

@@ -19,7 +19,7 @@ from baselines import conforms
 from commands import Done, Here, process
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference, host, machine, remember_reference
-from leepfrog.costs.places.here import PLACE, keep, measure
+from leepfrog.costs.places.here import PLACE, measure, store_cost
 from leepfrog.costs.timing import TimedRun, Timings, Turn
 from leepfrog.execution.context import RunContext
 from leepfrog.files import sealed, unsealed
@@ -104,7 +104,7 @@ def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) 
         pytest.skip("a single core")
     with on_cores(cores), busy(cores, programs=2):
         found = measure(file, "cpu", 2, 0.05)
-        keep(found, file, "cpu", pytest.fail)
+        store_cost(found, file, "cpu", pytest.fail)
     assert {"latency", "latency_p95"} <= set(found.doubtful)
     assert not kept_files(home)
 
@@ -122,16 +122,16 @@ def test_fault_11_the_undisturbed_part_is_taken() -> None:
 
 
 def test_fault_11_a_quiet_cost_is_kept_and_a_doubtful_one_is_not(model: ModelFile, home: Path) -> None:
-    keep(COST, model, "cpu", pytest.fail)
+    store_cost(COST, model, "cpu", pytest.fail)
     assert PLACE.costs([model], CONTEXT) == [COST]
     (path,) = kept_files(home)
     path.unlink()
-    keep(dataclasses.replace(COST, doubtful=("throughput",)), model, "cpu", pytest.fail)
+    store_cost(dataclasses.replace(COST, doubtful=("throughput",)), model, "cpu", pytest.fail)
     assert not kept_files(home)
 
 
 def test_fault_11_a_kept_cost_without_the_mark_is_measured_again(model: ModelFile, home: Path) -> None:
-    keep(COST, model, "cpu", pytest.fail)
+    store_cost(COST, model, "cpu", pytest.fail)
     (path,) = kept_files(home)
     values = unsealed(path.read_bytes())
     del values["doubtful"]
@@ -193,7 +193,7 @@ def test_fault_11_a_budget_in_doubt_keeps_no_model_from_a_race(slowed: ModelFile
 
 def test_fault_11_a_kept_cost_of_a_slow_moment_is_measured_again(model: ModelFile) -> None:
     slow = dataclasses.replace(COST, reference=1e6)
-    keep(slow, model, "cpu", pytest.fail)
+    store_cost(slow, model, "cpu", pytest.fail)
     assert PLACE.costs([model], CONTEXT) == [slow]
     remember_reference("cpu", COST.threads, 1e5)
     assert PLACE.costs([model], dataclasses.replace(CONTEXT, measure_seconds=0.01)) != [slow]
@@ -282,7 +282,7 @@ def test_fault_26_another_machine_s_cost_is_not_this_one_s(model: ModelFile, tmp
 
 
 def test_fault_26_a_kept_cost_says_where_it_was_measured(model: ModelFile, home: Path) -> None:
-    keep(COST, model, "cpu", pytest.fail)
+    store_cost(COST, model, "cpu", pytest.fail)
     (path,) = kept_files(home)
     values = unsealed(path.read_bytes())
     assert values["machine"] == machine("cpu")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from leepfrog.costs.cost import Cost
-from leepfrog.costs.places.here import keep
+from leepfrog.costs.places.here import store_cost
 from leepfrog.inference.model import ModelFile
 
 COST = Cost(
@@ -33,7 +33,7 @@ def keep_costs(models: Sequence[ModelFile], threads: int) -> Cost:
     """Keep a cost for each model, so that a ranking on so many threads measures none."""
     cost = dataclasses.replace(COST, threads=threads)
     for model in models:
-        keep(cost, model, "cpu", pytest.fail)
+        store_cost(cost, model, "cpu", pytest.fail)
     return cost
 
 

@@ -19,7 +19,7 @@ import onnx
 import pytest
 from baselines import NAMES, baseline, conforms, photographs, put, two_models
 from commands import Here
-from leepfrog.costs.places.here import keep, measure
+from leepfrog.costs.places.here import measure, store_cost
 from leepfrog.costs.worker import REFERENCE
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
@@ -205,7 +205,9 @@ def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path
     """At the default tolerance; the baseline's cost measured for longer, as the README has it."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     (file,) = find_models(FAST[:1])
-    keep(measure(file, "cpu", 1, 1.0), file, "cpu", pytest.fail)  # unless it is in doubt; then `rank` measures again
+    store_cost(
+        measure(file, "cpu", 1, 1.0), file, "cpu", pytest.fail
+    )  # unless it is in doubt; then `rank` measures again
     path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo", context=RunContext(threads=1)).as_dict()))
     assert check(path, folder, fail_on=["latency"], cached=True, context=RunContext(threads=1)).passed
 

@@ -49,11 +49,7 @@ def test_good_model(tmp_path: Path) -> None:
     assert (file.metadata.license, file.metadata.labels) == ("MIT", ("a", "b", "c", "d", "e"))
     assert file.metadata.preprocess == made.SPEC
     session = Session(file, "cpu", 1)
-    assert (session.n_source, session.n_features, session.provider) == (
-        made.CLASSES,
-        made.WIDTH,
-        "CPUExecutionProvider",
-    )
+    assert (session.n_source, session.n_features) == (made.CLASSES, made.WIDTH)
     probs, features = session.run(made.images(4))
     expected_probs, expected_features = made.classifier().expected(made.images(4))
     assert probs.dtype == features.dtype == np.float32

@@ -69,10 +69,10 @@ def check(
     """Rank again, compare with a baseline, and exit with 1 if something got worse; says why, as far as receipts tell.
 
     A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
-    stand the other way round, a latency, taken relative to a fixed graph timed in turns, when it grows, a size when the
-    file grows by more than 1 %. A latency that other work on the machine disturbs is measured again, and if it stays in
-    doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose
-    models are there, exits with 2.
+    stand the other way round, a latency, taken relative to a reference graph timed in turns, when it grows, a size when
+    the file grows by more than 1 %. A latency that other work on the machine disturbs is measured again, and if it
+    stays in doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose models
+    are there, exits with 2.
     """
     from leepfrog.gate.formats import as_github, as_junit, as_text
 

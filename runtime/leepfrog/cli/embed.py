@@ -11,7 +11,7 @@ import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_estimator, complete_probe
 from leepfrog.cli.options import DataArgument, check_output
-from leepfrog.cli.output import emit, remark
+from leepfrog.cli.output import emit, remark, skipped_lines
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
@@ -84,7 +84,4 @@ def remarks(embedding: Embedding) -> list[str]:
     """What is odd about the images."""
     lines = [f"note: {note}" for note in embedding.made["notes"]]
     skipped = embedding.made["receipt"]["data"]["skipped"]
-    lines += [f"skipped: {image['name']}: {image['reason']}" for image in skipped[:5]]
-    if len(skipped) > 5:
-        lines.append(f"skipped: {len(skipped) - 5} more, listed in the file")
-    return lines
+    return lines + skipped_lines([(image["name"], image["reason"]) for image in skipped], "the file")

@@ -8,13 +8,15 @@ import io
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from leepfrog.errors import MachineError
 from leepfrog.escape import plain
 from leepfrog.files import write_through, write_whole
+
+SHOWN_SKIPS = 5
 
 
 def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = False) -> None:
@@ -93,6 +95,13 @@ def finish(*steps: Callable[[], object]) -> None:
         remark(f"also: {other}")
     if failed:
         raise failed[0]
+
+
+def skipped_lines(skipped: Sequence[tuple[str, str]], listed_in: str) -> list[str]:
+    """Lines on the first of the images that were skipped, by name and reason, and how many more `listed_in` has."""
+    lines = [f"skipped: {name}: {reason}" for name, reason in skipped[:SHOWN_SKIPS]]
+    more = len(skipped) - SHOWN_SKIPS
+    return [*lines, f"skipped: {more} more, listed in {listed_in}"] if more > 0 else lines
 
 
 def remark(text: str, quiet: bool = False) -> None:

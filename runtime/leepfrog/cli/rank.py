@@ -20,7 +20,7 @@ from leepfrog.cli.options import (
     check_output,
     split_commas,
 )
-from leepfrog.cli.output import emit, finish, remark, write_file
+from leepfrog.cli.output import emit, finish, remark, skipped_lines, write_file
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.plots.figure import check_plot_path
 from leepfrog.scoring.names import SCORE_NAMES
@@ -138,10 +138,7 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
 def remarks(ranking: Ranking) -> list[str]:
     """What a reader of the table should know besides: notes, skipped images, the cache."""
     lines = [f"note: {note}" for note in ranking.notes]
-    shown = 5
-    lines += [f"skipped: {image.name}: {image.reason}" for image in ranking.skipped[:shown]]
-    if len(ranking.skipped) > shown:
-        lines.append(f"skipped: {len(ranking.skipped) - shown} more, listed in --format json")
+    lines += skipped_lines([(image.name, image.reason) for image in ranking.skipped], "--format json")
     left_early = ranking.race is not None and ranking.race.dropped
     if not left_early and not any(model.n_inferred for model in ranking.models):
         lines.append("no inference was needed: all outputs came from the cache")

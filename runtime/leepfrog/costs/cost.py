@@ -23,14 +23,14 @@ class Cost:
     Attributes:
         latency: median seconds of a run on one image, after warm-up.
         latency_p95: the 95th percentile of the same runs.
-        relative_latency: a run's time divided by that of a fixed graph, in turns and on one thread whatever `threads`
-            is: what compares between moments and, roughly, machines.
+        relative_latency: a run's time divided by that of a reference graph, in turns and on one thread whatever
+            `threads` is: what compares between moments and, roughly, machines.
         throughput: images per second in batches of 16.
         memory: the most bytes that the process held while it ran single images.
         memory_of_model: the part of these that came with loading and running the model.
         threads: within one run.
         n_runs: single images timed.
-        reference: seconds of a run of the fixed graph on as many threads, at the same time.
+        reference: seconds of a run of the reference graph on as many threads, at the same time.
         doubtful: names of the values above that other work on the machine may have changed; empty if it was quiet.
             Such a cost is not kept for later runs.
         place: where it was measured (see `leepfrog.costs.places`).
@@ -82,7 +82,7 @@ class Cost:
         return cost
 
     def doubted(self, best: float) -> Cost:
-        """The cost with its times in doubt if the fixed graph was much slower than its best known seconds."""
+        """The cost with its times in doubt if the reference graph was much slower than its best known seconds."""
         if not best or self.reference <= SLOWER * best:
             return self
         return dataclasses.replace(self, doubtful=tuple(dict.fromkeys((*self.doubtful, *TIMES))))

@@ -56,7 +56,7 @@ def host(root: Path = Path("/")) -> str:
 
 
 def best_reference(device: str, threads: int) -> float:
-    """The least seconds that the fixed graph took on this machine in the last days; 0 if that is not known.
+    """The least seconds that the reference graph took on this machine in the last days; 0 if that is not known.
 
     Args:
         device: its name, such as "cpu" (see `leepfrog.inference.devices`).
@@ -71,7 +71,7 @@ def best_reference(device: str, threads: int) -> float:
 
 
 def remember_reference(device: str, threads: int, seconds: float) -> None:
-    """Keep the fixed graph's seconds if they are the best known ones; nothing happens where they cannot be kept."""
+    """Keep the reference graph's seconds if they are the best known ones; nothing happens where they cannot be kept."""
     best = best_reference(device, threads)
     if not best or seconds < best:
         with contextlib.suppress(MachineError):

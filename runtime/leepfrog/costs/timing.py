@@ -1,11 +1,11 @@
-"""Time runs in turns with a fixed graph, and tell which of them other work on the machine disturbed.
+"""Time runs in turns with a reference graph, and tell which of them other work on the machine disturbed.
 
 A run on one thread is timed by that thread's own clock, which does not advance while another program has the core.
 With several threads that is not enough, because they wait for each other: there a run is disturbed if one of its
 threads was ready to run but had to wait for a core. Neither shows what slows the cores themselves, such as a program on
 the other hardware thread of a core, or a virtual machine whose host moves its cores apart, which makes all exchange
-between threads slower (by 1.5 to 1.8 times where this was written, for minutes). The fixed graph shows that on as many
-threads: its time correlates with those of models by 0.8 to 0.9, and not at all if it runs on one.
+between threads slower (by 1.5 to 1.8 times where this was written, for minutes). The reference graph shows that on as
+many threads: its time correlates with those of models by 0.8 to 0.9, and not at all if it runs on one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import numpy as np
 
 # A run is disturbed if a thread waited for a core for more than this part of its time, ...
 MOST_WAITED = 0.05
-# ... or if the fixed graph took this many times its best known time in the same turn.
+# ... or if the reference graph took this many times its best known time in the same turn.
 SLOWER = 1.2
 # Undisturbed runs agree: their median is at most this many times their 10 % quantile.
 SPREAD = 1.25
 
 FEWEST_RUNS, MOST_RUNS = 10, 1000
 REFERENCE_RUNS = 5
-# Seconds for which the fixed graph runs until its data are in the core's caches.
+# Seconds for which the reference graph runs until its data are in the core's caches.
 SETTLING = 2e-3
 
 
@@ -42,7 +42,7 @@ class TimedRun(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Runs of a model, and the seconds of a run of the fixed graph just before them."""
+    """Runs of a model, and the seconds of a run of the reference graph just before them."""
 
     reference: float
     runs: list[TimedRun]
@@ -50,19 +50,19 @@ class Turn(NamedTuple):
 
 @dataclasses.dataclass
 class Timings:
-    """Runs of a model in turns with the fixed graph.
+    """Runs of a model in turns with the reference graph.
 
     Attributes:
-        known: the fixed graph's best known seconds on this machine, 0 if there are none.
+        best_reference: the reference graph's best known seconds on this machine, 0 if there are none.
         turns: in the order of time.
     """
 
-    known: float = 0.0
+    best_reference: float = 0.0
     turns: list[Turn] = dataclasses.field(default_factory=list)
 
     @property
     def reference(self) -> float:
-        """Seconds of the fixed graph when it was quick: the lower quartile of the turns."""
+        """Seconds of the reference graph when it was quick: the lower quartile of the turns."""
         return float(np.quantile([turn.reference for turn in self.turns], 0.25))
 
     def all(self) -> list[float]:
@@ -72,7 +72,7 @@ class Timings:
     def undisturbed(self) -> list[float]:
         """Seconds of the runs that nothing disturbed."""
         best = min(turn.reference for turn in self.turns)
-        slow = SLOWER * (min(best, self.known) if self.known else best)
+        slow = SLOWER * (min(best, self.best_reference) if self.best_reference else best)
         return [
             run.seconds
             for turn in self.turns
@@ -92,7 +92,7 @@ class Timings:
         return quiet, bool(np.median(quiet) > SPREAD * np.quantile(quiet, 0.1))
 
     def relative(self) -> tuple[float, bool]:
-        """Time of a run divided by that of the fixed graph, the median of the turns; and whether the turns disagree."""
+        """Time of a run as a multiple of the reference graph's, the turns' median; and whether the turns disagree."""
         ratios = [float(np.median([run.seconds for run in turn.runs])) / turn.reference for turn in self.turns]
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         return float(middle), bool(high > SPREAD * low)
@@ -106,22 +106,22 @@ def in_turns(
     *,
     seconds: float,
     limit: float,
-    known: float = 0.0,
+    best_reference: float = 0.0,
     fewest: int = FEWEST_RUNS,
 ) -> Timings:
-    """Run a model in turns with the fixed graph, until enough runs were undisturbed or the limit is reached.
+    """Run a model in turns with the reference graph, until enough runs were undisturbed or the limit is reached.
 
     Args:
         run: runs the model once.
-        reference: runs the fixed graph once, on as many threads.
+        reference: runs the reference graph once, on as many threads.
         timer: of the model's runs.
-        reference_timer: of the fixed graph's runs.
+        reference_timer: of the reference graph's runs.
         seconds: of undisturbed runs that are enough, if they are at least `fewest`.
         limit: seconds after which it ends in any case, though not before `fewest` runs.
-        known: the fixed graph's best known seconds.
+        best_reference: the reference graph's best known seconds.
         fewest: runs.
     """
-    timings = Timings(known)
+    timings = Timings(best_reference)
     block = min(max(seconds / 10, 0.01), 0.1)
     begun = time.perf_counter()
     while True:

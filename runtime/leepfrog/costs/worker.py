@@ -78,7 +78,7 @@ def _peak_on_windows() -> int:
     return int(counters.peak)
 
 
-def main(path: str, sha256: str, device: str, threads: int, seconds: float, known: float) -> dict[str, object]:
+def main(path: str, sha256: str, device: str, threads: int, seconds: float, best_reference: float) -> dict[str, object]:
     """Load a scoring model, run it alone and in batches.
 
     Args:
@@ -87,7 +87,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
         device: its name, such as "cpu" (see `leepfrog.inference.devices`).
         threads: threads within one run.
         seconds: how long to time single images, and batches.
-        known: the fixed graph's best known seconds, 0 if there are none.
+        best_reference: the reference graph's best known seconds, 0 if there are none.
 
     Returns:
         The fields of `leepfrog.costs.cost.Cost`, but for the number of threads.
@@ -97,13 +97,15 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, know
         MachineError: there is no memory for it.
     """
     try:
-        return _costs(path, sha256, device, threads, seconds, known)
+        return _costs(path, sha256, device, threads, seconds, best_reference)
     except (ModelError, MachineError) as error:
         where = printable(path)
         raise type(error)(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
 
 
-def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, known: float) -> dict[str, object]:
+def _costs(
+    path: str, sha256: str, device: str, threads: int, seconds: float, best_reference: float
+) -> dict[str, object]:
     """What `main` returns."""
     before = peak_memory()
     session = load_file(Path(path), sha256, device, threads)
@@ -124,13 +126,14 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
     session.run(names, {taken.name: image})
     single = alone = in_turns(
         lambda: session.run(names, {taken.name: image}),
-        reference, timer, reference_timer, seconds=seconds, limit=limit, known=known,
+        reference, timer, reference_timer, seconds=seconds, limit=limit, best_reference=best_reference,
     )  # fmt: skip
     runs, doubtful = single.representative()
     session.run(names, {taken.name: batch})
     batches = in_turns(
         lambda: session.run(names, {taken.name: batch}),
-        reference, timer, reference_timer, seconds=seconds, limit=0 if doubtful else limit, known=known, fewest=1,
+        reference, timer, reference_timer, seconds=seconds, limit=0 if doubtful else limit,
+        best_reference=best_reference, fewest=1,
     )  # fmt: skip
     timer.close()
     if threads > 1:
@@ -161,7 +164,7 @@ def _costs(path: str, sha256: str, device: str, threads: int, seconds: float, kn
 
 
 def _reference(device: str, threads: int) -> Callable[[], object]:
-    """Runs the fixed graph once, on so many threads."""
+    """Runs the reference graph once, on so many threads."""
     session = load_file(REFERENCE, sha256_of(read_bytes(REFERENCE)), device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)

@@ -5,9 +5,9 @@ What is judged, one or more of CRITERIA:
 score    each model's scores by themselves. The default order's own score is left out: its units depend on the other
          models, so one changed model would change all of them.
 rank     pairs of models that were not tied in the baseline, and now have the opposite order and are again not tied.
-latency  a run's time as a multiple of a fixed graph's, both measured in this run: seconds differ between machines and
-         moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts. If
-         all is in doubt, nothing is judged: the check neither passes nor fails.
+latency  a run's time as a multiple of a reference graph's, both measured in this run: seconds differ between machines
+         and moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts.
+         If all is in doubt, nothing is judged: the check neither passes nor fails.
 size     bytes of the model's file.
 """
 
@@ -51,7 +51,7 @@ class Finding:
     Attributes:
         criterion: one of CRITERIA.
         model: name of the model; two names for a pair.
-        what: the score's name, or "order", "latency" (relative to the fixed graph), "size" (bytes).
+        what: the score's name, or "order", "latency" (relative to the reference graph), "size" (bytes).
         was, now: the values; for an order, the scores' differences.
         allowed: how far `now` may be from `was`, or, for latency and size, above it.
         failed: whether it is beyond that.
@@ -80,7 +80,9 @@ class Finding:
             return "not judged: other work disturbed every measurement; check again when the machine is quiet"
         if self.criterion == "latency":
             most = 1 + self.allowed / self.was
-            return f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the fixed graph"
+            return (
+                f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the reference graph"
+            )
         if self.criterion == "size":
             return f"{self.was:,.0f} -> {self.now:,.0f} bytes"
         return f"{self.what} {self.was:.5g} -> {self.now:.5g} (allowed +- {self.allowed:.2g})"

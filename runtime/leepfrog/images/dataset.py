@@ -35,9 +35,6 @@ class LabelledImage(Protocol):
     def name(self) -> str:
         """What messages call it."""
 
-    def digest(self) -> Digest:
-        """Hash of the content, and of its white if that is known; raises ImageError when it cannot be read."""
-
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
         """Hash of the content alone, and its range if it has greys of more than 8 bits; raises ImageError.
 

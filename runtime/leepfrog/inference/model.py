@@ -81,7 +81,6 @@ class Session:
 
     Attributes:
         model: its file.
-        provider: the execution provider in use.
         fallback: a note on nodes that run on the CPU instead, or "".
         n_source: Z, its source classes; None where it has no probs.
         n_features: D, the width of its last linear layer's input, or of its output where it has no such layer.
@@ -101,7 +100,6 @@ class Session:
         """
         self.model = model
         self._session = load_file(model.path, model.sha256, device, threads)
-        self.provider: str = self._session.get_providers()[0]
         self.fallback = self._session.fallback
         self.n_source, self.n_features = self._check_contract()
 

@@ -13,7 +13,7 @@ from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.joint_mass import JointMass, Shard, leep_scores
-from leepfrog.scoring.parallel import scored
+from leepfrog.scoring.parallel import compute_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_terms
@@ -88,7 +88,7 @@ def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int)
         probs=outputs.probs(used[drawn]) if "probs" in reads else None,
         features=outputs.features(used[drawn]) if "features" in reads else None,
     )
-    scores = scored(sample, further, threads)
+    scores = compute_scores(sample, further, threads)
     return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
 
 

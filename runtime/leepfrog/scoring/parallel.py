@@ -12,7 +12,7 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 
 
-def scored(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:
+def compute_scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:
     """Scores by name, in the order of the definitions.
 
     Each score has a thread, and linear algebra what is left of them: on a few hundred images its matrices are so small

@@ -26,7 +26,6 @@ class ProbeSession:
 
     Attributes:
         probe: its file.
-        provider: the execution provider really in use.
         fallback: a note on nodes that run on the CPU instead, or "".
     """
 
@@ -44,7 +43,6 @@ class ProbeSession:
         """
         self.probe = probe
         self._session = load_file(probe.path, probe.sha256, device, threads)
-        self.provider: str = self._session.get_providers()[0]
         self.fallback = self._session.fallback
         self._check_contract()
 

@@ -23,7 +23,7 @@ from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import Request
 from leepfrog.results import MEASURED, Result
-from leepfrog.scoring.parallel import scored
+from leepfrog.scoring.parallel import compute_scores
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import FeatureSample, Sample
 from leepfrog.scoring.score import Score
@@ -230,7 +230,7 @@ def _repeated(
             readable = scores_readable_from(chosen, model_outputs.model)
             fits = [features.part(train) for train, _ in splits]
             scores_to_come = [
-                pool.submit(scored, Sample(probs and probs.part(train), fit), readable, 1)
+                pool.submit(compute_scores, Sample(probs and probs.part(train), fit), readable, 1)
                 for fit, (train, _) in zip(fits, splits, strict=True)
             ]
             truths_to_come = [

@@ -51,14 +51,14 @@ class ThisMachine:
 
         def measured(model: ModelFile) -> Cost:
             cost = measure(model, device, threads, seconds)
-            keep(cost, model, device, progress.notice)
+            store_cost(cost, model, device, progress.notice)
             return cost
 
         progress.start("measuring", len(models))
         costs = []
         for model in models:
-            known = None if context.measure_again else kept(model, device, threads, progress.notice)
-            costs.append(known or measured(model))
+            stored = None if context.measure_again else stored_cost(model, device, threads, progress.notice)
+            costs.append(stored or measured(model))
             progress.advance(1)
         best = best_reference(device, threads)
         doubtful = [i for i, cost in enumerate(costs) if cost.doubted(best).doubtful]
@@ -92,9 +92,9 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
         ModelError: it cannot be loaded or run.
         MachineError: the device is not there, or the process cannot be started.
     """
-    known = best_reference(device, threads)
+    best = best_reference(device, threads)
     limit = min(LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds, LONGEST)
-    arguments = (str(model.path), model.sha256, device, str(threads), str(seconds), str(known))
+    arguments = (str(model.path), model.sha256, device, str(threads), str(seconds), str(best))
     try:
         done = child.run("leepfrog.costs.worker", *arguments, timeout=limit)
     except subprocess.TimeoutExpired:
@@ -110,7 +110,7 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     return Cost.from_dict(measured | {"threads": threads})
 
 
-def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
+def store_cost(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
     """Keep a cost for later runs on this machine, unless it is in doubt; `notice` reports a failure."""
     if cost.doubtful:
         return
@@ -120,17 +120,17 @@ def keep(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None
         notice(f"the cost of {model.name} is not kept, the next run measures it again: {error}")
 
 
-def kept(
+def stored_cost(
     model: ModelFile, device: str, threads: int, notice: Callable[[str], None], otherwise: str = "is measured again"
 ) -> Cost | None:
-    """What `keep` kept on this machine; if that cannot be read, `notice` is told what becomes of the cost."""
+    """What `store_cost` stored on this machine; if that cannot be read, `notice` is told what becomes of the cost."""
     path = _path(model, device, threads)
     try:
         values = unsealed(read_regular(path, LARGEST_TEXT))
         cost = Cost.from_dict(values)
         if values.get("machine") == machine(device) and cost.threads == threads and not cost.doubtful:
             return cost
-        raise ValueError("it was measured on another machine")
+        raise ValueError
     except FileNotFoundError:
         return None
     except OSError as error:

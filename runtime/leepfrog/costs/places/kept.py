@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference
-from leepfrog.costs.places.here import kept
+from leepfrog.costs.places.here import stored_cost
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model import ModelFile
@@ -25,7 +25,8 @@ class KeptCosts:
             raise UsageError("'kept' measures no costs; --costs here does")
         best = best_reference(context.device, context.cores)
         known = [
-            kept(model, context.device, context.cores, context.progress.notice, "is not known") for model in models
+            stored_cost(model, context.device, context.cores, context.progress.notice, "is not known")
+            for model in models
         ]
         return [cost and cost.doubted(best) for cost in known]
 
