@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from leepfrog.codec import types_of, written_fields, written_properties
+from leepfrog.costs.report import CostReport
+from leepfrog.gate.check import Check
+from leepfrog.gate.compare import Verification
+from leepfrog.listings import Diagnosis, ZooListing
+from leepfrog.ranking.explain import Explanation
+from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.score_files import Scores
 from leepfrog.results import Result
+from leepfrog.task2vec.distance_table import DistanceTable
+from leepfrog.task2vec.library import LibraryListing
+from leepfrog.task2vec.recommend import Recommendation
+from leepfrog.validation.tasks import TaskStudy
+from leepfrog.validation.validate import Validation
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _ENTRY = re.compile(r"    (\w[\w, ]*): (.*)")
@@ -20,19 +32,6 @@ _ENTRY = re.compile(r"    (\w[\w, ]*): (.*)")
 
 def results() -> list[type[Result]]:
     """The result of every command that writes JSON."""
-    from leepfrog.costs.report import CostReport
-    from leepfrog.gate.check import Check
-    from leepfrog.gate.compare import Verification
-    from leepfrog.listings import Diagnosis, ZooListing
-    from leepfrog.ranking.explain import Explanation
-    from leepfrog.ranking.result import Ranking
-    from leepfrog.ranking.score_files import Scores
-    from leepfrog.task2vec.distance_table import DistanceTable
-    from leepfrog.task2vec.library import LibraryListing
-    from leepfrog.task2vec.recommend import Recommendation
-    from leepfrog.validation.tasks import TaskStudy
-    from leepfrog.validation.validate import Validation
-
     return [
         Ranking, Scores, Validation, TaskStudy, Verification, Check, CostReport, Explanation, Recommendation,
         DistanceTable, LibraryListing, ZooListing, Diagnosis,

@@ -14,12 +14,13 @@ from baselines import conforms, put
 from commands import Here
 from hypothesis import given
 from hypothesis import strategies as st
+from leepfrog.cli.amounts import amount
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.places.here import measure
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model_lookup import find_models
-from leepfrog.ranking.budget import Budget, amount, pareto_front
+from leepfrog.ranking.budget import Budget, pareto_front
 from leepfrog.ranking.records import records
 from leepfrog.report.page import render
 from leepfrog_exporter.export import export

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import leepfrog
+from leepfrog.cli.amounts import amount
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_order, complete_scores
 from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
@@ -87,7 +88,6 @@ def rank(
     drawn again, "=" marks models that the images do not tell from the first, "*" those that no other beats in both
     score and latency, and "~" a latency that other programs disturbed.
     """
-    from leepfrog.ranking.budget import amount
     from leepfrog.ranking.rank import ranked_outputs
 
     if plot is not None:

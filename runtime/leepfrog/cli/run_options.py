@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
-import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,6 +11,7 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_device, complete_place
+from leepfrog.cli.option_group import option_group
 from leepfrog.cli.options import QuietOption
 from leepfrog.costs.places import PLACES
 from leepfrog.inference.choices import DEFAULT_DEVICE, HERE, KEPT
@@ -80,32 +78,8 @@ def run_options(*names: str, again: bool = False) -> Callable[[Callable[..., Non
         again: whether the command runs a result again: device and costs are those of the first run by default.
     """
     known = _OPTIONS | _OPTIONS_AGAIN if again else _OPTIONS
-    options = {name: known[name] for name in names}
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = typing.get_type_hints(command, include_extras=True)
-        parameters = [
-            parameter.replace(annotation=hints[name])
-            for name, parameter in inspect.signature(command).parameters.items()
-            if name != "run"
-        ]
-        parameters += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in options.items()
-        ]
+    def made(*, quiet: bool, **values: Any) -> RunOptions:
+        return RunOptions(quiet, {name: value for name, value in values.items() if value is not None})
 
-        @functools.wraps(command)
-        def with_run(**given: Any) -> None:
-            values = {name: given.pop(name) for name in options}
-            quiet = values.pop("quiet")
-            command(
-                **given, run=RunOptions(quiet, {name: value for name, value in values.items() if value is not None})
-            )
-
-        # What Typer reads.
-        del with_run.__wrapped__
-        with_run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        with_run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return with_run
-
-    return decorate
+    return option_group("run", {name: known[name] for name in names}, made)

@@ -10,7 +10,8 @@ from leepfrog_exporter import zoo
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
-from leepfrog.cli.export import describe, load_exporter
+from leepfrog.cli.export import load_exporter
+from leepfrog.cli.exported_lines import described
 from leepfrog.cli.formats import as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import emit
@@ -76,5 +77,5 @@ def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
     options = exporter.ExportOptions(force=force)
     for name in wanted:
         with Bars(quiet) as bars:
-            line = describe(exporter.export(f"zoo:{name}", options, bars))
+            line = described(exporter.export(f"zoo:{name}", options, bars))
         yield line

@@ -1,0 +1,34 @@
+"""Times and sizes with their units, as on the command line."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from leepfrog.errors import UsageError
+
+_UNITS = {
+    "time": {"us": 1e-6, "ms": 1e-3, "s": 1.0},
+    "bytes": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
+
+
+def amount(text: str | None, kind: str, option: str) -> float | None:
+    """A number with its unit, such as "20ms" or "10MB", in seconds or bytes.
+
+    Args:
+        text: what the user wrote, None for no limit.
+        kind: "time" or "bytes".
+        option: whose value it is, for the message.
+
+    Raises:
+        UsageError: no number, no unit of that kind, or nothing left to spend.
+    """
+    if text is None:
+        return None
+    units = _UNITS[kind]
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    if match is None or match[2].lower() not in units or not 0 < float(match[1]) < math.inf:
+        example = "20ms" if kind == "time" else "10MB"
+        raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
+    return float(match[1]) * units[match[2].lower()]
