@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -110,17 +109,20 @@ def export(
         raise UsageError("--calibrate goes with --precision int8")
     if len(precisions) > 1 and names_one_file:
         raise UsageError("--name and an .onnx file as --output go with a single --precision")
-    exporter = load_exporter()
-    options = exporter.ExportOptions(
-        output, name, preprocess.choice(), labels, license, output_name,
-        random_weights=random_weights, no_probs=no_probs, force=force,
+    check_exporter()
+    from leepfrog_exporter.export import ExportOptions
+    from leepfrog_exporter.export import export as export_source
+
+    options = ExportOptions(
+        output=output, name=name, preprocess=preprocess.choice(), labels=labels, license=license,
+        output_name=output_name, random_weights=random_weights, no_probs=no_probs, force=force,
     )  # fmt: skip
     if precisions:
         _export_variants(sources, precisions, calibrate, options, quiet)
         return
     for source in sources:
         with Bars(quiet) as bars:
-            model = exporter.export(source, options, bars)
+            model = export_source(source, options, bars)
         emit(described(model), None)
         if probe:
             _export_probe(model, depth, quiet)
@@ -162,10 +164,10 @@ def _export_variants(
             emit(described_variant(variant), None)
 
 
-def load_exporter() -> ModuleType:
-    """The exporter, or MachineError: one line on what it lacks."""
+def check_exporter() -> None:
+    """MachineError where the export extra is not installed: one line on what is lacking."""
     try:
-        return importlib.import_module("leepfrog_exporter.export")
+        importlib.import_module("leepfrog_exporter.export")
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in ("onnx", "google"):
             raise MachineError(

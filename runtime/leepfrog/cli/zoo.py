@@ -10,7 +10,7 @@ from leepfrog_exporter import zoo
 
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
-from leepfrog.cli.export import load_exporter
+from leepfrog.cli.export import check_exporter
 from leepfrog.cli.exported_lines import described
 from leepfrog.cli.formats import as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
@@ -70,12 +70,14 @@ def pull(
 
 def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
     """Export zoo entries, all starters if none is named; one line on each, when it is done."""
-    exporter = load_exporter()
+    check_exporter()
+    from leepfrog_exporter.export import ExportOptions, export
+
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:
         zoo.find(name)  # a misspelt name fails before anything is fetched
-    options = exporter.ExportOptions(force=force)
+    options = ExportOptions(force=force)
     for name in wanted:
         with Bars(quiet) as bars:
-            line = described(exporter.export(f"zoo:{name}", options, bars))
+            line = described(export(f"zoo:{name}", options, bars))
         yield line

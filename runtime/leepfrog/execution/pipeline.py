@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from leepfrog.inference.bounded import PATIENCE, stop_all
 from leepfrog.inference.devices import DEVICES
 
 Crops = dict[tuple[object, ...], Pixels]
-
 
 Output = TypeVar("Output", covariant=True)
 
@@ -94,61 +93,93 @@ def stream(
     Raises:
         ModelError: a model fails.
     """
-    geometries = {job.spec.geometry: job.spec for job in jobs}
-    decoding: deque[tuple[int, Future[Crops]]] = deque()
-    running: set[Future[Output]] = set()
-
-    def prepare(position: int) -> Crops:
-        digest, decoded = images[position].load_reduced([spec.reduction for spec in geometries.values()])
-        if digest != digests[position]:
-            raise ImageError("changed while it was being read")
-        both = zip(geometries.items(), decoded, strict=True)
-        return {key: resize_and_crop_reduced(image, spec) for (key, spec), image in both}
-
-    def infer(job: Job[Output], batch: list[tuple[int, Pixels]]) -> Output:
-        crops = np.stack([pixels for _, pixels in batch])
-        return job.run([position for position, _ in batch], normalize(crops, job.spec))
-
-    def dispatch(ready: list[tuple[int, Crops]]) -> None:
-        for job in jobs:
-            batch = [(position, crops[job.spec.geometry]) for position, crops in ready if position in job.needed]
-            if batch:
-                running.add(inferring.submit(infer, job, batch))
-
-    def finished(most_running: int) -> Iterator[Output]:
-        """Wait until no more than `most_running` batches are pending; yield the finished results."""
-        while len(running) > most_running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            running.difference_update(done)
-            yield from (future.result() for future in done)
-
-    preparing, inferring = ThreadPoolExecutor(decoders), ThreadPoolExecutor(lanes.count)
+    pipeline = _Pipeline(jobs, images, digests, lanes, decoders)
     try:
-        ahead = iter(sorted(set().union(*(job.needed for job in jobs))))
+        yield from pipeline.results()
+    except BaseException as error:
+        pipeline.stop(at_once=not isinstance(error, Exception))
+        raise
+    pipeline.end()
+
+
+class _Pipeline(Generic[Output]):
+    """The two pools of threads, and what is under way between them."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job[Output]],
+        images: Mapping[int, LabelledImage],
+        digests: Mapping[int, Digest],
+        lanes: Lanes,
+        decoders: int,
+    ) -> None:
+        self._jobs, self._images, self._digests, self._lanes = jobs, images, digests, lanes
+        self._specs = {job.spec.geometry: job.spec for job in jobs}
+        self._most_ahead = 2 * decoders + lanes.batch_size
+        self._most_running = 2 * max(lanes.count, len(jobs))
+        self._decoders, self._lane_threads = ThreadPoolExecutor(decoders), ThreadPoolExecutor(lanes.count)
+        self._running: set[Future[Output]] = set()
+
+    def results(self) -> Iterator[Output | Unreadable]:
+        """Decode ahead of the lanes, and give out what is ready."""
+        ahead = iter(sorted(set().union(*(job.needed for job in self._jobs))))
+        decoding: deque[tuple[int, Future[Crops]]] = deque()
         ready: list[tuple[int, Crops]] = []
         while True:
-            for position in itertools.islice(ahead, 2 * decoders + lanes.batch_size - len(decoding)):
-                decoding.append((position, preparing.submit(prepare, position)))
+            for position in itertools.islice(ahead, self._most_ahead - len(decoding)):
+                decoding.append((position, self._decoders.submit(self._decode, position)))
             if not decoding:
                 break
-            position, prepared = decoding.popleft()
+            position, decoded = decoding.popleft()
             try:
-                ready.append((position, prepared.result()))
+                ready.append((position, decoded.result()))
             except ImageError as error:
                 yield Unreadable(position, str(error))
-            if len(ready) == lanes.batch_size:
-                dispatch(ready)
+            if len(ready) == self._lanes.batch_size:
+                self._dispatch(ready)
                 ready = []
-                yield from finished(2 * max(lanes.count, len(jobs)))
-        dispatch(ready)
-        yield from finished(0)
-    except BaseException as error:
-        preparing.shutdown(wait=False, cancel_futures=True)
-        inferring.shutdown(wait=False, cancel_futures=True)
-        _let_end(running, stopped=not isinstance(error, Exception))
-        raise
-    preparing.shutdown()
-    inferring.shutdown()
+                yield from self._finished(self._most_running)
+        self._dispatch(ready)
+        yield from self._finished(0)
+
+    def end(self) -> None:
+        """Let the threads end; nothing is under way any more."""
+        self._decoders.shutdown()
+        self._lane_threads.shutdown()
+
+    def stop(self, at_once: bool) -> None:
+        """Begin nothing more, and wait for batches that run: until they are done, or `at_once` only for a moment."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._lane_threads.shutdown(wait=False, cancel_futures=True)
+        _let_end(self._running, stopped=at_once)
+
+    def _decode(self, position: int) -> Crops:
+        """The crops of an image for each geometry that some job needs."""
+        reductions = [spec.reduction for spec in self._specs.values()]
+        digest, decoded = self._images[position].load_reduced(reductions)
+        if digest != self._digests[position]:
+            raise ImageError("changed while it was being read")
+        both = zip(self._specs.items(), decoded, strict=True)
+        return {geometry: resize_and_crop_reduced(image, spec) for (geometry, spec), image in both}
+
+    def _dispatch(self, ready: Sequence[tuple[int, Crops]]) -> None:
+        """Give each job those of the images that it needs, as a batch."""
+        for job in self._jobs:
+            batch = [(position, crops[job.spec.geometry]) for position, crops in ready if position in job.needed]
+            if batch:
+                self._running.add(self._lane_threads.submit(_run, job, batch))
+
+    def _finished(self, most_running: int) -> Iterator[Output]:
+        """Wait until no more than `most_running` batches are under way; yield the results of the others."""
+        while len(self._running) > most_running:
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            self._running.difference_update(done)
+            yield from (future.result() for future in done)
+
+
+def _run(job: Job[Output], batch: Sequence[tuple[int, Pixels]]) -> Output:
+    crops = np.stack([pixels for _, pixels in batch])
+    return job.run([position for position, _ in batch], normalize(crops, job.spec))
 
 
 def _let_end(running: Collection[Future[Any]], stopped: bool) -> None:
