@@ -38,6 +38,7 @@ os.environ.setdefault("LEEPFROG_COST_SECONDS", "0.01")
 
 # The same examples on every run: a red CI run can be repeated at home.
 hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("leepfrog"), max_examples=25)
 hypothesis.settings.load_profile("leepfrog")
 
 
@@ -156,6 +157,12 @@ def furnished(furniture: Path, home: Path, here: Here) -> Here:
     shutil.copytree(furniture / "home", home)
     shutil.copytree(furniture / "here", here.folder, dirs_exist_ok=True)
     return here
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let properties be tried on fewer examples where the fast tier alone is asked for."""
+    if config.getoption("markexpr") == "fast":
+        hypothesis.settings.load_profile("fast")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

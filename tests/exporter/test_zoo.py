@@ -58,6 +58,7 @@ def test_architecture_exists(entry: ZooEntry) -> None:
         assert timm.is_model(name)
 
 
+@pytest.mark.full
 @every_starter
 def test_starters_are_prepared_as_their_library_says(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")
@@ -74,6 +75,7 @@ def test_starters_are_prepared_as_their_library_says(entry: ZooEntry) -> None:
     assert PreprocessSpec.from_dict(entry.preprocess or {}) == spec
 
 
+@pytest.mark.full
 @every_entry
 def test_top1_and_weights_are_the_librarys(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")

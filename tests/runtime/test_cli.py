@@ -12,14 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from importlib import metadata
 from pathlib import Path
 
 import models_made as made
 import numpy as np
+import onnxruntime
 import pytest
 from baselines import put
 from commands import Here, run
-from leepfrog.cli.doctor import onnxruntime_wheels
+from leepfrog.cli.doctor import examine, onnxruntime_wheels
 from leepfrog.cli.root import COMMANDS
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model_lookup import find_models
@@ -133,7 +136,7 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     assert len(rows) == 4
     assert ("\\= tied: " in "\n".join(markdown)) == result["models"][1]["tied_with_best"]
     assert any(
-        line.startswith("\\* front: no other model beats these in both combined and latency") for line in markdown
+        line.startswith("- \\* front: no other model beats these in both combined and latency") for line in markdown
     )
     written = tmp_path / "out" / "ranking.json"
     done = here.call("rank", folder, "-m", TWO, "-o", written)
@@ -304,12 +307,33 @@ def test_doctor_names_an_onnxruntime_that_does_not_import(home: Path, tmp_path: 
 
 def test_doctor_sees_onnxruntime_wheels_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert onnxruntime_wheels() == ["onnxruntime"]
-    second = tmp_path / "onnxruntime_gpu-1.32.0.dist-info"
-    second.mkdir()
-    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.32.0\n")
+    for name, folder in (("gpu", "onnxruntime"), ("extensions", "onnxruntime_extensions")):
+        second = tmp_path / f"onnxruntime_{name}-1.32.0.dist-info"
+        second.mkdir()
+        (second / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime-{name}\nVersion: 1.32.0\n")
+        (second / "RECORD").write_text(f"{folder}/__init__.py,,\n")
     done = run("doctor", PYTHONPATH=str(tmp_path))
     assert done.code == 4
     assert "onnxruntime and onnxruntime-gpu are both installed" in done.out
+
+
+def test_doctor_takes_another_wheel_for_onnxruntime(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """As in an environment that has onnxruntime-openvino alone."""
+    (ours,) = metadata.distributions(name="onnxruntime")
+    renamed = types.SimpleNamespace(metadata={"Name": "onnxruntime-openvino"}, files=ours.files)
+    version = metadata.version
+    monkeypatch.setattr(metadata, "distributions", lambda: [renamed])
+
+    def version_of(name: str) -> str:
+        if name == "onnxruntime":
+            raise metadata.PackageNotFoundError(name)
+        return version("onnxruntime") if name == "onnxruntime-openvino" else version(name)
+
+    monkeypatch.setattr(metadata, "version", version_of)
+    diagnosis = examine()
+    assert diagnosis.facts["onnxruntime"] == onnxruntime.__version__
+    assert diagnosis.facts["onnxruntime wheels"] == "onnxruntime-openvino"
+    assert not diagnosis.problems
 
 
 def test_version() -> None:

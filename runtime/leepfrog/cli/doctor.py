@@ -43,11 +43,13 @@ def examine() -> Diagnosis:
     """Look at versions, processors, threads and folders."""
     problems: list[str] = []
     facts = {"python": sys.version.split()[0]}
+    wheels = onnxruntime_wheels()
     facts |= {name: _version(name) or "missing" for name in RUNTIME}
+    if len(wheels) == 1:  # onnxruntime-gpu, -openvino and others are onnxruntime too
+        facts["onnxruntime"] = metadata.version(wheels[0])
     facts |= {name: _version(name) or "not installed (export extra)" for name in EXPORT}
     problems += [f"{name} is missing: pip install leepfrog" for name in RUNTIME if facts[name] == "missing"]
 
-    wheels = onnxruntime_wheels()
     facts["onnxruntime wheels"] = ", ".join(wheels) or "none"
     if len(wheels) > 1:
         problems.append(
@@ -90,12 +92,19 @@ def examine() -> Diagnosis:
 
 def onnxruntime_wheels() -> list[str]:
     """Installed distributions that unpack into the same `onnxruntime` folder."""
-    names = {(dist.metadata["Name"] or "").lower() for dist in metadata.distributions()}
-    return sorted(name for name in names if name == "onnxruntime" or name.startswith("onnxruntime-"))
+    names = {(dist.metadata["Name"] or "").lower(): dist for dist in metadata.distributions()}
+    return sorted(
+        name for name, dist in names.items()
+        if name == "onnxruntime" or (name.startswith("onnxruntime-") and _unpacks_into("onnxruntime", dist))
+    )  # fmt: skip
+
+
+def _unpacks_into(folder: str, dist: metadata.Distribution) -> bool:
+    """Whether a distribution has files in a folder; onnxruntime-extensions, for one, has a folder of its own."""
+    return any(file.parts[0] == folder for file in dist.files or ())
 
 
 def _version(name: str) -> str | None:
-
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -119,7 +128,6 @@ def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
 
 
 def _cannot_write(folder: Path) -> str | None:
-
     probe = folder / ".doctor"
     try:
         write_whole(probe, b"")

@@ -40,8 +40,9 @@ def parts(ranking: Ranking) -> list[Part]:
     )
     if any("leep" in model.scores for model in ranking):
         head += f" (LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
-    below = [*certainty_in_words(ranking), *front_in_words(ranking), *places_in_words(ranking)]
-    shown: list[Part] = [head, ranking_table(ranking), *below, *doubts_in_words(ranking)]
+    marks = [*certainty_in_words(ranking), *front_in_words(ranking)]
+    shown: list[Part] = [head, ranking_table(ranking), *([marks] if marks else [])]
+    shown += [*places_in_words(ranking), *doubts_in_words(ranking)]
     if ranking.drifts:
         shown += ["Variants against their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
     return shown if ranking.race is None else [*shown, *race_parts(ranking.race)]
