@@ -87,6 +87,7 @@ def test_fault_12_heic_of_ten_bits_alpha_and_several_images() -> None:
     assert apart(decode(heic(CAT.convert("L"))), CAT.convert("L").convert("RGB")) < 4
 
 
+@pytest.mark.full
 def test_fault_12_heic_files_are_ranked(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=2)
     for path in list((photos / "cat").iterdir()):
@@ -299,6 +300,7 @@ def test_fault_48_old_models_keep_their_cache_keys(tmp_path: Path) -> None:
     assert len(keys) == 2
 
 
+@pytest.mark.full
 def test_fault_48_letterbox_is_exported(home: Path, here: Here) -> None:
     made.classifier().save(here.folder / "x.onnx")
     export = ["export", "onnx:x.onnx", "--preprocess", "unit", "--resize-mode", "letterbox"]

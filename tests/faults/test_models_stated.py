@@ -264,6 +264,7 @@ def test_fault_07_texts_of_embeddings_and_libraries_are_printable(home: Path, he
 # ---- names
 
 
+@pytest.mark.full
 def test_fault_35_two_models_of_one_name(home: Path, here: Here) -> None:
     """Each keeps its own license on the page, in the result and in a baseline, which `check` accepts."""
     (home / "models").mkdir(parents=True)

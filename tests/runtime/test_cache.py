@@ -37,6 +37,7 @@ def test_the_second_run_takes_no_inference(two_home: Path, tmp_path: Path) -> No
         assert one.cost == other.cost or one.cost.doubtful  # which is not kept
 
 
+@pytest.mark.full
 def test_new_images_and_new_models_alone_are_computed(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos")
     leepfrog.rank(folder, FAST[:1])
@@ -73,6 +74,7 @@ def test_a_damaged_cache_entry_is_computed_again_and_told(two_home: Path, tmp_pa
     assert leepfrog.rank(folder, FAST[:1]).models[0].n_inferred == 0
 
 
+@pytest.mark.full
 def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     shutil.rmtree(two_home / "inference")

@@ -160,6 +160,7 @@ def test_the_command_line(zoo_home: Path, here: Here) -> None:
     here.call("rank", "photos", "--max-size", "10").check(2, "--max-size '10'")
 
 
+@pytest.mark.full
 def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path: Path, here: Here) -> None:
     """Models whose costs are known, and others: these have none, and are not on the front."""
     put(with_made, "plain", noise=0.5)

@@ -96,6 +96,7 @@ def test_threads_batches_and_the_order_of_images_change_nothing(tiny: Path) -> N
     assert a.made["receipt"]["data"] == b.made["receipt"]["data"]
 
 
+@pytest.mark.full
 def test_stops_once_stable(tiny: Path) -> None:
     images = photo_set(80)
     whole = embed(images, "made", tolerance=0)

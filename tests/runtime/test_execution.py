@@ -120,6 +120,7 @@ def rows(blocks: Iterable[Block | Unreadable]) -> dict[tuple[str, int], Any]:
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("files", [True, False])
 def test_another_process_gives_the_same_bits(
     files: bool, home: Path, tmp_path: Path, pool: ProcessPoolExecutor
@@ -135,6 +136,7 @@ def test_another_process_gives_the_same_bits(
     assert not [*(home / "inference").rglob("*.npy")]  # the driver alone writes
 
 
+@pytest.mark.full
 def test_a_ranking_by_other_processes_is_the_same(home: Path, pool: ProcessPoolExecutor) -> None:
     two_models(home)
     images = photo_set(6)

@@ -182,6 +182,7 @@ def test_models(row: Row, with_made: Path, here: Here, monkeypatch: pytest.Monke
         assert [Path(name).name for name in added] == ["bad.onnx"]
 
 
+@pytest.mark.full
 def test_21000_classes_are_ranked(with_made: Path, here: Here) -> None:
     classifier(classes=21_000)(here.folder)
     folder_of_pieces(here.folder / "photos", count=3)

@@ -42,6 +42,7 @@ def crowds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(AREA[:2]) + within * (WIDE, HIGH), rng.uniform((1, 5), (WIDE, 30), (n, 2))
 
 
+@pytest.mark.full
 @settings(max_examples=30)
 @given(crowds())
 def test_labels_stay_in_the_area(crowd: tuple[np.ndarray, np.ndarray]) -> None:
@@ -54,6 +55,7 @@ def test_labels_stay_in_the_area(crowd: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_array_equal(place_labels(points.tolist(), sizes.tolist(), AREA, radius=RADIUS), offsets)
 
 
+@pytest.mark.full
 @settings(max_examples=30)
 @given(crowds(), st.integers(0, 25))
 def test_better_models_labels_do_not_hang_on_the_others(crowd: tuple[np.ndarray, np.ndarray], first: int) -> None:
@@ -175,6 +177,7 @@ def clothing(budget: Budget) -> Ranking:
     )  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("limit", [None, 0.006, 0.02])
 def test_the_names_of_sixteen_models_can_be_read(limit: float | None) -> None:
     """As drawn, not as estimated: no two texts overlap, nor does one lie on a point or outside the axes."""

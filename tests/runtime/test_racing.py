@@ -93,6 +93,7 @@ def test_equals_all_stay_and_few_images_are_no_race() -> None:
     assert run_race(["a"], labels, judged(terms, labels, seen))[1].samples == (1000,)
 
 
+@pytest.mark.full
 def test_noise_rarely_drops_the_best() -> None:
     """A thousand races of one best model, a tenth of a standard deviation ahead of nine equals."""
     rng = np.random.default_rng(1)
@@ -136,6 +137,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(each.model in text for each in found.dropped)
 
 
+@pytest.mark.full
 def test_models_outside_the_budget_do_not_start(two_home: Path) -> None:
     images = photo_set(4)
     size = find_models(["mobilenet_v2"])[0].size

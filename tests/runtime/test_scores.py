@@ -56,6 +56,7 @@ def test_golden_values_on_iris() -> None:
     assert found == pytest.approx([0.96, 0.96, 29 / 30, 29 / 30])
 
 
+@pytest.mark.full
 @cases
 @given(sets)
 def test_logme_is_the_maximum_of_the_evidence(data: tuple[Floats, NDArray[np.int64]]) -> None:
@@ -130,6 +131,7 @@ def test_parc(data: tuple[Floats, NDArray[np.int64]]) -> None:
     assert value("parc", features, labels) == pytest.approx(reference.parc(z, labels), abs=1e-4)
 
 
+@pytest.mark.full
 @cases
 @given(sets, st.sampled_from([1, 2, 3, 5]))
 def test_knn(data: tuple[Floats, NDArray[np.int64]], k: int) -> None:

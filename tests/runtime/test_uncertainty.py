@@ -98,6 +98,7 @@ def test_terms_average_to_the_score(name: str, digits: Sample) -> None:
     assert score.standard_error == pytest.approx(standard_error(score.terms, digits.labels[:120]))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "correlation", "error"),
     # PARC takes the components as given, which turn as images go.
@@ -119,6 +120,7 @@ def test_terms_are_what_an_image_does_to_the_score(name: str, correlation: float
     assert terms.std() / brute.std() == pytest.approx(1, abs=error)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "least"),
     [

@@ -98,6 +98,7 @@ def test_agreement_by_hand() -> None:
     assert both.regret == pytest.approx(blind.regret / 2)
 
 
+@pytest.mark.full
 def test_what_chance_gives() -> None:
     rng = np.random.default_rng(0)
     found = [kendalltau(rng.permutation(9), np.arange(9)).statistic for _ in range(3000)]
@@ -139,6 +140,7 @@ def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
         leepfrog.validate(folder, FAST)
 
 
+@pytest.mark.full
 def test_the_command_line(two_home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=8)
     run = functools.partial(here.call, "validate", "photos")

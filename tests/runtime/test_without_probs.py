@@ -178,6 +178,7 @@ def test_races(mixed: Path, here: Here) -> None:
     here.call(*line, "--by", "ridge").check(0)
 
 
+@pytest.mark.full
 def test_a_variant_in_fewer_bits(mixed: Path) -> None:
     parent = find_models(["embedder"])[0]
     half = made.embedder("half", variant=Variant("fp16", "embedder", parent.sha256))
@@ -250,6 +251,7 @@ def test_validate(mixed: Path, tmp_path: Path) -> None:
     assert [row.scores["leep"] for row in none.models] == [None, None]
 
 
+@pytest.mark.full
 def test_validate_in_words(mixed: Path, here: Here) -> None:
     photographs(here.folder / "photos")
     for scores in ("leep", "all"):
