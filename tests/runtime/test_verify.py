@@ -180,6 +180,17 @@ def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
             compare(first, again, tolerance)
 
 
+def test_notes_may_name_the_folder_by_another_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home, "plain")
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+    (folder / "stray.jpg").write_bytes((next(folder.glob("*/*"))).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    first = leepfrog.rank("photos")
+    assert any("photos" in note for note in first.notes)
+    first.save(path)
+    assert compare(Baseline.read(path), leepfrog.rank(folder)).same
+
+
 def test_tied_models_that_change_places_are_the_same_result(home: Path, tmp_path: Path) -> None:
     """As a second run would have it: with its own ranks, groups and what would tell the first two apart."""
     put(home, "plain")

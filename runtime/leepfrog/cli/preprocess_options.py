@@ -29,7 +29,7 @@ def _option(flag: str, text: str, complete: Callable[..., Any] | None = None) ->
 
 
 _OPTIONS = {
-    "preset": _option("--preprocess", f"For onnx: files: {either(PRESETS)} (see the README).", complete_preset),
+    "preprocess": _option("--preprocess", f"For onnx: files: {either(PRESETS)} (see the README).", complete_preset),
     "input_size": _option("--input-size", "224 or 224,320: height, width."),
     "resize_size": _option("--resize-size", "Size before the centre crop."),
     "resize_mode": _option(
@@ -52,7 +52,9 @@ class PreprocessOptions:
         Raises:
             UsageError: a value cannot be read.
         """
+        preset = given.pop("preprocess")
         self._choices: dict[str, Any] = given | {
+            "preset": preset,
             "input_size": _size("--input-size", given["input_size"]),
             "resize_size": _size("--resize-size", given["resize_size"]),
             "mean": _channels("--mean", given["mean"]),

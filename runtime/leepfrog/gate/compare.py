@@ -15,6 +15,7 @@ from leepfrog.errors import UsageError
 from leepfrog.gate.baseline import Baseline, Replayable
 from leepfrog.gate.choices import VERIFY_TOLERANCE
 from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.score_files import Scores
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.results import Result
@@ -88,7 +89,7 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = VERIFY_TOLER
     n, worst = 0, 0.0
     differences = []
     scale = float(was.vector.max()) if isinstance(was, Embedding) else 1.0
-    for path, a, b in _pairs(was, now, (), skipped):
+    for path, a, b in _pairs(_anywhere(was), _anywhere(now), (), skipped):
         n += 1
         apart = _apart(a, b, scale)
         if apart <= tolerance:
@@ -97,6 +98,14 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = VERIFY_TOLER
             differences.append(Difference(".".join(path), a, b))
     causes = tuple(all_causes(baseline.receipt, receipt))
     return Verification(baseline.kind, n, tolerance, worst, tuple(differences), causes, receipt)
+
+
+def _anywhere(result: Replayable) -> Replayable:
+    """A result whose notes name the images' folder alone, wherever it lies."""
+    if isinstance(result, Scores | Embedding):
+        return result
+    name = result.data.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return dataclasses.replace(result, notes=tuple(note.replace(result.data, name) for note in result.notes))
 
 
 def all_causes(was: Receipt, now: Receipt) -> list[str]:

@@ -120,7 +120,7 @@ class Ranking(Result):
     data: str = field(metadata=MEASURED)
     classes: dict[str, int]
     n_images: int
-    notes: tuple[str, ...] = field(metadata=MEASURED)  # they may hold paths
+    notes: tuple[str, ...]
     ranked_by: str
     budget: Budget
     shown: tuple[str, ...]

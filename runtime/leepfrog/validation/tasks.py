@@ -90,7 +90,7 @@ class TaskStudy(Result):
     model: str
     tasks: tuple[Task, ...]
     correlations: dict[str, OverTasks]
-    notes: tuple[str, ...] = dataclasses.field(metadata=MEASURED)  # they may hold paths
+    notes: tuple[str, ...]
     receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
 

@@ -85,7 +85,7 @@ class Validation(Result):
     agreements: dict[str, dict[str, Agreement]]
     baselines: tuple[str, ...]
     chance: float
-    notes: tuple[str, ...] = dataclasses.field(metadata=MEASURED)  # they may hold paths
+    notes: tuple[str, ...]
     receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
     def best(self, truth: str, names: str | Sequence[str]) -> str:
