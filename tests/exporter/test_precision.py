@@ -74,7 +74,7 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path, here: Her
     assert fp16.metadata.parity["top1_agreement"] >= 0.9
     assert fp16.metadata.parity["features_cosine"] > 0.9999
     assert int8.metadata.parity["top1_agreement"] >= 0.6
-    assert int8.metadata.parity["features_cosine"] > 0.97
+    assert int8.metadata.parity["features_cosine"] > 0.94  # x86 without VNNI saturates: .959 there, .98 with it
     # A network whose filters differ by orders of magnitude once batch-norm is folded in.
     assert "per channel" in int8.metadata.variant.recipe
     ranking = rank(folder, ["mobilenet_v2*"], by="ridge", context=RunContext(threads=1))
