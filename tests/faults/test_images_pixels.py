@@ -32,6 +32,8 @@ from leepfrog.inference.model import ModelFile
 from photos import folder_of_pieces, photo, pieces
 from PIL import Image, ImageOps
 
+pytestmark = pytest.mark.full
+
 CAT = Image.fromarray(photo("cat")).resize((160, 96))
 ORIENTATION = 0x0112
 
@@ -87,7 +89,6 @@ def test_fault_12_heic_of_ten_bits_alpha_and_several_images() -> None:
     assert apart(decode(heic(CAT.convert("L"))), CAT.convert("L").convert("RGB")) < 4
 
 
-@pytest.mark.full
 def test_fault_12_heic_files_are_ranked(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=2)
     for path in list((photos / "cat").iterdir()):
@@ -124,7 +125,6 @@ main()
 """
 
 
-@pytest.mark.full
 def test_fault_12_without_the_extra_heic_files_are_counted_and_named(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=2)
     for name in ("cat/a.HEIC", "cat/b.heic", "rocket/c.heif", "rocket/really.jpg"):
@@ -300,7 +300,6 @@ def test_fault_48_old_models_keep_their_cache_keys(tmp_path: Path) -> None:
     assert len(keys) == 2
 
 
-@pytest.mark.full
 def test_fault_48_letterbox_is_exported(home: Path, here: Here) -> None:
     made.classifier().save(here.folder / "x.onnx")
     export = ["export", "onnx:x.onnx", "--preprocess", "unit", "--resize-mode", "letterbox"]

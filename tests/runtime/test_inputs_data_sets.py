@@ -15,6 +15,8 @@ from leepfrog.images.find import find_images
 from photos import pieces
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 RANK = "rank photos -m made"
 
 
@@ -127,7 +129,6 @@ def test_data_sets(row: Row, with_made: Path, here: Here) -> None:
             assert isinstance(score["value"], float)
 
 
-@pytest.mark.full
 @needs_permissions
 def test_unreadable_files(with_made: Path, here: Here) -> None:
     lay_out(*each("a", "b", "c"))(here.folder)
@@ -165,7 +166,6 @@ def test_paths_that_are_not_utf8(with_made: Path, here: Here) -> None:
     here.call("distance", os.fsdecode(b"\xe9.npz"), os.fsdecode(b"\xe9.npz")).check(0)
 
 
-@pytest.mark.full
 def test_100_000_files(tmp_path: Path) -> None:
     """They are found and counted within seconds. Most are links to few, for a file system's sake."""
     per_class, classes = 1000, 100

@@ -17,6 +17,8 @@ from commands import Here, snapshot
 from photos import folder_of_pieces, photo
 from PIL import Image
 
+pytestmark = pytest.mark.full
+
 PHOTO = Image.fromarray(photo("cat")).resize((90, 60))
 
 

@@ -17,6 +17,8 @@ from leepfrog_exporter import zoo
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from photos import folder_of_pieces
 
+pytestmark = pytest.mark.full
+
 S = made.SIDE
 EXPORT = "export onnx:bad.onnx --preprocess unit"
 RANK = "rank photos -m bad.onnx"
@@ -182,7 +184,6 @@ def test_models(row: Row, with_made: Path, here: Here, monkeypatch: pytest.Monke
         assert [Path(name).name for name in added] == ["bad.onnx"]
 
 
-@pytest.mark.full
 def test_21000_classes_are_ranked(with_made: Path, here: Here) -> None:
     classifier(classes=21_000)(here.folder)
     folder_of_pieces(here.folder / "photos", count=3)

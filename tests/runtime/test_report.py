@@ -28,8 +28,9 @@ from leepfrog.report.page import check_report_path, render
 from leepfrog.report.tables import ranking_rows
 from PIL import Image
 
+pytestmark = pytest.mark.full
 
-@pytest.mark.full
+
 def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> None:
     page = Page(report_text)
     assert "24 images of 3 classes" in page.text
@@ -146,7 +147,6 @@ def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
     return dataclasses.replace(ranking, models=tuple(map(model, range(n))), **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.full
 def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     (explained,) = explain_best(reported)
     classes = tuple(dataclasses.replace(explained.classes[0], name=f"class number {i};") for i in range(1000))
@@ -286,7 +286,6 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         check_report_path(Path("page.pdf"))
 
 
-@pytest.mark.full
 def test_the_command_writes_it(reported: Reported, home: Path, here: Here) -> None:
     target = here.folder / "page.html"
     done = here.call(
