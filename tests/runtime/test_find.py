@@ -212,7 +212,9 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
     try:
         for parent, mode in modes.items():
             parent.chmod(mode | 0o001)
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        # Nor could the child write what it covered.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=env)
     finally:
         for parent, mode in modes.items():
             parent.chmod(mode)
