@@ -25,17 +25,22 @@ TOLERANCE, ROUGHLY = 1e-4, 1e-3
 SHRINKAGE = 0.5
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RetrainedHead:
     """A retrained head.
 
     Attributes:
-        accuracy: on the images held out, from 0 to 1.
+        correct: which of the M images held out it is right about, [M].
         penalty: the one chosen by cross-validation, times N.
     """
 
-    accuracy: float
+    correct: NDArray[np.bool_]
     penalty: float
+
+    @property
+    def accuracy(self) -> float:
+        """On the images held out, from 0 to 1."""
+        return float(self.correct.mean())
 
 
 def retrained_head(
@@ -70,7 +75,7 @@ def retrained_head(
     # Back from principal coordinates, outside of which the head has no part.
     weights = train.centered.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
     logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]
-    return RetrainedHead(float((logits.argmax(axis=1) == labels).mean()), penalty)
+    return RetrainedHead(logits.argmax(axis=1) == labels, penalty)
 
 
 def few_shot_accuracy(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.scoring.definition import of_features
 from leepfrog.scoring.sample import FeatureSample, Floats, principal, spectrum
@@ -51,37 +51,68 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
 @of_features("log-likelihood of held-out images under a linear head, in closed form", held_out=True)
 def score_ridge(sample: FeatureSample) -> Score:
     """`ridge` of a checked sample."""
-    smoother = _Smoother.of(sample)
+    held_out = held_out_ridge(sample)
+    diagnostics = {
+        "strength": held_out.strength,
+        "temperature": held_out.temperature,
+        "accuracy": float(held_out.correct.mean()),
+        "squared_error": float(((held_out.logits - (2 * sample.one_hot - 1)) ** 2).mean()),
+        "n_constant": held_out.n_constant,
+    }
+    return mean_of("ridge", held_out.terms, sample.labels, sample.features.shape[1], diagnostics)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What a head predicts of each image, fitted without it.
+
+    Attributes:
+        logits: [N, C].
+        terms: log softmax(temperature logits) at each image's class, [N].
+        correct: whether the largest logit is that of its class, [N].
+        temperature, strength: those that predict best; the strength in units of the mean eigenvalue.
+        n_constant: features that do not vary.
+    """
+
+    logits: Floats
+    terms: Floats
+    correct: NDArray[np.bool_]
+    temperature: float
+    strength: float
+    n_constant: int
+
+
+def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:
+    """Leave-one-out predictions of `ridge`, of the strength and temperature that predict best.
+
+    Args:
+        sample: checked features.
+        standardized: whether features are scaled to the same variance; else they are centered only.
+    """
+    smoother = _Smoother.of(sample, standardized)
     targets = 2 * sample.one_hot - 1
     mean = targets.mean(axis=0)
     eigenvalues = smoother.eigenvalues
     unit = float(eigenvalues.mean()) if len(eigenvalues) else 1.0
     shares = eigenvalues / (eigenvalues + STRENGTHS[:, None] * unit)
     leverage = np.minimum(1 / len(sample) + smoother.weighted_squares(shares), MOST_LEVERAGE)
-    best: tuple[float, Floats, Floats, float, float] | None = None
+    best: HeldOut | None = None
     together = max(1, FITTED_BYTES // targets.nbytes)
     for first in range(0, len(STRENGTHS), together):
         fits = smoother.fitted(2 * smoother.along * shares[first : first + together, :, None])
         for i, fitted in enumerate(fits, first):
-            held_out = targets - (targets - (mean + fitted)) / (1 - leverage[:, i, None])
-            temperature, terms = _best_temperature(held_out, sample.labels)
-            if best is None or terms.mean() > best[0]:
-                best = (float(terms.mean()), terms, held_out, temperature, float(STRENGTHS[i]))
+            logits = targets - (targets - (mean + fitted)) / (1 - leverage[:, i, None])
+            temperature, terms = _best_temperature(logits, sample.labels)
+            if best is None or terms.mean() > best.terms.mean():
+                correct = logits.argmax(axis=1) == sample.labels
+                best = HeldOut(logits, terms, correct, temperature, float(STRENGTHS[i]), smoother.n_constant)
     assert best is not None
-    _, terms, held_out, temperature, strength = best
-    diagnostics = {
-        "strength": strength,
-        "temperature": temperature,
-        "accuracy": float((held_out.argmax(axis=1) == sample.labels).mean()),
-        "squared_error": float(((held_out - targets) ** 2).mean()),
-        "n_constant": smoother.n_constant,
-    }
-    return mean_of("ridge", terms, sample.labels, sample.features.shape[1], diagnostics)
+    return best
 
 
 @dataclasses.dataclass(frozen=True)
 class _Smoother:
-    """Standardised features X by their left singular vectors U, [N, k], which are made a block of rows at a time.
+    """Standardised (or centered) features X by their left singular vectors U, [N, k], made a block of rows at a time.
 
     Attributes:
         sample: that the features are of.
@@ -100,14 +131,14 @@ class _Smoother:
     n_constant: int
 
     @classmethod
-    def of(cls, sample: FeatureSample) -> _Smoother:
+    def of(cls, sample: FeatureSample, standardized: bool = True) -> _Smoother:
         many = len(sample) > sample.mean.size
         spread = np.sqrt(np.diag(sample.moments[0]) / len(sample)) if many else sample.centered.std(axis=0)
         varied = spread > 1e-7 * _largest(sample)
         n_constant, basis = int((~varied).sum()), np.zeros((len(spread), 0))
         if not varied.any():
             return cls(sample, np.empty(0), np.empty((0, sample.n_target)), None, basis, n_constant)
-        spread = spread[varied]
+        spread = spread[varied] if standardized else np.ones(int(varied.sum()))
         if not many:
             eigenvalues, coordinates = principal(sample.centered[:, varied] / spread)
             u = coordinates / np.sqrt(eigenvalues)

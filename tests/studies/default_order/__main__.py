@@ -1,0 +1,123 @@
+"""The steps of the study; each goes on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from leepfrog.inference.model_lookup import exported
+from studies.default_order.features import extract, keep
+from studies.default_order.networks import Trunk, trunk
+from studies.default_order.sets import SETS
+from studies.default_order.simulate import coverage as coverage_of_made
+from studies.default_order.tables import candidates, coverage, judged, load
+from studies.default_order.trials import FEWEST_TEST, SIZES, trial
+
+
+def main() -> None:
+    """Run a step."""
+    parser = argparse.ArgumentParser(prog="studies.default_order")
+    parser.add_argument("step", choices=("extract", "trials", "judge", "simulate"))
+    parser.add_argument("--out", type=Path, default=Path("study"), help="folder of features and trials")
+    parser.add_argument("--sides", default="96,160", help="input sizes")
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--most", type=int, default=8000, help="images of a set")
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--slow", action="store_true", help="also the slow scores")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    {"extract": extract_all, "trials": try_all, "judge": judge, "simulate": simulate}[arguments.step](arguments)
+
+
+def trunks(sides: list[int]) -> Iterator[Trunk]:
+    """Every exported model at every side."""
+    for path in exported().values():
+        for side in sides:
+            yield trunk(path, side)
+
+
+def extract_all(arguments: argparse.Namespace) -> None:
+    """Features of all extractors on all sets."""
+    made = list(trunks([int(side) for side in arguments.sides.split(",")]))
+    print(f"{len(made)} trunks, {sum(len(each.cuts) for each in made)} extractors", flush=True)
+    for name in arguments.sets.split(","):
+        todo = [each for each in made if not (arguments.out / f"{name}+{each.name}.npz").exists()]
+        if not todo:
+            continue
+        data = SETS[name]()
+        keep(arguments.out / f"{name}.npz", {"labels": data.labels[: arguments.most], "family": np.array(data.family)})
+        del data.images[arguments.most :]
+        for each in todo:
+            begun = time.perf_counter()
+            keep(arguments.out / f"{name}+{each.name}.npz", extract(each, data))
+            print(f"{name} {each.name} {len(data.images)} images {time.perf_counter() - begun:.0f} s", flush=True)
+
+
+def try_all(arguments: argparse.Namespace) -> None:
+    """All trials, one file for each trunk, set, size and split."""
+    sizes = [int(size) for size in arguments.sizes.split(",")]
+    jobs = []
+    for seed in range(arguments.splits):
+        for name in arguments.sets.split(","):
+            for path in sorted(arguments.out.glob(f"{name}+*.npz")):
+                jobs += [(path, name, n, seed, arguments.slow) for n in sizes]
+    with ProcessPoolExecutor(2) as pool:
+        for i, line in enumerate(pool.map(_try, jobs)):
+            if line:
+                print(f"{i + 1} of {len(jobs)}: {line}", flush=True)
+
+
+def judge(arguments: argparse.Namespace) -> None:
+    """Every candidate's agreement with the truths, a line each: mean over sets at each size."""
+    groups = list(load(arguments.out / "trials"))
+    sizes = sorted({group.n for group in groups})
+    ceiling = judged(groups, lambda group, members: group.values["truth/head"][members][:, 1], column=2)
+    rows = {"ceiling (halves of the truth)": ceiling}
+    rows |= {name: judged(groups, candidate) for name, candidate in candidates(groups).items()}
+    print("weighted tau | points lost | within a point, by images: " + ", ".join(map(str, sizes)))
+    for name, found in sorted(rows.items(), key=lambda row: -np.mean([value[0] for value in row[1].values()])):
+        by_size = [np.mean([value for (_, n), value in found.items() if n == size], axis=0) for size in sizes]
+        cells = [" ".join(f"{value[i]:6.2f}" for value in by_size) for i in range(3)]
+        print(f"{name:36} {' | '.join(cells)}", flush=True)
+    print("intervals of expected, standardized: inside (all, the chosen), points promised and lost")
+    for n, (inside, chosen, promised, lost) in coverage(groups, "standardized").items():
+        print(f"{n:5} images: {inside:.3f} {chosen:.3f}  {promised:.2f} {lost:.2f}")
+
+
+def simulate(arguments: argparse.Namespace) -> None:
+    """Whether intervals hold where the truth is known."""
+    print("models images spread: inside (all, the first), points promised and lost")
+    for n_models, n, spread in itertools.product((2, 4, 12), (50, 300), (0.05, 0.4)):
+        inside, first, promised, lost = coverage_of_made(n_models, n, spread)
+        print(f"{n_models:6} {n:6} {spread:6}: {inside:.3f} {first:.3f}  {promised:.2f} {lost:.2f}", flush=True)
+
+
+def _try(job: tuple[Path, str, int, int, bool]) -> str:
+    path, name, n, seed, slow = job
+    done = path.parent / "trials" / f"{path.stem}+{n}+{seed}.npz"
+    labels = np.load(path.parent / f"{name}.npz")["labels"]
+    if done.exists() or len(labels) - n < FEWEST_TEST:
+        return ""
+    done.parent.mkdir(exist_ok=True)
+    begun = time.perf_counter()
+    arrays = np.load(path)
+    probs = arrays["probs"] if "probs" in arrays.files else None
+    found = {}
+    for cut in arrays.files:
+        if cut == "probs":
+            continue
+        # A cut within a network has no classes of its own.
+        shown = trial(arrays[cut], probs if cut == "features" else None, labels, n, seed, slow)
+        found |= {f"{cut}/{key}": value for key, value in shown.items()}
+    keep(done, found)
+    return f"{path.stem} {n} images, split {seed}: {time.perf_counter() - begun:.0f} s"
+
+
+if __name__ == "__main__":
+    main()

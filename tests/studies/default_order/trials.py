@@ -1,0 +1,63 @@
+"""Trials: so many images of a set to look at, the others to judge by; every extractor's truths and scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from leepfrog.draws import members_of, shuffled
+from leepfrog.scoring.registry import SCORES
+from leepfrog.scoring.sample import Sample
+from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
+from studies.default_order.heads import HEADS
+
+SIZES = (50, 100, 300, 1000)
+MOST_TEST, FEWEST_TEST = 4000, 100
+SHOTS, EPISODES = 5, 40
+# Not in the first line for the default: they take as long as all others together.
+SLOW = ("parc", "n_leep", "linear_probe")
+
+
+def drawn(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of n images to look at, classes in proportion and two of each at least, and of those to judge by."""
+    rng = np.random.default_rng([seed, n])
+    train = [rows[: max(2, round(n * len(rows) / len(labels)))] for rows in shuffled(members_of(labels), rng)]
+    chosen = np.sort(np.concatenate(train))
+    rest = rng.permutation(np.setdiff1d(np.arange(len(labels)), chosen))[:MOST_TEST]
+    return chosen, np.sort(rest)
+
+
+def trial(
+    features: np.ndarray, probs: np.ndarray | None, labels: np.ndarray, n: int, seed: int, slow: bool
+) -> Mapping[str, np.ndarray]:
+    """What one extractor shows and how it does: truths, scores, and each candidate head's terms, by name."""
+    train, test = drawn(labels, n, seed)
+    sample = Sample.of(
+        labels[train],
+        None if probs is None else probs[train].astype(np.float32),
+        features[train].astype(np.float32),
+    )
+    fit = sample.features
+    assert fit is not None
+    found: dict[str, np.ndarray] = {}
+    held = features[test].astype(np.float32)
+    begun = time.perf_counter()
+    right = retrained_head(fit, held, labels[test], seed).correct
+    # On all images held out, and on two halves of them.
+    found["truth/head"] = np.array([right.mean(), right[::2].mean(), right[1::2].mean()])
+    found["seconds/head"] = np.array(time.perf_counter() - begun)
+    found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
+    for name, score in SCORES.items():
+        if (score.reads == "probs" and probs is None) or (name in SLOW and not slow):
+            continue
+        begun = time.perf_counter()
+        found[f"score/{name}"] = np.array(score.of(sample).value)
+        found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
+    for name, head in HEADS.items():
+        begun = time.perf_counter()
+        held_out = head(fit, None if probs is None else probs[train])
+        found[f"terms/{name}"] = held_out.terms.astype(np.float32)
+        found[f"correct/{name}"] = held_out.correct
+        found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
+    return found
