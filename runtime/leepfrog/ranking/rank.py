@@ -28,7 +28,7 @@ from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
 from leepfrog.ranking.racing import Race, check_raceable, run_race
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
-from leepfrog.receipts.request import Request
+from leepfrog.receipts.request import ModelsRequest
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.registry import SCORES, chosen_scores
 from leepfrog.scoring.scores.leep import leep
@@ -41,7 +41,7 @@ NO_BUDGET = Budget()
 
 
 @dataclasses.dataclass(frozen=True)
-class RankRequest(Request):
+class RankRequest(ModelsRequest):
     """What a ranking is asked for.
 
     Attributes:
@@ -57,7 +57,7 @@ class RankRequest(Request):
     """
 
     command: ClassVar = "rank"
-    of_context: ClassVar = (*Request.of_context, "costs")
+    of_context: ClassVar = (*ModelsRequest.of_context, "costs")
     by: str = COMBINED
     scores: tuple[str, ...] = ()
     budget: Budget = NO_BUDGET

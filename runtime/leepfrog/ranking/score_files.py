@@ -52,7 +52,6 @@ class ScoreRequest(Request):
     """
 
     command: ClassVar = "score"
-    of_models: ClassVar = False
     scores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from leepfrog.receipts.receipt import Receipt
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class Request(abc.ABC):
     """What a command is asked to do, besides data and models.
 
     A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made. `command` is
@@ -27,7 +28,7 @@ class Request:
     command: ClassVar[str]
     of_context: ClassVar[tuple[str, ...]] = ("strict", "device", "batch_size")
     """Fields of the context that a receipt records among the arguments."""
-    of_models: ClassVar = True
+    of_models: ClassVar = False
     """Whether models are run, rather than arrays read."""
     seed: int = dataclasses.field(default=0, kw_only=True)
 
@@ -37,10 +38,7 @@ class Request:
         del values["seed"]
         return values
 
-    def run(self, data: Any, models: Any, context: RunContext, /) -> Any:
-        """The result."""
-        raise NotImplementedError
-
+    @abc.abstractmethod
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Any:
         """The result once more.
 
@@ -53,7 +51,6 @@ class Request:
         Raises:
             UsageError: the receipt lacks something.
         """
-        return self.run(data, models, context)
 
     @classmethod
     def field_names(cls) -> set[str]:
@@ -72,3 +69,18 @@ class Request:
             return decode(cls, {**known, "seed": seed}, "receipt.arguments")
         except ValueError as error:
             raise UsageError(str(error)) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelsRequest(Request):
+    """What a command is asked to do with models on images."""
+
+    of_models: ClassVar = True
+
+    @abc.abstractmethod
+    def run(self, data: Any, models: Any, context: RunContext, /) -> Any:
+        """The result."""
+
+    def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Any:
+        """The result once more; see `Request`."""
+        return self.run(data, models, context)

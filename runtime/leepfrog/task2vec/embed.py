@@ -25,7 +25,7 @@ from leepfrog.inference.model import ModelFile
 from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
-from leepfrog.receipts.request import Request
+from leepfrog.receipts.request import ModelsRequest
 from leepfrog.task2vec.choices import DEFAULT_ESTIMATOR, DEFAULT_TOLERANCE
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding
 from leepfrog.task2vec.fisher import Moments, fisher
@@ -34,7 +34,7 @@ from leepfrog.task2vec.probe import ProbeFile
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbedRequest(Request):
+class EmbedRequest(ModelsRequest):
     """What an embedding is asked for.
 
     Attributes:

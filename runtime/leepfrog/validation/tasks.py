@@ -22,7 +22,7 @@ from leepfrog.inference.model import refuse_without_probs
 from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
-from leepfrog.receipts.request import Request
+from leepfrog.receipts.request import ModelsRequest
 from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
@@ -95,7 +95,7 @@ class TaskStudy(Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class TasksRequest(Request):
+class TasksRequest(ModelsRequest):
     """What a study of tasks is asked for.
 
     Attributes:

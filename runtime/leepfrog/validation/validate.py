@@ -21,7 +21,7 @@ from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
-from leepfrog.receipts.request import Request
+from leepfrog.receipts.request import ModelsRequest
 from leepfrog.results import MEASURED, Result
 from leepfrog.scoring.parallel import compute_scores
 from leepfrog.scoring.registry import chosen_scores
@@ -95,7 +95,7 @@ class Validation(Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class ValidateRequest(Request):
+class ValidateRequest(ModelsRequest):
     """What a validation is asked for.
 
     Attributes:
