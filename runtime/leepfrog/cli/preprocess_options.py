@@ -114,5 +114,4 @@ def _numbers(option: str, text: str) -> list[float]:
 
 
 def _wrong(option: str, text: str, expected: str) -> Exception:
-
     return UsageError(f"{option} {text!r}: expected {expected}")

@@ -42,14 +42,13 @@ class CostTable:
         self._context, self._place, self._before = context, PLACES.named(context.costs), before
         self._costs: dict[str, Cost | None] = {}
 
-    def measure(self, models: Sequence[ModelFile]) -> Sequence[ModelFile]:
-        """Measure those of the models that are not measured yet, and return all; same errors as `Place.costs`."""
+    def measure(self, models: Sequence[ModelFile]) -> None:
+        """Measure those of the models that are not measured yet; same errors as `Place.costs`."""
         missing = [model for model in models if model.sha256 not in self._costs]
         if missing:
             self._before()
             costs = self._place.costs(missing, self._context)
             self._costs |= {model.sha256: cost for model, cost in zip(missing, costs, strict=True)}
-        return models
 
     def __getitem__(self, model: ModelFile) -> Cost | None:
         """A model's cost, which has been measured; None where the place does not know it."""

@@ -135,9 +135,8 @@ def ranked_outputs(
     images, candidates = find_inputs(data, models)
     _check_readable(request, candidates)
     warming.start()
-    if request.budget.needs_costs:  # which are better found unknown before all other work
-        for model in costs.measure(candidates):
-            request.budget.exceeded(costs[model], model.size)
+    if request.budget.needs_costs:
+        _limits_broken(request.budget, candidates, costs)  # before all other work: an error where a cost is not known
 
     hashed = hash_images(images, context)
     chosen, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)

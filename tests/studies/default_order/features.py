@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from leepfrog.files import write_whole
 from leepfrog.images.preprocess import normalize, resize_and_crop
 from PIL import Image
 from studies.default_order.networks import Trunk
@@ -37,7 +39,6 @@ def extract(trunk: Trunk, data: LabelledPixels, threads: int = 2) -> dict[str, n
 
 def keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez(stream, **arrays)
-    part.rename(path)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    write_whole(path, stream.getvalue())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import weightedtau
+from leepfrog.validation.agreement import agreement
 from studies.default_order.expectation import expectation, posterior
 from studies.default_order.trials import drawn
 
@@ -60,11 +60,10 @@ def zoos(count: int, seed: int) -> np.ndarray:
     return np.stack([rng.permutation(count)[:ZOO] for _ in range(ZOOS)])
 
 
-def agreement(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+def outcome(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     """Weighted tau, regret in points, and whether the choice is within a point of the best."""
-    tau = weightedtau(truth, estimate).statistic
-    regret = 100 * (truth.max() - truth[estimate.argmax()])
-    return float(np.nan_to_num(tau)), float(regret), float(regret <= 1)
+    found = agreement(estimate.tolist(), truth.tolist())
+    return found.weighted_tau or 0.0, found.regret, float(found.regret <= 1)
 
 
 Candidate = Callable[[Extractors, np.ndarray], np.ndarray]
@@ -107,12 +106,12 @@ def expected_best(group: Extractors, members: np.ndarray) -> np.ndarray:
 
 
 def judged(groups: list[Extractors], candidate: Candidate, column: int = 0) -> dict[tuple[str, int], np.ndarray]:
-    """Means over splits and zoos, by set and size, of `agreement` with a column of the truth."""
+    """Means over splits and zoos, by set and size, of `outcome` by a column of the truth."""
     found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
     for group in groups:
         for members in zoos(len(group.names), group.seed):
             true = group.values["truth/head"][members][:, column]
-            found.setdefault((group.data, group.n), []).append(agreement(candidate(group, members), true))
+            found.setdefault((group.data, group.n), []).append(outcome(candidate(group, members), true))
     return {key: np.mean(rows, axis=0) for key, rows in found.items()}
 
 

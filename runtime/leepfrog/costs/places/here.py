@@ -29,6 +29,8 @@ LONGEST = 2_000_000
 # Costs are measured again once; so many in a row that stay in doubt mean that the machine stays busy.
 STILL_BUSY = 3
 
+_NOT_OURS = "is damaged, or of another leepfrog or machine"
+
 
 class ThisMachine:
     """What an earlier run measured on this machine with as many threads, or what is measured now."""
@@ -130,13 +132,14 @@ def stored_cost(
         cost = Cost.from_dict(values)
         if values.get("machine") == machine(device) and cost.threads == threads and not cost.doubtful:
             return cost
-        raise ValueError
+        problem = _NOT_OURS
     except FileNotFoundError:
         return None
     except OSError as error:
-        notice(f"{printable(path)} cannot be read ({error.strerror or error}); the cost of {model.name} {otherwise}")
+        problem = f"cannot be read ({error.strerror or error})"
     except (ValueError, KeyError, TypeError):
-        notice(f"{printable(path)} is damaged, or of another leepfrog or machine; the cost of {model.name} {otherwise}")
+        problem = _NOT_OURS
+    notice(f"{printable(path)} {problem}; the cost of {model.name} {otherwise}")
     return None
 
 
