@@ -27,7 +27,7 @@ from leepfrog_exporter.export import export
 from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.sources import builder
-from photos import folder_of_pieces
+from photos import folder_of_pieces, photo_set
 from rankings import FAST, Listener
 
 
@@ -206,3 +206,11 @@ def test_a_front_needs_costs(home: Path, here: Here) -> None:
     assert done.code == 2
     assert "there is no front to draw: no model's cost is known" in done.error
     assert "Costs that are not known" in done.out
+
+
+def test_a_budget_without_costs_is_refused_before_any_work(home: Path) -> None:
+    put(home, "plain")
+    listener = Listener()
+    with pytest.raises(UsageError, match="needs the costs of all models"):
+        leepfrog.rank(photo_set(2), budget=Budget(latency=1.0), context=RunContext(costs="kept", progress=listener))
+    assert "hashing" not in listener.stages

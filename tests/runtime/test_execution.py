@@ -23,7 +23,7 @@ from leepfrog import errors
 from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import hash_images
-from leepfrog.execution.outputs import infer
+from leepfrog.execution.outputs import Inference, infer
 from leepfrog.execution.pipeline import Unreadable
 from leepfrog.execution.runner import LocalRunner, Runner
 from leepfrog.execution.unit import Block, Unit, UnitModel, run_unit
@@ -317,3 +317,21 @@ def test_a_request_s_arguments_and_its_context_s_are_apart(kind: type[Request]) 
     fields = {field.name for field in dataclasses.fields(kind)}
     assert not fields & set(kind.of_context)
     assert set(kind.of_context) <= {field.name for field in dataclasses.fields(RunContext)}
+
+
+@dataclasses.dataclass(frozen=True)
+class FallingBack:
+    """A runner whose device leaves nodes to the CPU."""
+
+    def map(self, units: Iterable[Unit]) -> Generator[Block | Unreadable, None, None]:
+        for block in LocalRunner().map(units):
+            yield dataclasses.replace(block, fallback="1 of 9 nodes") if isinstance(block, Block) else block
+
+
+def test_a_later_part_of_a_run_still_tells_of_nodes_on_the_cpu(home: Path) -> None:
+    """As in a race, where the last part may have nothing left to run."""
+    put(home, "plain")
+    context = RunContext(threads=1, runner=FallingBack()).checked()
+    hashed, inference = hash_images(photo_set(4), context), Inference(context)
+    for _ in range(2):
+        assert inference.run(hashed, find_models(())).fallbacks == ("plain: 1 of 9 nodes",)

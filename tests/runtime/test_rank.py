@@ -14,6 +14,7 @@ from leepfrog.errors import DataSetError, ImageError, MachineError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.images.decode import decode
 from leepfrog.images.preprocess import normalize, resize_and_crop
+from leepfrog.inference import load
 from leepfrog.inference.model import Session
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking.certainty import tied
@@ -201,3 +202,12 @@ def test_ties_are_judged_in_pairs() -> None:
     assert tied(hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400), labels)
     # Far below the spread over images, yet certain, since it holds image by image.
     assert not tied(hard + 0.05, hard + rng.normal(0, 0.1, 400), labels)
+
+
+def test_a_misspelt_name_reads_no_model(two_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path, most: int) -> bytes:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(load, "read_regular", forbidden)
+    with pytest.raises(UsageError, match="did you mean mobilenet_v2"):
+        find_models(["mobilnet_v2"])

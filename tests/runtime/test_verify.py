@@ -227,3 +227,26 @@ def test_arguments_that_are_none(home: Path, tmp_path: Path, arguments: dict[str
 def test_the_schema_of_a_verification_is_checked() -> None:
     with pytest.raises(jsonschema.ValidationError):
         conforms({"kind": "verification", "schema_version": 1})
+
+
+def test_costs_are_measured_only_where_they_count(home: Path, tmp_path: Path) -> None:
+    """None is compared by `verify`; a budget of time needs them, and so does a caller who asks for them."""
+    two_models(home)
+    folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
+
+    def stages(**how: Any) -> dict[str, list[int]]:
+        listener = Listener()
+        rerun(Baseline.read(path), folder, (), RunContext(progress=listener, **how), with_costs=False)
+        return listener.stages
+
+    leepfrog.rank(folder, NAMES).save(path)
+    shutil.rmtree(home / "inference")
+    assert "measuring" not in stages()
+    assert "measuring" in stages(costs="here")
+    leepfrog.rank(folder, NAMES, budget=leepfrog.Budget(latency=9.0)).save(path)
+    assert "measuring" in stages()
+    leepfrog.rank(folder, NAMES, context=RunContext(costs="kept")).save(path)
+    listener = Listener()
+    context = RunContext(costs="here", measure_again=True, progress=listener)
+    leepfrog.check(path, folder, fail_on=["size"], context=context)
+    assert "measuring" in listener.stages

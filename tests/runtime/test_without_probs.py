@@ -287,3 +287,9 @@ def test_run_again_and_judged(mixed: Path, here: Here) -> None:
     # A model that lost its probabilities since.
     (mixed / "models" / "plain.onnx").write_bytes(made.embedder("plain").SerializeToString())
     here.call("check", "base.json", "photos").check(2, "plain, or a score of it, was not ranked again")
+
+
+def test_nobody_reads_of_leep_where_no_model_has_it(mixed: Path) -> None:
+    alone = render(leepfrog.rank(photo_set(6), ["embedder", "other"]), Format.table)
+    assert "LEEP" not in alone
+    assert "LEEP: 0 is perfect" in render(leepfrog.rank(photo_set(6), ALL), Format.table)
