@@ -16,6 +16,8 @@ from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.scoring.score import Score
 
 if TYPE_CHECKING:  # their signatures; a score that is not here is a Callable[..., Score]
+    from leepfrog.scoring.scores.etran import etran as etran
+    from leepfrog.scoring.scores.few_shot import few_shot as few_shot
     from leepfrog.scoring.scores.gbc import gbc as gbc
     from leepfrog.scoring.scores.h_score import h_score as h_score
     from leepfrog.scoring.scores.knn import knn as knn
@@ -26,7 +28,9 @@ if TYPE_CHECKING:  # their signatures; a score that is not here is a Callable[..
     from leepfrog.scoring.scores.logme import logme as logme
     from leepfrog.scoring.scores.n_leep import n_leep as n_leep
     from leepfrog.scoring.scores.nce import nce as nce
+    from leepfrog.scoring.scores.ncti import ncti as ncti
     from leepfrog.scoring.scores.parc import parc as parc
+    from leepfrog.scoring.scores.ped import ped as ped
     from leepfrog.scoring.scores.ridge import ridge as ridge
     from leepfrog.scoring.scores.sfda import sfda as sfda
     from leepfrog.scoring.scores.transrate import transrate as transrate

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 Floats = NDArray[np.float64]
 
@@ -103,27 +105,80 @@ def best_log_likelihood(predictions: Floats, labels: Floats) -> float:
     return float(-found.fun)
 
 
+def discriminant(x: Floats, labels: Floats, shrinkage: float | None = None) -> tuple[Floats, float]:
+    """Probabilities of SFDA's discriminant by generalised eigenvectors of full matrices, and its shrinkage."""
+    n_classes = len(np.unique(labels))
+    means = np.array([x[labels == y].mean(axis=0) for y in range(n_classes)])
+    within = sum(np.mean(labels == y) * np.cov(x[labels == y].T, bias=True) for y in range(n_classes))
+    if shrinkage is None:
+        shrinkage = max(float(np.exp(-5 * np.linalg.eigvalsh(within)[-1])), 1e-10)
+    shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / x.shape[1] * np.eye(x.shape[1])
+    between = np.cov(means.T, bias=True)
+    vectors = eigh(between, shrunk)[1]
+    logits = x @ vectors @ vectors.T @ means.T
+    logits -= np.diag(means @ vectors @ vectors.T @ means.T) / 2
+    logits += np.log([np.mean(labels == y) for y in range(n_classes)])
+    return np.exp(log_softmax(logits, axis=1)), shrinkage
+
+
 def sfda(features: Floats, labels: Floats) -> float:
-    """Two discriminants from generalised eigenvectors of full matrices, the second on mixed features."""
-    width, n_classes = features.shape[1], len(np.unique(labels))
-    own = np.arange(len(labels)), labels
-
-    def probabilities(x: Floats, shrinkage: float | None) -> tuple[Floats, float]:
-        means = np.array([x[labels == y].mean(axis=0) for y in range(n_classes)])
-        within = sum(np.mean(labels == y) * np.cov(x[labels == y].T, bias=True) for y in range(n_classes))
-        if shrinkage is None:
-            shrinkage = max(float(np.exp(-5 * np.linalg.eigvalsh(within)[-1])), 1e-10)
-        shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / width * np.eye(width)
-        between = np.cov(means.T, bias=True)
-        vectors = eigh(between, shrunk)[1]
-        logits = x @ vectors @ vectors.T @ means.T
-        logits -= np.diag(means @ vectors @ vectors.T @ means.T) / 2
-        logits += np.log([np.mean(labels == y) for y in range(n_classes)])
-        return np.exp(log_softmax(logits, axis=1)), shrinkage
-
-    first, shrinkage = probabilities(features, None)
+    """Two discriminants, the second on mixed features."""
+    own, n_classes = (np.arange(len(labels)), labels), len(np.unique(labels))
+    first, shrinkage = discriminant(features, labels)
     sure = (np.exp(first) / np.exp(first).sum(axis=1, keepdims=True))[own][:, None]
     means = np.array([features[labels == y].mean(axis=0) for y in range(n_classes)])
     others = np.array([np.delete(means, y, axis=0).mean(axis=0) for y in range(n_classes)])
-    second, _ = probabilities(sure * features + (1 - sure) * others[labels], shrinkage)
+    second, _ = discriminant(sure * features + (1 - sure) * others[labels], labels, shrinkage)
     return float(np.log(second[own]).mean())
+
+
+def etran(features: Floats, labels: Floats) -> dict[str, float]:
+    """Its two parts."""
+    certainty = discriminant(features, labels)[0][np.arange(len(labels)), labels].mean()
+    return {"energy": float(logsumexp(features, axis=1).mean()), "certainty": float(certainty)}
+
+
+def ncti(features: Floats, labels: Floats) -> dict[str, float]:
+    """Its three parts, by scikit-learn's principal components and discriminant analysis."""
+    pca = PCA(min(64, len(features) - 1, features.shape[1]), svd_solver="full").fit(features)
+    shrinkage = max(float(np.exp(-pca.explained_variance_[:32].sum())), 1e-10)
+    x = pca.transform(features)
+    analysis = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage).fit(x, labels)
+    projected, probs = analysis.transform(x), analysis.predict_proba(x)
+    of_classes = [np.linalg.norm(probs[labels == y], "nuc") for y in np.unique(labels)]
+    return {
+        "spread": float(np.linalg.norm(projected - projected.mean(axis=0), "nuc")),
+        "certainty": float(probs[np.arange(len(labels)), labels].mean()),
+        "collapse": math.log(sum(of_classes)),
+    }
+
+
+def ped(features: Floats, labels: Floats) -> float:
+    """Every pair of classes pushed apart on its own, step by step, and SFDA of where the images end."""
+    mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-3)
+    x, first, classes = (features - mean) / deviation, 0.0, np.unique(labels)
+    for _ in range(6):
+        means = {y: x[labels == y].mean(axis=0) for y in classes}
+        reach = {y: 0.6 * math.sqrt(x[labels == y].var(axis=0).sum()) for y in classes}
+        push = {y: np.zeros(x.shape[1]) for y in classes}
+        for y, other in itertools.permutations(classes, 2):
+            away = means[y] - means[other]
+            force = max(reach[y] + reach[other] - float(np.linalg.norm(away)), 0.0)
+            push[y] += away / np.linalg.norm(away) * min(0.5 * 0.1**2 * force, force)
+        distance = sum(float(np.abs(push[y]).sum()) for y in classes)
+        first = first or distance
+        if not first or distance / first <= 0.5:
+            break
+        x = x + np.array([push[y] for y in labels])
+    return sfda(x * deviation + mean, labels)
+
+
+def few_shot(features: Floats, labels: Floats, drawn: list[list[Floats]]) -> float:
+    """Nearest class means of the images that each episode draws of every class, image by image."""
+    right: list[list[bool]] = [[] for _ in labels]
+    for episode in drawn:
+        means = [features[rows].mean(axis=0) for rows in episode]
+        for i in set(range(len(labels))) - {int(row) for rows in episode for row in rows}:
+            distances = [float(np.linalg.norm(features[i] - m)) for m in means]
+            right[i].append(int(np.argmin(distances)) == labels[i])
+    return float(np.mean([np.mean(of_image) if of_image else 0.0 for of_image in right]))

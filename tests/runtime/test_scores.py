@@ -187,14 +187,14 @@ def test_invariances(data: tuple[Floats, NDArray[np.int64]], seed: int, name: st
     near = pytest.approx(plain, rel=1e-5, abs=1e-5)
     order = rng.permutation(len(labels))
     renamed = rng.permutation(labels.max() + 1) + 7
-    if name != "linear_probe":  # whose folds are drawn
+    if name not in ("linear_probe", "few_shot"):  # whose folds and shots are drawn
         assert value(name, features[order], labels[order]) == near
         assert value(name, features, renamed[labels]) == near
-    if name != "ridge":  # which standardises feature by feature
+    if name not in ("ridge", "ped", "etran"):  # which standardise feature by feature, or add features up
         turn = np.linalg.qr(rng.standard_normal((features.shape[1],) * 2))[0]
         if name != "parc":  # whose components' signs hang on the axes
             assert value(name, features @ turn, labels) == near
-    if name not in ("transrate", "sfda"):  # whose distortion and whose regularisation are absolute
+    if name not in ("transrate", "sfda", "ped", "ncti", "etran"):  # with constants that are absolute
         assert value(name, features * 1e-3, labels) == near
         assert value(name, features.astype(np.float32) * np.float32(2**60), labels) == pytest.approx(
             plain, rel=1e-3, abs=1e-3

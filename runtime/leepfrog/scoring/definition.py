@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
 from leepfrog.scoring.score import Score
 
 OfProbs = TypeVar("OfProbs", bound=Callable[[ProbSample], Score])
+Among = Callable[[Sequence[Score], NDArray[np.int64]], list[Score]]
 OfFeatures = TypeVar("OfFeatures", bound=Callable[[FeatureSample], Score])
 
 
@@ -25,6 +29,8 @@ class Definition:
         held_out: whether each image's term leaves that image out of what predicts it, so that models can be compared on
             few images (see `leepfrog.ranking.racing`).
         function: the score of a checked sample.
+        among: gives the scores of several models on images with labels [N], from what `function` gives of each, where
+            a score compares models; None where it stands by itself.
     """
 
     name: str
@@ -32,6 +38,7 @@ class Definition:
     title: str
     held_out: bool
     function: Callable[[Any], Score]
+    among: Among | None = None
 
     def of(self, sample: Sample) -> Score:
         """The score of a sample; ArrayError where it lacks what the score reads."""
@@ -60,21 +67,30 @@ def of_probs(title: str, *, held_out: bool = False) -> Callable[[OfProbs], OfPro
     return register
 
 
-def of_features(title: str, *, held_out: bool = False) -> Callable[[OfFeatures], OfFeatures]:
+def of_features(
+    title: str, *, held_out: bool = False, among: Among | None = None
+) -> Callable[[OfFeatures], OfFeatures]:
     """Register the function that follows as the score of its module's name, which reads features.
 
     Args:
         title: see `Definition`.
         held_out: see `Definition`.
+        among: see `Definition`.
     """
 
     def register(function: OfFeatures) -> OfFeatures:
-        _define(function, "features", title, held_out)
+        _define(function, "features", title, held_out, among)
         return function
 
     return register
 
 
-def _define(function: Callable[[Any], Score], reads: Literal["probs", "features"], title: str, held_out: bool) -> None:
+def _define(
+    function: Callable[[Any], Score],
+    reads: Literal["probs", "features"],
+    title: str,
+    held_out: bool,
+    among: Among | None = None,
+) -> None:
     name = function.__module__.rpartition(".")[2]
-    DEFINED[name] = Definition(name, reads, title, held_out, function)
+    DEFINED[name] = Definition(name, reads, title, held_out, function, among)

@@ -7,7 +7,8 @@ from leepfrog.scoring import scores
 # In the order in which they are shown: predictions before features, and what leaves images out first. Others follow.
 _ORDER = (
     "leep_loo", "leep", "leep_loo_t", "nce",
-    "ridge", "knn", "linear_probe", "n_leep", "logme", "h_score", "gbc", "sfda", "transrate", "parc",
+    "ridge", "few_shot", "knn", "linear_probe",
+    "n_leep", "logme", "h_score", "gbc", "sfda", "ped", "ncti", "etran", "transrate", "parc",
 )  # fmt: skip
 
 

@@ -1,4 +1,8 @@
-"""Softmax regression, fitted until it has converged: the linear head of probes and of retrained models."""
+"""Softmax regression, fitted until it has converged: the linear head of probes and of retrained models.
+
+Heads of the same inputs that differ in the weights of images, such as those of a cross-validation, are one problem: the
+products with the inputs, which take nearly all the time, are then products of matrices that are K times as wide.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ class Fit:
     """Where Newton's method stopped.
 
     Attributes:
-        theta: weights [k, C] and, as the last row, biases: [k + 1, C].
+        theta: weights [k, C] and, as the last row, biases: [k + 1, C]; [k + 1, K, C] for K heads.
         n_steps: Newton steps taken.
         gradient: largest entry of the objective's gradient.
     """
@@ -31,8 +35,8 @@ class Fit:
     gradient: float
 
     def logits(self, x: Floats) -> Floats:
-        """Of inputs [N, k], [N, C]."""
-        return np.asarray(x @ self.theta[:-1] + self.theta[-1])
+        """Of inputs [N, k], [N, C] or [N, K, C]."""
+        return np.asarray(np.tensordot(x, self.theta[:-1], 1) + self.theta[-1])
 
 
 def fit_softmax(
@@ -53,25 +57,27 @@ def fit_softmax(
     Args:
         x: inputs [N, k], best centred; float32 is quicker and enough for tolerances above 1e-5.
         labels: [N] in 0..C-1.
-        weights: [N], positive.
+        weights: [N], positive; or [N, K] for K heads, where 0 leaves an image out.
         n_classes: C.
         l2: the penalty, positive.
         tolerance: largest entry of the gradient to stop at.
-        start: theta [k + 1, C] to begin with, such as the fit to a stronger penalty.
+        start: theta to begin with, such as that of a fit to a stronger penalty.
 
     Raises:
         ArrayError: no convergence.
     """
     precision = x.dtype
-    problem = _Problem(np.column_stack([x, np.ones(len(x), precision)]), labels, weights.astype(precision), l2)
-    theta = np.zeros((x.shape[1] + 1, n_classes), precision) if start is None else start
+    by_head = weights.reshape(len(x), -1).astype(precision)
+    problem = _Problem(np.column_stack([x, np.ones(len(x), precision)]), labels, by_head, l2)
+    shape = (x.shape[1] + 1, by_head.shape[1], n_classes)
+    theta = np.zeros(shape, precision) if start is None else start.reshape(shape)
     rounding = 50 * float(np.finfo(precision).eps)
     value = problem.value(theta)
     for step in range(MAX_STEPS):
         gradient, probs = problem.gradient(theta)
         size = float(np.abs(gradient).max())
         if size <= tolerance:
-            return Fit(theta, step, size)
+            return Fit(theta if weights.ndim == 2 else theta[:, 0], step, size)
         direction = _conjugate_gradients(problem, probs, gradient)
         slope, rate = float((gradient * direction).sum()), 1.0
         while True:
@@ -88,36 +94,46 @@ def fit_softmax(
 
 @dataclasses.dataclass(frozen=True)
 class _Problem:
-    """The objective on a design matrix [N, k + 1] whose last column is 1."""
+    """The sum of the objectives of K heads, on a design matrix [N, k + 1] whose last column is 1."""
 
     design: Floats
     labels: NDArray[np.int64]
-    weights: Floats
+    weights: Floats  # [N, K]
     l2: float
 
     def value(self, theta: Floats) -> float:
-        logits = self.design @ theta
-        losses = log_sum_exp(logits) - logits[np.arange(len(logits)), self.labels]
-        return float(self.weights @ losses + self.l2 / 2 * (theta[:-1] ** 2).sum())
+        logits = self._logits(theta)
+        losses = log_sum_exp(logits) - logits[np.arange(len(logits)), :, self.labels]
+        return float((self.weights * losses).sum() + self.l2 / 2 * (theta[:-1] ** 2).sum())
 
     def gradient(self, theta: Floats) -> tuple[Floats, Floats]:
         """The gradient, and the probabilities that its curvature depends on."""
-        probs = softmax(self.design @ theta)
-        residual = probs * self.weights[:, None]
-        residual[np.arange(len(probs)), self.labels] -= self.weights
-        return self.design.T @ residual + self._penalty(theta), probs
+        probs = softmax(self._logits(theta))
+        residual = probs * self.weights[:, :, None]
+        residual[np.arange(len(probs)), :, self.labels] -= self.weights
+        return self._back(residual) + self._penalty(theta), probs
 
     def curvature(self, probs: Floats, direction: Floats) -> Floats:
         """The Hessian times a direction."""
-        change = probs * (self.design @ direction)
-        change -= probs * change.sum(axis=1, keepdims=True)
-        return self.design.T @ (change * self.weights[:, None]) + self._penalty(direction)
+        change = probs * self._logits(direction)
+        change -= probs * change.sum(axis=2, keepdims=True)
+        return self._back(change * self.weights[:, :, None]) + self._penalty(direction)
 
     def diagonal(self, probs: Floats) -> Floats:
-        """The Hessian's diagonal, [k + 1, C]."""
-        diagonal = (self.design**2).T @ (probs * (1 - probs) * self.weights[:, None])
+        """The Hessian's diagonal, [k + 1, K, C]."""
+        spread = probs * (1 - probs) * self.weights[:, :, None]
+        diagonal: Floats = np.tensordot(self.design**2, spread, (0, 0))
         diagonal[:-1] += self.l2
-        return np.maximum(diagonal, self.l2)
+        return np.asarray(np.maximum(diagonal, self.l2))
+
+    def _logits(self, theta: Floats) -> Floats:
+        """[N, K, C]."""
+        return np.asarray((self.design @ theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:]))
+
+    def _back(self, by_image: Floats) -> Floats:
+        """The sum over images of each one's design times what it has [N, K, C], [k + 1, K, C]."""
+        flat = by_image.reshape(len(by_image), -1)
+        return np.asarray((self.design.T @ flat).reshape(-1, *by_image.shape[1:]))
 
     def _penalty(self, theta: Floats) -> Floats:
         penalty = self.l2 * theta

@@ -36,6 +36,7 @@ class Score:
         terms: [N], of which `value` is the mean, in the order of the images (see `leepfrog.scoring.uncertainty`). Not
             written out.
         interval: a 90 % interval of `value`, images drawn class by class; None where none was asked for.
+        parts: scores of the same images that this one is made of, or that come with it, by name. Not written out.
     """
 
     name: str
@@ -49,6 +50,9 @@ class Score:
         default_factory=lambda: np.empty(0), repr=False, compare=False, metadata=NOT_WRITTEN
     )
     interval: tuple[float, float] | None = None
+    parts: Mapping[str, Score] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False, metadata=NOT_WRITTEN
+    )
 
     def __float__(self) -> float:
         return self.value

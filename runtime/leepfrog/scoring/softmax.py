@@ -11,17 +11,17 @@ F = TypeVar("F", bound=np.floating[Any])
 
 
 def log_sum_exp(logits: NDArray[F]) -> NDArray[F]:
-    """log sum exp of the rows of [N, C], [N]."""
-    top = logits.max(axis=1)
-    return np.asarray(top + np.log(np.exp(logits - top[:, None]).sum(axis=1)))
+    """log sum exp along the last axis of [..., C]."""
+    top = logits.max(axis=-1)
+    return np.asarray(top + np.log(np.exp(logits - top[..., None]).sum(axis=-1)))
 
 
 def log_softmax(logits: NDArray[F]) -> NDArray[F]:
-    """log(exp(logits) / sum exp(logits)) along the rows of [N, C]."""
-    return np.asarray(logits - log_sum_exp(logits)[:, None])
+    """log(exp(logits) / sum exp(logits)) along the last axis of [..., C]."""
+    return np.asarray(logits - log_sum_exp(logits)[..., None])
 
 
 def softmax(logits: NDArray[F]) -> NDArray[F]:
-    """exp(logits) / sum exp(logits) along the rows of [N, C]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    """exp(logits) / sum exp(logits) along the last axis of [..., C]."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

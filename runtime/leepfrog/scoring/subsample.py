@@ -36,4 +36,5 @@ def spread_terms(score: Score, drawn: NDArray[np.int64], n: int) -> Score:
         return score
     terms = np.full(n, score.value)
     terms[drawn] += (score.terms - score.value) * (n / len(drawn))
-    return dataclasses.replace(score, terms=terms)
+    parts = {name: spread_terms(part, drawn, n) for name, part in score.parts.items()}
+    return dataclasses.replace(score, terms=terms, parts=parts)

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.draws import members_of, shuffled
-from leepfrog.scoring.folds import fold_of
+from leepfrog.scoring.held_out import held_out_softmax, unit_coordinates
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample
-from leepfrog.scoring.softmax import log_softmax
 
 Floats = NDArray[np.float64]
 
@@ -19,8 +18,7 @@ Floats = NDArray[np.float64]
 # each fit begins where the one before ended.
 PENALTIES = 10.0 ** np.arange(3.0, -1.5, -1.0)
 FOLDS = 5
-# Predictions settle long before the weights do. To choose a penalty, single precision and less will do.
-TOLERANCE, ROUGHLY = 1e-4, 1e-3
+TOLERANCE = 1e-4
 # The share of the identity in the covariance of a Mahalanobis head: a few images say little of it.
 SHRINKAGE = 0.5
 
@@ -54,24 +52,10 @@ def retrained_head(
         labels: their classes [M], numbered as in `train`.
         seed: of the folds.
     """
-    n, n_classes = len(train), train.n_target
-    scale = np.sqrt(train.variances.sum() / (n * train.features.shape[1])) or 1.0
-    x = train.coordinates / scale
-    rough = x.astype(np.float32)
-    likelihoods = np.zeros(len(PENALTIES))
-    fold = fold_of(train.labels, min(FOLDS, n), seed)
-    for k in range(int(fold.max()) + 1):
-        held, rest = fold == k, fold != k
-        theta = None
-        for i, penalty in enumerate(PENALTIES):
-            n_rest = int(rest.sum())
-            weights = np.full(n_rest, 1 / n_rest)
-            fit = fit_softmax(rough[rest], train.labels[rest], weights, n_classes, penalty / n_rest, ROUGHLY, theta)
-            theta = fit.theta
-            true_classes = np.arange(int(held.sum())), train.labels[held]
-            likelihoods[i] += log_softmax(fit.logits(x[held]))[true_classes].sum()
-    penalty = float(PENALTIES[likelihoods.argmax()])
-    fit = fit_softmax(x, train.labels, np.full(n, 1 / n), n_classes, penalty / n, TOLERANCE)
+    n = len(train)
+    penalty = held_out_softmax(train, PENALTIES.tolist(), FOLDS, seed).strength
+    x, scale = unit_coordinates(train)
+    fit = fit_softmax(x, train.labels, np.full(n, 1 / n), train.n_target, penalty / n, TOLERANCE)
     # Back from principal coordinates, outside of which the head has no part.
     weights = train.centered.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
     logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]

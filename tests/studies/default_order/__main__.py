@@ -16,7 +16,7 @@ from studies.default_order.networks import Trunk, trunk
 from studies.default_order.sets import SETS
 from studies.default_order.simulate import coverage as coverage_of_made
 from studies.default_order.tables import candidates, coverage, judged, load
-from studies.default_order.trials import FEWEST_TEST, SIZES, trial
+from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, trial
 
 
 def main() -> None:
@@ -102,19 +102,21 @@ def _try(job: tuple[Path, str, int, int, bool]) -> str:
     path, name, n, seed, slow = job
     done = path.parent / "trials" / f"{path.stem}+{n}+{seed}.npz"
     labels = np.load(path.parent / f"{name}.npz")["labels"]
-    if done.exists() or len(labels) - n < FEWEST_TEST:
+    if len(labels) - n < FEWEST_TEST:
         return ""
     done.parent.mkdir(exist_ok=True)
     begun = time.perf_counter()
-    arrays = np.load(path)
-    probs = arrays["probs"] if "probs" in arrays.files else None
-    found = {}
-    for cut in arrays.files:
-        if cut == "probs":
-            continue
-        # A cut within a network has no classes of its own.
-        shown = trial(arrays[cut], probs if cut == "features" else None, labels, n, seed, slow)
-        found |= {f"{cut}/{key}": value for key, value in shown.items()}
+    known = dict(np.load(done)) if done.exists() else {}
+    found: dict[str, np.ndarray] = {}
+    with np.load(path) as arrays:
+        probs = arrays["probs"] if "probs" in arrays.files else None
+        for cut in sorted(set(arrays.files) - {"probs"})[-DEEPEST:]:
+            before = {key.removeprefix(f"{cut}/"): value for key, value in known.items() if key.startswith(f"{cut}/")}
+            # A cut within a network has no classes of its own.
+            shown = trial(arrays[cut], probs if cut == "features" else None, labels, n, seed, slow, before)
+            found |= {f"{cut}/{key}": value for key, value in shown.items()}
+    if found.keys() == known.keys():
+        return ""
     keep(done, found)
     return f"{path.stem} {n} images, split {seed}: {time.perf_counter() - begun:.0f} s"
 

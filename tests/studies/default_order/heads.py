@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from leepfrog.scoring.held_out import HeldOut, held_out_softmax, unit_coordinates
+from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample
-from leepfrog.scoring.scores.ridge import HeldOut, held_out_ridge
+from leepfrog.scoring.scores.ridge import held_out_ridge
+from leepfrog.scoring.softmax import log_softmax, softmax
+from scipy.linalg import cholesky, solve_triangular
 
 Floats = np.ndarray
 
@@ -33,12 +37,48 @@ def _beside_logits(sample: FeatureSample, probs: Floats | None) -> FeatureSample
     return _changed(sample, np.hstack([sample.x, share * logits]))
 
 
+def left_out_approximately(sample: FeatureSample, penalties: Sequence[float]) -> HeldOut:
+    """Softmax regression on all images, and for each image a Newton step to the head without it.
+
+    After K. Rad, A. Maleki, "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out"
+    (JRSS B 2020). The step is by the Hessian's blocks of single classes, which know nothing of how classes compete.
+    """
+    n, n_classes, at = len(sample), sample.n_target, np.arange(len(sample))
+    x = unit_coordinates(sample)[0].astype(np.float32)
+    design = np.column_stack([x, np.ones(n, np.float32)])
+    best, theta = None, None
+    for penalty in penalties:
+        fit = fit_softmax(x, sample.labels, np.full(n, 1 / n), n_classes, penalty / n, 1e-3, theta)
+        theta = fit.theta
+        logits = fit.logits(x).astype(np.float64)
+        probs = softmax(logits)
+        leverage = np.empty((n, n_classes))
+        for c in range(n_classes):
+            curvature = (probs[:, c] * (1 - probs[:, c])).astype(np.float32)
+            hessian = (design * curvature[:, None]).T @ design
+            hessian[np.diag_indices(len(hessian))] += penalty
+            root = cholesky(hessian, lower=True, overwrite_a=True, check_finite=False)
+            leverage[:, c] = (solve_triangular(root, design.T, lower=True, check_finite=False) ** 2).sum(axis=0)
+        own = probs[:, :, None] * np.eye(n_classes) - probs[:, :, None] * probs[:, None, :]
+        system = np.eye(n_classes) - own * leverage[:, None, :]
+        step = np.linalg.solve(system, (probs - sample.one_hot)[:, :, None])[:, :, 0]
+        logits = logits + leverage * step
+        terms = log_softmax(logits)[at, sample.labels]
+        if best is not None and terms.mean() <= best.terms.mean():
+            break
+        best = HeldOut(logits, terms, logits.argmax(axis=1) == sample.labels, 1.0, penalty, 0)
+    assert best is not None
+    return best
+
+
+PENALTIES = (1000.0, 100.0, 10.0, 1.0)
+
 HEADS: dict[str, Callable[[FeatureSample, Floats | None], HeldOut]] = {
     "standardized": lambda sample, probs: held_out_ridge(sample),
     "centered": lambda sample, probs: held_out_ridge(sample, standardized=False),
-    "unit rows": lambda sample, probs: held_out_ridge(_unit_rows(sample), standardized=False),
-    "unit rows, standardized": lambda sample, probs: held_out_ridge(_unit_rows(sample)),
-    "signed root": lambda sample, probs: held_out_ridge(_signed_root(sample), standardized=False),
-    "signed root, standardized": lambda sample, probs: held_out_ridge(_signed_root(sample)),
+    "unit rows": lambda sample, probs: held_out_ridge(_unit_rows(sample)),
+    "signed root": lambda sample, probs: held_out_ridge(_signed_root(sample)),
     "with logits": lambda sample, probs: held_out_ridge(_beside_logits(sample, probs), standardized=False),
+    "softmax, 10 folds": lambda sample, probs: held_out_softmax(sample, PENALTIES, 10),
+    "softmax, approximately left out": lambda sample, probs: left_out_approximately(sample, PENALTIES),
 }

@@ -35,8 +35,8 @@ class Extractors:
     values: Mapping[str, np.ndarray]
 
 
-def load(folder: Path, deepest: int = 3) -> Iterator[Extractors]:
-    """All trials; of each network the `deepest` cuts."""
+def load(folder: Path) -> Iterator[Extractors]:
+    """All trials."""
     groups: dict[tuple[str, int, int], dict[str, dict[str, np.ndarray]]] = {}
     for path in sorted(folder.glob("*.npz")):
         data, trunk, n, seed = path.stem.split("+")
@@ -45,7 +45,7 @@ def load(folder: Path, deepest: int = 3) -> Iterator[Extractors]:
         for key in arrays.files:
             cut, _, what = key.partition("/")
             cuts.setdefault(cut, {})[what] = arrays[key]
-        for cut in sorted(cuts)[-deepest:]:
+        for cut in sorted(cuts):
             groups.setdefault((data, int(n), int(seed)), {})[f"{trunk}/{cut}"] = cuts[cut]
     for (data, n, seed), found in groups.items():
         keys = set.intersection(*(set(values) for values in found.values()))

@@ -15,8 +15,10 @@ from studies.default_order.heads import HEADS
 SIZES = (50, 100, 300, 1000)
 MOST_TEST, FEWEST_TEST = 4000, 100
 SHOTS, EPISODES = 5, 40
+# Cuts of a network that take part: before those, features hold little of what an image shows.
+DEEPEST = 4
 # Not in the first line for the default: they take as long as all others together.
-SLOW = ("parc", "n_leep", "linear_probe")
+SLOW = ("parc", "n_leep")
 
 
 def drawn(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,35 +31,51 @@ def drawn(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 def trial(
-    features: np.ndarray, probs: np.ndarray | None, labels: np.ndarray, n: int, seed: int, slow: bool
-) -> Mapping[str, np.ndarray]:
-    """What one extractor shows and how it does: truths, scores, and each candidate head's terms, by name."""
+    features: np.ndarray,
+    probs: np.ndarray | None,
+    labels: np.ndarray,
+    n: int,
+    seed: int,
+    slow: bool,
+    known: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """What one extractor shows and how it does: truths, scores, and each candidate head's terms, by name.
+
+    Only what is not `known`, of an earlier run, is computed.
+    """
     train, test = drawn(labels, n, seed)
-    sample = Sample.of(
-        labels[train],
-        None if probs is None else probs[train].astype(np.float32),
-        features[train].astype(np.float32),
-    )
-    fit = sample.features
-    assert fit is not None
-    found: dict[str, np.ndarray] = {}
     held = features[test].astype(np.float32)
-    begun = time.perf_counter()
-    right = retrained_head(fit, held, labels[test], seed).correct
-    # On all images held out, and on two halves of them.
-    found["truth/head"] = np.array([right.mean(), right[::2].mean(), right[1::2].mean()])
-    found["seconds/head"] = np.array(time.perf_counter() - begun)
-    found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
+    found = dict(known)
+
+    def fresh() -> Sample:
+        """What reads it first pays for the sums that are kept with it."""
+        return Sample.of(
+            labels[train],
+            None if probs is None else probs[train].astype(np.float32),
+            features[train].astype(np.float32),
+        )
+
+    fit = fresh().features
+    assert fit is not None
+    if "truth/head" not in found:
+        right = retrained_head(fit, held, labels[test], seed).correct
+        # On all images held out, and on two halves of them.
+        found["truth/head"] = np.array([right.mean(), right[::2].mean(), right[1::2].mean()])
+        found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
     for name, score in SCORES.items():
-        if (score.reads == "probs" and probs is None) or (name in SLOW and not slow):
+        absent = score.reads == "probs" and probs is None
+        if absent or (name in SLOW and not slow) or f"score/{name}" in found:
             continue
-        begun = time.perf_counter()
+        sample, begun = fresh(), time.perf_counter()
         found[f"score/{name}"] = np.array(score.of(sample).value)
         found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
     for name, head in HEADS.items():
-        begun = time.perf_counter()
-        held_out = head(fit, None if probs is None else probs[train])
+        if f"terms/{name}" in found:
+            continue
+        sample, begun = fresh(), time.perf_counter()
+        held_out = head(sample.features, None if probs is None else probs[train])
+        found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
         found[f"terms/{name}"] = held_out.terms.astype(np.float32)
         found[f"correct/{name}"] = held_out.correct
-        found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
+        found[f"strength/{name}"] = np.array(held_out.strength)
     return found

@@ -7,18 +7,14 @@ from numpy.typing import ArrayLike
 
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.definition import of_features
-from leepfrog.scoring.folds import fold_of
-from leepfrog.scoring.regression import fit_softmax
+from leepfrog.scoring.held_out import held_out_softmax
 from leepfrog.scoring.sample import FeatureSample
 from leepfrog.scoring.score import Score, mean_of
-from leepfrog.scoring.softmax import log_softmax
 
 FOLDS = 5
 # Times 1 / (images fitted to), on features whose root mean square deviation is 1: what predicted held-out photographs
 # best, see leepfrog.task2vec.head.
 PENALTY = 10.0
-# Predictions settle long before the weights do.
-TOLERANCE = 1e-3
 
 
 def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, seed: int = 0) -> Score:
@@ -46,25 +42,9 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
 @of_features("accuracy of 5-fold softmax regression", held_out=True)
 def score_linear_probe(sample: FeatureSample, folds: int = FOLDS, seed: int = 0) -> Score:
     """`linear_probe` of a checked sample; ArrayError where the other arguments are wrong."""
-    n = len(sample)
     if not folds >= 2:
         raise ArrayError(f"folds must be at least 2, not {folds}")
-    scale = np.sqrt(sample.variances.sum() / (n * sample.features.shape[1])) or 1.0
-    x = (sample.coordinates / scale).astype(np.float32)
-    fold = fold_of(sample.labels, min(folds, n), seed)
-    hits, logs = np.zeros(n), np.full(n, -np.log(n * sample.n_target))
-    for k in range(fold.max() + 1):
-        held, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        known, labels = np.unique(sample.labels[rest], return_inverse=True)
-        weights = np.full(len(rest), 1 / len(rest))
-        if len(known) == 1:
-            hits[held] = sample.labels[held] == known[0]
-            continue
-        fit = fit_softmax(x[rest], labels, weights, len(known), PENALTY / len(rest), TOLERANCE)
-        predicted = log_softmax(fit.logits(x[held]).astype(np.float64))
-        hits[held] = known[predicted.argmax(axis=1)] == sample.labels[held]
-        at = np.searchsorted(known, sample.labels[held])
-        seen = np.isin(sample.labels[held], known)
-        logs[held[seen]] = predicted[np.flatnonzero(seen), at[seen]]
-    diagnostics = {"log_likelihood": float(logs.mean()), "folds": int(fold.max()) + 1}
+    held_out = held_out_softmax(sample, [PENALTY], folds, seed)
+    hits = held_out.correct.astype(np.float64)
+    diagnostics = {"log_likelihood": float(held_out.terms.mean()), "folds": min(folds, len(sample))}
     return mean_of("linear_probe", hits, sample.labels, sample.features.shape[1], diagnostics)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.held_out import HeldOut
 from leepfrog.scoring.sample import FeatureSample, Floats, principal, spectrum
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax, softmax
@@ -59,27 +60,10 @@ def score_ridge(sample: FeatureSample) -> Score:
         "squared_error": float(((held_out.logits - (2 * sample.one_hot - 1)) ** 2).mean()),
         "n_constant": held_out.n_constant,
     }
-    return mean_of("ridge", held_out.terms, sample.labels, sample.features.shape[1], diagnostics)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class HeldOut:
-    """What a head predicts of each image, fitted without it.
-
-    Attributes:
-        logits: [N, C].
-        terms: log softmax(temperature logits) at each image's class, [N].
-        correct: whether the largest logit is that of its class, [N].
-        temperature, strength: those that predict best; the strength in units of the mean eigenvalue.
-        n_constant: features that do not vary.
-    """
-
-    logits: Floats
-    terms: Floats
-    correct: NDArray[np.bool_]
-    temperature: float
-    strength: float
-    n_constant: int
+    width = sample.features.shape[1]
+    accuracy = mean_of("accuracy", held_out.correct.astype(np.float64), sample.labels, width, {})
+    score = mean_of("ridge", held_out.terms, sample.labels, width, diagnostics)
+    return dataclasses.replace(score, parts={"accuracy": accuracy})
 
 
 def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:

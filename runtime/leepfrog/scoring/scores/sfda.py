@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import eigh
 
 from leepfrog.scoring.definition import of_features
+from leepfrog.scoring.discriminant import LEAST, Discriminant, within_classes
 from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax
 
-# How fast the regularisation falls with the largest eigenvalue within classes, and its least.
+# How fast the regularisation falls with the largest eigenvalue within classes.
 RATE = 5.0
-LEAST = 1e-10
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
@@ -53,34 +53,22 @@ def score_sfda(sample: FeatureSample) -> Score:
     so that no square overflows; only s needs their scale.
     """
     width = sample.features.shape[1]
-    x = sample.coordinates
-    at_label = np.arange(len(sample)), sample.labels
-    shrinkage, first = _discriminant(sample, x, width, None)
-    softened = np.exp(log_softmax(np.exp(log_softmax(first))))[at_label][:, None]
+    x, at_label = sample.coordinates, (np.arange(len(sample)), sample.labels)
+    shrinkage = self_chosen_shrinkage(sample)
+    first = Discriminant.fit(sample, x, width, shrinkage).log_probs(x)
+    softened = np.exp(log_softmax(np.exp(first)))[at_label][:, None]
     means = sample.class_means(x)
     others = (means.sum(axis=0) - means) / (sample.n_target - 1)
     mixed = softened * x + (1 - softened) * others[sample.labels]
-    _, second = _discriminant(sample, mixed, width, shrinkage)
-    return mean_of("sfda", log_softmax(second)[at_label], sample.labels, width, {"shrinkage": shrinkage})
+    second = Discriminant.fit(sample, mixed, width, shrinkage).log_probs(mixed)
+    return mean_of("sfda", second[at_label], sample.labels, width, {"shrinkage": shrinkage})
 
 
-def _discriminant(sample: FeatureSample, x: Floats, width: int, shrinkage: float | None) -> tuple[float, Floats]:
-    """The shrinkage, chosen where None is given, and the logits [N, C] of a linear discriminant fitted to x [N, r]."""
-    priors = np.log(sample.counts / len(sample))
-    means = sample.class_means(x)
-    apart = x - means[sample.labels]
-    within = apart.T @ apart / len(sample)
-    mean_variance = float(np.trace(within)) / width
-    if shrinkage is None:
-        shrinkage = max(float(np.exp(-RATE * _largest_eigenvalue(within, sample.unit))), LEAST)
-    if not mean_variance:  # every class is one point: without a scale of its own, the means' serves
-        mean_variance = float((means**2).sum()) / width / len(means)
-    if not mean_variance:
-        return shrinkage, np.tile(priors, (len(sample), 1))
-    covariance = (1 - shrinkage) * within
-    covariance[np.diag_indices_from(covariance)] += max(shrinkage, LEAST) * mean_variance
-    directions = cho_solve(cho_factor(covariance, lower=True), means.T)
-    return shrinkage, x @ directions - (means.T * directions).sum(axis=0) / 2 + priors
+def self_chosen_shrinkage(sample: FeatureSample) -> float:
+    """exp(-5 lambda_max(S_w)) of the features as they are, at least LEAST."""
+    x = sample.coordinates
+    within = within_classes(sample, x, sample.class_means(x))
+    return max(float(np.exp(-RATE * _largest_eigenvalue(within, sample.unit))), LEAST)
 
 
 def _largest_eigenvalue(matrix: Floats, unit: float) -> float:
