@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from leepfrog.ranking.racing import Race as Race
     from leepfrog.ranking.rank import RankRequest as RankRequest
     from leepfrog.ranking.rank import rank as rank
+    from leepfrog.ranking.rank_arrays import RankArraysRequest as RankArraysRequest
+    from leepfrog.ranking.rank_arrays import rank_arrays as rank_arrays
     from leepfrog.ranking.result import RankedModel as RankedModel
     from leepfrog.ranking.result import Ranking as Ranking
     from leepfrog.ranking.variants import Drift as Drift
@@ -123,6 +125,7 @@ _NAMES = {
     "ranking.explain": "Carrier ClassExplanation Confusion Example Explanation explain",
     "ranking.racing": "Dropped Race",
     "ranking.rank": "RankRequest rank",
+    "ranking.rank_arrays": "RankArraysRequest rank_arrays",
     "ranking.result": "RankedModel Ranking",
     "ranking.variants": "Drift",
     "receipts.receipt": "ArrayReceipt ClassReceipt DataReceipt ModelReceipt Receipt SkippedImage",

@@ -16,6 +16,7 @@ from leepfrog.gate.choices import CRITERIA
 from leepfrog.images.choices import CHANNEL_ORDERS, INTERPOLATIONS, RESIZE_MODES
 from leepfrog.inference.choices import PRECISIONS, PROBE_SUFFIX
 from leepfrog.inference.devices import DEVICES
+from leepfrog.ranking.goal_names import GOAL_NAMES
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.task2vec.choices import DISTANCES, ESTIMATORS
 
@@ -91,6 +92,7 @@ complete_probe = one_of(probes)
 complete_zoo = one_of(zoo)
 complete_source = one_of(sources)
 complete_order = one_of(("combined", *SCORE_NAMES))
+complete_goal = one_of(GOAL_NAMES)
 complete_scores = some_of((*SCORE_NAMES, "all"))
 complete_distance = one_of(DISTANCES)
 complete_estimator = one_of(ESTIMATORS)

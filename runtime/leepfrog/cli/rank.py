@@ -10,7 +10,7 @@ import typer
 import leepfrog
 from leepfrog.cli.amounts import amount
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.completion import complete_order, complete_scores
+from leepfrog.cli.completion import complete_goal, complete_order, complete_scores
 from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
@@ -24,6 +24,7 @@ from leepfrog.cli.options import (
 from leepfrog.cli.output import emit, finish, remark, skipped_lines, write_file
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.plots.figure import check_plot_path
+from leepfrog.ranking.goal_names import HEAD
 from leepfrog.scoring.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -34,14 +35,22 @@ if TYPE_CHECKING:
 def rank(
     data: DataArgument,
     models: ModelsOption = None,
-    by: Annotated[
+    goal: Annotated[
         str,
         typer.Option(
+            "--goal",
+            help="What the models are for: head (retrain a linear head), few-shot (class means of 5 images), finetune.",
+            autocompletion=complete_goal,
+        ),
+    ] = HEAD,
+    by: Annotated[
+        str | None,
+        typer.Option(
             "--by",
-            help=f"Score that decides the order: combined, {', '.join(SCORE_NAMES)}.",
+            help=f"Score that decides the order instead: combined, {', '.join(SCORE_NAMES)}.",
             autocompletion=complete_order,
         ),
-    ] = "combined",
+    ] = None,
     scores: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,13 +89,12 @@ def rank(
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images: one inference a model and image, cached for the next time.
 
-    The order is that of how far each model stands above the average one, in standard errors: the mean of a held-out
-    linear head's likelihood (ridge), the evidence of such a head (logme) and the nearest other image (knn). "head %" is
-    how often that held-out head is right. LEEP is the average log-likelihood of your labels given each model's
+    The order is that of the accuracy to expect of a head fitted to your images, on further ones. "loss" is by how many
+    points that is expected to be below the best of these models, P(best) the chance of being the best, "=" marks models
+    that are statistically tied with the first, "*" those that no other beats in both accuracy and latency, and "~" a
+    latency that other programs disturbed. LEEP is the average log-likelihood of your labels given each model's
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
-    LOO-LEEP leaves each image out of what predicts it. P(best) is how often a model comes first when the images are
-    drawn again, "=" marks models that the images do not tell from the first, "*" those that no other beats in both
-    score and latency, and "~" a latency that other programs disturbed.
+    LOO-LEEP leaves each image out of what predicts it.
     """
     from leepfrog.ranking.rank import ranked_outputs
 
@@ -103,7 +111,7 @@ def rank(
     )
     written_as = chosen_format(format_, output)
     check_distinct(output, plot, report)
-    request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race)
+    request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race, goal)
     with Bars(run.quiet) as bars:
         ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 

@@ -24,6 +24,7 @@ from leepfrog.cli.output import emit, remark, write_file
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import check_plot_path
+from leepfrog.ranking.goal_names import FEW_SHOT, HEAD
 from leepfrog.tables import Column, Part, Table, table_of
 from leepfrog.validation.choices import IMAGES, SHOTS, SPLITS, TASK_SCORES
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # Taus that differ by less are alike.
 CLOSE = 0.02
+# The best of many scores that know nothing may be so many standard deviations above 0.
+CHANCES = 2.0
 
 
 @run_options("device", "threads", "strict", "quiet")
@@ -149,9 +152,12 @@ def _score_table(validation: Validation) -> Table:
 
 def verdict(validation: Validation) -> list[str]:
     """Which score to trust, in words."""
+    from leepfrog.ranking.decision import Rule
+
     lines = []
     ours = [name for name in validation.agreements["head"] if name not in validation.baselines]
-    for truth, what in (("head", "a retrained head"), ("prototype", f"{validation.shots}-shot prototypes")):
+    judged = (("head", "a retrained head", HEAD), ("prototype", f"{validation.shots}-shot prototypes", FEW_SHOT))
+    for truth, what, goal in judged:
         agreements = validation.agreements[truth]
         # A score that some models lack is no choice among all, nor is a baseline that does not know them.
         knowing = [name for name, agreement in agreements.items() if agreement.n == len(validation.models)]
@@ -162,7 +168,10 @@ def verdict(validation: Validation) -> list[str]:
             why = "these models do equally well" if alike else "no score tells these models apart"
             lines.append(f"for {what}: {why}")
             continue
+        beyond_chance = best.weighted_tau > CHANCES * validation.chance
         line = f"for {what}, trust {name}: {_agreement_text(best)}"
+        if not beyond_chance:
+            line = f"for {what}, no score is better than chance may be; the best was {name}: {_agreement_text(best)}"
         if rivals := [name for name in validation.baselines if name in knowing]:
             rival_name = validation.best(truth, rivals)
             rival = agreements[rival_name]
@@ -175,11 +184,12 @@ def verdict(validation: Validation) -> list[str]:
             )  # fmt: skip
             line += f"; it {comparison} the best baseline, {rival_name} ({_agreement_text(rival)})"
         lines.append(line)
-        default = agreements.get("combined")
-        if default is not None and name != "combined":
+        decisive = Rule(goal).decisive
+        default = agreements.get(decisive)
+        if default is not None and name != decisive:
             behind = best.weighted_tau - (default.weighted_tau or 0)
-            comparison = "within what chance does" if behind <= validation.chance else "clearly behind"
-            lines.append(f"  the default order, combined, is {comparison} ({_agreement_text(default)})")
+            comparison = "behind by no more than chance" if behind <= validation.chance else "clearly behind"
+            lines.append(f"  rank --goal {goal}, by {decisive}, is {comparison} ({_agreement_text(default)})")
     n = len(validation.models)
     lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {validation.chance:.2f}")
     return lines

@@ -2,8 +2,8 @@
 
 What is judged, one or more of CRITERIA:
 
-score    each model's scores by themselves. The default order's own score is left out: its units depend on the other
-         models, so one changed model would change all of them.
+score    each model's scores by themselves. Those that depend on the other models too, such as an expected accuracy,
+         are left out: one changed model would change all of them.
 rank     pairs of models that were not tied in the baseline, and now have the opposite order and are again not tied.
 latency  a run's time as a multiple of a reference graph's, both measured in this run: seconds differ between machines
          and moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts.
@@ -30,7 +30,7 @@ from leepfrog.gate.baseline import Baseline
 from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE, SCORE_TOLERANCE
 from leepfrog.gate.rerun import context_of, find_again, rerun
 from leepfrog.inference.model import ModelFile
-from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.decision import is_relative
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
@@ -210,7 +210,7 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
     if len(set(names)) < len(names) or not names:
         raise UsageError(f"{baseline.file}: holds {'the same model twice' if names else 'no models'}")
     for model in ranking:
-        if ranking.ranked_by not in model.scores or not model.size_bytes > 0:
+        if ranking.ranked_by not in model.scores or not (model.size_bytes or 0) > 0:
             raise UsageError(f"{baseline.file}: {model.name} has no {ranking.ranked_by} or size")
         if model.cost is not None and not model.cost.relative_latency > 0:
             raise UsageError(f"{baseline.file}: {model.name} has no relative latency")
@@ -281,7 +281,7 @@ class _Judge:
     def scores(self) -> Iterator[Finding]:
         for model in self.baseline_ranking:
             for name, score in model.scores.items():
-                if name == COMBINED:
+                if is_relative(name):
                     continue
                 was, now = score.value, self.new_models[model.name].scores[name].value
                 allowed = max(self.tolerance * (score.standard_error or 0), LEAST)
@@ -314,7 +314,7 @@ class _Judge:
 
     def sizes(self) -> Iterator[Finding]:
         for model in self.baseline_ranking:
-            was, now = model.size_bytes, self.new_models[model.name].size_bytes
+            was, now = model.size_bytes or 0, self.new_models[model.name].size_bytes or 0
             allowed = SIZE_TOLERANCE * was
             failed = now > was + allowed
             causes = (self.of_models[model.name] or [UNKNOWN]) if failed else []

@@ -15,6 +15,7 @@ from leepfrog.gate.baseline import Baseline, Replayable
 from leepfrog.inference.choices import KEPT
 from leepfrog.inference.model_lookup import exported, find_models
 from leepfrog.ranking.rank import RankRequest
+from leepfrog.ranking.rank_arrays import RankArraysRequest
 from leepfrog.ranking.score_files import ScoreRequest
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.request import Request
@@ -23,7 +24,8 @@ from leepfrog.validation.tasks import TasksRequest
 from leepfrog.validation.validate import ValidateRequest
 
 _REQUESTS: dict[str, type[Request]] = {
-    request.command: request for request in (RankRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreRequest)
+    request.command: request
+    for request in (RankRequest, RankArraysRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreRequest)
 }
 # Arguments in receipts that belong to neither the request nor the context: defaults resolved during the run.
 _RESOLVED = ("probe_sha256",)

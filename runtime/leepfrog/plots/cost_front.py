@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import COLORS, drawing, encoded, new_figure
 from leepfrog.plots.labels import leader, place_labels
+from leepfrog.ranking.score_format import format_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,16 +48,20 @@ def cost_front(ranking: Ranking) -> Figure:
     with drawing():
         figure = new_figure(9, 5.5)
         axes = figure.subplots()
-        by, limit = ranking.ranked_by, ranking.budget.latency
+        by, limit, shown = ranking.ranked_by, ranking.budget.latency, format_of(ranking.ranked_by)
         for model, cost in ranking.priced:
             score, x = model.scores[by], 1e3 * cost.latency
-            low, high = score.interval or (score.value, score.value)
+            low, high = (shown.factor * end for end in score.interval or (score.value, score.value))
             color = OUTSIDE if model.outside else INSIDE
             axes.plot([x, x], [low, high], "-", color=color, lw=1, alpha=0.6)
             face = color if model.on_front else "white"
             marker = "x" if model.outside else "o"
-            axes.plot(x, score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}")
-        front = sorted((cost.latency, model.scores[by].value) for model, cost in ranking.priced if model.on_front)
+            axes.plot(
+                x, shown.factor * score.value, marker, color=color, mfc=face, ms=MARK, gid=f"model-{model.rank - 1}"
+            )
+        front = sorted(
+            (cost.latency, shown.factor * model.scores[by].value) for model, cost in ranking.priced if model.on_front
+        )
         corners = [(later[0], earlier[1]) for earlier, later in itertools.pairwise(front)]
         steps = sorted([*front, *corners], key=lambda at: (at[0], at[1]))
         axes.plot([1e3 * t for t, _ in steps], [s for _, s in steps], color=INSIDE, lw=1, ls=":")
@@ -71,7 +76,7 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
         cost = ranking.priced[0][1]
         axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.place_in_words}", parse_math=False)
-        axes.set_ylabel(f"{by} with 90 % interval", parse_math=False)
+        axes.set_ylabel(f"{shown.words}{shown.unit and f' in{shown.unit}'}, with its 90 % interval", parse_math=False)
         axes.set_title(
             f"{ranking.n_images} images of {len(ranking.classes)} classes from {ranking.data}"
             "\nfilled: no other model is as good and as quick; crosses: outside the budget"
@@ -91,10 +96,11 @@ def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
     radius = MARK / 2 * pixels
     obstacles = list(_boxes(axes))
     to_pixels, to_data = axes.transData.transform, axes.transData.inverted().transform
+    factor = format_of(ranking.ranked_by).factor
     names = [
         axes.annotate(
             "~" * model.latency_in_doubt + model.name,
-            (1e3 * cost.latency, model.scores[ranking.ranked_by].value), (0, 0),
+            (1e3 * cost.latency, factor * model.scores[ranking.ranked_by].value), (0, 0),
             textcoords="offset points", ha="center", va="center", fontsize=NAME,
             color=OUTSIDE if model.outside else INSIDE, parse_math=False, in_layout=False,
         )

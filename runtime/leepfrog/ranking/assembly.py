@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,22 +43,25 @@ def assembled(
         race: what racing did, None where there was none.
         receipt: of the ranking.
     """
-    by, images, labels = request.by, outputs.hashed.image_set, outputs.hashed.labels
-    ordered = sorted(models, key=lambda scored: -scored.scores[by].value)
-    certainty = certainty_of(
-        [scored.model.name for scored in ordered], [scored.scores for scored in ordered], labels, by
-    )
+    images, labels, rule = outputs.hashed.image_set, outputs.hashed.labels, request.rule
+    decision = rule.decide([scored.scores for scored in models], labels)
+    certainty = certainty_of([scored.model.name for scored in models], decision, labels)
+    ordered = [
+        dataclasses.replace(models[i], scores=scores)
+        for i, scores in zip(certainty.order, certainty.scores, strict=True)
+    ]
     return Ranking(
         data=images.name,
         classes={name: int(n) for name, n in zip(images.classes, outputs.hashed.counts, strict=True)},
         n_images=len(labels),
         notes=(*images.notes, *outputs.notes(), *_notes(outputs, request)),
-        ranked_by=by,
+        ranked_by=rule.decisive,
+        goal=None if rule.of_goal is None else rule.goal,
         budget=request.budget,
         shown=tuple(definition.name for definition in chosen_scores(request.scores)),
         separation=certainty.separation,
         models=tuple(_rows(request, ordered, certainty, costs)),
-        drifts=tuple(drifts(models, costs, labels, by)),
+        drifts=tuple(drifts(ordered, costs, labels, rule.decisive)),
         race=race,
         receipt=receipt,
     )
@@ -69,7 +73,7 @@ def _rows(
     """The models' rows, best first."""
     limits = [request.budget.exceeded(costs[scored.model], scored.model.size) for scored in ordered]
     affordable = [scored for scored, broken in zip(ordered, limits, strict=True) if not broken]
-    on_front = _on_front(request.by, affordable, costs)
+    on_front = _on_front(request.rule.decisive, affordable, costs)
     for i, scored in enumerate(ordered):
         model, metadata = scored.model, scored.model.metadata
         n_source, n_features = scored.outputs.widths
@@ -83,7 +87,8 @@ def _rows(
             license=printable(metadata.license),
             path=printable(model.path),
             sha256=model.sha256,
-            scores=certainty.scores[i],
+            scores=scored.scores,
+            expected_loss=certainty.losses[i],
             n_source=n_source,
             n_features=n_features,
             n_parameters=metadata.n_parameters,

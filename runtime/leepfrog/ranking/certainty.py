@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leepfrog.ranking.decision import Decision
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.uncertainty import intervals, resampled_means, standard_error
+from leepfrog.scoring.uncertainty import intervals, resampled_means
 
 Floats = NDArray[np.float64]
 
-# Two standard errors: a coin's chance of 1 in 20 to call equals apart.
-TIE_ERRORS = 2.0
+# Two models are tied where the chance that the order is the other way round is larger: two standard errors, a coin's
+# chance of 1 in 20 to call equals apart in either direction.
+TIE_CHANCE, TIE_ERRORS = 0.025, 2.0
 # And what it takes to see a real difference with a chance of 4 in 5.
 POWER_ERRORS = TIE_ERRORS + 0.84
 # Beyond so many times the images at hand, nobody will take them.
@@ -44,94 +46,100 @@ class Separation:
 
 @dataclasses.dataclass(frozen=True)
 class Certainty:
-    """How sure a ranking of models is.
+    """An order of models, and how sure it is.
 
     Attributes:
-        scores: the models' scores by name, with intervals, in the models' order.
-        probability_best: one a model: the share of resampled image sets in which it is the first.
-        groups: one a model, from 1: models of a group are not told from its first.
-        tied_with: one a model: places of all models that it is not told from.
+        order: positions of the models, best first. All that follows is in this order.
+        scores: the models' scores by name, with intervals.
+        losses: how far each is expected to be below whichever is best; None where no accuracy decides.
+        probability_best: one per model: the chance that it is the first.
+        groups: one per model, from 1: models of a group are tied with its first.
+        tied_with: one per model: places of all models that it is tied with.
         separation: of the first two, where they are tied.
     """
 
+    order: list[int]
     scores: list[dict[str, Score]]
+    losses: list[float | None]
     probability_best: list[float]
     groups: list[int]
     tied_with: list[list[int]]
     separation: Separation | None
 
 
-def certainty_of(
-    names: Sequence[str], scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64], by: str
-) -> Certainty:
-    """How sure the order of models is, from their per-image terms alone.
+def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.int64]) -> Certainty:
+    """The order of models and how sure it is.
 
-    All scores of all models are resampled with the same images, so that what is hard for all counts for none.
+    What the images leave open comes from the terms of the scores, resampled with the same images for all models, so
+    that what is hard for all counts for none; for expected accuracies, from their joint distribution.
 
     Args:
-        names: the models, best first.
-        scores: each model's scores by name, the one that decides among them.
+        names: the models.
+        decision: their scores.
         labels: the images' classes [N], in the order of the scores' terms.
-        by: the score that decides the order.
     """
-    score_names = [name for scores_of_model in scores for name in scores_of_model]
-    terms = np.stack([score.terms for scores_of_model in scores for score in scores_of_model.values()], axis=1)
+    order = sorted(range(len(names)), key=lambda i: -decision.scores[i][decision.by].value)
+    scores = [decision.scores[i] for i in order]
+    score_names = [name for of_model in scores for name in of_model]
+    terms = np.stack([score.terms for of_model in scores for score in of_model.values()], axis=1)
     replicates = resampled_means(terms, labels)
-    bounds = iter(intervals(replicates).tolist())
-    decisive_replicates = replicates[:, [name == by for name in score_names]]
-    # A tie, such as of two models that know everything, is shared.
-    best = decisive_replicates == decisive_replicates.max(axis=1, keepdims=True)
-    chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-    decisive_terms = [scores_of_model[by].terms for scores_of_model in scores]
+    bounds = [tuple(pair) for pair in intervals(replicates).tolist()]
+    expected = decision.expected
+    draws = replicates[:, [name == decision.by for name in score_names]]
+    if expected is not None:
+        draws = expected.draws[:, order]
+    best = draws == draws.max(axis=1, keepdims=True)
+    place = iter(bounds)
     return Certainty(
+        order,
         [
-            {name: dataclasses.replace(score, interval=tuple(next(bounds))) for name, score in scores_of_model.items()}
-            for scores_of_model in scores
+            {
+                name: dataclasses.replace(score, interval=score.interval or bound)
+                for (name, score), bound in zip(of_model.items(), place, strict=False)
+            }
+            for of_model in scores
         ],
-        chances.tolist(),
-        _groups(decisive_terms, labels),
-        _ties(decisive_terms, labels),
-        _separation(names, decisive_terms, labels),
+        [None if expected is None else float(expected.loss[i]) for i in order],
+        # A tie, such as of two models that know everything, is shared.
+        (best / best.sum(axis=1, keepdims=True)).mean(axis=0).tolist(),
+        _groups(draws),
+        _ties(draws),
+        _separation([names[i] for i in order], draws, len(labels)),
     )
 
 
-def tied(better: Floats, other: Floats, labels: NDArray[np.int64]) -> bool:
-    """Whether two models' per-image terms [N] leave open which is better.
-
-    The images are the same, so the difference is judged pair by pair: tied if its mean is within TIE_ERRORS of its own
-    standard errors.
-    """
-    error = standard_error(better - other, labels)
-    return error is None or float((better - other).mean()) <= TIE_ERRORS * error
+def _tied(draws: Floats, better: int, other: int) -> bool:
+    """Whether draws [B, M], as likely as each other, leave open which of two models is better."""
+    return float((draws[:, other] >= draws[:, better]).mean()) > TIE_CHANCE
 
 
-def _groups(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[int]:
+def _groups(draws: Floats) -> list[int]:
     """The first model without a group leads one, and all that are tied with it join."""
-    groups = [0] * len(terms)
+    groups = [0] * draws.shape[1]
     while 0 in groups:
         leader, group = groups.index(0), max(groups) + 1
-        for i, model_terms in enumerate(terms):
-            if not groups[i] and (i == leader or tied(terms[leader], model_terms, labels)):
+        for i in range(len(groups)):
+            if not groups[i] and (i == leader or _tied(draws, leader, i)):
                 groups[i] = group
     return groups
 
 
-def _ties(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[list[int]]:
-    tied_with: list[list[int]] = [[] for _ in terms]
-    for i, j in itertools.combinations(range(len(terms)), 2):
-        if tied(terms[i], terms[j], labels):
+def _ties(draws: Floats) -> list[list[int]]:
+    tied_with: list[list[int]] = [[] for _ in range(draws.shape[1])]
+    for i, j in itertools.combinations(range(len(tied_with)), 2):
+        if _tied(draws, i, j):
             tied_with[i].append(j)
             tied_with[j].append(i)
     return tied_with
 
 
-def _separation(names: Sequence[str], terms: Sequence[Floats], labels: NDArray[np.int64]) -> Separation | None:
-    if len(terms) < 2 or not tied(terms[0], terms[1], labels):
+def _separation(names: Sequence[str], draws: Floats, n: int) -> Separation | None:
+    if len(names) < 2 or not _tied(draws, 0, 1):
         return None
-    apart = terms[0] - terms[1]
-    difference, error = float(apart.mean()), standard_error(apart, labels)
-    if error is None:
+    apart = draws[:, 0] - draws[:, 1]
+    difference, error = float(apart.mean()), float(apart.std())
+    if not error:
         return None
     times = (POWER_ERRORS * error / difference) ** 2 if difference > 0 else math.inf
-    needed = math.ceil(len(labels) * (times - 1)) if times <= MOST_TIMES + 1 else None
+    needed = math.ceil(n * (times - 1)) if times <= MOST_TIMES + 1 else None
     return Separation(names[0], names[1], difference, error, needed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,14 @@ def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], thread
     further = [
         definition for definition in scores_readable_from(definitions, outputs.model) if definition.name not in ALWAYS
     ]
-    return ScoredModel(outputs, scores | _further(outputs, further, threads), first_classes)
+    if further:
+        used, labels = np.flatnonzero(outputs.hashed.used), outputs.hashed.labels
+        read = {
+            "probs": lambda drawn: outputs.probs(used[drawn]),
+            "features": lambda drawn: outputs.features(used[drawn]),
+        }
+        scores |= further_scores(labels, read, further, threads)
+    return ScoredModel(outputs, scores, first_classes)
 
 
 def scores_readable_from(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
@@ -75,20 +82,24 @@ def absent_scores(models: Sequence[ModelFile], scores: Sequence[Definition]) -> 
         yield f"no {', '.join(absent)} without probabilities over source classes: {', '.join(without)}"
 
 
-def _further(outputs: ModelOutputs, further: Sequence[Definition], threads: int) -> dict[str, Score]:
-    """The scores of a model that read its outputs as a whole."""
-    if not further:
-        return {}
-    used = np.flatnonzero(outputs.hashed.used)
-    labels = outputs.hashed.labels
+def further_scores(
+    labels: NDArray[np.int64],
+    read: Mapping[str, Callable[[NDArray[np.int64]], NDArray[np.floating]]],
+    definitions: Sequence[Definition],
+    threads: int,
+) -> dict[str, Score]:
+    """Scores that read a model's outputs as a whole, from MOST_IMAGES at most, their terms those of all images.
+
+    Args:
+        labels: the images' classes, [N].
+        read: by kind of output, what gives those of images at some positions.
+        definitions: the scores.
+        threads: cores to use.
+    """
     drawn = drawn_in_proportion(labels, MOST_IMAGES)
-    reads = {definition.reads for definition in further}
-    sample = Sample.of(
-        labels[drawn],
-        probs=outputs.probs(used[drawn]) if "probs" in reads else None,
-        features=outputs.features(used[drawn]) if "features" in reads else None,
-    )
-    scores = compute_scores(sample, further, threads)
+    kinds = dict.fromkeys(definition.reads for definition in definitions)
+    sample = Sample.of(labels[drawn], **{kind: read[kind](drawn) for kind in kinds})
+    scores = compute_scores(sample, definitions, threads)
     return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
 
 

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import UsageError
 from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.decision import Rule
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.uncertainty import standard_error
 
 Floats = NDArray[np.float64]
 Judge = Callable[[list[int], NDArray[np.int64]], tuple[list[Floats], NDArray[np.int64]]]
-
-RACEABLE = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
 
 ERRORS = 3.0
 # The first sample, as far as there are so many images: standard errors of fewer are guesses.
@@ -79,12 +78,13 @@ class Race:
     risk: float
 
 
-def check_raceable(by: str) -> None:
-    """UsageError where models cannot be raced by a score."""
-    if by not in RACEABLE:
+def check_raceable(rule: Rule) -> None:
+    """UsageError where models cannot be raced by what decides their order."""
+    if not rule.held_out:
+        held_out = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
         raise UsageError(
-            f"models cannot be raced by {by}, which does not leave images out one by one, so that small samples favour "
-            f"other models than large ones; one of {', '.join(RACEABLE)}"
+            f"models cannot be raced by {rule.decisive}, which does not leave images out one by one, so that small "
+            f"samples favour other models than large ones; one of {', '.join(held_out)}"
         )
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from leepfrog.arguments import StrPath, check_name, several
+from leepfrog.arguments import StrPath, several
 from leepfrog.costs.measured import CostTable
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
@@ -23,14 +23,15 @@ from leepfrog.inference.model import ModelFile, refuse_without_probs
 from leepfrog.inference.model_lookup import find_inputs
 from leepfrog.ranking.assembly import assembled
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.combined import COMBINED, PARTS, combined
+from leepfrog.ranking.decision import Rule
+from leepfrog.ranking.goal_names import HEAD
 from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
 from leepfrog.ranking.racing import Race, check_raceable, run_race
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import ModelsRequest
 from leepfrog.scoring.definition import Definition
-from leepfrog.scoring.registry import SCORES, chosen_scores
+from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.scores.leep import leep
 from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.scoring.uncertainty import resampled_means
@@ -45,7 +46,9 @@ class RankRequest(ModelsRequest):
     """What a ranking is asked for.
 
     Attributes:
-        by: the score that decides the order: "combined" (see `leepfrog.ranking.combined`) or one of
+        goal: what the models are wanted for: "head" (a linear head is retrained), "few-shot" (class means of five
+            images) or "finetune" (see `leepfrog.ranking.goals`). The accuracy to expect for it decides the order.
+        by: a score that decides the order instead: "combined" (see `leepfrog.ranking.combined`) or one of
             `leepfrog.scoring.registry`.
         scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed for every model with
             probabilities, and the scores that decide the order always.
@@ -53,34 +56,35 @@ class RankRequest(ModelsRequest):
         racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
 
     Raises:
-        UsageError: a score is unknown, or cannot decide a race.
+        UsageError: a goal or score is unknown, or cannot decide a race.
     """
 
     command: ClassVar = "rank"
     of_context: ClassVar = (*ModelsRequest.of_context, "costs")
-    by: str = COMBINED
+    by: str | None = None
     scores: tuple[str, ...] = ()
     budget: Budget = NO_BUDGET
     racing: bool = False
+    goal: str = HEAD
 
     def __post_init__(self) -> None:
         """Refuse what cannot be ranked by."""
-        check_name("score", self.by, (COMBINED, *SCORES))
+        rule = self.rule
         chosen_scores(self.scores)
         if not isinstance(self.budget, Budget):
             raise UsageError(f"budget must be a leepfrog.Budget, not {type(self.budget).__name__}")
         if self.racing:
-            check_raceable(self.by)
+            check_raceable(rule)
 
     @property
-    def deciding(self) -> list[Definition]:
-        """The scores that decide the order."""
-        return chosen_scores(PARTS if self.by == COMBINED else (self.by,))
+    def rule(self) -> Rule:
+        """What decides the order."""
+        return Rule(self.goal, self.by)
 
     @property
     def further(self) -> list[Definition]:
         """The scores to compute besides LEEP and leave-one-out LEEP."""
-        names = [*self.scores, *(definition.name for definition in self.deciding)]
+        names = [*self.scores, *(definition.name for definition in self.rule.reads)]
         return [definition for definition in chosen_scores(names) if definition.name not in ALWAYS]
 
     @property
@@ -97,7 +101,8 @@ def rank(
     data: ImageSet | StrPath,
     models: StrPath | Sequence[StrPath] = (),
     *,
-    by: str = COMBINED,
+    goal: str = HEAD,
+    by: str | None = None,
     scores: str | Sequence[str] = (),
     budget: Budget | None = None,
     racing: bool = False,
@@ -108,7 +113,9 @@ def rank(
     Args:
         data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
         models: one or several names, wildcards, sources or files (see `find_models`); empty for all exported models.
-        by: the score that decides the order. For this and the following, see `RankRequest`.
+        goal: what the models are wanted for: "head", "few-shot" or "finetune". For this and the following, see
+            `RankRequest`.
+        by: a score that decides the order; None for the accuracy to expect for the goal.
         scores: one or several further scores by name, or "all".
         budget: the most that a model may cost.
         racing: models clearly behind on some of the images do not see the others.
@@ -120,7 +127,7 @@ def rank(
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
     """
-    request = RankRequest(by, several(scores), NO_BUDGET if budget is None else budget, racing)
+    request = RankRequest(by, several(scores), NO_BUDGET if budget is None else budget, racing, goal)
     return request.run(data, models, context or RunContext())
 
 
@@ -149,24 +156,18 @@ def ranked_outputs(
 
 def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> None:
     """UsageError where a model lacks what decides the order."""
-    if any(definition.reads == PROBS_OUTPUT for definition in request.deciding):
+    if any(definition.reads == PROBS_OUTPUT for definition in request.rule.reads):
         remedy = "; rank by a score of features, such as ridge, or leave them out with --models"
-        refuse_without_probs(request.by, candidates, remedy)
+        refuse_without_probs(request.rule.decisive, candidates, remedy)
 
 
 def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
-    """Every model's scores, the default order's among them where that is asked for."""
+    """Every model's scores by itself."""
     scored = []
     context.progress.start("scoring", len(outputs.models))
     for model_outputs in outputs:
         scored.append(score_model(model_outputs, request.computed, context.cores))
         context.progress.advance(1)
-    if request.by == COMBINED:
-        decisive = combined([model.scores for model in scored], outputs.hashed.labels)
-        scored = [
-            dataclasses.replace(model, scores=model.scores | {COMBINED: score})
-            for model, score in zip(scored, decisive, strict=True)
-        ]
     return scored
 
 
@@ -178,17 +179,13 @@ def _raced(
     inside = [model for model in candidates if not broken.get(model.name)]
     if not inside:
         raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
-    positions = np.flatnonzero(hashed.used)
+    positions, rule = np.flatnonzero(hashed.used), request.rule
 
     def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
         outputs = inference.run(hashed.part(positions[sample]), [inside[i] for i in alive])
-        scores = [
-            score_model(model_outputs, request.deciding, inference.context.cores).scores for model_outputs in outputs
-        ]
+        scores = [score_model(model_outputs, rule.reads, inference.context.cores).scores for model_outputs in outputs]
         labels = outputs.hashed.labels
-        if request.by == COMBINED:
-            return [score.terms for score in combined(scores, labels)], labels
-        return [of_model[request.by].terms for of_model in scores], labels
+        return [score.terms for score in rule.decide(scores, labels).deciding], labels
 
     left, what_happened = run_race([model.name for model in inside], hashed.labels, judge)
     outside = tuple((name, limits) for name, limits in broken.items() if limits)

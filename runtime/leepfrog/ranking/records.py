@@ -31,6 +31,7 @@ def _record(model: RankedModel, names: Sequence[str]) -> dict[str, object]:
     return {
         "rank": model.rank,
         "model": model.name,
+        "expected_loss": model.expected_loss,
         **scored,
         "tied_with_best": model.tied_with_best,
         "group": model.group,

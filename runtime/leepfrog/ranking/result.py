@@ -21,7 +21,7 @@ from leepfrog.receipts.receipt import Receipt, SkippedImage
 from leepfrog.results import MEASURED, OF_ORDER, Result
 from leepfrog.scoring.score import Score
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,17 @@ class RankedModel:
         rank: 1 is best.
         group: from 1; the images leave open that a model is as good as the first of its group.
         tied_with: names of all models that the images do not tell it from.
-        probability_best: how often it is the first when the images are drawn again, class by class.
-        name, source, license, path, sha256: which model.
-        scores: score by name, with 90 % intervals; those that read probabilities only where it has any.
+        probability_best: the chance that it is the best: that its accuracy is, or, where a score decides the order,
+            that it comes first when the images are drawn again, class by class.
+        expected_loss: how far its accuracy is expected to be below that of whichever model is best, from 0 to 1; None
+            where a score decides the order.
+        name: which model.
+        scores: score by name, with 90 % intervals; those that read probabilities only where it has any. The expected
+            accuracy of the ranking's goal is one of them.
         n_source: Z, None where the model has no probabilities over source classes.
-        n_features: D.
+        n_features: D, None where it has no features.
+        source, license, path, sha256: the model's file; empty, as the numbers that follow are None, where arrays were
+            ranked.
         n_parameters: numbers in the weights.
         top1: published ImageNet top-1 in percent, if known.
         size_bytes: the ONNX file's size.
@@ -52,23 +58,24 @@ class RankedModel:
     group: int = field(metadata=OF_ORDER)
     tied_with: tuple[str, ...]
     probability_best: float
+    expected_loss: float | None
     name: str
-    source: str
-    license: str = field(metadata={FORMERLY: "licence"})
-    path: str = field(metadata=MEASURED)
-    sha256: str
     scores: dict[str, Score]
     n_source: int | None
-    n_features: int
-    n_parameters: int
-    top1: float | None
-    size_bytes: int
-    macs: int | None
-    cost: Cost | None = field(metadata=MEASURED)
-    outside: tuple[str, ...] = field(metadata=MEASURED)
-    on_front: bool = field(metadata=MEASURED)
-    variant: Variant | None
-    n_inferred: int = field(metadata=MEASURED)
+    n_features: int | None
+    source: str = ""
+    license: str = field(default="", metadata={FORMERLY: "licence"})
+    path: str = field(default="", metadata=MEASURED)
+    sha256: str = ""
+    n_parameters: int | None = None
+    top1: float | None = None
+    size_bytes: int | None = None
+    macs: int | None = None
+    cost: Cost | None = field(default=None, metadata=MEASURED)
+    outside: tuple[str, ...] = field(default=(), metadata=MEASURED)
+    on_front: bool = field(default=False, metadata=MEASURED)
+    variant: Variant | None = None
+    n_inferred: int = field(default=0, metadata=MEASURED)
 
     also_written: ClassVar = ("tied_with_best",)
 
@@ -104,7 +111,8 @@ class Ranking(Result):
         classes: images used, by class.
         n_images: images used.
         notes: what was odd and what was done about it.
-        ranked_by: the score that decides the order.
+        ranked_by: the score that decides the order: the goal's expected accuracy, or another.
+        goal: what the models are wanted for; None where another score than its accuracy decides the order.
         budget: the most that a model may cost.
         shown: scores that were asked for by name, in that order.
         separation: what would tell the first two apart, where they are tied.
@@ -122,6 +130,7 @@ class Ranking(Result):
     n_images: int
     notes: tuple[str, ...]
     ranked_by: str
+    goal: str | None
     budget: Budget
     shown: tuple[str, ...]
     separation: Separation | None = field(metadata=OF_ORDER)

@@ -60,7 +60,7 @@ class ScoreRequest(Request):
 
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Scores:
         """The scores once more; UsageError where the receipt tells of no labels."""
-        arrays = {name: data / array.file for name, array in receipt.arrays.items()}
+        arrays = {name: data / array.file for name, array in receipt.arrays.items() if array.file is not None}
         if "labels" not in arrays:
             raise UsageError("the receipt tells of no labels")
         return score_files(arrays["labels"], arrays.get("probs"), arrays.get("features"), self.scores, context)

@@ -6,14 +6,34 @@ import math
 
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import MOST_TIMES
+from leepfrog.ranking.goal_names import TRUST
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.score_format import format_of, points
 
 
 def chance_level(ranking: Ranking) -> float:
     """What LEEP gives for knowing the sizes of the classes and nothing else: minus their entropy."""
     shares = [n / ranking.n_images for n in ranking.classes.values() if n]
     return sum(share * math.log(share) for share in shares)
+
+
+def verdict(ranking: Ranking) -> str:
+    """What to take, in a sentence."""
+    first = ranking.best or ranking[0]
+    shown = format_of(ranking.ranked_by)
+    score = first.scores[ranking.ranked_by]
+    text = f"{first.name}: {shown.words} {shown.value(score.value)}{shown.unit}"
+    if score.interval is not None:
+        text += f", with 90 % certainty {shown.interval(*score.interval)}{shown.unit}"
+    if first.expected_loss is not None and len(ranking) > 1:
+        text += f"; choosing it is expected to lose {points(first.expected_loss)} points to the best of these"
+    return f"{text}."
+
+
+def trust_in_words(ranking: Ranking) -> list[str]:
+    """How well it is known that the order is that of the goal; nothing where a score decides."""
+    return [] if ranking.goal is None else [TRUST[ranking.goal]]
 
 
 def certainty_in_words(ranking: Ranking) -> list[str]:
@@ -36,14 +56,14 @@ def front_in_words(ranking: Ranking) -> list[str]:
     if len(ranking) < 2 or not any(model.on_front for model in ranking):
         return []
     others = "no other model" if ranking.budget == Budget() else "no other model within the budget"
-    return [f"* front: {others} beats these in both {ranking.ranked_by} and latency"]
+    return [f"* front: {others} beats these in both {format_of(ranking.ranked_by).words} and latency"]
 
 
 def places_in_words(ranking: Ranking) -> list[str]:
     """Where costs were measured, and which are not known; nothing if all were measured on this machine."""
     places = dict.fromkeys(cost.place for _, cost in ranking.priced if not cost.measured_here)
     lines = [f"Costs are those of {place}, not of this machine." for place in places]
-    if unknown := [model.name for model in ranking.models if model.cost is None]:
+    if unknown := [model.name for model in ranking.models if model.cost is None and model.sha256]:
         lines.append(f"Costs that are not known, so that these are not on the front: {', '.join(unknown)}.")
     return lines
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from leepfrog.costs.formatting import megabytes, millions, milliseconds
-from leepfrog.ranking.combined import COMBINED
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.score_format import format_of, points
 from leepfrog.ranking.sentences import (
     certainty_in_words,
     chance_level,
@@ -18,31 +18,32 @@ from leepfrog.ranking.sentences import (
     race_outside,
     race_risked,
     race_saved,
+    trust_in_words,
+    verdict,
 )
 from leepfrog.ranking.variants import Drift
 from leepfrog.tables import Column, Part, Table, table_of
 
-TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
+ALWAYS = ("leep_loo", "leep")
 
-BRIEF = ("rank", "model", "90 % interval", "P(best)", "ms/image", "size MB", "front")
+BRIEF = ("rank", "model", "90 % interval", "loss", "P(best)", "ms/image", "size MB", "front")
 """The columns that a notebook shows besides the score."""
 
 LEAST = (
     "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
-    "front", "head %",
+    "front", "head %", "loss",
 )  # fmt: skip
 
 
 def parts(ranking: Ranking) -> list[Part]:
     """All of a ranking, in the order of reading: sentences and tables."""
-    head = (
-        f"{ranking.n_images} images of {ranking.n_classes} classes from {ranking.data}; best {ranking.ranked_by} first"
-    )
+    by = format_of(ranking.ranked_by).words
+    head = f"{ranking.n_images} images of {ranking.n_classes} classes from {ranking.data}; best {by} first"
     if any("leep" in model.scores for model in ranking):
         head += f" (LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     marks = [*certainty_in_words(ranking), *front_in_words(ranking)]
-    shown: list[Part] = [head, ranking_table(ranking), *([marks] if marks else [])]
-    shown += [*places_in_words(ranking), *doubts_in_words(ranking)]
+    shown: list[Part] = [[verdict(ranking), *trust_in_words(ranking)], head, ranking_table(ranking)]
+    shown += [*([marks] if marks else []), *places_in_words(ranking), *doubts_in_words(ranking)]
     if ranking.drifts:
         shown += ["Variants against their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
     return shown if ranking.race is None else [*shown, *race_parts(ranking.race)]
@@ -50,13 +51,13 @@ def parts(ranking: Ranking) -> list[Part]:
 
 def ranking_table(ranking: Ranking) -> Table:
     """A row per model, best first."""
-    by = _title(ranking.ranked_by)  # which must stay, whatever room there is
+    by = format_of(ranking.ranked_by).title  # which must stay, whatever room there is
     return table_of(columns(ranking), ranking.models, tuple(title for title in LEAST if title != by))
 
 
 def brief_table(ranking: Ranking) -> Table:
     """The columns that say most."""
-    wanted = (*BRIEF, _title(ranking.ranked_by))
+    wanted = (*BRIEF, format_of(ranking.ranked_by).title)
     return table_of((column for column in columns(ranking) if column.title in wanted), ranking.models)
 
 
@@ -64,15 +65,18 @@ def columns(ranking: Ranking) -> list[Column[RankedModel]]:
     """What decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
     by = ranking.ranked_by
     computed = {name for model in ranking for name in model.scores}
-    further = [name for name in dict.fromkeys((*TITLES, *ranking.shown)) if name in computed and name != by]
-    return [
+    further = [name for name in dict.fromkeys((*ALWAYS, *ranking.shown)) if name in computed and name != by]
+    found: list[Column[RankedModel]] = [
         Column("rank", rank_text(ranking)),
         Column("model", lambda model: model.name, number=False),
         score_column(by),
         Column("90 % interval", lambda model: interval_text(model, by)),
+        *([] if ranking.goal is None else [Column("loss", loss_text)]),
         Column("P(best)", lambda model: f"{model.probability_best:.2f}"),
-        *([Column("head %", head_accuracy_text)] if "ridge" in computed else []),
+        *([Column("head %", head_accuracy_text)] if "ridge" in computed and ranking.goal is None else []),
         *map(score_column, further),
+    ]
+    of_files: list[Column[RankedModel]] = [
         Column("top-1 %", published_text),
         Column("params M", lambda model: millions(model.n_parameters, 1)),
         Column("size MB", lambda model: megabytes(model.size_bytes, 1)),
@@ -81,22 +85,19 @@ def columns(ranking: Ranking) -> list[Column[RankedModel]]:
         Column("memory MB", lambda model: megabytes(model.cost.memory if model.cost else None)),
         Column("front", lambda model: over_budget(model) or "*" * model.on_front, number=False),
     ]
+    return [*found, *(column for column in of_files if any(map(column.cell, ranking.models)))]
 
 
 def score_column(name: str) -> Column[RankedModel]:
     """A score, whether or not all models have it."""
-    return Column(_title(name), lambda model: score_text(model, name))
-
-
-def _title(name: str) -> str:
-    return TITLES.get(name, name)
+    return Column(format_of(name).title, lambda model: score_text(model, name))
 
 
 def score_names(ranking: Ranking) -> list[str]:
     """Every score that some model has, LEEP's first."""
     # Models without probabilities lack those that read them; all have the others.
     most = max((model.scores for model in ranking.models), key=len, default={})
-    return list(dict.fromkeys((*TITLES, *most)))
+    return list(dict.fromkeys((*ALWAYS, *most)))
 
 
 def rank_text(ranking: Ranking) -> Callable[[RankedModel], str]:
@@ -107,16 +108,17 @@ def rank_text(ranking: Ranking) -> Callable[[RankedModel], str]:
 
 def score_text(model: RankedModel, name: str) -> str:
     """A score's value with as many digits as mean something; "" where the model lacks it."""
-    if name not in model.scores:
-        return ""
-    return f"{model.scores[name].value:.{2 if name == COMBINED else 4}f}"
+    return format_of(name).value(model.scores[name].value) if name in model.scores else ""
 
 
 def interval_text(model: RankedModel, by: str) -> str:
     """The 90 % interval of a score."""
-    low, high = model.scores[by].interval or (math.nan, math.nan)
-    digits = 1 if by == COMBINED else 3
-    return f"{low:.{digits}f} to {high:.{digits}f}"
+    return format_of(by).interval(*(model.scores[by].interval or (math.nan, math.nan)))
+
+
+def loss_text(model: RankedModel) -> str:
+    """How far below the best model's its accuracy is expected to be, in points; "" where a score decides."""
+    return "" if model.expected_loss is None else points(model.expected_loss)
 
 
 def head_accuracy_text(model: RankedModel) -> str:
@@ -137,7 +139,7 @@ def over_budget(model: RankedModel) -> str:
 
 def drift_table(drifts: Sequence[Drift], by: str) -> Table:
     """Variants in fewer bits against their float32 parents, by the score that decides the order."""
-    digits = 2 if by == COMBINED else 4
+    decisive = format_of(by)
 
     def times(ratio: float | None) -> str:
         return "" if ratio is None else f"x {ratio:.2f}"
@@ -148,8 +150,8 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
     shown: list[Column[Drift]] = [
         Column("variant", lambda drift: drift.model, number=False),
         Column("parent", lambda drift: drift.parent, number=False),
-        Column(by, lambda drift: f"{drift.score:+.{digits}f}"),
-        Column("+-", lambda drift: "" if drift.standard_error is None else f"{drift.standard_error:.{digits}f}"),
+        Column(decisive.title, lambda drift: decisive.value(drift.score, "+")),
+        Column("+-", lambda drift: "" if drift.standard_error is None else decisive.value(drift.standard_error)),
         Column("head %", lambda drift: percent(drift.head, "+")),
         Column("same top-1 %", lambda drift: percent(drift.top1_agreement)),
         Column("time", lambda drift: f"{'~ ' if drift.latency_in_doubt else ''}{times(drift.latency)}"),

@@ -73,14 +73,14 @@ class ModelReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReceipt:
-    """The identity of an array: its file's name, and a hash of the file."""
+    """The identity of an array: its file's name and a hash of the file, or None and a hash of what was in memory."""
 
-    file: str
+    file: str | None
     sha256: str
 
     def __post_init__(self) -> None:
         """Refuse anything but a bare name: a receipt from a stranger must not point `verify` at other folders."""
-        if self.file in ("", "..") or Path(self.file).name != self.file:
+        if self.file is not None and (self.file in ("", "..") or Path(self.file).name != self.file):
             raise UsageError(f"{self.file!r:.40} is not a file's name")
 
 

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leepfrog.errors import ArrayError
 from leepfrog.execution.context import RunContext
 from leepfrog.execution.hashed import HashedImages
@@ -133,6 +136,12 @@ def array_receipt(path: Path) -> ArrayReceipt:
             return ArrayReceipt(printable(path.name), hashlib.file_digest(stream, "sha256").hexdigest())
     except OSError as error:
         raise ArrayError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def memory_receipt(array: NDArray[Any]) -> ArrayReceipt:
+    """The receipt of an array in memory."""
+    described = f"{array.dtype} {array.shape} ".encode()
+    return ArrayReceipt(None, hashlib.sha256(described + np.ascontiguousarray(array).tobytes()).hexdigest())
 
 
 def data_receipt(hashed: HashedImages) -> DataReceipt:

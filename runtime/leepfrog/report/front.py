@@ -14,6 +14,7 @@ import numpy as np
 from leepfrog.costs.formatting import milliseconds
 from leepfrog.plots.labels import LINE, leader, place_labels
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.score_format import format_of
 from leepfrog.ranking.table import interval_text, over_budget, score_text
 
 # Names longer than this are cut off in the picture; what reads them out gets them whole.
@@ -127,13 +128,16 @@ class Front:
 def front(ranking: Ranking, canvas: Canvas) -> Front:
     """Place a ranking's models by latency, on a logarithmic axis, and score, with 90 % intervals."""
     by, models = ranking.ranked_by, tuple(model for model, _ in ranking.priced)
+    shown = format_of(by)
     costs = [cost for _, cost in ranking.priced]
     latencies = [1e3 * cost.latency for cost in costs]
     limit = None if ranking.budget.latency is None else 1e3 * ranking.budget.latency
     bounds = [_bounds(model, by) for model in models]
     x = _Axis.logarithmic([*latencies, *([] if limit is None else [limit])], canvas.left, canvas.width - canvas.right)
     y = _Axis.linear([end for pair in bounds for end in pair], canvas.height - canvas.bottom, canvas.top)
-    places = [(x(latency), y(model.scores[by].value)) for latency, model in zip(latencies, models, strict=True)]
+    places = [
+        (x(latency), y(shown.factor * model.scores[by].value)) for latency, model in zip(latencies, models, strict=True)
+    ]
     ends = [(y(low), y(high)) for low, high in bounds]
     corners = _corners(sorted(place for model, place in zip(models, places, strict=True) if model.on_front))
     obstacles = [(px - 1, high, px + 1, low) for (px, _), (low, high) in zip(places, ends, strict=True)]
@@ -153,7 +157,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
         x_title=f"ms an image, {costs[0].threads} threads, {costs[0].place_in_words}",
-        y_title=f"{by}, with its 90 % interval",
+        y_title=f"{shown.words}{shown.unit and f',{shown.unit}'}, with its 90 % interval",
         points=points,
         steps=" ".join(f"{px:g},{py:g}" for px, py in corners),
         budget=edge,
@@ -209,8 +213,9 @@ class _Axis:
 
 
 def _bounds(model: RankedModel, by: str) -> tuple[float, float]:
-    score = model.scores[by]
-    return score.interval or (score.value, score.value)
+    score, factor = model.scores[by], format_of(by).factor
+    low, high = score.interval or (score.value, score.value)
+    return factor * low, factor * high
 
 
 def _kind(model: RankedModel) -> str:
@@ -219,7 +224,8 @@ def _kind(model: RankedModel) -> str:
 
 def _numbers(model: RankedModel, by: str) -> str:
     where = {"outside": f", {over_budget(model)}", "front": ", on the front"}.get(_kind(model), "")
-    return f"{by} {score_text(model, by)} ({interval_text(model, by)}), {milliseconds(model.cost)} ms{where}"
+    score = f"{format_of(by).title} {score_text(model, by)} ({interval_text(model, by)})"
+    return f"{score}, {milliseconds(model.cost)} ms{where}"
 
 
 def _cut(name: str) -> str:
@@ -244,7 +250,8 @@ def _description(ranking: Ranking) -> str:
     names = ", ".join(
         f"{model.name} ({milliseconds(model.cost)} ms)" for _, model in sorted(on_front, key=lambda point: point[0])
     )
-    text = f"{len(ranking.priced)} models, {ranking.ranked_by} upward against milliseconds an image to the right"
+    up = format_of(ranking.ranked_by).words
+    text = f"{len(ranking.priced)} models, {up} upward against milliseconds per image to the right"
     text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."
     over = sum(bool(model.outside) for model in ranking.models)
     return f"{text} {over} outside of the budget." if over else text

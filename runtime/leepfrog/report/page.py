@@ -11,8 +11,10 @@ from leepfrog import __version__
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
+from leepfrog.ranking.combined import COMBINED
 from leepfrog.ranking.explain import explain_outputs
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.score_format import format_of
 from leepfrog.ranking.sentences import (
     certainty_in_words,
     chance_level,
@@ -21,6 +23,8 @@ from leepfrog.ranking.sentences import (
     race_outside,
     race_risked,
     race_saved,
+    trust_in_words,
+    verdict,
 )
 from leepfrog.ranking.table import drift_table, race_table
 from leepfrog.report.explanations import ShownExplanation, shown_explanations
@@ -87,9 +91,12 @@ def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
         .get_template("page.html.j2")
         .render(
             ranking=ranking,
-            by=by,
+            by=format_of(by),
+            is_combined=by == COMBINED,
             first=ranking[0],
             chance=chance_level(ranking),
+            verdict=verdict(ranking),
+            trust=trust_in_words(ranking),
             in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
             places=places_in_words(ranking),
             doubts=doubts_in_words(ranking),

@@ -8,9 +8,9 @@ from leepfrog.costs.formatting import images_per_second, megabytes, millions, mi
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.table import (
-    TITLES,
-    head_accuracy_text,
+    ALWAYS,
     interval_text,
+    loss_text,
     over_budget,
     published_text,
     rank_text,
@@ -43,7 +43,7 @@ class Row:
     Attributes:
         model: the model.
         rank: its rank, with "=" where it is tied with the best.
-        score, interval, head, latency: as text; head is empty where no ridge was scored.
+        score, interval, loss, latency: as text; loss is empty where no accuracy decides the order.
         bar: the interval, drawn; None where there is none.
         remark: whether it is on the front, or which limits it breaks.
     """
@@ -52,7 +52,7 @@ class Row:
     rank: str
     score: str
     interval: str
-    head: str
+    loss: str
     latency: str
     bar: Bar | None
     remark: str
@@ -69,7 +69,7 @@ def ranking_rows(ranking: Ranking) -> list[Row]:
             rank=rank(model).strip(),
             score=score_text(model, by),
             interval=interval_text(model, by),
-            head=head_accuracy_text(model),
+            loss=loss_text(model),
             latency=milliseconds(model.cost),
             bar=_bar(model, by, min(ends), max(ends)) if model.scores[by].interval else None,
             remark=over_budget(model) or ("on the front" if model.on_front else ""),
@@ -93,7 +93,7 @@ def _bar(model: RankedModel, by: str, least: float, most: float) -> Bar:
 
 def score_table(ranking: Ranking) -> Table:
     """Every score that was computed, the one that decides the order first, and what was published."""
-    names = dict.fromkeys((ranking.ranked_by, *TITLES, *ranking.shown, *score_names(ranking)))
+    names = dict.fromkeys((ranking.ranked_by, *ALWAYS, *ranking.shown, *score_names(ranking)))
     published = Column("published top-1 %", published_text)
     return table_of([_MODEL, *map(score_column, names), published], ranking.models)
 

@@ -37,14 +37,25 @@ class HeldOut:
     n_constant: int
 
 
-def unit_coordinates(sample: FeatureSample) -> tuple[Floats, float]:
-    """Principal coordinates [N, r] of features whose root mean square deviation is 1, and what they were divided by."""
+def unit_coordinates(sample: FeatureSample, least: float = 0.0) -> tuple[Floats, float]:
+    """Principal coordinates [N, r] of features whose root mean square deviation is 1, and what they were divided by.
+
+    Args:
+        sample: the features.
+        least: coordinates of smaller mean square are left out, all but the first.
+    """
     scale = float(np.sqrt(sample.variances.sum() / (len(sample) * sample.features.shape[1]))) or 1.0
-    return sample.coordinates / scale, scale
+    kept = max(1, int((sample.variances > least * len(sample) * scale**2).sum()))
+    return sample.coordinates[:, :kept] / scale, scale
 
 
 def held_out_softmax(
-    sample: FeatureSample, penalties: Iterable[float], folds: int, seed: int = 0, tolerance: float = TOLERANCE
+    sample: FeatureSample,
+    penalties: Iterable[float],
+    folds: int,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    least: float = 0.0,
 ) -> HeldOut:
     """Predictions of softmax regression, each image's by the head that was fitted to the other folds.
 
@@ -55,9 +66,10 @@ def held_out_softmax(
         folds: at most; each has its share of every class.
         seed: of the folds.
         tolerance: see `fit_softmax`.
+        least: see `unit_coordinates`.
     """
     n, at = len(sample), np.arange(len(sample))
-    x = unit_coordinates(sample)[0].astype(np.float32)
+    x = unit_coordinates(sample, least)[0].astype(np.float32)
     fold = fold_of(sample.labels, min(folds, n), seed)
     fitted = fold[:, None] != np.arange(fold.max() + 1)
     n_fitted = fitted.sum(axis=0)

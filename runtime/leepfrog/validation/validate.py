@@ -17,7 +17,9 @@ from leepfrog.execution.context import RunContext
 from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
 from leepfrog.ranking.baselines import BASELINES, ModelFacts
-from leepfrog.ranking.combined import COMBINED, PARTS, combined
+from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.decision import Rule
+from leepfrog.ranking.goal_names import GOAL_NAMES, HEAD
 from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.receipts.recorder import Recorder
@@ -99,7 +101,8 @@ class ValidateRequest(ModelsRequest):
     """What a validation is asked for.
 
     Attributes:
-        scores: by name, or "all"; with the parts of the default order among them, that is held too.
+        scores: by name, or "all"; with those that a goal's expected accuracy is read from among them, that is judged
+            too.
         images: the most training images of a split.
         splits: repetitions.
         shots: images of a class that few-shot heads see.
@@ -241,11 +244,17 @@ def _repeated(
                 truths[m, s] = truths_to_come[s].result()
                 scores[s].append(scores_to_come[s].result())
                 context.progress.advance(1)
-    if set(PARTS) <= {definition.name for definition in chosen}:
-        for (train, _), of_split in zip(splits, scores, strict=True):
-            for of_model, score in zip(of_split, combined(of_split, labelled.labels[train]), strict=True):
-                of_model[COMBINED] = score
+    for s, (train, _) in enumerate(splits):
+        scores[s] = _compared(scores[s], labelled.labels[train])
     return scores, truths
+
+
+def _compared(scores: list[dict[str, Score]], labels: NDArray[np.int64]) -> list[dict[str, Score]]:
+    """The models' scores, and all that depends on several models and can be had of them."""
+    for rule in (*map(Rule, GOAL_NAMES), Rule(HEAD, COMBINED)):
+        if all(definition.name in of_model for definition in rule.reads for of_model in scores):
+            scores = rule.decide(scores, labels).scores
+    return scores
 
 
 def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) -> tuple[float, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from studies.default_order.expectation import Expectation, expectation
+from leepfrog.ranking.expectation import Expectation, expectation
+from studies.default_order.tables import AS_SEEN
 
 DIFFICULTY, OWN, TIMES = 0.7, 0.7, 150
 
@@ -17,7 +18,8 @@ def drawn(rng: np.random.Generator, n_models: int, n: int, spread: float) -> tup
     away = ability / math.hypot(DIFFICULTY, OWN)
     truth = np.array([(1 + math.erf(a / math.sqrt(2))) / 2 for a in away])
     labels = rng.integers(0, 5, n)
-    return truth, expectation(list(margins > 0), list(-np.logaddexp(0, -2 * margins)), labels)
+    correct, terms = (margins > 0).astype(float), -np.logaddexp(0, -2 * margins)
+    return truth, expectation(correct, terms[None], labels, AS_SEEN)
 
 
 def coverage(n_models: int, n: int, spread: float) -> tuple[float, float, float, float]:

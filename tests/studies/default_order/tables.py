@@ -1,17 +1,22 @@
-"""Which of the candidates orders extractors as their truths do, in zoos drawn at random."""
+"""Trials as tables: the extractors of a set, their truths, and what each candidate for the default says of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from leepfrog.ranking.goal_names import FEW_SHOT, HEAD
+from leepfrog.scoring.score import Score
+from leepfrog.scoring.uncertainty import standard_error
 from leepfrog.validation.agreement import agreement
-from studies.default_order.expectation import expectation, posterior
-from studies.default_order.trials import drawn
+from studies.default_order.trials import PROBE, drawn
 
 ZOO, ZOOS = 8, 40
+
+TRUTHS = {HEAD: "truth/head", FEW_SHOT: "truth/few", "finetune": "truth/finetune"}
+"""What is judged for a goal, the first column of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,20 +24,49 @@ class Extractors:
     """A set's extractors in one split of one size.
 
     Attributes:
-        data: the set's name.
+        data, family: the set, and those that share images with it.
         n: images looked at.
+        n_test: images that the truth was judged by.
         seed: of the split.
         names: NETWORK@SIZE/CUT.
         labels: of the images looked at.
-        values: what trials found, by name, one an extractor; what some lack is absent.
+        values: what trials found, by name, one per extractor; NaN where one lacks it.
     """
 
     data: str
+    family: str
     n: int
+    n_test: int
     seed: int
     names: list[str]
     labels: np.ndarray
     values: Mapping[str, np.ndarray]
+
+    @property
+    def networks(self) -> np.ndarray:
+        """The network that each is cut from."""
+        return np.array([name.partition("@")[0] for name in self.names])
+
+    def truth(self, goal: str) -> np.ndarray:
+        """Accuracies on images held out, for a goal."""
+        values = self.values[TRUTHS[goal]]
+        return values if values.ndim == 1 else values[:, 0]
+
+    def scores(self, members: np.ndarray) -> list[dict[str, Score]]:
+        """The scores that a goal's expected accuracy is read from, with their terms by image."""
+
+        def score(name: str, terms: np.ndarray, parts: Mapping[str, Score] | None = None) -> Score:
+            exact = terms.astype(np.float64)
+            return Score(name, float(exact.mean()), None, self.n, 0, 0, terms=exact, parts=parts or {})
+
+        found = []
+        for i in members:
+            likelihood = score("likelihood", self.values[f"terms/{PROBE}"][i])
+            by_name = {"linear_probe": score("linear_probe", self.values[f"correct/{PROBE}"][i], {"likelihood": likelihood})}
+            for name in ("ridge", "logme", "knn", "few_shot"):
+                by_name[name] = score(name, self.values[f"images/{name}"][i])
+            found.append(by_name)
+        return found
 
 
 def load(folder: Path) -> Iterator[Extractors]:
@@ -45,19 +79,30 @@ def load(folder: Path) -> Iterator[Extractors]:
         for key in arrays.files:
             cut, _, what = key.partition("/")
             cuts.setdefault(cut, {})[what] = arrays[key]
-        for cut in sorted(cuts):
-            groups.setdefault((data, int(n), int(seed)), {})[f"{trunk}/{cut}"] = cuts[cut]
+        for cut, values in cuts.items():
+            groups.setdefault((data, int(n), int(seed)), {})[f"{trunk}/{cut}"] = values
     for (data, n, seed), found in groups.items():
-        keys = set.intersection(*(set(values) for values in found.values()))
-        stacked = {key: np.stack([values[key] for values in found.values()]) for key in sorted(keys)}
-        labels = np.load(folder.parent / f"{data}.npz")["labels"]
-        yield Extractors(data, n, seed, list(found), labels[drawn(labels, n, seed)[0]], stacked)
+        keys = sorted(set.union(*(set(values) for values in found.values())))
+        # What only whole networks have is NaN for cuts; what only some trials have so far is left out.
+        everywhere = [key for key in keys if all(key in values for values in found.values())]
+        of_whole = [
+            key for key in keys
+            if key not in everywhere and all((key in values) == name.endswith("/features") for name, values in found.items())
+        ]  # fmt: skip
+        stacked = {key: np.stack([values[key] for values in found.values()]) for key in everywhere}
+        stacked |= {key: np.array([values.get(key, np.nan) for values in found.values()], float) for key in of_whole}
+        about = np.load(folder.parent / f"{data}.npz")
+        labels = about["labels"]
+        train, test = drawn(labels, n, seed)
+        yield Extractors(data, str(about["family"]), n, len(test), seed, list(found), labels[train], stacked)
 
 
-def zoos(count: int, seed: int) -> np.ndarray:
-    """Members of random zoos, [ZOOS, ZOO]."""
+def zoos(among: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Random zoos of ZOO of these extractors; all of them where there are no more."""
     rng = np.random.default_rng(seed)
-    return np.stack([rng.permutation(count)[:ZOO] for _ in range(ZOOS)])
+    if len(among) <= ZOO:
+        return [among]
+    return [rng.permutation(among)[:ZOO] for _ in range(ZOOS)]
 
 
 def outcome(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
@@ -70,64 +115,40 @@ Candidate = Callable[[Extractors, np.ndarray], np.ndarray]
 """An estimate of each of a zoo's members."""
 
 
-def candidates(groups: list[Extractors]) -> dict[str, Candidate]:
-    """What may decide the order, by name."""
+def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
+    """What may decide the order, by name, but for what is fitted to other sets."""
     found: dict[str, Candidate] = {}
     keys = set.intersection(*(set(group.values) for group in groups))
     for key in sorted(keys):
         kind, _, name = key.partition("/")
-        if kind == "score":
+        if kind == "score" and name not in ("ncti", "etran"):
             found[name] = lambda group, members, key=key: group.values[key][members]
         if kind == "terms":
             found[f"likelihood, {name}"] = lambda group, members, key=key: group.values[key][members].mean(axis=1)
-            found[f"accuracy, {name}"] = lambda group, members, name=name: group.values[f"correct/{name}"][
+            found[f"held-out accuracy, {name}"] = lambda group, members, name=name: group.values[f"correct/{name}"][
                 members
             ].mean(axis=1)
-            found[f"expected, {name}"] = lambda group, members, name=name: expected(group, members, name)
-    found["expected, best view"] = expected_best
+    found["ncti"] = lambda group, members: _scaled(group, members, {"spread": 1, "certainty": 1, "collapse": -1}, "ncti")
+    found["etran"] = lambda group, members: _scaled(group, members, {"energy": 0.15, "certainty": 0.85}, "etran")
+    found["combined (the old default)"] = _combined
     return found
 
 
-def expected(group: Extractors, members: np.ndarray, head: str) -> np.ndarray:
-    """The posterior mean of the accuracy, by the predictions of one head."""
-    correct, terms = (group.values[f"{kind}/{head}"][members] for kind in ("correct", "terms"))
-    return posterior(correct.astype(float), terms.astype(float), group.labels)[0]
+def _scaled(group: Extractors, members: np.ndarray, weights: Mapping[str, float], name: str) -> np.ndarray:
+    total = np.zeros(len(members))
+    for part, weight in weights.items():
+        values = group.values[f"part/{name}/{part}"][members]
+        width = np.ptp(values)
+        total += weight * (values - values.min()) / width if width > 0 else 0.0
+    return total
 
 
-def expected_best(group: Extractors, members: np.ndarray) -> np.ndarray:
-    """The same, each extractor by the head that predicts its images best."""
-    heads = [key.partition("/")[2] for key in group.values if key.startswith("terms/")]
-    means = np.stack([group.values[f"terms/{head}"][members].mean(axis=1) for head in heads])
-    best = means.argmax(axis=0)
-    at = range(len(members))
-    correct = np.stack([group.values[f"correct/{heads[best[i]]}"][members[i]] for i in at])
-    terms = np.stack([group.values[f"terms/{heads[best[i]]}"][members[i]] for i in at])
-    return posterior(correct.astype(float), terms.astype(float), group.labels)[0]
-
-
-def judged(groups: list[Extractors], candidate: Candidate, column: int = 0) -> dict[tuple[str, int], np.ndarray]:
-    """Means over splits and zoos, by set and size, of `outcome` by a column of the truth."""
-    found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    for group in groups:
-        for members in zoos(len(group.names), group.seed):
-            true = group.values["truth/head"][members][:, column]
-            found.setdefault((group.data, group.n), []).append(outcome(candidate(group, members), true))
-    return {key: np.mean(rows, axis=0) for key, rows in found.items()}
-
-
-def coverage(groups: list[Extractors], head: str) -> dict[int, np.ndarray]:
-    """By size: how often the interval holds the truth, of all and of the chosen; points promised to be lost, and lost.
-
-    The truth is of a finite number of images; its own noise widens the interval that has to hold it.
-    """
-    found: dict[int, list[tuple[float, float, float, float]]] = {}
-    for group in groups:
-        for members in zoos(len(group.names), group.seed)[:10]:
-            true = group.values["truth/head"][members][:, 0]
-            correct, terms = (group.values[f"{kind}/{head}"][members] for kind in ("correct", "terms"))
-            shown = expectation(list(correct), list(terms.astype(float)), group.labels)
-            inside = (shown.interval[:, 0] <= true) & (true <= shown.interval[:, 1])
-            first = int(shown.accuracy.argmax())
-            lost = 100 * (true.max() - true[first])
-            found.setdefault(group.n, []).append((inside.mean(), inside[first], 100 * shown.loss[first], lost))
-    return {n: np.mean(rows, axis=0) for n, rows in sorted(found.items())}
+def _combined(group: Extractors, members: np.ndarray) -> np.ndarray:
+    """ridge, logme and knn in units of their noise, as `leepfrog.ranking.combined`."""
+    total = np.zeros(len(members))
+    for name in ("ridge", "logme", "knn"):
+        terms = group.values[f"images/{name}"][members].astype(float)
+        apart = terms - terms.mean(axis=0)
+        noise = np.sqrt(np.mean([(standard_error(row, group.labels) or 0.0) ** 2 for row in apart]))
+        total += apart.mean(axis=1) / noise if noise > 0 else 0.0
+    return total

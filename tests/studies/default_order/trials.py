@@ -19,6 +19,10 @@ SHOTS, EPISODES = 5, 40
 DEEPEST = 4
 # Not in the first line for the default: they take as long as all others together.
 SLOW = ("parc", "n_leep")
+# The candidate head that is the score linear_probe.
+PROBE = "softmax, 5 folds, roughly"
+# Whose terms by image may take part in a blend.
+BLENDED = ("ridge", "knn", "logme", "few_shot")
 
 
 def drawn(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,11 +68,17 @@ def trial(
         found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
     for name, score in SCORES.items():
         absent = score.reads == "probs" and probs is None
-        if absent or (name in SLOW and not slow) or f"score/{name}" in found:
+        known_already = f"images/{name}" in found if name in BLENDED else f"score/{name}" in found
+        if absent or (name in SLOW and not slow) or known_already:
             continue
         sample, begun = fresh(), time.perf_counter()
-        found[f"score/{name}"] = np.array(score.of(sample).value)
+        shown = score.of(sample)
         found[f"seconds/{name}"] = np.array(time.perf_counter() - begun)
+        found[f"score/{name}"] = np.array(shown.value)
+        for part in shown.parts.values():
+            found[f"part/{name}/{part.name}"] = np.array(part.value)
+        if name in BLENDED:
+            found[f"images/{name}"] = shown.terms.astype(np.float32)
     for name, head in HEADS.items():
         if f"terms/{name}" in found:
             continue

@@ -60,10 +60,7 @@ def score_ridge(sample: FeatureSample) -> Score:
         "squared_error": float(((held_out.logits - (2 * sample.one_hot - 1)) ** 2).mean()),
         "n_constant": held_out.n_constant,
     }
-    width = sample.features.shape[1]
-    accuracy = mean_of("accuracy", held_out.correct.astype(np.float64), sample.labels, width, {})
-    score = mean_of("ridge", held_out.terms, sample.labels, width, diagnostics)
-    return dataclasses.replace(score, parts={"accuracy": accuracy})
+    return mean_of("ridge", held_out.terms, sample.labels, sample.features.shape[1], diagnostics)
 
 
 def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:

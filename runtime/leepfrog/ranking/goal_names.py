@@ -1,0 +1,16 @@
+"""The goals' names and words, for those who must not wait for the scores' imports (help, completion)."""
+
+HEAD, FEW_SHOT, FINETUNE = "head", "few-shot", "finetune"
+
+GOAL_NAMES = (HEAD, FEW_SHOT, FINETUNE)
+
+HEAD_ACCURACY, FEW_SHOT_ACCURACY = "head_accuracy", "few_shot_accuracy"
+
+ACCURACY_OF = {
+    HEAD_ACCURACY: "a retrained linear head",
+    FEW_SHOT_ACCURACY: "the nearest of class means of 5 images",
+}
+"""Whose accuracy the expected accuracies are, by their names among the scores."""
+
+TRUST = {HEAD: "", FEW_SHOT: "", FINETUNE: ""}
+"""How well it is known which model is best for a goal, from tests/studies/default_order."""

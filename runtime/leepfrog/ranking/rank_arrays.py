@@ -1,0 +1,233 @@
+"""Rank models by arrays of what they put out: for any modality, and any way to run them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leepfrog.arguments import StrPath, several
+from leepfrog.arrays import as_array
+from leepfrog.errors import ArrayError, UsageError
+from leepfrog.execution.context import RunContext
+from leepfrog.files import printable
+from leepfrog.ranking.budget import Budget
+from leepfrog.ranking.certainty import certainty_of
+from leepfrog.ranking.decision import Rule
+from leepfrog.ranking.goal_names import HEAD
+from leepfrog.ranking.model_scores import ALWAYS, further_scores
+from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.score_files import load_array
+from leepfrog.receipts.receipt import ArrayReceipt, Receipt
+from leepfrog.receipts.recorder import Recorder, array_receipt, memory_receipt
+from leepfrog.receipts.request import Request
+from leepfrog.scoring.definition import Definition
+from leepfrog.scoring.registry import chosen_scores
+from leepfrog.scoring.sample import Sample
+from leepfrog.scoring.score import Score
+
+KINDS = ("features", "probs")
+LABELS = "labels"
+
+Arrays = Mapping[str, ArrayLike]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankArraysRequest(Request):
+    """What a ranking of arrays is asked for.
+
+    Attributes:
+        by: see `leepfrog.RankRequest`.
+        goal: see `leepfrog.RankRequest`.
+        scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed where there are `probs`.
+
+    Raises:
+        UsageError: a goal or score is unknown.
+    """
+
+    command: ClassVar = "rank_arrays"
+    by: str | None = None
+    goal: str = HEAD
+    scores: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be ranked by."""
+        chosen_scores(self.scores)
+        _ = self.rule
+
+    @property
+    def rule(self) -> Rule:
+        """What decides the order."""
+        return Rule(self.goal, self.by)
+
+    @property
+    def computed(self) -> list[Definition]:
+        """All scores to compute, for models that have what they read."""
+        return chosen_scores([*ALWAYS, *self.scores, *(definition.name for definition in self.rule.reads)])
+
+    def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Ranking:
+        """The ranking once more; UsageError where the arrays were in memory or the receipt lacks some."""
+        files: dict[str, dict[str, Path]] = {}
+        for name, array in receipt.arrays.items():
+            if array.file is None:
+                raise UsageError("the arrays were in memory, where they cannot be found again")
+            model, _, kind = name.rpartition("/")
+            files.setdefault(model, {})[kind] = data / array.file
+        labels = files.pop("", {}).get(LABELS)
+        if labels is None:
+            raise UsageError("the receipt tells of no labels")
+        return rank_array_files(files, labels, self, context)
+
+
+def rank_arrays(
+    models: Mapping[str, Arrays],
+    labels: ArrayLike,
+    *,
+    goal: str = HEAD,
+    by: str | None = None,
+    scores: str | Sequence[str] = (),
+    context: RunContext | None = None,
+) -> Ranking:
+    """Rank models by what they put out for labelled examples of any kind: images, text, sound.
+
+    Args:
+        models: by name, `{"features": [N, D], "probs": [N, Z]}`; either may be absent, as far as what decides the order
+            does not read it. The rows are the same examples for all models.
+        labels: [N] integers or strings, 0 or more.
+        goal: "head", "few-shot" or "finetune". For this and the following, see `leepfrog.RankRequest`.
+        by: a score that decides the order; None for the accuracy to expect for the goal.
+        scores: one or several further scores by name, or "all".
+        context: whom to tell how far the work is, and how many threads to use.
+
+    Returns:
+        Ranking, best model first, as of `leepfrog.rank`; what only files have is empty or None.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        UsageError: no models, or one lacks what decides the order.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1, 2], 20)
+    >>> good, bad = np.eye(3)[labels] + rng.normal(0, 0.2, (60, 3)), rng.normal(0, 1, (60, 3))
+    >>> ranking = rank_arrays({"bad": {"features": bad}, "good": {"features": good}}, labels)
+    >>> [model.name for model in ranking]
+    ['good', 'bad']
+    """
+    given = _checked(models)
+    recorder, request, classes = (
+        Recorder(context),
+        RankArraysRequest(by, goal, several(scores)),
+        as_array(labels, LABELS),
+    )
+    receipts = {LABELS: memory_receipt(classes)}
+    for name, arrays in given.items():
+        receipts |= {f"{name}/{kind}": memory_receipt(array) for kind, array in arrays.items()}
+    return _ranked(given, classes, request, receipts, recorder)
+
+
+def rank_array_files(
+    models: Mapping[str, Mapping[str, StrPath]],
+    labels: StrPath,
+    request: RankArraysRequest,
+    context: RunContext | None = None,
+) -> Ranking:
+    """`rank_arrays` of `.npy` files.
+
+    Raises:
+        ArrayError, UsageError: see `rank_arrays`, or a file cannot be read.
+    """
+    recorder = Recorder(context)
+    arrays = {name: {kind: load_array(path) for kind, path in paths.items()} for name, paths in models.items()}
+    receipts = {LABELS: array_receipt(Path(labels))}
+    for name, paths in models.items():
+        receipts |= {f"{name}/{kind}": array_receipt(Path(path)) for kind, path in paths.items()}
+    return _ranked(_checked(arrays), load_array(labels), request, receipts, recorder)
+
+
+def _checked(models: Mapping[str, Arrays]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The arrays by model and kind; UsageError where there is none, or one of an unknown kind."""
+    if not isinstance(models, Mapping) or not models:
+        raise UsageError('models must be a mapping from names to {"features": [N, D], "probs": [N, Z]}')
+    checked: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, arrays in models.items():
+        if not isinstance(name, str) or not isinstance(arrays, Mapping):
+            raise UsageError(f'{name!r:.40} must be a name with a mapping {{"features": [N, D], "probs": [N, Z]}}')
+        if unknown := [kind for kind in arrays if kind not in KINDS]:
+            raise UsageError(f"{printable(name)}: {unknown[0]!r:.40} is neither 'features' nor 'probs'")
+        checked[name] = {kind: as_array(arrays[kind], kind) for kind in KINDS if arrays.get(kind) is not None}
+        if not checked[name]:
+            raise UsageError(f"{printable(name)}: has neither 'features' nor 'probs'")
+    return checked
+
+
+def _ranked(
+    models: Mapping[str, Mapping[str, NDArray[Any]]],
+    classes: NDArray[Any],
+    request: RankArraysRequest,
+    receipts: Mapping[str, ArrayReceipt],
+    recorder: Recorder,
+) -> Ranking:
+    rule = request.rule
+    for name, arrays in models.items():
+        if absent := [definition for definition in rule.reads if definition.reads not in arrays]:
+            raise UsageError(f"{printable(name)}: has no {absent[0].reads}, which {absent[0].name} reads")
+    recorder.start("scoring", len(models))
+    scored: dict[str, dict[str, Score]] = {}
+    labels = np.empty(0, np.int64)
+    for name, arrays in models.items():
+        try:
+            sample = Sample.of(classes, **arrays)
+        except ArrayError as error:
+            raise ArrayError(f"{printable(name)}: {error}") from None
+        labels = sample.labels
+        scored[name] = _scores(sample, request.computed, recorder.context.cores)
+        recorder.advance(1)
+    certainty = certainty_of(list(scored), rule.decide(list(scored.values()), labels), labels)
+    names = [list(scored)[i] for i in certainty.order]
+    widths = {name: {kind: array.shape[1] for kind, array in models[name].items()} for name in names}
+    class_names, counts = np.unique(classes, return_counts=True)
+    return Ranking(
+        data="arrays",
+        classes={str(name): int(n) for name, n in zip(class_names, counts, strict=True)},
+        n_images=len(labels),
+        notes=(),
+        ranked_by=rule.decisive,
+        goal=None if rule.of_goal is None else rule.goal,
+        budget=Budget(),
+        shown=tuple(definition.name for definition in chosen_scores(request.scores)),
+        separation=certainty.separation,
+        models=tuple(
+            RankedModel(
+                rank=i + 1,
+                group=certainty.groups[i],
+                tied_with=tuple(names[j] for j in certainty.tied_with[i]),
+                probability_best=certainty.probability_best[i],
+                expected_loss=certainty.losses[i],
+                name=name,
+                scores=certainty.scores[i],
+                n_source=widths[name].get("probs"),
+                n_features=widths[name].get("features"),
+            )
+            for i, name in enumerate(names)
+        ),
+        drifts=(),
+        race=None,
+        receipt=recorder.receipt(request, arrays=receipts),
+    )
+
+
+def _scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:
+    """The scores that a sample allows: LEEP and leave-one-out LEEP of all images, others of a part of very many."""
+    parts = {kind: part for kind in KINDS if (part := getattr(sample, kind)) is not None}
+    readable = [definition for definition in definitions if definition.reads in parts]
+    scores = {definition.name: definition.of(sample) for definition in readable if definition.name in ALWAYS}
+    further = [definition for definition in readable if definition.name not in ALWAYS]
+    if further:
+        read = {kind: lambda drawn, kind=kind: getattr(parts[kind], kind)[drawn] for kind in parts}
+        scores |= further_scores(sample.labels, read, further, threads)
+    return scores

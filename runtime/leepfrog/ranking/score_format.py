@@ -1,0 +1,56 @@
+"""How scores are shown: their titles, units and digits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from leepfrog.ranking.combined import COMBINED
+from leepfrog.ranking.goal_names import ACCURACY_OF
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreFormat:
+    """How a score is shown.
+
+    Attributes:
+        title: of its column.
+        words: what it is called in a sentence.
+        unit: after a value, "" for none.
+        factor: that values are multiplied by.
+        digits, interval_digits: after the point, of a value and of an interval's ends.
+    """
+
+    title: str
+    words: str
+    unit: str = ""
+    factor: float = 1.0
+    digits: int = 4
+    interval_digits: int = 3
+
+    def value(self, value: float, sign: str = "") -> str:
+        """A value, without its unit.
+
+        >>> format_of("head_accuracy").value(0.8731)
+        '87.3'
+        """
+        return f"{self.factor * value:{sign}.{self.digits}f}"
+
+    def interval(self, low: float, high: float) -> str:
+        """An interval, without a unit."""
+        return f"{self.factor * low:.{self.interval_digits}f} to {self.factor * high:.{self.interval_digits}f}"
+
+
+_TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
+
+
+def format_of(name: str) -> ScoreFormat:
+    """The format of a score."""
+    if name in ACCURACY_OF:
+        return ScoreFormat("accuracy %", f"expected accuracy of {ACCURACY_OF[name]}", " %", 100.0, 1, 1)
+    title = _TITLES.get(name, name)
+    return ScoreFormat(title, title, digits=2, interval_digits=1) if name == COMBINED else ScoreFormat(title, title)
+
+
+def points(loss: float) -> str:
+    """A difference of accuracies from 0 to 1 in percentage points."""
+    return f"{100 * loss:.1f}"

@@ -1,0 +1,91 @@
+"""How an accuracy follows from what is seen: a `Calibration` fitted to some sets and networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from leepfrog.ranking.expectation import Calibration, Statistic, _Seen
+from leepfrog.ranking.goals import GOALS
+from studies.default_order.tables import Extractors
+
+# Correlations are at most this: what is seen is never all there is to know.
+MOST_CORRELATION = 0.98
+
+
+def angle(share: np.ndarray) -> np.ndarray:
+    """asin(sqrt(share)), whose noise does not depend on the share."""
+    return np.arcsin(np.sqrt(share))
+
+
+def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> Calibration:
+    """The calibration of a goal, from groups' extractors of some networks.
+
+    Covariances among models are means over groups of what is seen less what is chance; each family of sets weighs the
+    same.
+    """
+    start = GOALS[goal].calibration
+    statistics, covariances, shifts, families = start.statistics, [], [], []
+    for group in groups:
+        members = np.flatnonzero(np.isin(group.networks, networks))
+        true, seen = angle(group.truth(goal)[members]), _seen(group, members, start)
+        values = np.vstack([true, seen.values.reshape(len(statistics), -1)])
+        apart = values - values.mean(axis=1, keepdims=True)
+        covariance = apart @ apart.T / (len(members) - 1)
+        middle = (np.eye(len(members)) - 1 / len(members)) / (len(members) - 1)
+        blocks = seen.noise.reshape(len(statistics), len(members), len(statistics), len(members))
+        covariance[1:, 1:] -= np.einsum("ij,ajbi->ab", middle, blocks)
+        noise = blocks[0, :, 0, :]
+        of_truth = 1 / (4 * group.n_test)
+        shifts.append((float((values[0] - values[1]).mean()), len(np.unique(group.labels)) / group.n, noise.mean() + of_truth))
+        covariances.append(covariance)
+        families.append(group.family)
+    weights = np.array([1 / families.count(family) for family in families])
+    weights /= weights.sum()
+    covariance = np.tensordot(weights, covariances, 1)
+    spread = float(np.sqrt(covariance[0, 0]))
+    slopes = covariance[0, 1:] / covariance[0, 0]
+    correlations = covariance[0, 1:] / (spread * np.sqrt(np.maximum(np.diag(covariance)[1:], 1e-12)))
+    shift, few, common = _shifts(np.array(shifts), weights)
+    return dataclasses.replace(
+        start,
+        statistics=tuple(
+            dataclasses.replace(
+                statistic, slope=1.0 if i == 0 else float(slopes[i]), correlation=float(np.clip(correlations[i], 0.1, MOST_CORRELATION))
+            )
+            for i, statistic in enumerate(statistics)
+        ),
+        spread=spread,
+        shift=shift,
+        shift_of_few=few,
+        common=common,
+    )
+
+
+def _shifts(shifts: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """shift + few / images per class, by weighted least squares, and the standard deviation among sets that is left."""
+    seen, of_few, noise = shifts.T
+    design = np.column_stack([np.ones(len(seen)), of_few])
+    weights = weights / (noise + 0.01**2)
+    shift, few = np.linalg.solve((design * weights[:, None]).T @ design, (design * weights[:, None]).T @ seen)
+    left = np.sum(weights * ((seen - design @ [shift, few]) ** 2 - noise)) / weights.sum()
+    return float(shift), float(few), float(np.sqrt(max(left, 0.005**2)))
+
+
+def _seen(group: Extractors, members: np.ndarray, calibration: Calibration) -> _Seen:
+    scores = group.scores(members)
+    terms = [np.stack([statistic.terms(of_model) for of_model in scores]) for statistic in calibration.statistics]
+    return _Seen.of(terms, group.labels, calibration)
+
+
+def described(calibration: Calibration) -> list[str]:
+    """The numbers, as `leepfrog.ranking.goals` takes them."""
+    lines = [_statistic(statistic) for statistic in calibration.statistics]
+    rest = {f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration) if f.name != "statistics"}
+    return [*lines, ", ".join(f"{name}={value:.3g}" for name, value in rest.items())]
+
+
+def _statistic(statistic: Statistic) -> str:
+    name = statistic.score + (f".{statistic.part}" if statistic.part else "")
+    return f"{name}: slope {statistic.slope:.2f}, correlation {statistic.correlation:.2f}"
