@@ -115,14 +115,14 @@ def test_fault_20_a_table_that_is_no_terminal_s_is_whole(furnished: Here) -> Non
     piped = furnished.call("rank", "photos").out
     for text in (piped, (furnished.folder / "r.txt").read_text()):
         header = next(line for line in text.splitlines() if line.startswith("rank"))
-        for column in ("combined", "90 % interval", "LOO-LEEP", "p95", "memory MB", "front"):
+        for column in ("accuracy %", "90 % interval", "LOO-LEEP", "p95", "memory MB", "front"):
             assert column in header
     shown = on_a_terminal(80, ["rank", "photos"], furnished.folder)
     header = next(line for line in shown if line.startswith("rank"))
     left_out = next(line for line in shown if line.startswith("(no room for: "))
     assert "made" in shown[shown.index(header) + 2]
     assert {"p95", "memory MB"} <= set(left_out.removeprefix("(no room for: ").partition(";")[0].split(", "))
-    assert "combined" in header
+    assert "accuracy %" in header
 
 
 def test_fault_46_a_wildcard_that_the_shell_expanded(furnished: Here) -> None:

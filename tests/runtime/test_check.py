@@ -164,8 +164,8 @@ def test_places_that_changed_fail_outside_of_ties_only(home: Path, tmp_path: Pat
     for tied, failing in ((False, 1), (True, 0)):
         turned = json.loads(json.dumps(good))
         ours, theirs = (rows(turned)[name] for name in NAMES)
-        for row, score in ((ours, theirs["scores"]["combined"]), (theirs, ours["scores"]["combined"])):
-            row["scores"] = {**row["scores"], "combined": score}
+        for row, score in ((ours, theirs["scores"]["head_accuracy"]), (theirs, ours["scores"]["head_accuracy"])):
+            row["scores"] = {**row["scores"], "head_accuracy": score}
         for row, other in ((ours, NAMES[1]), (theirs, NAMES[0])):
             row["tied_with"] = [other] if tied else []
         path.write_text(json.dumps(turned))
@@ -186,7 +186,10 @@ def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, 
     path, folder = ranked
     good = json.loads(path.read_text())
     lost = {**good, "models": good["models"][:1]}
-    bare = {**good, "models": [{**row, "scores": {"combined": row["scores"]["combined"]}} for row in good["models"]]}
+    bare = {
+        **good,
+        "models": [{**row, "scores": {"head_accuracy": row["scores"]["head_accuracy"]}} for row in good["models"]],
+    }
     huge = edited(good, "size_bytes", 10**400)
     slow = {**good, "receipt": {**good["receipt"], "seconds": 10**400}}
     for values, message in (
@@ -246,7 +249,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
         (edited(good, "cost", {"relative_latency": 0}), "cost has no doubtful"),
         (edited(good, "cost", {"relative_latency": "1"}), "cost has no doubtful"),
         (edited(good, "size_bytes", math.inf), r"is not JSON.*Infinity"),
-        (edited(good, "scores", {}), "has no combined or size"),
+        (edited(good, "scores", {}), "has no head_accuracy or size"),
         (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),
         (edited(good, "name", "other"), "tells of '.*', which it does not hold"),
         ({**good, "models": [{"name": "plain"}]}, r"ranking.models\[0\] has no rank"),

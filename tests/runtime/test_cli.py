@@ -117,7 +117,7 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     assert [m["rank"] for m in result["models"]] == [1, 2]
     assert {m["n_inferred"] for m in result["models"]} == {0}
     best = result["models"][0]
-    assert best["scores"]["combined"]["value"] >= result["models"][1]["scores"]["combined"]["value"]
+    assert best["scores"]["head_accuracy"]["value"] >= result["models"][1]["scores"]["head_accuracy"]["value"]
     assert best["n_source"] == made.CLASSES
     rows = list(csv.DictReader(io.StringIO(here.call("rank", folder, "-m", TWO, "--format", "csv").out)))
     assert [row["model"] for row in rows] == [m["name"] for m in result["models"]]
@@ -127,8 +127,8 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     order = ["rank", "model", "logme", "90 % interval", "P(best)", "head %", "LOO-LEEP", "LEEP", "ridge", "knn"]
     assert re.split(r"  +", more.splitlines()[2])[: len(order)] == order
     assert 0 <= best["probability_best"] <= 1
-    low, high = best["scores"]["combined"]["interval"]
-    assert low <= best["scores"]["combined"]["value"] <= high
+    low, high = best["scores"]["head_accuracy"]["interval"]
+    assert low <= best["scores"]["head_accuracy"]["value"] <= high
     assert ("= tied: " in table.out) == result["models"][1]["tied_with_best"]
     markdown = here.call("rank", folder, "-m", TWO, "--format", "md").out.splitlines()
     rows = [line for line in markdown if line.startswith("|")]
@@ -136,7 +136,10 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     assert len(rows) == 4
     assert ("\\= tied: " in "\n".join(markdown)) == result["models"][1]["tied_with_best"]
     assert any(
-        line.startswith("- \\* front: no other model beats these in both combined and latency") for line in markdown
+        line.startswith(
+            "- \\* front: no other model beats these in both expected accuracy of a retrained linear head and latency"
+        )
+        for line in markdown
     )
     written = tmp_path / "out" / "ranking.json"
     done = here.call("rank", folder, "-m", TWO, "-o", written)

@@ -234,7 +234,7 @@ seeds = st.integers(0, 2**31 - 1)
 requests = st.one_of(
     st.builds(
         RankRequest,
-        by=st.sampled_from(("combined", "ridge", "knn", "leep_loo")),
+        by=st.sampled_from((None, "combined", "ridge", "knn", "leep_loo")),
         scores=scores,
         budget=st.builds(Budget, limits, limits, limits),
         racing=st.booleans(),

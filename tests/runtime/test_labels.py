@@ -166,13 +166,13 @@ def clothing(budget: Budget) -> Ranking:
         outside = budget.exceeded(cost, 0)
         rows.append(
             RankedModel(
-                len(rows) + 1, 1, (), 0.0, name, "", "", "", name, {"combined": score}, 1000, 1280, 0, None, 0, None,
-                cost, outside, on_front and not outside, None, 0,
+                len(rows) + 1, 1, (), 0.0, None, name, {"combined": score}, 1000, 1280, sha256=name, n_parameters=0,
+                size_bytes=0, cost=cost, outside=outside, on_front=on_front and not outside,
             )
         )  # fmt: skip
     classes = {f"class {i}": 37 for i in range(10)}
     return Ranking(
-        "clothing", classes, 372, (), "combined", budget, (), None, tuple(rows), (), None,
+        "clothing", classes, 372, (), "combined", None, budget, (), None, tuple(rows), (), None,
         Receipt("rank", {}, None, {}, (), {}, 0, "", 0.0, {}),
     )  # fmt: skip
 

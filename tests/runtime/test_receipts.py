@@ -39,7 +39,7 @@ def test_the_receipt_of_a_ranking_says_what_made_it(home: Path, tmp_path: Path) 
     ranking = leepfrog.rank(folder, NAMES, context=RunContext(threads=2, batch_size=7))
     receipt = ranking.receipt
     assert receipt.command == "rank"
-    assert receipt.arguments["by"] == "combined"
+    assert (receipt.arguments["by"], receipt.arguments["goal"]) == (None, "head")
     assert receipt.arguments["batch_size"] == 7
     assert receipt.data is not None
     assert receipt.data.n_images == 60

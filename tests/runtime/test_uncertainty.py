@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leepfrog.ranking.certainty import certainty_of
+from leepfrog.ranking.certainty import Certainty, certainty_of
+from leepfrog.ranking.decision import Decision
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample, ProbSample, Sample
@@ -151,6 +152,10 @@ def scored(terms: Floats, labels: NDArray[np.int64]) -> dict[str, Score]:
     return {"made": mean_of("made", terms, labels, 2, {})}
 
 
+def certain(names: str, terms: list[Floats], labels: NDArray[np.int64]) -> Certainty:
+    return certainty_of(list(names), Decision("made", [scored(own, labels) for own in terms], None), labels)
+
+
 def test_certainty() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 50)
@@ -158,7 +163,7 @@ def test_certainty() -> None:
     noise = [rng.normal(0, 0.3, 200) for _ in range(4)]
     terms = [hard + 0.01 + noise[0], hard + noise[1], hard - 0.2 + noise[2], hard - 0.21 + noise[3]]
     terms = [own - own.mean() + mean for own, mean in zip(terms, (-2.0, -2.01, -2.2, -2.21), strict=True)]
-    sure = certainty_of("abcd", [scored(own, labels) for own in terms], labels, "made")
+    sure = certain("abcd", terms, labels)
     assert sure.groups == [1, 1, 2, 2]
     assert sum(sure.probability_best) == pytest.approx(1)
     assert sure.probability_best[0] > sure.probability_best[1] > 0.1
@@ -166,22 +171,43 @@ def test_certainty() -> None:
     assert sure.separation is not None
     assert (sure.separation.first, sure.separation.second) == ("a", "b")
     assert sure.separation.difference == pytest.approx(0.01)
-    assert sure.separation.standard_error == pytest.approx(standard_error(terms[0] - terms[1], labels))
+    assert sure.separation.standard_error == pytest.approx(standard_error(terms[0] - terms[1], labels), rel=0.1)
     # So many images, and the difference would be 2.84 of its standard errors.
     assert sure.separation.images_needed is not None
     total = 200 + sure.separation.images_needed
     assert 2.84 * sure.separation.standard_error * math.sqrt(200 / total) == pytest.approx(0.01, rel=1e-3)
-    apart = certainty_of("ac", [scored(terms[0], labels), scored(terms[2], labels)], labels, "made")
+    apart = certain("ac", [terms[0], terms[2]], labels)
     assert apart.separation is None
     assert apart.groups == [1, 2]
 
 
+def test_ties_are_judged_in_pairs() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(-2, 1, 400)  # how hard each image is for every model
+    labels = np.repeat(np.arange(4), 100)
+    assert certain("ab", [hard, hard], labels).groups == [1, 1]
+    close = [hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400)]
+    assert certain("ab", close, labels).groups == [1, 1]
+    # Far below the spread over images, yet certain, since it holds image by image.
+    assert certain("ab", [hard + 0.05, hard + rng.normal(0, 0.1, 400)], labels).groups == [1, 2]
+
+
+@given(st.integers(0, 1000), st.floats(0, 0.3))
+def test_a_sure_first_place_is_no_tie(seed: int, ahead: float) -> None:
+    """Chances and ties come from the same draws, so that none contradicts the other."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(60) % 3
+    sure = certain("abc", [rng.normal(ahead * (i == 0), 0.3, 60) for i in range(3)], labels)
+    if sure.probability_best[0] >= 0.975:
+        assert sure.groups[1:] == sorted(sure.groups[1:]) and 1 not in sure.groups[1:]
+
+
 def test_equal_models_share_the_first_place() -> None:
     terms, labels = np.random.default_rng(0).normal(0, 1, 30), np.arange(30) % 3
-    sure = certainty_of("ab", [scored(terms, labels), scored(terms, labels)], labels, "made")
+    sure = certain("ab", [terms, terms], labels)
     assert sure.probability_best == [0.5, 0.5]
     assert sure.groups == [1, 1]
     assert sure.separation is not None
     assert sure.separation.images_needed is None
-    alone = certainty_of("a", [scored(terms, labels)], labels, "made")
+    alone = certain("a", [terms], labels)
     assert (alone.probability_best, alone.groups, alone.separation) == ([1.0], [1], None)

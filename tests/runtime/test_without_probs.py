@@ -113,8 +113,8 @@ def test_ranked_among_others(mixed: Path, tmp_path: Path) -> None:
     conforms(ranking.as_dict())
     assert Ranking.from_dict(json.loads(json.dumps(ranking.as_dict()))).as_dict() == ranking.as_dict()
     assert {model.name: model.n_source for model in ranking} == {"plain": made.CLASSES, "embedder": None, "other": None}
-    assert {*ranking["plain"].scores} == {*SCORES, "combined"}
-    assert {*ranking["embedder"].scores} == {*SCORES, "combined"} - {*OF_PROBS}
+    assert {*ranking["plain"].scores} == {*SCORES, "head_accuracy"}
+    assert {*ranking["embedder"].scores} == {*SCORES, "head_accuracy"} - {*OF_PROBS}
     assert all(score.interval is not None for model in ranking for score in model.scores.values())
     absent = "no leep_loo, leep, leep_loo_t, nce without probabilities over source classes: embedder, other"
     assert [note for note in ranking.notes if "without probabilities" in note] == [absent]
@@ -124,7 +124,9 @@ def test_ranked_among_others(mixed: Path, tmp_path: Path) -> None:
         assert ranking["plain"].scores[name].value == alone[0].scores[name].value
     again = leepfrog.rank(folder, ALL)
     assert [model.n_inferred for model in again] == [0, 0, 0]
-    assert [model.scores["combined"].value for model in again] == [model.scores["combined"].value for model in ranking]
+    assert [model.scores["head_accuracy"].value for model in again] == [
+        model.scores["head_accuracy"].value for model in ranking
+    ]
     assert NOTE in again.notes
 
 
@@ -184,7 +186,9 @@ def test_a_variant_in_fewer_bits(mixed: Path) -> None:
     half = made.embedder("half", variant=Variant("fp16", "embedder", parent.sha256))
     (mixed / "models" / "half.onnx").write_bytes(half.SerializeToString())
     ranking = leepfrog.rank(photo_set(6), ["embedder", "half"])
-    assert [(drift.model, drift.top1_agreement, drift.score) for drift in ranking.drifts] == [("half", None, 0.0)]
+    (drift,) = ranking.drifts
+    assert (drift.model, drift.top1_agreement) == ("half", None)
+    assert drift.score == pytest.approx(0, abs=1e-9)
     conforms(ranking.as_dict())
     assert "same top-1 %" in render(ranking, Format.table)
 
@@ -246,7 +250,8 @@ def test_validate(mixed: Path, tmp_path: Path) -> None:
         best = dataclasses.replace(found.agreements["head"]["leep"], n=known, weighted_tau=1.0, regret=-1.0)
         by_truth = {truth: {**agreements, "leep": best} for truth, agreements in found.agreements.items()}
         lines = verdict(dataclasses.replace(found, agreements=by_truth))
-        assert any("trust leep:" in line for line in lines) == trusted
+        # Of three models, even the right order may be chance.
+        assert any("the best was leep:" in line for line in lines) == trusted
     none = leepfrog.validate(photo_set(8), ALL[1:], scores=["leep"], splits=1)
     assert [row.scores["leep"] for row in none.models] == [None, None]
 

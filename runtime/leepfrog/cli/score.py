@@ -1,4 +1,4 @@
-"""leepfrog score: the scores from arrays, for any modality."""
+"""leepfrog score: scores and rankings from arrays, for any modality."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leepfrog.cli.completion import complete_scores
+from leepfrog.cli.completion import complete_goal, complete_order, complete_scores
 from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
 from leepfrog.cli.output import emit
+from leepfrog.errors import UsageError
+from leepfrog.ranking.goal_names import HEAD
 from leepfrog.tables import Column, table_of
 
 if TYPE_CHECKING:
@@ -23,33 +25,83 @@ LEAST = ("diagnostics", "inputs", "target classes", "images", "standard error")
 def score(
     labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers or strings.")],
     probs: Annotated[
-        Path | None, typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64.")
+        list[str] | None,
+        typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64; or MODEL=FILE."),
     ] = None,
     features: Annotated[
-        Path | None, typer.Option("--features", help="Inputs of the model's last layer, .npy, [N, D] numbers.")
+        list[str] | None,
+        typer.Option("--features", help="Inputs of the model's last layer, .npy, [N, D] numbers; or MODEL=FILE."),
     ] = None,
     names: Annotated[
         list[str] | None,
         typer.Option(
             "--score",
             "-s",
-            help="Scores by name, commas between them (default: all that the arrays allow).",
+            help="Scores by name, commas between them (default: all that the arrays allow; further columns of models).",
             autocompletion=complete_scores,
         ),
+    ] = None,
+    goal: Annotated[
+        str, typer.Option("--goal", help="What models are ranked for.", autocompletion=complete_goal)
+    ] = HEAD,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Score that ranks models instead.", autocompletion=complete_order)
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Score one model from its predictions, its features or both, whatever it saw (images, text, sound).
+    """Score one model from its predictions, its features or both, or rank several, whatever they saw (images, text, sound).
 
     Scores of predictions, such as leep and nce, read --probs, all others --features. The intervals are those that other
-    images of the same classes would fall into.
+    images of the same classes would fall into. With --features A=a.npy --features B=b.npy the models A and B are ranked
+    as leepfrog rank does, by --goal (head, few-shot, finetune) or --by a score.
     """
+    written_as = chosen_format(format_, output)
+    given = {"features": _named(features, "--features"), "probs": _named(probs, "--probs")}
+    models = list(dict.fromkeys(name for files in given.values() for name in files))
+    if models == [None] or not models:
+        if by is not None or goal != HEAD:
+            raise UsageError("--goal and --by rank models: name each array, such as --features A=a.npy")
+        files = {kind: of_models.get(None) for kind, of_models in given.items()}
+        emit(_scores_of_one(labels, files, split_commas(names), written_as, output), output, quiet)
+        return
+    if None in models:
+        raise UsageError("some arrays are named and some are not; give each as MODEL=FILE")
+    from leepfrog.cli.rank import render
+    from leepfrog.ranking.rank_arrays import RankArraysRequest, rank_array_files
+
+    request = RankArraysRequest(by, goal, tuple(split_commas(names)))
+    by_model = {
+        model: {kind: of_models[model] for kind, of_models in given.items() if model in of_models}
+        for model in models
+        if model is not None
+    }
+    ranking = rank_array_files(by_model, labels, request)
+    emit(render(ranking, written_as, terminal_width(output)), output, quiet)
+
+
+def _named(values: list[str] | None, option: str) -> dict[str | None, Path]:
+    """The files by the models that they are said to be of, None for a file without a name."""
+    files: dict[str | None, Path] = {}
+    for value in values or ():
+        name, separator, file = value.partition("=")
+        model = name if separator and not Path(value).exists() else None
+        if model == "" or (file == "" and model is not None):
+            raise UsageError(f"{option} {value}: give MODEL=FILE")
+        if model in files:
+            what = "without a model's name; give each as MODEL=FILE" if model is None else f"of {model}"
+            raise UsageError(f"{option}: two files {what}")
+        files[model] = Path(value if model is None else file)
+    return files
+
+
+def _scores_of_one(
+    labels: Path, files: dict[str, Path | None], names: list[str], written_as: Format, output: Path | None
+) -> str:
     from leepfrog.ranking.score_files import score_files
 
-    written_as = chosen_format(format_, output)
-    result = score_files(labels, probs, features, split_commas(names))
+    result = score_files(labels, files["probs"], files["features"], names)
     in_full = written_as is Format.csv
 
     def interval(score: Score) -> str:
@@ -67,7 +119,7 @@ def score(
         Column("diagnostics", _diagnostics, number=False),
     ]
     table = table_of(columns, result.scores.values(), LEAST)
-    emit(as_text(written_as, result, [table], terminal_width(output)), output, quiet)
+    return as_text(written_as, result, [table], terminal_width(output))
 
 
 def _diagnostics(score: Score) -> str:

@@ -32,7 +32,7 @@ class Separation:
     Attributes:
         first, second: the models' names.
         difference: of their scores.
-        standard_error: of the difference, images paired.
+        standard_error: of the difference, the same images for both.
         images_needed: further images, classes in the same proportions, with which the difference, if it is what it
             seems, would show with a chance of 4 in 5; None for more than MOST_TIMES those at hand.
     """
@@ -104,7 +104,7 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
         (best / best.sum(axis=1, keepdims=True)).mean(axis=0).tolist(),
         _groups(draws),
         _ties(draws),
-        _separation([names[i] for i in order], draws, len(labels)),
+        _separation([names[i] for i in order], [of_model[decision.by] for of_model in scores], draws, len(labels)),
     )
 
 
@@ -133,13 +133,10 @@ def _ties(draws: Floats) -> list[list[int]]:
     return tied_with
 
 
-def _separation(names: Sequence[str], draws: Floats, n: int) -> Separation | None:
+def _separation(names: Sequence[str], deciding: Sequence[Score], draws: Floats, n: int) -> Separation | None:
     if len(names) < 2 or not _tied(draws, 0, 1):
         return None
-    apart = draws[:, 0] - draws[:, 1]
-    difference, error = float(apart.mean()), float(apart.std())
-    if not error:
-        return None
+    difference, error = deciding[0].value - deciding[1].value, float((draws[:, 0] - draws[:, 1]).std())
     times = (POWER_ERRORS * error / difference) ** 2 if difference > 0 else math.inf
     needed = math.ceil(n * (times - 1)) if times <= MOST_TIMES + 1 else None
     return Separation(names[0], names[1], difference, error, needed)

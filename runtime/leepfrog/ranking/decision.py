@@ -56,11 +56,6 @@ class Rule:
             return chosen_scores(GOALS[self.goal].reads)
         return chosen_scores(PARTS if self.by == COMBINED else self.by)
 
-    @property
-    def held_out(self) -> bool:
-        """Whether no image takes part in its own prediction, so that few images favour no model."""
-        return all(definition.held_out for definition in self.reads)
-
     def decide(self, scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> Decision:
         """The scores of several models once they are compared.
 

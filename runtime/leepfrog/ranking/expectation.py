@@ -118,9 +118,10 @@ def expectation(
     accuracies = np.sin(np.clip(draws, 0, np.pi / 2)) ** 2
     best = accuracies.max(axis=1, keepdims=True)
     outside = (1 - LEVEL) / 2
-    accuracy = accuracies.mean(axis=0)
-    # The derivative of sin(angle)^2; what an image does to the angles goes through the gain.
-    slope = np.sin(2 * np.clip(mean, 0, np.pi / 2))[:, None]
+    # The mean of sin(angle)^2, in closed form so that models that are alike get the same; and its derivative by the
+    # angle's mean, through which the gain says what an image does.
+    doubled, blur = 2 * np.clip(mean, 0, np.pi / 2), np.exp(-2 * np.diag(covariance))
+    accuracy, slope = (1 - blur * np.cos(doubled)) / 2, (blur * np.sin(doubled))[:, None]
     return Expectation(
         accuracy=accuracy,
         interval=np.quantile(accuracies, [outside, 1 - outside], axis=0).T,

@@ -26,6 +26,8 @@ from leepfrog.scoring.uncertainty import standard_error
 Floats = NDArray[np.float64]
 Judge = Callable[[list[int], NDArray[np.int64]], tuple[list[Floats], NDArray[np.int64]]]
 
+RACEABLE = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
+
 ERRORS = 3.0
 # The first sample, as far as there are so many images: standard errors of fewer are guesses.
 FIRST_IMAGES, FIRST_PER_CLASS = 50, 5
@@ -80,11 +82,10 @@ class Race:
 
 def check_raceable(rule: Rule) -> None:
     """UsageError where models cannot be raced by what decides their order."""
-    if not rule.held_out:
-        held_out = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
+    if rule.by is not None and rule.by not in RACEABLE:
         raise UsageError(
-            f"models cannot be raced by {rule.decisive}, which does not leave images out one by one, so that small "
-            f"samples favour other models than large ones; one of {', '.join(held_out)}"
+            f"models cannot be raced by {rule.by}, which does not leave images out one by one, so that small samples "
+            f"favour other models than large ones; one of {', '.join(RACEABLE)}"
         )
 
 

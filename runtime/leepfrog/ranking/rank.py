@@ -46,14 +46,14 @@ class RankRequest(ModelsRequest):
     """What a ranking is asked for.
 
     Attributes:
-        goal: what the models are wanted for: "head" (a linear head is retrained), "few-shot" (class means of five
-            images) or "finetune" (see `leepfrog.ranking.goals`). The accuracy to expect for it decides the order.
-        by: a score that decides the order instead: "combined" (see `leepfrog.ranking.combined`) or one of
+        by: a score that decides the order instead of the accuracy to expect: "combined" (see `leepfrog.ranking.combined`) or one of
             `leepfrog.scoring.registry`.
         scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed for every model with
             probabilities, and the scores that decide the order always.
         budget: the most that a model may cost; those that cost more are marked, not left out.
         racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
+        goal: what the models are wanted for: "head" (a linear head is retrained), "few-shot" (class means of five
+            images) or "finetune" (see `leepfrog.ranking.goals`). The accuracy to expect for it decides the order.
 
     Raises:
         UsageError: a goal or score is unknown, or cannot decide a race.

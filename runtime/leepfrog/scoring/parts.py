@@ -40,7 +40,8 @@ def scaled_among(weights: Mapping[str, float], scores: Sequence[Score], labels: 
     for name, weight in weights.items():
         values = [score.parts[name].value for score in scores]
         low, high = min(values), max(values)
-        if high > low:
+        # What rounding leaves of models that are alike is no difference.
+        if high - low > 1e-12 * max(abs(low), abs(high)):
             terms = np.stack([score.parts[name].terms for score in scores])
             totals += weight * (terms - low) / (high - low)
     return [

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 1000
 LEVEL = 0.9
+# The squares of larger terms may overflow.
+LARGE = 1e100
 
 
 def strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -46,8 +48,10 @@ def standard_error(terms: Floats, labels: NDArray[np.int64]) -> float | None:
     if len(terms) < 2:
         return None
     order, starts = strata(labels)
-    parts = [terms[order[a:b]] for a, b in itertools.pairwise(starts)]
-    return float(np.sqrt(sum(len(part) * part.var(ddof=1) for part in parts)) / len(terms))
+    largest = float(np.abs(terms).max())
+    unit = largest if largest > LARGE else 1.0
+    parts = [terms[order[a:b]] / unit for a, b in itertools.pairwise(starts)]
+    return unit * float(np.sqrt(sum(len(part) * part.var(ddof=1) for part in parts)) / len(terms))
 
 
 def resampled_means(terms: Floats, labels: NDArray[np.int64], replicates: int = REPLICATES, seed: int = 0) -> Floats:

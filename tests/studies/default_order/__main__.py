@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import time
 from collections.abc import Iterator
@@ -13,16 +14,16 @@ import numpy as np
 from leepfrog.inference.model_lookup import exported
 from studies.default_order.features import extract, keep
 from studies.default_order.networks import Trunk, trunk
-from studies.default_order.sets import SETS
+from studies.default_order.sets import SETS, LabelledPixels
 from studies.default_order.simulate import coverage as coverage_of_made
 from studies.default_order.tables import candidates, coverage, judged, load
-from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, trial
+from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, drawn, trial
 
 
 def main() -> None:
     """Run a step."""
     parser = argparse.ArgumentParser(prog="studies.default_order")
-    parser.add_argument("step", choices=("extract", "trials", "judge", "simulate"))
+    parser.add_argument("step", choices=("extract", "trials", "finetune", "judge", "simulate"))
     parser.add_argument("--out", type=Path, default=Path("study"), help="folder of features and trials")
     parser.add_argument("--sides", default="96,160", help="input sizes")
     parser.add_argument("--sets", default=",".join(SETS))
@@ -32,7 +33,8 @@ def main() -> None:
     parser.add_argument("--slow", action="store_true", help="also the slow scores")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    {"extract": extract_all, "trials": try_all, "judge": judge, "simulate": simulate}[arguments.step](arguments)
+    steps = {"extract": extract_all, "trials": try_all, "finetune": finetune_all, "judge": judge, "simulate": simulate}
+    steps[arguments.step](arguments)
 
 
 def trunks(sides: list[int]) -> Iterator[Trunk]:
@@ -69,6 +71,22 @@ def try_all(arguments: argparse.Namespace) -> None:
                 jobs += [(path, name, n, seed, arguments.slow) for n in sizes]
     with ProcessPoolExecutor(2) as pool:
         for i, line in enumerate(pool.map(_try, jobs)):
+            if line:
+                print(f"{i + 1} of {len(jobs)}: {line}", flush=True)
+
+
+def finetune_all(arguments: argparse.Namespace) -> None:
+    """Fine-tunings of whole networks at the first side, one file for each set, network, size and split."""
+    side = int(arguments.sides.split(",")[0])
+    jobs = [
+        (arguments.out, path, side, name, int(n), seed)
+        for seed in range(arguments.splits)
+        for n in arguments.sizes.split(",")
+        for name in arguments.sets.split(",")
+        for path in exported().values()
+    ]
+    with ProcessPoolExecutor(2) as pool:
+        for i, line in enumerate(pool.map(_finetune, jobs)):
             if line:
                 print(f"{i + 1} of {len(jobs)}: {line}", flush=True)
 
@@ -119,6 +137,31 @@ def _try(job: tuple[Path, str, int, int, bool]) -> str:
         return ""
     keep(done, found)
     return f"{path.stem} {n} images, split {seed}: {time.perf_counter() - begun:.0f} s"
+
+
+def _finetune(job: tuple[Path, Path, int, str, int, int]) -> str:
+    from studies.default_order.finetune import finetuned
+
+    out, path, side, name, n, seed = job
+    network = trunk(path, side)
+    done = out / "finetuned" / f"{name}+{network.name}+{n}+{seed}.npz"
+    if done.exists():
+        return ""
+    done.parent.mkdir(exist_ok=True)
+    begun = time.perf_counter()
+    data = _set(name)
+    labels = np.load(out / f"{name}.npz")["labels"]
+    try:
+        found = finetuned(network, data, name, *drawn(labels, n, seed), seed)
+    except NotImplementedError as error:
+        return f"{done.stem}: not trained, {error} is no layer of a mobile network"
+    keep(done, {"accuracy": np.array(found.accuracy), "rate": np.array(found.rate)})
+    return f"{done.stem}: {found.accuracy:.3f} at rate {found.rate:g}, {time.perf_counter() - begun:.0f} s"
+
+
+@functools.cache
+def _set(name: str) -> LabelledPixels:
+    return SETS[name]()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
         covariance[1:, 1:] -= np.einsum("ij,ajbi->ab", middle, blocks)
         noise = blocks[0, :, 0, :]
         of_truth = 1 / (4 * group.n_test)
-        shifts.append((float((values[0] - values[1]).mean()), len(np.unique(group.labels)) / group.n, noise.mean() + of_truth))
+        shifts.append(
+            (float((values[0] - values[1]).mean()), len(np.unique(group.labels)) / group.n, noise.mean() + of_truth)
+        )
         covariances.append(covariance)
         families.append(group.family)
     weights = np.array([1 / families.count(family) for family in families])
@@ -52,7 +54,9 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
         start,
         statistics=tuple(
             dataclasses.replace(
-                statistic, slope=1.0 if i == 0 else float(slopes[i]), correlation=float(np.clip(correlations[i], 0.1, MOST_CORRELATION))
+                statistic,
+                slope=1.0 if i == 0 else float(slopes[i]),
+                correlation=float(np.clip(correlations[i], 0.1, MOST_CORRELATION)),
             )
             for i, statistic in enumerate(statistics)
         ),

@@ -62,7 +62,9 @@ class Extractors:
         found = []
         for i in members:
             likelihood = score("likelihood", self.values[f"terms/{PROBE}"][i])
-            by_name = {"linear_probe": score("linear_probe", self.values[f"correct/{PROBE}"][i], {"likelihood": likelihood})}
+            by_name = {
+                "linear_probe": score("linear_probe", self.values[f"correct/{PROBE}"][i], {"likelihood": likelihood})
+            }
             for name in ("ridge", "logme", "knn", "few_shot"):
                 by_name[name] = score(name, self.values[f"images/{name}"][i])
             found.append(by_name)
@@ -128,7 +130,9 @@ def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
             found[f"held-out accuracy, {name}"] = lambda group, members, name=name: group.values[f"correct/{name}"][
                 members
             ].mean(axis=1)
-    found["ncti"] = lambda group, members: _scaled(group, members, {"spread": 1, "certainty": 1, "collapse": -1}, "ncti")
+    found["ncti"] = lambda group, members: _scaled(
+        group, members, {"spread": 1, "certainty": 1, "collapse": -1}, "ncti"
+    )
     found["etran"] = lambda group, members: _scaled(group, members, {"energy": 0.15, "certainty": 0.85}, "etran")
     found["combined (the old default)"] = _combined
     return found

@@ -52,8 +52,8 @@ def score_ncti(sample: FeatureSample) -> Score:
     """`ncti` of a checked sample."""
     n, width, labels = len(sample), sample.features.shape[1], sample.labels
     x = sample.coordinates[:, :COMPONENTS]
-    variances = sample.variances[:LEADING] / (n - 1) * sample.unit**2
-    shrinkage = max(float(np.exp(-variances.sum())), LEAST)
+    leading = float(sample.variances[:LEADING].sum()) / (n - 1)
+    shrinkage = max(float(np.exp(-leading * sample.unit * sample.unit)), LEAST) if leading else 1.0
     discriminant = Discriminant.fit(sample, x, max(x.shape[1], 1), shrinkage)
     probs = np.exp(discriminant.log_probs(x))
     spread, of_spread = _nuclear_norm(_projected(sample, x, discriminant.covariance, shrinkage))
