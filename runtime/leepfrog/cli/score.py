@@ -51,7 +51,7 @@ def score(
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Score one model from its predictions, its features or both, or rank several, whatever they saw (images, text, sound).
+    """Score one model from its predictions, its features or both, whatever it saw (images, text, sound); or rank some.
 
     Scores of predictions, such as leep and nce, read --probs, all others --features. The intervals are those that other
     images of the same classes would fall into. With --features A=a.npy --features B=b.npy the models A and B are ranked

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.uncertainty import LEVEL, strata
@@ -25,6 +26,8 @@ from leepfrog.scoring.uncertainty import LEVEL, strata
 Floats = NDArray[np.float64]
 
 DRAWS = 4000
+# Of the standard normal distribution, as many parts of equal probability.
+QUANTILES = ndtri((np.arange(200) + 0.5) / 200)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,20 +118,25 @@ def expectation(
     mean = mean + calibration.shift + calibration.shift_of_few / images_per_class
     covariance = covariance + calibration.common**2
     draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="eigh")
-    accuracies = np.sin(np.clip(draws, 0, np.pi / 2)) ** 2
+    accuracies = _accuracy(draws)
     best = accuracies.max(axis=1, keepdims=True)
     outside = (1 - LEVEL) / 2
-    # The mean of sin(angle)^2, in closed form so that models that are alike get the same; and its derivative by the
-    # angle's mean, through which the gain says what an image does.
-    doubled, blur = 2 * np.clip(mean, 0, np.pi / 2), np.exp(-2 * np.diag(covariance))
-    accuracy, slope = (1 - blur * np.cos(doubled)) / 2, (blur * np.sin(doubled))[:, None]
+    # By quantiles rather than by draws, so that models that are alike get the same.
+    angles = mean[:, None] + np.sqrt(np.diag(covariance))[:, None] * QUANTILES
+    accuracy = _accuracy(angles).mean(axis=1)
+    # The accuracy's derivative by the angle's mean, through which the gain says what an image does.
+    slope = np.where((angles > 0) & (angles < np.pi / 2), np.sin(2 * angles), 0).mean(axis=1)
     return Expectation(
         accuracy=accuracy,
         interval=np.quantile(accuracies, [outside, 1 - outside], axis=0).T,
         loss=(best - accuracies).mean(axis=0),
         draws=accuracies,
-        terms=accuracy[:, None] + slope * (gain @ seen.influence),
+        terms=accuracy[:, None] + slope[:, None] * (gain @ seen.influence),
     )
+
+
+def _accuracy(angles: Floats) -> Floats:
+    return np.asarray(np.sin(np.clip(angles, 0, np.pi / 2)) ** 2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

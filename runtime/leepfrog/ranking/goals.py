@@ -52,8 +52,7 @@ class Goal:
 _HEAD = Calibration(
     statistics=(
         Statistic("linear_probe", None, True, 1.0, 0.97),
-        Statistic("linear_probe", "likelihood", False, 2.2, 0.89),
-        Statistic("ridge", None, False, 2.2, 0.89),
+        Statistic("linear_probe", "likelihood", False, 2.2, 0.91),
         Statistic("knn", None, True, 0.8, 0.86),
     ),
     spread=0.08, weight=4.0, shift=0.01, shift_of_few=0.23, common=0.015, shared=0.45, noise_of_few=3.5,

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, several
 from leepfrog.costs.measured import CostTable
@@ -46,8 +48,8 @@ class RankRequest(ModelsRequest):
     """What a ranking is asked for.
 
     Attributes:
-        by: a score that decides the order instead of the accuracy to expect: "combined" (see `leepfrog.ranking.combined`) or one of
-            `leepfrog.scoring.registry`.
+        by: a score that decides the order instead of an expected accuracy: "combined" (see `leepfrog.ranking.combined`)
+            or one of `leepfrog.scoring.registry`.
         scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed for every model with
             probabilities, and the scores that decide the order always.
         budget: the most that a model may cost; those that cost more are marked, not left out.
@@ -163,11 +165,13 @@ def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> No
 
 def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
     """Every model's scores by itself."""
-    scored = []
     context.progress.start("scoring", len(outputs.models))
-    for model_outputs in outputs:
-        scored.append(score_model(model_outputs, request.computed, context.cores))
-        context.progress.advance(1)
+    scored = []
+    # A model per core, each with one thread: the scores' matrices are too small to share out.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
+        for model in pool.map(lambda of_model: score_model(of_model, request.computed, 1), outputs):
+            scored.append(model)
+            context.progress.advance(1)
     return scored
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from scipy.linalg import eigh
 from leepfrog.errors import ArrayError
 from leepfrog.scoring.checks import checked_features, checked_labels, checked_probs
 
+F = TypeVar("F", bound=np.floating[Any])
 Floats = NDArray[np.float64]
 
 # Directions in which features vary by less than this part of the widest are rounding: sqrt(eps) of float32, since
@@ -180,7 +182,7 @@ class Sample:
         return next(part.labels for part in (self.probs, self.features) if part is not None)
 
 
-def principal(values: Floats) -> tuple[Floats, Floats]:
+def principal(values: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
     """Eigenvalues of values' values, descending, without those that are rounding, [r], and coordinates [N, r].
 
     By the smaller of the two Gram matrices, [N, N] or [D, D].
@@ -194,7 +196,7 @@ def principal(values: Floats) -> tuple[Floats, Floats]:
     return eigenvalues, values @ vectors
 
 
-def spectrum(gram: Floats) -> tuple[Floats, Floats]:
+def spectrum(gram: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
     """Eigenvalues of a Gram matrix [D, D], descending, without those that are rounding, [r], and vectors [D, r].
 
     The matrix is overwritten.
@@ -204,7 +206,7 @@ def spectrum(gram: Floats) -> tuple[Floats, Floats]:
     return eigenvalues[kept], vectors[:, kept]
 
 
-def _kept(eigenvalues: Floats) -> NDArray[np.int64]:
+def _kept(eigenvalues: NDArray[np.floating]) -> NDArray[np.int64]:
     top = max(float(eigenvalues[-1]), 0.0)
     return np.flatnonzero(eigenvalues > RANK_TOLERANCE * top)[::-1]
 

@@ -123,8 +123,8 @@ def finetuned(
 ) -> Finetuned:
     """Fine-tune on some images of a set, and judge on MOST_TEST others at most.
 
-    AdamW, a tenth of the steps of warm-up and a cosine down to 0, crops at random places, mirrors where a class does not
-    mind; the best of RATES by a fifth of the training images, then once more on all of them.
+    AdamW, a tenth of the steps of warm-up and a cosine down to 0, crops at random places, mirrors where a class does
+    not mind; the best of RATES by a fifth of the training images, then once more on all of them.
     """
     torch.set_num_threads(1)
     test = np.sort(np.random.default_rng(seed).permutation(test)[:MOST_TEST])

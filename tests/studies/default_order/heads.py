@@ -8,11 +8,15 @@ import numpy as np
 from leepfrog.scoring.held_out import HeldOut, held_out_softmax, unit_coordinates
 from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample
+from leepfrog.scoring.scores import linear_probe
 from leepfrog.scoring.scores.ridge import held_out_ridge
 from leepfrog.scoring.softmax import log_softmax, softmax
 from scipy.linalg import cholesky, solve_triangular
 
 Floats = np.ndarray
+
+PROBE = "probe"
+"""The head whose accuracy is the score linear_probe."""
 
 
 def _changed(sample: FeatureSample, features: Floats) -> FeatureSample:
@@ -80,8 +84,6 @@ HEADS: dict[str, Callable[[FeatureSample, Floats | None], HeldOut]] = {
     "signed root": lambda sample, probs: held_out_ridge(_signed_root(sample)),
     "with logits": lambda sample, probs: held_out_ridge(_beside_logits(sample, probs), standardized=False),
     "softmax, 10 folds": lambda sample, probs: held_out_softmax(sample, PENALTIES, 10),
-    "softmax, 5 folds, roughly": lambda sample, probs: held_out_softmax(
-        sample, PENALTIES[:3], 5, tolerance=1e-2, least=0.03
-    ),
+    PROBE: lambda sample, probs: linear_probe.held_out_probe(sample),
     "softmax, approximately left out": lambda sample, probs: left_out_approximately(sample, PENALTIES),
 }

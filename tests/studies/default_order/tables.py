@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from leepfrog.ranking.goal_names import FEW_SHOT, HEAD
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.scores.etran import WEIGHTS as ETRAN
+from leepfrog.scoring.scores.ncti import WEIGHTS as NCTI
 from leepfrog.scoring.uncertainty import standard_error
 from leepfrog.validation.agreement import agreement
-from studies.default_order.trials import PROBE, drawn
+from studies.default_order.heads import PROBE
+from studies.default_order.trials import drawn
 
 ZOO, ZOOS = 8, 40
 
@@ -72,28 +75,32 @@ class Extractors:
 
 
 def load(folder: Path) -> Iterator[Extractors]:
-    """All trials."""
+    """All trials of a study, with fine-tuned networks where there are any."""
     groups: dict[tuple[str, int, int], dict[str, dict[str, np.ndarray]]] = {}
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted((folder / "trials").glob("*.npz")):
         data, trunk, n, seed = path.stem.split("+")
         arrays = np.load(path)
         cuts: dict[str, dict[str, np.ndarray]] = {}
         for key in arrays.files:
             cut, _, what = key.partition("/")
             cuts.setdefault(cut, {})[what] = arrays[key]
+        tuned = folder / "finetuned" / path.name
+        if tuned.exists():
+            cuts["features"]["truth/finetune"] = np.load(tuned)["accuracy"]
         for cut, values in cuts.items():
             groups.setdefault((data, int(n), int(seed)), {})[f"{trunk}/{cut}"] = values
     for (data, n, seed), found in groups.items():
         keys = sorted(set.union(*(set(values) for values in found.values())))
-        # What only whole networks have is NaN for cuts; what only some trials have so far is left out.
+        # What only some have, such as whole networks, is NaN for the others.
         everywhere = [key for key in keys if all(key in values for values in found.values())]
-        of_whole = [
-            key for key in keys
-            if key not in everywhere and all((key in values) == name.endswith("/features") for name, values in found.items())
-        ]  # fmt: skip
+        of_some = [
+            key
+            for key in keys
+            if key not in everywhere and not any(key in values and values[key].ndim for values in found.values())
+        ]
         stacked = {key: np.stack([values[key] for values in found.values()]) for key in everywhere}
-        stacked |= {key: np.array([values.get(key, np.nan) for values in found.values()], float) for key in of_whole}
-        about = np.load(folder.parent / f"{data}.npz")
+        stacked |= {key: np.array([values.get(key, np.nan) for values in found.values()], float) for key in of_some}
+        about = np.load(folder / f"{data}.npz")
         labels = about["labels"]
         train, test = drawn(labels, n, seed)
         yield Extractors(data, str(about["family"]), n, len(test), seed, list(found), labels[train], stacked)
@@ -130,10 +137,9 @@ def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
             found[f"held-out accuracy, {name}"] = lambda group, members, name=name: group.values[f"correct/{name}"][
                 members
             ].mean(axis=1)
-    found["ncti"] = lambda group, members: _scaled(
-        group, members, {"spread": 1, "certainty": 1, "collapse": -1}, "ncti"
-    )
-    found["etran"] = lambda group, members: _scaled(group, members, {"energy": 0.15, "certainty": 0.85}, "etran")
+    for name, weights in (("ncti", NCTI), ("etran", ETRAN)):
+        if f"part/{name}/certainty" in keys:
+            found[name] = lambda group, members, name=name, weights=weights: _scaled(group, members, weights, name)
     found["combined (the old default)"] = _combined
     return found
 

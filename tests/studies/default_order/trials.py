@@ -19,8 +19,6 @@ SHOTS, EPISODES = 5, 40
 DEEPEST = 4
 # Not in the first line for the default: they take as long as all others together.
 SLOW = ("parc", "n_leep")
-# The candidate head that is the score linear_probe.
-PROBE = "softmax, 5 folds, roughly"
 # Whose terms by image may take part in a blend.
 BLENDED = ("ridge", "knn", "logme", "few_shot")
 
@@ -68,7 +66,8 @@ def trial(
         found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
     for name, score in SCORES.items():
         absent = score.reads == "probs" and probs is None
-        known_already = f"images/{name}" in found if name in BLENDED else f"score/{name}" in found
+        kept = "images/" if name in BLENDED else "part/" if score.among else "score/"
+        known_already = any(key.startswith(f"{kept}{name}") for key in found)
         if absent or (name in SLOW and not slow) or known_already:
             continue
         sample, begun = fresh(), time.perf_counter()
