@@ -55,7 +55,7 @@ def test_an_honest_second_run_passes(ranked: tuple[Path, Path]) -> None:
     threads = available_threads()
     assert found.changes == ((f"machine: threads {threads} -> 1",) if threads > 1 else ())
     kinds = [each.criterion for each in found.findings]
-    assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (10, 1, 2)
+    assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (8, 1, 2)
     conforms(found.as_dict())
 
 
@@ -159,13 +159,13 @@ def rows(found: dict[str, Any]) -> dict[str, Any]:
 def test_places_that_changed_fail_outside_of_ties_only(home: Path, tmp_path: Path) -> None:
     two_models(home)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
-    good = baseline(home, folder, path)
+    good = baseline(home, folder, path, by="ridge")
     assert not good["models"][0]["tied_with"]
     for tied, failing in ((False, 1), (True, 0)):
         turned = json.loads(json.dumps(good))
         ours, theirs = (rows(turned)[name] for name in NAMES)
-        for row, score in ((ours, theirs["scores"]["head_accuracy"]), (theirs, ours["scores"]["head_accuracy"])):
-            row["scores"] = {**row["scores"], "head_accuracy": score}
+        for row, score in ((ours, theirs["scores"]["ridge"]), (theirs, ours["scores"]["ridge"])):
+            row["scores"] = {**row["scores"], "ridge": score}
         for row, other in ((ours, NAMES[1]), (theirs, NAMES[0])):
             row["tied_with"] = [other] if tied else []
         path.write_text(json.dumps(turned))
@@ -253,7 +253,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
         (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),
         (edited(good, "name", "other"), "tells of '.*', which it does not hold"),
         ({**good, "models": [{"name": "plain"}]}, r"ranking.models\[0\] has no rank"),
-        ({**good, "kind": "validation"}, "validation has no n_train"),
+        ({**good, "kind": "validation", "schema_version": 2}, "validation has no n_train"),
         ({**good, "receipt": {**good["receipt"], "models": []}}, "tells of no models"),
     ):
         path.write_text(json.dumps(values))
@@ -272,7 +272,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
 
 def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Here) -> None:
     done = here.call("check", *ranked, "-q")
-    assert (done.code, done.out) == (0, f"passed; judged against {ranked[0]}: 10 scores, 1 pair of models, 2 sizes\n")
+    assert (done.code, done.out) == (0, f"passed; judged against {ranked[0]}: 8 scores, 1 pair of models, 2 sizes\n")
     put(home, "plain", noise=1.0)
     done = here.call("check", *ranked, "-q")
     assert done.code == 1

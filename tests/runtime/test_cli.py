@@ -113,7 +113,7 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     for word in ("12 images of 3 classes", "LOO-LEEP", "made", "twin", "ms/image"):
         assert word in table.out
     result = here.call("rank", folder, "-m", TWO, "--format", "json").json
-    assert (result["schema_version"], result["kind"]) == (2, "ranking")
+    assert (result["schema_version"], result["kind"]) == (3, "ranking")
     assert [m["rank"] for m in result["models"]] == [1, 2]
     assert {m["n_inferred"] for m in result["models"]} == {0}
     best = result["models"][0]
@@ -125,7 +125,7 @@ def test_rank_in_every_format(two: Path, here: Here, tmp_path: Path) -> None:
     more = here.call("rank", folder, "-m", TWO, "--by", "logme", "-s", "ridge,knn").out
     assert "best logme first (LEEP: 0 is perfect" in more
     order = ["rank", "model", "logme", "90 % interval", "P(best)", "head %", "LOO-LEEP", "LEEP", "ridge", "knn"]
-    assert re.split(r"  +", more.splitlines()[2])[: len(order)] == order
+    assert re.split(r"  +", more.splitlines()[4])[: len(order)] == order
     assert 0 <= best["probability_best"] <= 1
     low, high = best["scores"]["head_accuracy"]["interval"]
     assert low <= best["scores"]["head_accuracy"]["value"] <= high

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 CALIBRATION = Calibration(
     statistics=(Statistic("hits", None, True, 1.0, 0.97), Statistic("hits", "likelihood", False, 2.2, 0.9)),
-    spread=0.1, weight=4.0, shift=0.02, shift_of_few=0.3, common=0.01, shared=0.4, noise_of_few=3.0,
+    spread=0.1, weight=4.0, shift=0.02, shift_of_few=0.3, common=0.01, common_of_few=0.1, shared=0.4, noise_of_few=3.0,
 )  # fmt: skip
 
 
@@ -125,7 +125,9 @@ def test_models_that_know_nothing_or_everything(right: float) -> None:
 @pytest.mark.parametrize(("n_models", "n"), [(2, 50), (8, 50), (8, 300), (20, 300)])
 def test_intervals_hold_the_truth(n_models: int, n: int) -> None:
     """Of all models and of the one that comes first, though that was chosen for its luck too; and the loss is lost."""
-    plain = dataclasses.replace(CALIBRATION, shift=0.0, shift_of_few=0.0, common=0.0, noise_of_few=0.5)
+    plain = dataclasses.replace(
+        CALIBRATION, shift=0.0, shift_of_few=0.0, common=0.0, common_of_few=0.0, noise_of_few=0.5
+    )
     inside, first, promised, lost = [], [], [], []
     for seed in range(150):
         truth, scores, labels = made(n_models, n, seed)

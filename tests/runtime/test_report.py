@@ -36,7 +36,7 @@ def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> 
     assert "24 images of 3 classes" in page.text
     for row in ranking_rows(reported.ranking):
         model = row.model
-        for part in (row.score, row.interval, f"{model.probability_best:.2f}", row.latency, row.head, model.sha256):
+        for part in (row.score, row.interval, f"{model.probability_best:.2f}", row.latency, row.loss, model.sha256):
             assert part in page.text
         assert f"{1e3 * model.cost.latency_p95:.1f}" in page.text
         assert f"{model.scores['leep_loo'].value:.4f}" in page.text

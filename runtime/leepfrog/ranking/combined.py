@@ -1,8 +1,8 @@
-"""The default order: three scores that judge features in different ways, each in units of its own noise.
+"""The default order of earlier versions: three scores that judge features in different ways, in units of their noise.
 
 Retrained heads and few shots want different scores, and each score errs in its own way: the ridge's held-out
 likelihood is noisy on few images, LogME's evidence is steady but judges a linear regression, 1-NN sees what no linear
-head does. `tests/benchmarks/bench_default.py` measures this and its rivals.
+head does. `tests/studies/default_order` measures this and its rivals.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ class Calibration:
         shift: how much larger a model's angle is than that of its held-out predictions, on many images.
         shift_of_few: the same beyond that for one image per class; with n of them 1/n of it. A head that sees all
             images is better than one that saw a part of them.
-        common: standard deviation of that shift among image sets, the same for all models of one.
+        common, common_of_few: standard deviation of that shift among image sets, the same for all models of one, in the
+            same two parts.
         shared: correlation between what different statistics depend on beside the accuracy.
         noise_of_few: how much more variance held-out statistics have for one image per class than means of independent
             images, since heads fitted to few images are chance as well; with n of them 1/n of it.
@@ -77,6 +78,7 @@ class Calibration:
     shift: float
     shift_of_few: float
     common: float
+    common_of_few: float
     shared: float
     noise_of_few: float
 
@@ -116,7 +118,7 @@ def expectation(
     mean, covariance, gain = _posterior(seen, calibration)
     images_per_class = len(labels) / len(np.unique(labels))
     mean = mean + calibration.shift + calibration.shift_of_few / images_per_class
-    covariance = covariance + calibration.common**2
+    covariance = covariance + (calibration.common + calibration.common_of_few / images_per_class) ** 2
     draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="eigh")
     accuracies = _accuracy(draws)
     best = accuracies.max(axis=1, keepdims=True)

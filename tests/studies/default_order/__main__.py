@@ -18,12 +18,13 @@ from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.goal_names import FEW_SHOT, HEAD
 from studies.default_order.calibrate import described, fitted
 from studies.default_order.features import extract, keep
-from studies.default_order.judge import FIXED, coverage, judged, table, whole_networks, write_csv
+from studies.default_order.judge import FIXED, coverage, judged, read_csv, table, whole_networks, write_csv
 from studies.default_order.networks import Trunk, trunk
 from studies.default_order.sets import SETS, LabelledPixels
 from studies.default_order.tables import load
 from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, drawn, trial
 
+RESULTS = Path(__file__).parent / "results"
 # All networks are right about nearly all of its images.
 TOO_EASY = ("faces",)
 
@@ -86,6 +87,7 @@ def try_all(arguments: argparse.Namespace) -> None:
 def finetune_all(arguments: argparse.Namespace) -> None:
     """Fine-tunings of whole networks at the first side, one file for each set, network, size and split."""
     side = int(arguments.sides.split(",")[0])
+    _restore(arguments.out / "finetuned", side)
     jobs = [
         (arguments.out, path, side, name, int(n), seed)
         for seed in range(arguments.splits)
@@ -99,8 +101,27 @@ def finetune_all(arguments: argparse.Namespace) -> None:
                 print(f"{i + 1} of {len(jobs)}: {line}", flush=True)
 
 
+def _restore(folder: Path, side: int) -> None:
+    """Take over the fine-tunings that RESULTS has: the same inputs would give them again, in hours."""
+    folder.mkdir(exist_ok=True)
+    for row in read_csv(RESULTS / "finetuned.csv"):
+        path = folder / f"{row['data']}+{row['network']}+{row['images']}+{row['split']}.npz"
+        if not path.exists() and row["network"].endswith(f"@{side}"):
+            keep(path, {"accuracy": np.array(float(row["accuracy"])), "rate": np.array(float(row["rate"]))})
+
+
+def _finetuned(folder: Path) -> Iterator[dict[str, object]]:
+    for path in sorted(folder.glob("*.npz")):
+        data, network, n, seed = path.stem.split("+")
+        found = np.load(path)
+        yield {
+            "data": data, "network": network, "images": n, "split": seed,
+            "accuracy": round(float(found["accuracy"]), 4), "rate": float(found["rate"]),
+        }  # fmt: skip
+
+
 def judge(arguments: argparse.Namespace) -> None:
-    """Tables of who orders extractors as the truths do, and of how expectations hold, as CSV files in STUDY."""
+    """Tables of who orders extractors as the truths do, and of how expectations hold, as CSV files in RESULTS."""
     groups = [group for group in load(arguments.out) if group.data not in TOO_EASY]
     networks = sorted(set().union(*(set(group.networks) for group in groups)))
     outcomes, held, whole = [], [], []
@@ -112,12 +133,14 @@ def judge(arguments: argparse.Namespace) -> None:
         whole += whole_networks(goal, groups, _facts())
     tuned = [group for group in groups if "truth/finetune" in group.values]
     whole += whole_networks("finetune", tuned, _facts()) if tuned else []
+    RESULTS.mkdir(exist_ok=True)
     for name, rows in (
+        ("finetuned", list(_finetuned(arguments.out / "finetuned"))),
         ("order", table(outcomes, "combined (the old default)")),
         ("whole_networks", table(whole, FIXED)),
         ("coverage", coverage(held)),
     ):
-        write_csv(arguments.out / f"{name}.csv", rows)
+        write_csv(RESULTS / f"{name}.csv", rows)
         print(f"\n{name}.csv", *(",".join(map(str, row.values())) for row in rows), sep="\n", flush=True)
 
 

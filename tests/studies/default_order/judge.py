@@ -178,8 +178,18 @@ def coverage(held: Sequence[Held]) -> list[dict[str, object]]:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Rows as a CSV file, its columns those of the first."""
+    """Rows as a CSV file, its columns those of the first; nothing where there are none."""
+    if not rows:
+        return
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -127,7 +127,7 @@ Candidate = Callable[[Extractors, np.ndarray], np.ndarray]
 def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
     """What may decide the order, by name, but for what is fitted to other sets."""
     found: dict[str, Candidate] = {}
-    keys = set.intersection(*(set(group.values) for group in groups))
+    keys = {key for key in set.intersection(*(set(group.values) for group in groups)) if _known(groups, key)}
     for key in sorted(keys):
         kind, _, name = key.partition("/")
         if kind == "score" and name not in ("ncti", "etran"):
@@ -142,6 +142,11 @@ def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
             found[name] = lambda group, members, name=name, weights=weights: _scaled(group, members, weights, name)
     found["combined (the old default)"] = _combined
     return found
+
+
+def _known(groups: Sequence[Extractors], key: str) -> bool:
+    """Whether all extractors have it; scores of predictions only whole networks do."""
+    return not any(group.values[key].dtype.kind == "f" and np.isnan(group.values[key]).any() for group in groups)
 
 
 def _scaled(group: Extractors, members: np.ndarray, weights: Mapping[str, float], name: str) -> np.ndarray:
