@@ -19,56 +19,52 @@ from leepfrog.execution.outputs import infer
 from leepfrog.images.find import find_images
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.model_lookup import find_models
-from leepfrog.ranking.certainty import tied
-from leepfrog.ranking.combined import COMBINED, PARTS, combined
-from leepfrog.ranking.racing import run_race
-from leepfrog.scoring.registry import chosen_scores
+from leepfrog.ranking.certainty import certainty_of
+from leepfrog.ranking.decision import Decision, Rule
+from leepfrog.ranking.goal_names import GOAL_NAMES, HEAD
+from leepfrog.ranking.racing import Standing, run_race
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.subsample import drawn_in_proportion
 from threadpoolctl import threadpool_limits
 
-Terms = list[np.ndarray]
 HELD: dict[str, list[np.ndarray]] = {}
 
 
-def terms_of(models: list[int], positions: np.ndarray, labels: np.ndarray, by: str) -> tuple[Terms, np.ndarray]:
-    """Each model's terms of the score on the images at these positions, and their classes."""
+def decided(models: list[int], positions: np.ndarray, labels: np.ndarray, rule: Rule) -> tuple[Decision, np.ndarray]:
+    """What decides the order of models on the images at these positions, and their classes."""
     classes = labels[positions]
-    wanted = chosen_scores(PARTS if by == COMBINED else (by,))
     found = []
     for model in models:
-        reads = {field: HELD[field][model][positions] for field in {each.reads for each in wanted}}
+        reads = {field: HELD[field][model][positions] for field in {each.reads for each in rule.reads}}
         sample = Sample.of(classes, **reads)
-        found.append({each.name: each.of(sample) for each in wanted})
-    if by == COMBINED:
-        return [score.terms for score in combined(found, classes)], classes
-    return [scores[by].terms for scores in found], classes
+        found.append({each.name: each.of(sample) for each in rule.reads})
+    return rule.decide(found, classes), classes
 
 
-def trial(names: list[str], labels: np.ndarray, n_images: int, by: str, seed: int) -> tuple[bool, bool, float, int]:
+def trial(names: list[str], labels: np.ndarray, n_images: int, rule: Rule, seed: int) -> tuple[bool, bool, float, int]:
     """Whether the winner is the same, or tied with it; passes of the full run by those of the race; models left."""
     drawn = drawn_in_proportion(labels, n_images, seed) if n_images < len(labels) else np.arange(len(labels))
     drawn = np.random.default_rng(seed).permutation(drawn)
-    everyone = list(range(len(names)))
     with threadpool_limits(1):
-        full, classes = terms_of(everyone, drawn, labels, by)
-        left, found = run_race(names, labels[drawn], lambda alive, at: terms_of(alive, drawn[at], labels, by))
-        own, _ = terms_of(left, drawn, labels, by)
-    first = int(np.argmax([terms.mean() for terms in full]))
-    winner = left[int(np.argmax([terms.mean() for terms in own]))]
-    same = winner == first
-    close = same or tied(full[first], full[winner], classes)
-    return same, close, found.passes_of_full_run / found.passes, len(left)
+        full, classes = decided(list(range(len(names))), drawn, labels, rule)
+        left, found = run_race(
+            names, labels[drawn], lambda alive, at: Standing.of(*decided(alive, drawn[at], labels, rule))
+        )
+        own, _ = decided(left, drawn, labels, rule)
+    order = certainty_of(names, full, classes)
+    winner = left[int(np.argmax([score.value for score in own.deciding]))]
+    place = order.order.index(winner)
+    return place == 0, order.groups[place] == 1, found.passes_of_full_run / found.passes, len(left)
 
 
-def main(folder: str, n_images: int = 500, trials: int = 100, by: str = COMBINED, *wanted: str) -> None:
+def main(folder: str, n_images: int = 500, trials: int = 100, by: str = HEAD, *wanted: str) -> None:
+    rule = Rule(by) if by in GOAL_NAMES else Rule(HEAD, by)
     images, models = find_images(folder), find_models(wanted)
     outputs = infer(images, models, RunContext())
-    reads = {each.reads for each in chosen_scores(PARTS if by == COMBINED else (by,))}
-    for field in reads:
+    for field in {each.reads for each in rule.reads}:
         HELD[field] = [getattr(model, field)() for model in outputs]
     labels, names = outputs.hashed.labels, [model.name for model in models]
-    arguments = ([names] * trials, [labels] * trials, [n_images] * trials, [by] * trials, range(trials))
+    arguments = ([names] * trials, [labels] * trials, [n_images] * trials, [rule] * trials, range(trials))
     with ProcessPoolExecutor(available_threads()) as pool:
         found = list(pool.map(trial, *arguments))
     same, close = (sum(each[i] for each in found) for i in (0, 1))

@@ -18,9 +18,11 @@ from leepfrog.execution.context import RunContext
 from leepfrog.inference.model_lookup import find_models
 from leepfrog.ranking import racing
 from leepfrog.ranking.budget import Budget
-from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, first_sample, growing, run_race
+from leepfrog.ranking.decision import Decision
+from leepfrog.ranking.racing import FIRST_IMAGES, RACEABLE, Race, Standing, first_sample, growing, run_race
 from leepfrog.ranking.rank import rank
 from leepfrog.scoring.names import SCORE_NAMES
+from leepfrog.scoring.score import mean_of
 from photos import photo_set
 from rankings import FAST
 
@@ -28,9 +30,11 @@ Floats = np.ndarray
 
 
 def judged(terms: Floats, labels: np.ndarray, seen: list[tuple[list[int], np.ndarray]]) -> racing.Judge:
-    def judge(alive: list[int], positions: np.ndarray) -> tuple[list[Floats], np.ndarray]:
+    def judge(alive: list[int], positions: np.ndarray) -> Standing:
         seen.append((list(alive), positions))
-        return [terms[i][positions] for i in alive], labels[positions]
+        classes = labels[positions]
+        scores = [{"made": mean_of("made", terms[i][positions], classes, 2, {})} for i in alive]
+        return Standing.of(Decision("made", scores, None), classes)
 
     return judge
 

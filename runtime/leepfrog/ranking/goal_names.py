@@ -15,8 +15,8 @@ ACCURACY_OF = {
 TRUST = {
     HEAD: "In a study of 7 image sets the first of 8 models was within a point of the best in 68 % of trials with 100 "
     "images, 82 % with 300 and 92 % with 1,000.",
-    FEW_SHOT: "In a study of 7 image sets the first of 8 models was within a point of the best in 81 % of trials with 100 "
-    "images and 91 % with 300.",
+    FEW_SHOT: "In a study of 7 image sets the first of 8 models was within a point of the best in 81 % of trials with "
+    "100 images and 91 % with 300.",
     FINETUNE: "How well this order foretells fine-tuned networks is not known yet.",
 }
 """How well it is known which model is best for a goal, from tests/studies/default_order."""

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from leepfrog.draws import members_of, shuffled
 from leepfrog.errors import UsageError
 from leepfrog.ranking.combined import COMBINED
-from leepfrog.ranking.decision import Rule
+from leepfrog.ranking.decision import Decision, Rule
 from leepfrog.scoring.registry import SCORES
 from leepfrog.scoring.uncertainty import standard_error
 
-Floats = NDArray[np.float64]
-Judge = Callable[[list[int], NDArray[np.int64]], tuple[list[Floats], NDArray[np.int64]]]
+Judge = Callable[[list[int], NDArray[np.int64]], "Standing"]
 
 RACEABLE = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
 
@@ -32,6 +31,36 @@ ERRORS = 3.0
 # The first sample, as far as there are so many images: standard errors of fewer are guesses.
 FIRST_IMAGES, FIRST_PER_CLASS = 50, 5
 GROWTH = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How models stand on a sample of images.
+
+    Attributes:
+        n_images: that were judged.
+        best: place of the leader.
+        deficits: how far each model is behind the leader.
+        errors: the deficits' standard errors; None where they are not known.
+    """
+
+    n_images: int
+    best: int
+    deficits: list[float]
+    errors: list[float | None]
+
+    @classmethod
+    def of(cls, decision: Decision, labels: NDArray[np.int64]) -> Standing:
+        """By what decides the order: image by image, or by the joint distribution of expected accuracies."""
+        values = [score.value for score in decision.deciding]
+        best = int(np.argmax(values))
+        if decision.expected is not None:
+            draws = decision.expected.draws
+            errors: list[float | None] = (draws[:, [best]] - draws).std(axis=0).tolist()
+        else:
+            terms = [score.terms for score in decision.deciding]
+            errors = [standard_error(terms[best] - of_model, labels) for of_model in terms]
+        return cls(len(labels), best, [values[best] - value for value in values], errors)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +72,7 @@ class Dropped:
         n_images: how many images it had seen.
         leader: the name of the best model on these.
         deficit: the leader's score less its own, on these images.
-        standard_error: of that difference, images paired.
+        standard_error: of that difference, the same images for both.
     """
 
     model: str
@@ -95,8 +124,8 @@ def run_race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> t
     Args:
         names: the models.
         labels: classes of the images that can be used, [N].
-        judge: given models and positions of images, ascending, each model's terms of the chosen score and the
-            images' classes; it may leave images out, the same for all models.
+        judge: given models and positions of images, ascending, how the models stand; it may leave images out, the same
+            for all models.
 
     Returns:
         The models that are left, and what happened. They have not seen all images yet.
@@ -107,19 +136,16 @@ def run_race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> t
     n, passes, comparisons = first_sample(labels, order), 0, 0
     seen = 0
     while n < len(labels) and len(alive) > 1:
-        terms, classes = judge(alive, np.sort(order[:n]))
+        standing = judge(alive, np.sort(order[:n]))
         samples.append(n)
         passes += len(alive) * (n - seen)
         seen = n
-        means = [float(model_terms.mean()) for model_terms in terms]
-        best = int(np.argmax(means))
         comparisons += len(alive) - 1
         left = []
-        for i, model in enumerate(alive):
-            deficit = means[best] - means[i]
-            error = standard_error(terms[best] - terms[i], classes)
+        for model, deficit, error in zip(alive, standing.deficits, standing.errors, strict=True):
             if error is not None and deficit > ERRORS * error:
-                dropped.append(Dropped(names[model], len(classes), names[alive[best]], deficit, error))
+                leader = names[alive[standing.best]]
+                dropped.append(Dropped(names[model], standing.n_images, leader, deficit, error))
             else:
                 left.append(model)
         alive = left

@@ -28,7 +28,7 @@ from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.decision import Rule
 from leepfrog.ranking.goal_names import HEAD
 from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
-from leepfrog.ranking.racing import Race, check_raceable, run_race
+from leepfrog.ranking.racing import Race, Standing, check_raceable, run_race
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import ModelsRequest
@@ -37,8 +37,6 @@ from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.scores.leep import leep
 from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.scoring.uncertainty import resampled_means
-
-Floats = NDArray[np.float64]
 
 NO_BUDGET = Budget()
 
@@ -185,11 +183,11 @@ def _raced(
         raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
     positions, rule = np.flatnonzero(hashed.used), request.rule
 
-    def judge(alive: list[int], sample: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
+    def judge(alive: list[int], sample: NDArray[np.int64]) -> Standing:
         outputs = inference.run(hashed.part(positions[sample]), [inside[i] for i in alive])
         scores = [score_model(model_outputs, rule.reads, inference.context.cores).scores for model_outputs in outputs]
         labels = outputs.hashed.labels
-        return [score.terms for score in rule.decide(scores, labels).deciding], labels
+        return Standing.of(rule.decide(scores, labels), labels)
 
     left, what_happened = run_race([model.name for model in inside], hashed.labels, judge)
     outside = tuple((name, limits) for name, limits in broken.items() if limits)

@@ -25,9 +25,9 @@ def verdict(ranking: Ranking) -> str:
     score = first.scores[ranking.ranked_by]
     text = f"{first.name}: {shown.words} {shown.value(score.value)}{shown.unit}"
     if score.interval is not None:
-        text += f", with 90 % certainty {shown.interval(*score.interval)}{shown.unit}"
+        text += f" (90 % interval {shown.interval(*score.interval)}{shown.unit})"
     if first.expected_loss is not None and len(ranking) > 1:
-        text += f"; choosing it is expected to lose {points(first.expected_loss)} points to the best of these"
+        text += f", on average {points(first.expected_loss)} points below the best of these"
     return f"{text}."
 
 
