@@ -15,13 +15,13 @@ from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.model_lookup import exported
 from leepfrog.ranking.baselines import BASELINES, ModelFacts
-from leepfrog.ranking.goal_names import FEW_SHOT, HEAD
+from leepfrog.ranking.goal_names import FINETUNE, GOAL_NAMES
 from studies.default_order.calibrate import described, fitted
 from studies.default_order.features import extract, keep
 from studies.default_order.judge import FIXED, coverage, judged, read_csv, table, whole_networks, write_csv
 from studies.default_order.networks import Trunk, trunk
 from studies.default_order.sets import SETS, LabelledPixels
-from studies.default_order.tables import load
+from studies.default_order.tables import TRUTHS, load
 from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, drawn, trial
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8000, help="images of a set")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--goals", default=",".join(GOAL_NAMES), help="that are judged")
     parser.add_argument("--slow", action="store_true", help="also the slow scores")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -124,22 +125,18 @@ def judge(arguments: argparse.Namespace) -> None:
     """Tables of who orders extractors as the truths do, and of how expectations hold, as CSV files in RESULTS."""
     groups = [group for group in load(arguments.out) if group.data not in TOO_EASY]
     networks = sorted(set().union(*(set(group.networks) for group in groups)))
-    outcomes, held, whole = [], [], []
-    for goal in (HEAD, FEW_SHOT):
-        print(f"{goal}, fitted to all:", *described(fitted(goal, groups, networks)), sep="\n  ", flush=True)
-        of_goal, of_intervals = judged(goal, groups)
-        outcomes += of_goal
-        held += of_intervals
-        whole += whole_networks(goal, groups, _facts())
-    tuned = [group for group in groups if "truth/finetune" in group.values]
-    whole += whole_networks("finetune", tuned, _facts()) if tuned else []
+    facts = _facts()
+    tables: dict[str, list[dict[str, object]]] = {"finetuned": list(_finetuned(arguments.out / "finetuned"))}
+    for goal in arguments.goals.split(","):
+        of_goal = [group for group in groups if TRUTHS[goal] in group.values]
+        if goal != FINETUNE:  # which is known of whole networks alone
+            print(f"{goal}, fitted to all:", *described(fitted(goal, groups, networks)), sep="\n  ", flush=True)
+            outcomes, held = judged(goal, groups)
+            tables[f"{goal}_order"] = table(outcomes, "combined (the old default)")
+            tables[f"{goal}_coverage"] = coverage(held)
+        tables[f"{goal}_whole_networks"] = table(whole_networks(goal, of_goal, facts), FIXED)
     RESULTS.mkdir(exist_ok=True)
-    for name, rows in (
-        ("finetuned", list(_finetuned(arguments.out / "finetuned"))),
-        ("order", table(outcomes, "combined (the old default)")),
-        ("whole_networks", table(whole, FIXED)),
-        ("coverage", coverage(held)),
-    ):
+    for name, rows in tables.items():
         write_csv(RESULTS / f"{name}.csv", rows)
         print(f"\n{name}.csv", *(",".join(map(str, row.values())) for row in rows), sep="\n", flush=True)
 

@@ -49,7 +49,7 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
     spread = float(np.sqrt(covariance[0, 0]))
     slopes = covariance[0, 1:] / covariance[0, 0]
     correlations = covariance[0, 1:] / (spread * np.sqrt(np.maximum(np.diag(covariance)[1:], 1e-12)))
-    shift, few, common = _shifts(np.array(shifts), weights)
+    shift, few, common = _shifts(np.array(shifts), weights, start.common)
     return dataclasses.replace(
         start,
         statistics=tuple(
@@ -67,14 +67,17 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
     )
 
 
-def _shifts(shifts: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """shift + few / images per class, by weighted least squares, and the standard deviation among sets that is left."""
+def _shifts(shifts: np.ndarray, weights: np.ndarray, least: float) -> tuple[float, float, float]:
+    """shift + few / images per class, by weighted least squares, and the standard deviation among sets that is left.
+
+    That is `least` at least: so few sets cannot show that it is smaller.
+    """
     seen, of_few, noise = shifts.T
     design = np.column_stack([np.ones(len(seen)), of_few])
     weights = weights / (noise + 0.01**2)
     shift, few = np.linalg.solve((design * weights[:, None]).T @ design, (design * weights[:, None]).T @ seen)
     left = np.sum(weights * ((seen - design @ [shift, few]) ** 2 - noise)) / weights.sum()
-    return float(shift), float(few), float(np.sqrt(max(left, 0.005**2)))
+    return float(shift), float(few), float(np.sqrt(max(left, least**2)))
 
 
 def _seen(group: Extractors, members: np.ndarray, calibration: Calibration) -> _Seen:
