@@ -50,7 +50,7 @@ def test_the_posterior_is_that_of_the_joint_distribution(n_models: int, n: int, 
     """Angles, the means of each statistic and what is seen are jointly normal; nothing is known of the means."""
     _, scores, labels = made(n_models, n, seed)
     terms = [np.stack([statistic.terms(model) for model in scores]) for statistic in CALIBRATION.statistics]
-    seen = _Seen.of(terms, labels, CALIBRATION)
+    seen = _Seen.of(terms, labels, n, CALIBRATION)
     # With as much weight as this, models vary as is usual, whatever these do.
     usual = dataclasses.replace(CALIBRATION, weight=1e12)
     mean, covariance, gain = _posterior(seen, usual)

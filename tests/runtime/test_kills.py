@@ -49,7 +49,7 @@ class Told:
         print("notice", text, flush=True)
 
 context = leepfrog.RunContext(threads=2, progress=Told())
-leepfrog.rank(sys.argv[1], scores=["all"], racing=sys.argv[2] == "race", context=context)
+leepfrog.rank(sys.argv[1], by="ridge", scores=["all"], racing=sys.argv[2] == "race", context=context)
 print("done", flush=True)
 sys.stdin.read()
 """
@@ -134,7 +134,9 @@ def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
     """Run again after a kill; how many outputs the killed run had kept."""
     held = cached()
     listener = Listener()
-    resumed = leepfrog.rank(images, scores=["all"], racing=race, context=RunContext(threads=2, progress=listener))
+    resumed = leepfrog.rank(
+        images, by="ridge", scores=["all"], racing=race, context=RunContext(threads=2, progress=listener)
+    )
     assert not listener.notices
     again = essence(resumed)
     assert again.keys() == undisturbed.keys()
@@ -168,7 +170,7 @@ def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
     }
     moments = [draw() for stage, draw in draws.items() for _ in range(times) if not (race and stage == "hashing")]
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
-    first = leepfrog.rank(images, scores=["all"], racing=race, context=RunContext(threads=2))
+    first = leepfrog.rank(images, by="ridge", scores=["all"], racing=race, context=RunContext(threads=2))
     assert (first.race is not None) == race
     assert first.race is None or (first.race.dropped and len(first.race.samples) > 2)
     total = first.race.passes if first.race else 2 * TOTAL

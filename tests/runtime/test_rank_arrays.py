@@ -145,4 +145,4 @@ def test_what_the_command_line_refuses(here: Here) -> None:
 def test_arrays_in_memory_cannot_be_verified(here: Here) -> None:
     rank_arrays(MODELS, LABELS).save(here.folder / "ranking.json")
     here.call("verify", "ranking.json", ".").check(2, "the arrays were in memory")
-    here.call("check", "ranking.json", ".").check(2, "head_accuracy or size")
+    here.call("check", "ranking.json", ".").check(2, "a ranking of arrays, which leepfrog verify takes")

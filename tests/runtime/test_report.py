@@ -186,13 +186,14 @@ def test_budgets_races_and_variants_are_told(reported: Reported) -> None:
     ranking = dataclasses.replace(reported.ranking, models=models, budget=Budget(latency=0.02, size=5e6), race=race)
     words = " ".join(Page(render(ranking)).text.split())
     assert "Budget: latency 20 ms, size 5 MB." in words
-    assert f"The best within it is {shown(second.name)}, rank 2." in words
+    assert f"{shown(second.name)}: " in words
+    assert f"{shown(first.name)} comes first, but is over the budget (latency, size)." in words
     assert re.search(r"over latency\??, size", words)
-    assert "slowpoke 12 hare 1.500 0.250 6.0" in words
+    assert "slowpoke 12 hare 150.0 25.0 6.0" in words
     assert "Did not start: fat, over size." in words
     assert "Why" not in words  # nothing was explained
     nothing = dataclasses.replace(ranking, models=tuple(dataclasses.replace(m, outside=("size",)) for m in models))
-    assert "No model is within the budget." in " ".join(Page(render(nothing)).text.split())
+    assert "no model is within the budget; of the others, " in " ".join(Page(render(nothing)).text.split())
 
 
 def test_a_receipt_of_any_shape_is_shown(reported: Reported) -> None:

@@ -31,6 +31,7 @@ from leepfrog.gate.choices import CRITERIA, DEFAULT_CRITERIA, LATENCY_TOLERANCE,
 from leepfrog.gate.rerun import context_of, find_again, rerun
 from leepfrog.inference.model import ModelFile
 from leepfrog.ranking.decision import is_relative
+from leepfrog.ranking.rank_arrays import RankArraysRequest
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.causes import data_causes, environment_causes, model_causes
 from leepfrog.receipts.receipt import Receipt
@@ -164,6 +165,8 @@ def check(
     baseline_ranking = stored.result
     if not isinstance(baseline_ranking, Ranking):
         raise UsageError(f"{stored.file}: is {stored.kind}, not a ranking; leepfrog verify takes it")
+    if stored.receipt.command == RankArraysRequest.command:
+        raise UsageError(f"{stored.file}: is a ranking of arrays, which leepfrog verify takes")
     _check_rows(stored, baseline_ranking)
     criteria = tuple(
         fail_on or (criterion for criterion in DEFAULT_CRITERIA if criterion != "rank" or len(baseline_ranking) > 1)

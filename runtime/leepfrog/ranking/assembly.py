@@ -116,6 +116,8 @@ def _notes(outputs: Outputs, request: RankRequest) -> Iterator[str]:
     once = int(np.count_nonzero(counts == 1))
     if once and any(model.metadata.has_probs for model in models):
         yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+    if once and request.rule.of_goal is not None:
+        yield f"{once} class(es) have a single image, about which no held-out head can be right"
     if further and counts.sum() > MOST_IMAGES:
         names = ", ".join(definition.name for definition in further)
         yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"

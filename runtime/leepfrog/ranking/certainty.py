@@ -104,7 +104,7 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
         (best / best.sum(axis=1, keepdims=True)).mean(axis=0).tolist(),
         _groups(draws),
         _ties(draws),
-        _separation([names[i] for i in order], [of_model[decision.by] for of_model in scores], draws, len(labels)),
+        _separation([names[i] for i in order[:2]], order, decision, draws, len(labels)),
     )
 
 
@@ -133,10 +133,35 @@ def _ties(draws: Floats) -> list[list[int]]:
     return tied_with
 
 
-def _separation(names: Sequence[str], deciding: Sequence[Score], draws: Floats, n: int) -> Separation | None:
+def _separation(
+    names: Sequence[str], order: Sequence[int], decision: Decision, draws: Floats, n: int
+) -> Separation | None:
+    """What would tell the first two apart, where they are tied."""
     if len(names) < 2 or not _tied(draws, 0, 1):
         return None
-    difference, error = deciding[0].value - deciding[1].value, float((draws[:, 0] - draws[:, 1]).std())
-    times = (POWER_ERRORS * error / difference) ** 2 if difference > 0 else math.inf
-    needed = math.ceil(n * (times - 1)) if times <= MOST_TIMES + 1 else None
-    return Separation(names[0], names[1], difference, error, needed)
+    first, second = (decision.deciding[i].value for i in order[:2])
+    error = float((draws[:, 0] - draws[:, 1]).std())
+    times = _times_as_many(order, decision, first - second, error)
+    needed = None if times is None else math.ceil(n * (times - 1))
+    return Separation(names[0], names[1], first - second, error, needed)
+
+
+def _times_as_many(order: Sequence[int], decision: Decision, difference: float, error: float) -> float | None:
+    """How many times the images at hand would likely tell the first two models apart; None for beyond MOST_TIMES."""
+    most = float(MOST_TIMES + 1)
+    if decision.expected is None:  # the error falls with the root of the number of images
+        times = (POWER_ERRORS * error / difference) ** 2 if difference > 0 else math.inf
+        return times if times <= most else None
+
+    def told(times: float) -> bool:
+        assert decision.expected is not None
+        apart, deviation = decision.expected.apart(order[0], order[1], times)
+        return apart >= POWER_ERRORS * deviation
+
+    if not told(most):
+        return None
+    low, high = 1.0, most
+    while high > 1.02 * low:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if told(middle) else (middle, high)
+    return high

@@ -63,19 +63,14 @@ class Rule:
             scores: each model's scores by name, those that the rule reads among them.
             labels: the images' classes, [N], in the order of the scores' terms.
         """
-        compared = [dict(of_model) for of_model in scores]
+        compared = scaled(scores, labels)
         expected: Expectation | None = None
-        for name in dict.fromkeys(name for of_model in scores for name in of_model):
-            definition = SCORES.get(name)
-            among = definition and definition.among
-            if among:
-                _add(compared, among([of_model[name] for of_model in scores], labels))
         if self.by == COMBINED:
             _add(compared, combined(scores, labels))
         elif self.of_goal is not None:
             expected = self.of_goal.expectation(scores, labels)
-            widths = [of_model[self.of_goal.reads[0]].n_source for of_model in scores]
-            _add(compared, self.of_goal.scores(expected, labels, widths))
+            read = [of_model[self.of_goal.reads[0]] for of_model in scores]
+            _add(compared, self.of_goal.scores(expected, labels, read))
         return Decision(self.decisive, compared, expected)
 
 
@@ -97,6 +92,17 @@ class Decision:
     def deciding(self) -> list[Score]:
         """The score that decides, of each model."""
         return [of_model[self.by] for of_model in self.scores]
+
+
+def scaled(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> list[dict[str, Score]]:
+    """Each model's scores by name, those that compare models (`Definition.among`) scaled over the models with them."""
+    compared = [dict(of_model) for of_model in scores]
+    for name in dict.fromkeys(name for of_model in scores for name in of_model):
+        definition = SCORES.get(name)
+        if definition is not None and definition.among is not None:
+            having = [of_model for of_model in compared if name in of_model]
+            _add(having, definition.among([of_model[name] for of_model in having], labels))
+    return compared
 
 
 def is_relative(name: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,8 @@ class Expectation:
         loss: how far below the best model's it is expected to be, [M].
         draws: accuracies that are as likely as each other, [DRAWS, M].
         terms: [M, N], of which `accuracy` is the mean: what each image does to it.
+        apart: given two models and how many times the images at hand there are, how far apart their angles are expected
+            to be, and the standard deviation of that. Some of it no images take away.
     """
 
     accuracy: Floats
@@ -100,6 +102,7 @@ class Expectation:
     loss: Floats
     draws: Floats
     terms: Floats
+    apart: Callable[[int, int, float], tuple[float, float]]
 
 
 def expectation(
@@ -114,26 +117,38 @@ def expectation(
         seed: of the draws.
     """
     terms = [np.stack([statistic.terms(of_model) for of_model in scores]) for statistic in calibration.statistics]
-    seen = _Seen.of(terms, labels, calibration)
+    # Of very many images the scores read a part; their terms are those of all.
+    n_read = min(of_model[statistic.score].n_samples for statistic in calibration.statistics for of_model in scores)
+    seen = _Seen.of(terms, labels, n_read, calibration)
     mean, covariance, gain = _posterior(seen, calibration)
-    images_per_class = len(labels) / len(np.unique(labels))
+    images_per_class = n_read / len(np.unique(labels))
     mean = mean + calibration.shift + calibration.shift_of_few / images_per_class
     covariance = covariance + (calibration.common + calibration.common_of_few / images_per_class) ** 2
-    draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="eigh")
+    # By Cholesky's root, which is continuous in the covariance: a draw is nearly the same on all machines.
+    covariance[np.diag_indices_from(covariance)] += 1e-12
+    draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="cholesky")
     accuracies = _accuracy(draws)
     best = accuracies.max(axis=1, keepdims=True)
-    outside = (1 - LEVEL) / 2
+    deviations = np.sqrt(np.diag(covariance))
+    ends = ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     # By quantiles rather than by draws, so that models that are alike get the same.
-    angles = mean[:, None] + np.sqrt(np.diag(covariance))[:, None] * QUANTILES
+    angles = mean[:, None] + deviations[:, None] * QUANTILES
     accuracy = _accuracy(angles).mean(axis=1)
     # The accuracy's derivative by the angle's mean, through which the gain says what an image does.
     slope = np.where((angles > 0) & (angles < np.pi / 2), np.sin(2 * angles), 0).mean(axis=1)
+
+    def apart(first: int, second: int, times: float) -> tuple[float, float]:
+        angles, errors, _ = _posterior(dataclasses.replace(seen, noise=seen.noise / times), calibration)
+        squared = errors[first, first] + errors[second, second] - 2 * errors[first, second]
+        return float(angles[first] - angles[second]), float(np.sqrt(max(squared, 0.0)))
+
     return Expectation(
         accuracy=accuracy,
-        interval=np.quantile(accuracies, [outside, 1 - outside], axis=0).T,
+        interval=_accuracy(mean[:, None] + deviations[:, None] * ends),
         loss=(best - accuracies).mean(axis=0),
         draws=accuracies,
         terms=accuracy[:, None] + slope[:, None] * (gain @ seen.influence),
+        apart=apart,
     )
 
 
@@ -158,7 +173,7 @@ class _Seen:
     noise: Floats
 
     @classmethod
-    def of(cls, terms: Sequence[Floats], labels: NDArray[np.int64], calibration: Calibration) -> _Seen:
+    def of(cls, terms: Sequence[Floats], labels: NDArray[np.int64], n_read: int, calibration: Calibration) -> _Seen:
         n_models, n = terms[0].shape
         values, influence, least = [], [], []
         for statistic, by_image in zip(calibration.statistics, terms, strict=True):
@@ -170,11 +185,11 @@ class _Seen:
             values.append(means)
             influence.append(apart)
             # A model that is right about all images may still be wrong about others.
-            least += [1 / (8 * n) if statistic.is_share else 0.0] * n_models
-        noise = _steadied(_covariance_of_means(np.concatenate(influence), labels), n_models, n)
+            least += [1 / (8 * n_read) if statistic.is_share else 0.0] * n_models
+        noise = _steadied(_covariance_of_means(np.concatenate(influence), labels), n_models, n_read)
         at = np.arange(len(noise))
         noise[at, at] = np.maximum(noise[at, at], least)
-        noise *= 1 + calibration.noise_of_few * len(np.unique(labels)) / n
+        noise *= 1 + calibration.noise_of_few * len(np.unique(labels)) / n_read
         return cls(n_models, np.concatenate(values), np.concatenate(influence), noise)
 
 
@@ -247,6 +262,7 @@ def _steadied(covariance: Floats, n_models: int, n: int) -> Floats:
     deviations = np.sqrt(np.diag(covariance))
     scale = np.outer(deviations, deviations)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    np.fill_diagonal(correlation, 1.0)  # of what does not vary as well, so that the others keep their variances
     blocks = correlation.reshape(len(covariance) // n_models, n_models, -1, n_models)
     same = np.einsum("aibi->ab", blocks) / n_models
     others = (blocks.sum(axis=(1, 3)) - n_models * same) / max(n_models * (n_models - 1), 1)

@@ -14,7 +14,7 @@ ACCURACY_OF = {
 
 TRUST = {
     HEAD: "In a study of 7 image sets the first of 8 models was within a point of the best in 68 % of trials with 100 "
-    "images, 82 % with 300 and 92 % with 1,000.",
+    "images and 81 % with 300.",
     FEW_SHOT: "In a study of 7 image sets the first of 8 models was within a point of the best in 81 % of trials with "
     "100 images and 91 % with 300.",
     FINETUNE: "Little is known of this order: of 8 networks fine-tuned on 100 images, its first lost 0 to 2 points on "

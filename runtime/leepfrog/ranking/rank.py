@@ -39,6 +39,8 @@ from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.scoring.uncertainty import resampled_means
 
 NO_BUDGET = Budget()
+# So many images times classes, and a cross-validated head takes about 100 MB.
+SIDE_BY_SIDE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +167,11 @@ def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -
     """Every model's scores by itself."""
     context.progress.start("scoring", len(outputs.models))
     scored = []
-    # A model per core, each with one thread: the scores' matrices are too small to share out.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
+    # A model per core, each with one thread: the scores' matrices are too small to share out. Where they are large, one
+    # model at a time, for memory.
+    n_predictions = len(outputs.hashed.labels) * len(outputs.hashed.image_set.classes)
+    workers = context.cores if n_predictions <= SIDE_BY_SIDE else 1
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         for model in pool.map(lambda of_model: score_model(of_model, request.computed, 1), outputs):
             scored.append(model)
             context.progress.advance(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
+from leepfrog.scoring.subsample import MOST_IMAGES
 
 KINDS = ("features", "probs")
 LABELS = "labels"
@@ -72,9 +73,12 @@ class RankArraysRequest(Request):
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Ranking:
         """The ranking once more; UsageError where the arrays were in memory or the receipt lacks some."""
         files: dict[str, dict[str, Path]] = {}
+        hashes: dict[str, str] = {}
         for name, array in receipt.arrays.items():
             if array.file is None:
                 raise UsageError("the arrays were in memory, where they cannot be found again")
+            if hashes.setdefault(array.file, array.sha256) != array.sha256:
+                raise UsageError(f"two arrays were files of one name, {printable(array.file)}, in different folders")
             model, _, kind = name.rpartition("/")
             files.setdefault(model, {})[kind] = data / array.file
         labels = files.pop("", {}).get(LABELS)
@@ -93,6 +97,8 @@ def rank_arrays(
     context: RunContext | None = None,
 ) -> Ranking:
     """Rank models by what they put out for labelled examples of any kind: images, text, sound.
+
+    How expected accuracies follow from what is seen was studied on networks that see images.
 
     Args:
         models: by name, `{"features": [N, D], "probs": [N, Z]}`; either may be absent, as far as what decides the order
@@ -195,7 +201,7 @@ def _ranked(
         data="arrays",
         classes={str(name): int(n) for name, n in zip(class_names, counts, strict=True)},
         n_images=len(labels),
-        notes=(),
+        notes=tuple(_notes(models, request.computed, len(labels))),
         ranked_by=rule.decisive,
         goal=None if rule.of_goal is None else rule.goal,
         budget=Budget(),
@@ -219,6 +225,18 @@ def _ranked(
         race=None,
         receipt=recorder.receipt(request, arrays=receipts),
     )
+
+
+def _notes(models: Mapping[str, Mapping[str, Any]], definitions: Sequence[Definition], n: int) -> Iterator[str]:
+    """What models lack, and whether scores read a part of the rows."""
+    for kind in KINDS:
+        without = [name for name, arrays in models.items() if kind not in arrays]
+        absent = [definition.name for definition in definitions if definition.reads == kind]
+        if without and absent:
+            yield f"no {', '.join(absent)} without {kind}: {', '.join(map(printable, without))}"
+    if n > MOST_IMAGES:
+        names = ", ".join(definition.name for definition in definitions if definition.name not in ALWAYS)
+        yield f"{names}: from {MOST_IMAGES:,} of the rows, each class its share"
 
 
 def _scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:

@@ -28,7 +28,7 @@ def verdict(ranking: Ranking) -> str:
         text += f" (90 % interval {shown.interval(*score.interval)}{shown.unit})"
     if first.expected_loss is not None and len(ranking) > 1:
         text += f", on average {points(first.expected_loss)} points below the best of these"
-    return f"{text}."
+    return f"no model is within the budget; of the others, {text}." if ranking.best is None else f"{text}."
 
 
 def trust_in_words(ranking: Ranking) -> list[str]:

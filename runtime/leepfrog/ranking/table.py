@@ -46,7 +46,7 @@ def parts(ranking: Ranking) -> list[Part]:
     shown += [*([marks] if marks else []), *places_in_words(ranking), *doubts_in_words(ranking)]
     if ranking.drifts:
         shown += ["Variants against their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
-    return shown if ranking.race is None else [*shown, *race_parts(ranking.race)]
+    return shown if ranking.race is None else [*shown, *race_parts(ranking.race, ranking.ranked_by)]
 
 
 def ranking_table(ranking: Ranking) -> Table:
@@ -162,23 +162,24 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
     return table_of(shown, drifts, ("memory", "head %", "size", "parent"))
 
 
-def race_parts(race: Race) -> list[Part]:
+def race_parts(race: Race, by: str) -> list[Part]:
     """What racing dropped, saved and risked."""
-    dropped: list[Part] = [race_table(race), race_risked(race)] if race.dropped else []
+    dropped: list[Part] = [race_table(race, by), race_risked(race)] if race.dropped else []
     outside = race_outside(race)
     return [race_saved(race), *dropped, *([outside] if outside else [])]
 
 
-def race_table(race: Race) -> Table:
-    """The models that left a race."""
-    header = ("dropped", "after images", "behind", "by", "+-", "standard errors")
+def race_table(race: Race, by: str) -> Table:
+    """The models that left a race, by how much of what decides the order."""
+    shown = format_of(by)
+    header = ("dropped", "after images", "behind", f"by{shown.unit}", "+-", "standard errors")
     rows = [
         (
             dropped.model,
             f"{dropped.n_images:,}",
             dropped.leader,
-            f"{dropped.deficit:.3f}",
-            f"{dropped.standard_error:.3f}",
+            f"{shown.factor * dropped.deficit:.{shown.interval_digits}f}",
+            f"{shown.factor * dropped.standard_error:.{shown.interval_digits}f}",
             f"{dropped.deficit / dropped.standard_error:.1f}" if dropped.standard_error else "",
         )
         for dropped in race.dropped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from leepfrog.costs.measured import CostTable
 from leepfrog.ranking.certainty import TIE_ERRORS
 from leepfrog.ranking.model_scores import ScoredModel
 from leepfrog.results import MEASURED
+from leepfrog.scoring.score import Score
 from leepfrog.scoring.uncertainty import standard_error
 
 # A variant is called broken where its predictions have next to nothing to do with its parent's, or where the held-out
@@ -31,7 +32,7 @@ class Drift:
         precision: "fp16" or "int8".
         score: the variant's score less the parent's.
         standard_error: of that difference, images paired; None where there is but one image of each class.
-        head: what the held-out linear head gains in accuracy, None where no ridge was scored.
+        head: what the held-out linear head gains in accuracy, None where no score has one.
         top1_agreement: part of the images that get the same first source class; None where there are none.
         latency, size, memory: the variant's divided by the parent's; None where a cost is not known.
         verdict: any of "broken", "worse", "slower".
@@ -77,9 +78,8 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: CostTable, labels: 
         same = float((variant.first_classes == parent.first_classes).mean())
     apart = variant.scores[by].terms - parent.scores[by].terms
     score, error = float(apart.mean()), standard_error(apart, labels)
-    head = None
-    if "ridge" in variant.scores:
-        head = variant.scores["ridge"].diagnostics["accuracy"] - parent.scores["ridge"].diagnostics["accuracy"]
+    heads = _held_out_accuracy(variant.scores), _held_out_accuracy(parent.scores)
+    head = None if heads[0] is None or heads[1] is None else heads[0] - heads[1]
     lower = error is not None and score < -TIE_ERRORS * error
     cost, of_parent = costs[variant.model], costs[parent.model]
     latency = memory = None
@@ -108,3 +108,10 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: CostTable, labels: 
         verdict=tuple(verdict),
         latency_in_doubt=in_doubt,
     )
+
+
+def _held_out_accuracy(scores: Mapping[str, Score]) -> float | None:
+    """How often a head is right about images that it was not fitted to; None where no score says it."""
+    if "ridge" in scores:
+        return scores["ridge"].diagnostics["accuracy"]
+    return next((scores[name].value for name in ("linear_probe", "few_shot") if name in scores), None)

@@ -157,7 +157,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
         x_title=f"ms an image, {costs[0].threads} threads, {costs[0].place_in_words}",
-        y_title=f"{shown.words}{shown.unit and f',{shown.unit}'}, with its 90 % interval",
+        y_title=f"{shown.title}, with its 90 % interval",
         points=points,
         steps=" ".join(f"{px:g},{py:g}" for px, py in corners),
         budget=edge,

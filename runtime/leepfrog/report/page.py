@@ -163,7 +163,7 @@ def _race(ranking: Ranking) -> dict[str, Any] | None:
         return None
     return {
         "saved": race_saved(race),
-        "table": race_table(race) if race.dropped else None,
+        "table": race_table(race, ranking.ranked_by) if race.dropped else None,
         "risked": race_risked(race),
         "outside": race_outside(race),
     }

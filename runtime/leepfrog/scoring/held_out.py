@@ -45,9 +45,11 @@ def unit_coordinates(sample: FeatureSample) -> tuple[Floats, float]:
 
 def _rough_coordinates(sample: FeatureSample, least: float) -> NDArray[np.floating]:
     """`unit_coordinates` in half of the time: of single precision, those of a mean square of `least` and more."""
-    x = sample.centered.astype(np.float32)
-    scale = float(np.sqrt(np.mean(x**2))) or 1.0
-    variances, coordinates = principal(x / np.float32(scale))
+    x = np.empty(sample.features.shape, np.float32)
+    for at, rows in sample.blocks():
+        x[at] = rows - sample.mean
+    x /= np.float32(np.linalg.norm(x) / np.sqrt(x.size)) or np.float32(1)
+    variances, coordinates = principal(x)
     return coordinates[:, : max(1, int((variances > least * len(sample)).sum()))]
 
 

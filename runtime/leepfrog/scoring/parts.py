@@ -45,6 +45,10 @@ def scaled_among(weights: Mapping[str, float], scores: Sequence[Score], labels: 
             terms = np.stack([score.parts[name].terms for score in scores])
             totals += weight * (terms - low) / (high - low)
     return [
-        dataclasses.replace(mean_of(score.name, terms, labels, score.n_source, score.diagnostics), parts=score.parts)
+        dataclasses.replace(
+            mean_of(score.name, terms, labels, score.n_source, score.diagnostics),
+            parts=score.parts,
+            n_samples=score.n_samples,
+        )
         for score, terms in zip(scores, totals, strict=True)
     ]

@@ -17,6 +17,7 @@ from leepfrog.scoring.softmax import log_sum_exp, softmax
 Floats = NDArray[np.floating]
 
 MAX_STEPS = 200
+BLOCK = 1024
 MAX_INNER_STEPS = 500
 
 
@@ -122,7 +123,10 @@ class _Problem:
     def diagonal(self, probs: Floats) -> Floats:
         """The Hessian's diagonal, [k + 1, K, C]."""
         spread = probs * (1 - probs) * self.weights[:, :, None]
-        diagonal: Floats = np.tensordot(self.design**2, spread, (0, 0))
+        diagonal = np.zeros((self.design.shape[1], *spread.shape[1:]), self.design.dtype)
+        for start in range(0, len(spread), BLOCK):  # the squares of all at once would be another copy of the design
+            rows = slice(start, start + BLOCK)
+            diagonal += np.tensordot(self.design[rows] ** 2, spread[rows], (0, 0))
         diagonal[:-1] += self.l2
         return np.asarray(np.maximum(diagonal, self.l2))
 

@@ -35,7 +35,8 @@ class Score:
         diagnostics: counts that say where the data were too thin (see each score).
         terms: [N], of which `value` is the mean, in the order of the images (see `leepfrog.scoring.uncertainty`). Not
             written out.
-        interval: a 90 % interval of `value`, images drawn class by class; None where none was asked for.
+        interval: a 90 % interval of `value`, images drawn class by class; None where none was asked for. Of an expected
+            accuracy it also allows for what the images cannot tell, which `standard_error` does not.
         parts: scores of the same images that this one is made of, or that come with it, by name. Not written out.
     """
 

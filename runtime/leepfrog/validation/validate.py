@@ -18,7 +18,7 @@ from leepfrog.execution.outputs import ModelOutputs
 from leepfrog.images.dataset import ImageSet
 from leepfrog.ranking.baselines import BASELINES, ModelFacts
 from leepfrog.ranking.combined import COMBINED
-from leepfrog.ranking.decision import Rule
+from leepfrog.ranking.decision import Rule, scaled
 from leepfrog.ranking.goal_names import GOAL_NAMES, HEAD
 from leepfrog.ranking.model_scores import scores_readable_from
 from leepfrog.receipts.receipt import Receipt
@@ -251,7 +251,9 @@ def _repeated(
 
 def _compared(scores: list[dict[str, Score]], labels: NDArray[np.int64]) -> list[dict[str, Score]]:
     """The models' scores, and all that depends on several models and can be had of them."""
-    for rule in (*map(Rule, GOAL_NAMES), Rule(HEAD, COMBINED)):
+    scores = scaled(scores, labels)
+    rules = {rule.decisive: rule for rule in (*map(Rule, GOAL_NAMES), Rule(HEAD, COMBINED))}
+    for rule in rules.values():
         if all(definition.name in of_model for definition in rule.reads for of_model in scores):
             scores = rule.decide(scores, labels).scores
     return scores

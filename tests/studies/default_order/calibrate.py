@@ -83,7 +83,7 @@ def _shifts(shifts: np.ndarray, weights: np.ndarray, least: float) -> tuple[floa
 def _seen(group: Extractors, members: np.ndarray, calibration: Calibration) -> _Seen:
     scores = group.scores(members)
     terms = [np.stack([statistic.terms(of_model) for of_model in scores]) for statistic in calibration.statistics]
-    return _Seen.of(terms, group.labels, calibration)
+    return _Seen.of(terms, group.labels, group.n, calibration)
 
 
 def described(calibration: Calibration) -> list[str]:

@@ -26,8 +26,9 @@ TOLERANCE, LEAST = 3e-3, 0.01
 def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, seed: int = 0) -> Score:
     """Accuracy on held-out images of softmax regression, by k-fold cross-validation.
 
-    Each fold has its share of every class. Features are centred and scaled as one; of four penalties that with the
-    best likelihood of held-out images is taken. A class with one image is never predicted rightly.
+    Each fold has its share of every class. Features are centred and scaled as one; the penalty is that of four with the
+    best likelihood of held-out images, searched from the second strongest on until it falls. A class with one image is
+    never predicted rightly.
 
     Args:
         features: [N, D].
