@@ -38,6 +38,7 @@ class Canvas:
         left, top, right, bottom: margins around the axes.
         font: size of text.
         most_names, most_labels: so many models are called by name, and so many of the best at least by their place.
+        longest_name: letters of a name that are shown; wide ones take more room than is reckoned with.
     """
 
     name: str
@@ -50,10 +51,11 @@ class Canvas:
     font: int
     most_names: int
     most_labels: int
+    longest_name: int
 
 
-WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60)
-NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30)
+WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60, LONGEST_NAME)
+NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30, 24)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,8 +230,8 @@ def _numbers(model: RankedModel, by: str) -> str:
     return f"{score}, {milliseconds(model.cost)} ms{where}"
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+def _cut(name: str, longest: int = LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _corners(front: list[_Place]) -> list[_Place]:
@@ -263,7 +265,11 @@ def _texts(models: tuple[RankedModel, ...], canvas: Canvas) -> list[str]:
     named = {model.rank for model in front_first[: canvas.most_names]}
     numbered = {model.rank for model in models[: canvas.most_labels]}
     return [
-        _cut(model.name) if model.rank in named else str(model.rank) if model.rank in numbered else ""
+        _cut(model.name, canvas.longest_name)
+        if model.rank in named
+        else str(model.rank)
+        if model.rank in numbered
+        else ""
         for model in models
     ]
 
