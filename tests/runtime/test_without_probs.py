@@ -159,7 +159,7 @@ def test_alone(mixed: Path, here: Here) -> None:
 def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
     images = photo_set(6)
     ranking, outputs = leepfrog.ranking.rank.ranked_outputs(leepfrog.RankRequest(), images, ALL, RunContext())
-    models = tuple(dataclasses.replace(model, group=1) for model in sorted(ranking, key=lambda m: m.name == "plain"))
+    models = tuple(dataclasses.replace(m, group=1) for m in sorted(ranking, key=lambda m: (m.name == "plain", m.name)))
     text = report_html(dataclasses.replace(ranking, models=models), outputs)
     assert "The first, <bdi>embedder</bdi>, has no classes of its own" in text
     assert "<bdi>plain</bdi>: LOO-LEEP" in text
