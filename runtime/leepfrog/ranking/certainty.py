@@ -78,7 +78,8 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
         decision: their scores.
         labels: the images' classes [N], in the order of the scores' terms.
     """
-    order = sorted(range(len(names)), key=lambda i: -decision.scores[i][decision.by].value)
+    # Models that are alike but for rounding stay in the order in which they were given.
+    order = sorted(range(len(names)), key=lambda i: -float(f"{decision.scores[i][decision.by].value:.12g}"))
     scores = [decision.scores[i] for i in order]
     score_names = [name for of_model in scores for name in of_model]
     terms = np.stack([score.terms for of_model in scores for score in of_model.values()], axis=1)
