@@ -122,8 +122,11 @@ def test_a_larger_file_fails(ranked: tuple[Path, Path], home: Path) -> None:
 def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path], home: Path) -> None:
     """The same outputs by a hundred times the work: the image passes idle convolutions first."""
     path, folder = ranked
-    shutil.rmtree(home / "inference")  # with the costs that were not measured
-    baseline(home, folder, path)
+    for _ in range(5):  # as a user would, where something else disturbed the machine
+        shutil.rmtree(home / "inference")  # with the costs that were not measured, or in doubt
+        good = baseline(home, folder, path)
+        if not any("relative_latency" in row["cost"]["doubtful"] for row in good["models"]):
+            break
     assert check(path, folder, fail_on=["latency"], latency_tolerance=5.0).passed
     proto = onnx.load(home / "models" / "plain.onnx")
     idle = np.zeros((64, 64, 15, 15), np.float32)
