@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from leepfrog.costs.measured import CostTable
 from leepfrog.execution.outputs import Outputs
 from leepfrog.files import printable
 from leepfrog.ranking.budget import pareto_front
 from leepfrog.ranking.certainty import Certainty, certainty_of
-from leepfrog.ranking.model_scores import ScoredModel, absent_scores
+from leepfrog.ranking.model_scores import ScoredModel
+from leepfrog.ranking.notes import absent_scores, lacking, thin_data
 from leepfrog.ranking.racing import Race
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.variants import drifts
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.scoring.registry import chosen_scores
-from leepfrog.scoring.subsample import MOST_IMAGES
 
 if TYPE_CHECKING:
     from leepfrog.ranking.rank import RankRequest
@@ -77,20 +75,12 @@ def _rows(
     for i, scored in enumerate(ordered):
         model, metadata = scored.model, scored.model.metadata
         n_source, n_features = scored.outputs.widths
-        yield RankedModel(
-            rank=i + 1,
-            group=certainty.groups[i],
-            tied_with=tuple(ordered[j].model.name for j in certainty.tied_with[i]),
-            probability_best=certainty.probability_best[i],
-            name=model.name,
+        yield dataclasses.replace(
+            standing(certainty, i, n_source, n_features),
             source=printable(metadata.source),
             license=printable(metadata.license),
             path=printable(model.path),
             sha256=model.sha256,
-            scores=scored.scores,
-            expected_loss=certainty.losses[i],
-            n_source=n_source,
-            n_features=n_features,
             n_parameters=metadata.n_parameters,
             top1=metadata.top1,
             size_bytes=model.size,
@@ -103,6 +93,21 @@ def _rows(
         )
 
 
+def standing(certainty: Certainty, i: int, n_source: int | None, n_features: int | None) -> RankedModel:
+    """The row of the model at place i: how it stands, without what only a file has."""
+    return RankedModel(
+        rank=i + 1,
+        group=certainty.groups[i],
+        tied_with=tuple(certainty.names[j] for j in certainty.tied_with[i]),
+        probability_best=certainty.probability_best[i],
+        expected_loss=certainty.losses[i],
+        name=certainty.names[i],
+        scores=certainty.scores[i],
+        n_source=n_source,
+        n_features=n_features,
+    )
+
+
 def _on_front(by: str, affordable: Sequence[ScoredModel], costs: CostTable) -> set[str]:
     """The hashes of models such that no other affordable one is as good and as quick."""
     points = [(scored, cost.latency) for scored in affordable if (cost := costs[scored.model]) is not None]
@@ -111,13 +116,7 @@ def _on_front(by: str, affordable: Sequence[ScoredModel], costs: CostTable) -> s
 
 
 def _notes(outputs: Outputs, request: RankRequest) -> Iterator[str]:
-    models, counts, further = [model_outputs.model for model_outputs in outputs], outputs.hashed.counts, request.further
-    yield from absent_scores(models, request.computed)
-    once = int(np.count_nonzero(counts == 1))
-    if once and any(model.metadata.has_probs for model in models):
-        yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
-    if once and request.rule.of_goal is not None:
-        yield f"{once} class(es) have a single image, about which no held-out head can be right"
-    if further and counts.sum() > MOST_IMAGES:
-        names = ", ".join(definition.name for definition in further)
-        yield f"{names}: from {MOST_IMAGES:,} of the images, each class its share"
+    models = [model_outputs.model for model_outputs in outputs]
+    with_leep = any(model.metadata.has_probs for model in models)
+    yield from absent_scores(lacking(models), request.computed)
+    yield from thin_data(outputs.hashed.counts, request.rule, request.computed, with_leep)

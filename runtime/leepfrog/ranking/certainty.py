@@ -50,6 +50,7 @@ class Certainty:
 
     Attributes:
         order: positions of the models, best first. All that follows is in this order.
+        names: the models' names.
         scores: the models' scores by name, with intervals.
         losses: how far each is expected to be below whichever is best; None where no accuracy decides.
         probability_best: one per model: the chance that it is the first.
@@ -59,6 +60,7 @@ class Certainty:
     """
 
     order: list[int]
+    names: list[str]
     scores: list[dict[str, Score]]
     losses: list[float | None]
     probability_best: list[float]
@@ -91,8 +93,10 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
         draws = expected.draws[:, order]
     best = draws == draws.max(axis=1, keepdims=True)
     place = iter(bounds)
+    ordered_names = [names[i] for i in order]
     return Certainty(
         order,
+        ordered_names,
         [
             {
                 name: dataclasses.replace(score, interval=score.interval or bound)
@@ -105,7 +109,7 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
         (best / best.sum(axis=1, keepdims=True)).mean(axis=0).tolist(),
         _groups(draws),
         _ties(draws),
-        _separation([names[i] for i in order[:2]], order, decision, draws, len(labels)),
+        _separation(ordered_names, order, decision, draws, len(labels)),
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.execution.outputs import ModelOutputs
-from leepfrog.inference.metadata import PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.joint_mass import JointMass, Shard, leep_scores
@@ -72,14 +71,6 @@ def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], thread
 def scores_readable_from(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
     """Those of the scores that read what a model puts out."""
     return [definition for definition in scores if definition.reads in model.metadata.outputs]
-
-
-def absent_scores(models: Sequence[ModelFile], scores: Sequence[Definition]) -> Iterator[str]:
-    """A note on the models that have no probabilities, and the scores that they therefore lack, if there are any."""
-    without = [model.name for model in models if not model.metadata.has_probs]
-    absent = [definition.name for definition in scores if definition.reads == PROBS_OUTPUT]
-    if without and absent:
-        yield f"no {', '.join(absent)} without probabilities over source classes: {', '.join(without)}"
 
 
 def further_scores(

@@ -6,12 +6,10 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from leepfrog.arguments import StrPath, several
 from leepfrog.costs.measured import CostTable
@@ -33,14 +31,13 @@ from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
 from leepfrog.receipts.request import ModelsRequest
 from leepfrog.scoring.definition import Definition
+from leepfrog.scoring.parallel import scored_side_by_side
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.scores.leep import leep
 from leepfrog.scoring.scores.leep_loo import leep_loo
 from leepfrog.scoring.uncertainty import resampled_means
 
 NO_BUDGET = Budget()
-# So many images times classes, and a cross-validated head takes about 100 MB.
-SIDE_BY_SIDE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,14 +164,12 @@ def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -
     """Every model's scores by itself."""
     context.progress.start("scoring", len(outputs.models))
     scored = []
-    # A model per core, each with one thread: the scores' matrices are too small to share out. Where they are large, one
-    # model at a time, for memory.
     n_predictions = len(outputs.hashed.labels) * len(outputs.hashed.image_set.classes)
-    workers = context.cores if n_predictions <= SIDE_BY_SIDE else 1
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        for model in pool.map(lambda of_model: score_model(of_model, request.computed, 1), outputs):
-            scored.append(model)
-            context.progress.advance(1)
+    for model in scored_side_by_side(
+        lambda of_model: score_model(of_model, request.computed, 1), outputs, context.cores, n_predictions
+    ):
+        scored.append(model)
+        context.progress.advance(1)
     return scored
 
 

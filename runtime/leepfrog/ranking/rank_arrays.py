@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,25 +11,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leepfrog.arguments import StrPath, several
-from leepfrog.arrays import as_array
+from leepfrog.arrays import as_array, class_labels
 from leepfrog.errors import ArrayError, UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.files import printable
+from leepfrog.ranking.assembly import standing
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import certainty_of
 from leepfrog.ranking.decision import Rule
 from leepfrog.ranking.goal_names import HEAD
 from leepfrog.ranking.model_scores import ALWAYS, further_scores
-from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.notes import absent_scores, thin_data
+from leepfrog.ranking.result import Ranking
 from leepfrog.ranking.score_files import load_array
 from leepfrog.receipts.receipt import ArrayReceipt, Receipt
 from leepfrog.receipts.recorder import Recorder, array_receipt, memory_receipt
 from leepfrog.receipts.request import Request
 from leepfrog.scoring.definition import Definition
+from leepfrog.scoring.parallel import scored_side_by_side
 from leepfrog.scoring.registry import chosen_scores
 from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
-from leepfrog.scoring.subsample import MOST_IMAGES
 
 KINDS = ("features", "probs")
 LABELS = "labels"
@@ -124,12 +126,8 @@ def rank_arrays(
     >>> [model.name for model in ranking]
     ['good', 'bad']
     """
-    given = _checked(models)
-    recorder, request, classes = (
-        Recorder(context),
-        RankArraysRequest(by, goal, several(scores)),
-        as_array(labels, LABELS),
-    )
+    recorder, request = Recorder(context), RankArraysRequest(by, goal, several(scores))
+    given, classes = _checked(models), as_array(labels, LABELS)
     receipts = {LABELS: memory_receipt(classes)}
     for name, arrays in given.items():
         receipts |= {f"{name}/{kind}": memory_receipt(array) for kind, array in arrays.items()}
@@ -182,44 +180,39 @@ def _ranked(
     for name, arrays in models.items():
         if absent := [definition for definition in rule.reads if definition.reads not in arrays]:
             raise UsageError(f"{printable(name)}: has no {absent[0].reads}, which {absent[0].name} reads")
+    class_names, labels, counts = np.unique(class_labels(classes), return_inverse=True, return_counts=True)
     recorder.start("scoring", len(models))
-    scored: dict[str, dict[str, Score]] = {}
-    labels = np.empty(0, np.int64)
-    for name, arrays in models.items():
+
+    def scored(name: str) -> dict[str, Score]:
         try:
-            sample = Sample.of(classes, **arrays)
+            return _scores(Sample.of(classes, **models[name]), request.computed)
         except ArrayError as error:
             raise ArrayError(f"{printable(name)}: {error}") from None
-        labels = sample.labels
-        scored[name] = _scores(sample, request.computed, recorder.context.cores)
+
+    scores = []
+    for of_model in scored_side_by_side(scored, models, recorder.context.cores, len(labels) * len(counts)):
+        scores.append(of_model)
         recorder.advance(1)
-    certainty = certainty_of(list(scored), rule.decide(list(scored.values()), labels), labels)
-    names = [list(scored)[i] for i in certainty.order]
-    widths = {name: {kind: array.shape[1] for kind, array in models[name].items()} for name in names}
-    class_names, counts = np.unique(classes, return_counts=True)
+    certainty = certainty_of(list(models), rule.decide(scores, labels), labels)
+    widths = {name: {kind: array.shape[1] for kind, array in arrays.items()} for name, arrays in models.items()}
+    without = {kind: [name for name, arrays in models.items() if kind not in arrays] for kind in KINDS}
+    with_leep = len(without["probs"]) < len(models)
     return Ranking(
         data="arrays",
         classes={str(name): int(n) for name, n in zip(class_names, counts, strict=True)},
         n_images=len(labels),
-        notes=tuple(_notes(models, request.computed, len(labels))),
+        notes=(
+            *absent_scores(without, request.computed),
+            *thin_data(counts, rule, request.computed, with_leep, what="rows"),
+        ),
         ranked_by=rule.decisive,
         goal=None if rule.of_goal is None else rule.goal,
         budget=Budget(),
         shown=tuple(definition.name for definition in chosen_scores(request.scores)),
         separation=certainty.separation,
         models=tuple(
-            RankedModel(
-                rank=i + 1,
-                group=certainty.groups[i],
-                tied_with=tuple(names[j] for j in certainty.tied_with[i]),
-                probability_best=certainty.probability_best[i],
-                expected_loss=certainty.losses[i],
-                name=name,
-                scores=certainty.scores[i],
-                n_source=widths[name].get("probs"),
-                n_features=widths[name].get("features"),
-            )
-            for i, name in enumerate(names)
+            standing(certainty, i, widths[name].get("probs"), widths[name].get("features"))
+            for i, name in enumerate(certainty.names)
         ),
         drifts=(),
         race=None,
@@ -227,19 +220,7 @@ def _ranked(
     )
 
 
-def _notes(models: Mapping[str, Mapping[str, Any]], definitions: Sequence[Definition], n: int) -> Iterator[str]:
-    """What models lack, and whether scores read a part of the rows."""
-    for kind in KINDS:
-        without = [name for name, arrays in models.items() if kind not in arrays]
-        absent = [definition.name for definition in definitions if definition.reads == kind]
-        if without and absent:
-            yield f"no {', '.join(absent)} without {kind}: {', '.join(map(printable, without))}"
-    if n > MOST_IMAGES:
-        names = ", ".join(definition.name for definition in definitions if definition.name not in ALWAYS)
-        yield f"{names}: from {MOST_IMAGES:,} of the rows, each class its share"
-
-
-def _scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:
+def _scores(sample: Sample, definitions: Sequence[Definition]) -> dict[str, Score]:
     """The scores that a sample allows: LEEP and leave-one-out LEEP of all images, others of a part of very many."""
     parts = {kind: part for kind in KINDS if (part := getattr(sample, kind)) is not None}
     readable = [definition for definition in definitions if definition.reads in parts]
@@ -247,5 +228,5 @@ def _scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> 
     further = [definition for definition in readable if definition.name not in ALWAYS]
     if further:
         read = {kind: lambda drawn, kind=kind: getattr(parts[kind], kind)[drawn] for kind in parts}
-        scores |= further_scores(sample.labels, read, further, threads)
+        scores |= further_scores(sample.labels, read, further, threads=1)
     return scores

@@ -16,7 +16,7 @@ from leepfrog.execution.outputs import ModelOutputs, Outputs, infer
 from leepfrog.images.dataset import ImageSet
 from leepfrog.inference.model import ModelFile
 from leepfrog.inference.model_lookup import find_inputs
-from leepfrog.ranking.model_scores import absent_scores
+from leepfrog.ranking.notes import absent_scores, lacking
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.sample import FeatureSample, ProbSample
 
@@ -59,7 +59,7 @@ class LabelledOutputs:
     def notes(self, scores: Sequence[Definition]) -> tuple[str, ...]:
         """What is odd about the images, and which of the scores some models lack."""
         hashed = self.outputs.hashed
-        absent = absent_scores(self.files, scores)
+        absent = absent_scores(lacking(self.files), scores)
         return (*hashed.image_set.notes, *self.outputs.notes(), *absent, *hashed.skips())
 
 
