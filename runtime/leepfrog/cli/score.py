@@ -26,11 +26,19 @@ def score(
     labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers or strings.")],
     probs: Annotated[
         list[str] | None,
-        typer.Option("--probs", help="Softmax over source classes, .npy, [N, Z] float32/float64; or MODEL=FILE."),
+        typer.Option(
+            "--probs",
+            metavar="[MODEL=]FILE",
+            help="Softmax over source classes, .npy, [N, Z] float32/float64; with its model's name to rank several.",
+        ),
     ] = None,
     features: Annotated[
         list[str] | None,
-        typer.Option("--features", help="Inputs of the model's last layer, .npy, [N, D] numbers; or MODEL=FILE."),
+        typer.Option(
+            "--features",
+            metavar="[MODEL=]FILE",
+            help="Inputs of the model's last layer, .npy, [N, D] numbers; with its model's name to rank several.",
+        ),
     ] = None,
     names: Annotated[
         list[str] | None,
