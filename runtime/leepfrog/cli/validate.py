@@ -191,7 +191,7 @@ def verdict(validation: Validation) -> list[str]:
             comparison = "behind by no more than chance" if behind <= validation.chance else "clearly behind"
             lines.append(f"  rank --goal {goal}, by {decisive}, is {comparison} ({_agreement_text(default)})")
     n = len(validation.models)
-    lines.append(f"{n} models are few: a score that knows nothing has a Kendall's tau of 0 +/- {validation.chance:.2f}")
+    lines.append(f"{n} models are few: a score that knows nothing has a weighted tau of 0 +/- {validation.chance:.2f}")
     return lines
 
 

@@ -91,7 +91,7 @@ def further_scores(
     kinds = dict.fromkeys(definition.reads for definition in definitions)
     sample = Sample.of(labels[drawn], **{kind: read[kind](drawn) for kind in kinds})
     scores = compute_scores(sample, definitions, threads)
-    return {name: spread_terms(score, drawn, len(labels)) for name, score in scores.items()}
+    return {name: spread_terms(score, drawn, labels) for name, score in scores.items()}
 
 
 def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:

@@ -26,15 +26,24 @@ def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> 
     return np.sort(np.concatenate([members[: max(1, round(share * len(members)))] for members in classes]))
 
 
-def spread_terms(score: Score, drawn: NDArray[np.int64], n: int) -> Score:
-    """A score of the images `drawn` of n, its terms those of all.
+def spread_terms(score: Score, drawn: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:
+    """A score of a part of the images, with a term for each of all of them.
 
-    Images that were not drawn get the score itself, and deviations of the others are as much larger as they are fewer,
-    so that means and standard errors are those of the images drawn.
+    Images that were not drawn get the mean of their class. The others' deviations from it are as much
+    larger as they are fewer, so that the terms have the mean and the standard error of the images drawn.
+
+    Args:
+        score: of the images drawn.
+        drawn: their positions, some of each class.
+        labels: the classes of all images, [N].
     """
-    if len(drawn) == n:
+    if len(drawn) == len(labels):
         return score
-    terms = np.full(n, score.value)
-    terms[drawn] += (score.terms - score.value) * (n / len(drawn))
-    parts = {name: spread_terms(part, drawn, n) for name, part in score.parts.items()}
+    classes = np.unique(labels, return_inverse=True)[1]
+    of_drawn, n_drawn = classes[drawn], np.bincount(classes[drawn])
+    means = np.bincount(of_drawn, score.terms) / n_drawn
+    terms = means[classes]
+    terms[drawn] += (score.terms - means[of_drawn]) * (np.bincount(classes) / n_drawn)[of_drawn]
+    terms += score.value - terms.mean()
+    parts = {name: spread_terms(part, drawn, labels) for name, part in score.parts.items()}
     return dataclasses.replace(score, terms=terms, parts=parts)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TOP = 3
+CHANCE_ORDERS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,11 @@ def within_groups(x: Floats, y: Floats, groups: NDArray[np.int64]) -> float | No
 
 
 def chance_spread(n: int) -> float:
-    """Standard deviation of Kendall's tau of n models by a score that knows nothing."""
-    return math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+    """Standard deviation of the weighted tau of n models by a score that knows nothing, from random orders."""
+    from scipy import stats
+
+    rng, truth = np.random.default_rng(0), np.arange(n)
+    return float(np.std([stats.weightedtau(rng.permutation(n), truth).statistic for _ in range(CHANCE_ORDERS)]))
 
 
 def _number(value: float) -> float | None:

@@ -68,7 +68,7 @@ class Validation(Result):
         models: best retrained head first.
         agreements: by truth, then by score or baseline.
         baselines: which of these names are baselines.
-        chance: standard deviation of Kendall's tau by chance, for so many models.
+        chance: standard deviation, for this number of models, of the weighted tau of a score that knows nothing.
         notes: what was odd.
         receipt: what made it.
     """

@@ -22,7 +22,6 @@ class Trunk:
 
     Attributes:
         name: NETWORK@SIZE.
-        network: what leave-one-network-out leaves out.
         content: the ONNX graph; it puts out `probs`, where there are any, `features`, and each cut.
         cuts: names of the outputs that are features, the last `features`.
         preprocess: of its images.
@@ -30,7 +29,6 @@ class Trunk:
     """
 
     name: str
-    network: str
     content: bytes
     cuts: tuple[str, ...]
     preprocess: PreprocessSpec
@@ -59,7 +57,7 @@ def trunk(path: Path, size: int) -> Trunk:
     larger = tuple(round(side * size / of) for side, of in zip(spec.resize_size, spec.input_size, strict=True))
     spec = dataclasses.replace(spec, input_size=(size, size), resize_size=larger)
     has_probs = any(output.name == PROBS_OUTPUT for output in graph.output)
-    return Trunk(f"{file.name}@{size}", file.name, model.SerializeToString(), (*cuts, FEATURES_OUTPUT), spec, has_probs)
+    return Trunk(f"{file.name}@{size}", model.SerializeToString(), (*cuts, FEATURES_OUTPUT), spec, has_probs)
 
 
 def _pool_globally(model: onnx.ModelProto) -> None:

@@ -47,8 +47,8 @@ class Extractors:
 
     @property
     def networks(self) -> np.ndarray:
-        """The network that each is cut from."""
-        return np.array([name.partition("@")[0] for name in self.names])
+        """The network that each is cut from, variants of a smaller precision being the same network."""
+        return np.array([name.partition("@")[0].removesuffix("-int8") for name in self.names])
 
     def truth(self, goal: str) -> np.ndarray:
         """Accuracies on images held out, for a goal."""

@@ -46,7 +46,7 @@ def score_knn(sample: FeatureSample, k: int = 1) -> Score:
     hits = labels == predictions(part, k)
     diagnostics = {"k": k, "n_used": len(drawn)}
     score = mean_of("knn", hits.astype(np.float64), labels, sample.features.shape[1], diagnostics)
-    return dataclasses.replace(spread_terms(score, drawn, len(sample)), n_samples=len(sample))
+    return dataclasses.replace(spread_terms(score, drawn, sample.labels), n_samples=len(sample))
 
 
 def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
