@@ -1,4 +1,4 @@
-"""Turns zoo models and any ONNX classifier into leepfrog scoring models. Needs the `export` extra; scoring does not.
+"""Export zoo models and ONNX classifiers as leepfrog scoring models. Needs the `export` extra; scoring does not.
 
-Other programs use `leepfrog_exporter.export.export`, with its `ExportOptions`; the rest may change.
+The public API is `leepfrog_exporter.export.export` with its `ExportOptions`; everything else may change.
 """

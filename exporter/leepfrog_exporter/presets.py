@@ -1,4 +1,4 @@
-"""Preprocessing for files that do not say theirs: the conventions in use, by name, and a user's own numbers on top."""
+"""Preprocessing for models that do not declare it: named presets, which the user's own values override."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from leepfrog_exporter.graph.first_operators import Scaling
 
 
 def maps_to_bytes(spec: PreprocessSpec) -> bool:
-    """Whether pixels reach the graph as whole numbers 0..255."""
+    """Return whether the graph receives pixels as whole numbers 0..255."""
     return (tuple(spec.mean), tuple(spec.std)) == (PRESETS["raw"]["mean"], PRESETS["raw"]["std"])
 
 
-# The part of the resized image that the crop keeps, along each side: 224 of 256.
+# Fraction of each side of the resized image that the crop keeps, as in 224 of 256.
 CROP_FRACTION = 0.875
 
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessChoice:
-    """What a user said about preprocessing; None where nothing was said.
+    """Preprocessing options given by the user; None where an option was not given.
 
     Attributes:
-        preset: a key of PRESETS.
+        preset: name of a preset, a key of PRESETS.
         input_size, resize_size, resize_mode, interpolation, mean, std, channel_order, pad_color: as in PreprocessSpec.
     """
 
@@ -44,23 +44,23 @@ class PreprocessChoice:
     pad_color: tuple[int, int, int] | None = None
 
     def spec(self, input_size: tuple[int, int], stated: PreprocessSpec | None, where: str) -> PreprocessSpec:
-        """The full specification for a model of `input_size`.
+        """Return the complete preprocessing of a model with the given input size.
 
         Args:
             input_size: (height, width) of the graph.
-            stated: what the file or library says, which the user's words override.
-            where: what messages call the model.
+            stated: preprocessing declared by the file or library; the user's options override it.
+            where: name of the model in messages.
 
         Raises:
-            UsageError: nothing says how pixels are scaled, or the colour of letterbox margins; guessing would give
-                wrong numbers silently.
-            ModelError: a value is impossible.
+            UsageError: the pixel scaling or the colour of letterbox margins is unknown; a guess would silently give
+                wrong results.
+            ModelError: a value is invalid.
         """
         if self.preset is not None:
             check_name("preset", self.preset, PRESETS)
         if stated is None and self.preset is None and (self.mean is None or self.std is None):
             raise UsageError(
-                f"{where} does not say how its images must be prepared; add --preprocess imagenet (torchvision, timm), "
+                f"{where} does not declare its preprocessing; add --preprocess imagenet (torchvision, timm), "
                 "inception (TensorFlow, Keras), unit (0..1), raw (0..255) or caffe, or --mean and --std"
             )
         resize = tuple(round(side / CROP_FRACTION) for side in input_size)
@@ -73,10 +73,10 @@ class PreprocessChoice:
         values["input_size"] = input_size
         if self.resize_mode == "letterbox":
             if values.get("pad_color") is None:
-                raise UsageError("--resize-mode letterbox needs --pad-color, such as 0 (black) or 114 (YOLO's grey)")
-            values["resize_size"] = self.resize_size or input_size  # the whole image is seen, nothing is cut off
+                raise UsageError("--resize-mode letterbox needs --pad-color, e.g. 0 (black) or 114 (YOLO's grey)")
+            values["resize_size"] = self.resize_size or input_size  # the whole image is kept; nothing is cropped
         elif self.resize_mode is not None and self.pad_color is None:
-            values["pad_color"] = None  # of what is stated
+            values["pad_color"] = None  # drop a declared one: it belongs to letterboxing
         numbers = (values.get("mean", (0.0,)), values.get("std", (1.0,)))
         if (self.mean or self.std) and (problem := for_bytes(*numbers)):
             raise UsageError(f"{where}: {problem}")
@@ -84,44 +84,45 @@ class PreprocessChoice:
 
 
 def check_grey(spec: PreprocessSpec, where: str) -> None:
-    """UsageError where a network of one channel is given preprocessing that differs between the three."""
+    """Raise UsageError if a single-channel network is given preprocessing that differs between channels."""
     if len(set(spec.mean)) > 1 or len(set(spec.std)) > 1 or spec.channel_order != "rgb":
         raise UsageError(
-            f"{where}: takes grey images; --preprocess inception, unit or raw, or --mean and --std with one number each"
+            f"{where}: takes grey images; use --preprocess inception, unit or raw, or give --mean and --std one number "
+            "each"
         )
 
 
 def check_scaling(scaling: Scaling, spec: PreprocessSpec, choice: PreprocessChoice, where: str) -> str:
-    """Compare preprocessing with the scaling that the graph itself begins with.
+    """Check that the preprocessing fits the scaling done by the graph's first operators.
 
     Args:
-        scaling: what the graph's first operators do.
+        scaling: scaling done by the graph's first operators.
         spec: the preprocessing.
-        choice: what the user said of it.
-        where: what messages call the model.
+        choice: the user's preprocessing options.
+        where: name of the model in messages.
 
     Returns:
-        A warning where they do not go together; "" if there is nothing to say.
+        A warning if the two do not fit together; otherwise "".
 
     Raises:
-        UsageError: a preset does not fit and another does.
+        UsageError: the chosen preset does not fit but another one does.
     """
     chosen_numbers = (choice.mean, choice.std)
     if (choice.preset is None and chosen_numbers == (None, None)) or _is_usual(scaling, spec):
         return ""
     fitting = [name for name in PRESETS if _is_usual(scaling, dataclasses.replace(spec, **PRESETS[name]))]
     first = " and ".join(scaling.nodes[:2])
-    problem = f"{where}: the graph scales its input by itself ({first}), which does not go with this preprocessing"
+    problem = f"{where}: the graph scales its input by itself ({first}), which conflicts with this preprocessing"
     if fitting and chosen_numbers == (None, None):
-        raise UsageError(f"{problem}; --preprocess {fitting[0]} fits (--mean and --std override)")
+        raise UsageError(f"{problem}; --preprocess {fitting[0]} fits (to override, give --mean and --std)")
     return f"{problem}; {f'--preprocess {fitting[0]} fits' if fitting else 'no preset fits'}"
 
 
 def _is_usual(scaling: Scaling, spec: PreprocessSpec) -> bool:
-    """Whether pixels end up in one of the ranges that networks are trained with.
+    """Return whether pixels end up in a range that networks are usually trained with.
 
-    Together, the two scalings map 0..1 to a range. Networks want one that is 1 (0..1) to 5 wide (a std of 0.2), or
-    255, and whose zero lies at its start or about its middle.
+    Together, the two scalings map 0..1 to some range. The usual ranges have a width of 1 (0..1) to 5 (a std of 0.2),
+    or of 255, with zero at the lower end or near the middle.
     """
     width: NDArray[np.float64] = scaling.slope / spec.std
     low = scaling.shift - width * spec.mean

@@ -1,4 +1,4 @@
-"""Libraries that log what is not for the user."""
+"""Silencing of libraries whose log messages do not concern the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Within the block, a logger passes on errors only."""
+    """Let a logger emit only errors within the block."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

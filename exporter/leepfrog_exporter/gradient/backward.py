@@ -18,7 +18,7 @@ from leepfrog_exporter.graph.edit import describe
 
 
 def layers_of(tape: Tape, graph: onnx.GraphProto) -> list[Layer]:
-    """The graph's layers, in forward order."""
+    """Return the graph's layers, in forward order."""
     return [layer for node in graph.node if (layer := layer_of(tape, node)) is not None]
 
 
@@ -33,18 +33,19 @@ def sweep(
     """Write the backward graph.
 
     Args:
-        tape: where it is written.
+        tape: tape on which the backward graph is written.
         graph: the forward graph.
-        output: the value that is differentiated.
-        cotangent: its gradient.
-        layers: those whose filters are asked for; no node before the first is differentiated.
-        values: every forward value of some run; whole numbers carry no gradient.
+        output: name of the value to differentiate.
+        cotangent: name of its gradient.
+        layers: layers whose filter gradients are needed; no node before the first one is differentiated.
+        values: all forward values of one run; their types show which ones are floating-point and carry gradients.
 
     Returns:
-        Of each layer, the squared gradients [N, O] or what the runtime gets them from, in the order of `layers`.
+        For each of `layers`, in order: the squared gradients [N, O], or the correlation from which the runtime computes
+        them.
 
     Raises:
-        ModelError: an operator on the way has no rule, or the output does not depend on a layer.
+        ModelError: an operator on the path has no gradient rule, or the output does not depend on a layer.
     """
     wanted = {layer.node.output[0]: layer for layer in layers}
     tape.needed |= _between(graph, set(wanted), output, values)
@@ -76,7 +77,7 @@ def sweep(
 
 
 def _between(graph: onnx.GraphProto, sources: set[str], output: str, values: Mapping[str, NDArray[Any]]) -> set[str]:
-    """Floating values on a way from a layer to the output, both ends included."""
+    """Return the floating-point values on paths from the layers to the output, including both ends."""
     reached: set[str] = set()
     for node in graph.node:
         if any(name in reached for name in node.input) or any(name in sources for name in node.output):

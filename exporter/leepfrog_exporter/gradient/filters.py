@@ -1,16 +1,18 @@
-"""Per sample and filter, the mean over the filter's weights of the squared gradient.
+"""Squared gradients per sample and filter, averaged over the filter's weights.
 
-No backward pass over single images is needed: it is formed from what the layer saw and the gradient of what it gave.
+They are computed from the layer's input and the gradient of its output, so no backward pass per image is needed.
 
-A filter o of a layer, at position p of sample n, gives the sum over m of w[o, m] u[n, m, p], where u holds what the
-layer sees (M numbers a position). With g the gradient of what it gives, the gradient of its weights is
-sum_p g[n, o, p] u[n, m, p], and its mean square over m takes one of two ways, whichever is fewer multiplications:
+At position p of sample n, filter o of a layer returns the sum over m of w[o, m] u[n, m, p], where u is the layer's
+input (M numbers per position). With g the gradient of the output, the gradient of the weights is
+sum_p g[n, o, p] u[n, m, p]. Its mean square over m is computed in one of two ways, whichever needs fewer
+multiplications:
 
 direct  the gradient itself, g u' [O, M], then squares: O M P
 Gram    g (u' u) g' with u' u [P, P]: P^2 (M + O)
 
-Depthwise convolutions of images have few weights a filter and large maps. There ONNX offers nothing fast, so the probe
-puts out what they saw and the gradient of what they gave, and the runtime's kernel does the rest (`correlation_of`).
+Depthwise convolutions of images have few weights per filter and large maps, for which ONNX has no fast operators. For
+them the probe returns the layer's input and the gradient of its output, and the runtime's kernel computes the rest
+(`correlation_of`).
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ class Layer:
     """A convolution or linear layer with constant weights.
 
     Attributes:
-        node: where it is computed.
-        weight: name of its weights.
-        n_filters: output channels or units, O.
-        n_weights: weights a filter, M, bias not counted.
-        kind: "conv", "depthwise" or "linear".
+        node: node that computes the layer.
+        weight: name of the weights.
+        n_filters: number of output channels or units, O.
+        n_weights: number of weights per filter without bias, M.
+        kind: type of the layer: "conv", "depthwise" or "linear".
     """
 
     node: NodeProto
@@ -49,7 +51,7 @@ class Layer:
 
 
 def layer_of(tape: Tape, node: NodeProto) -> Layer | None:
-    """A node as a layer, None if it is none."""
+    """Return the layer that a node computes; None if it is not a layer."""
     if node.op_type not in WEIGHTED or node.domain not in ("", "ai.onnx"):
         return None
     weights = tape.array(node.input[1])
@@ -66,7 +68,7 @@ def layer_of(tape: Tape, node: NodeProto) -> Layer | None:
 
 
 def correlation_of(tape: Tape, layer: Layer, gradient: str) -> Correlation | None:
-    """How the runtime gets a layer's squared gradients; None where the graph computes them."""
+    """Return the correlation from which the runtime computes a layer's squared gradients; None if the graph does."""
     node = layer.node
     seen = node.input[0]
     if layer.kind != "depthwise" or len(tape.shape(seen)) != 4 or {seen, gradient} & tape.inputs:
@@ -83,15 +85,15 @@ def _pair(axes: Shape) -> tuple[int, int]:
 
 
 def squared_gradients(tape: Tape, layer: Layer, gradient: str) -> str:
-    """Mean over a filter's weights of the squared gradient, [N, O].
+    """Emit the squared gradient averaged over each filter's weights, [N, O].
 
     Args:
-        tape: where it is written.
+        tape: tape on which the nodes are written.
         layer: the layer.
-        gradient: of its output.
+        gradient: name of the gradient of its output.
     """
     total = _conv(tape, layer, gradient) if layer.node.op_type == "Conv" else _linear(tape, layer, gradient)
-    # A Gemm's alpha scales what its weights see.
+    # A Gemm's alpha scales the input of its weights.
     alpha = attributes(layer.node).get("alpha", 1.0)
     return tape.multiply(total, alpha**2 / layer.n_weights)
 
@@ -109,7 +111,7 @@ def _conv(tape: Tape, layer: Layer, gradient: str) -> str:
     if window.is_pointwise:
         u = tape.reshape(node.input[0], (-1, group, channels, positions))
     else:
-        # The order of a filter's weights does not matter, since they are only squared and summed.
+        # The order of a filter's weights does not matter, since their gradients are only squared and summed.
         seen = [
             tape.reshape(value, (-1, group, channels, positions)) for value in window.positions(tape, node.input[0])
         ]
@@ -142,10 +144,10 @@ def _linear(tape: Tape, layer: Layer, gradient: str) -> str:
 
 
 def _positions(node: NodeProto, shape: Shape) -> int:
-    """How many rows a linear layer sees of each sample."""
+    """Return the number of rows per sample in a linear layer's input."""
     positions = 1
     for axis, length in enumerate(shape[:-1]):
         if length < 0 and axis:
-            raise ModelError(f"cannot form the gradient of {describe(node)}: the batch is not its first axis")
+            raise ModelError(f"cannot compute the gradient of {describe(node)}: the batch is not its first axis")
         positions *= abs(length)
     return positions

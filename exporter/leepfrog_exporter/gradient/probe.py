@@ -1,4 +1,4 @@
-"""Probe models: from an image and the gradient of its features to the squared gradients of every filter."""
+"""Probe models: they map an image and the gradient of its features to the squared gradients of every filter."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from leepfrog_exporter.gradient.simplify import OPSET, all_values, simplified
 from leepfrog_exporter.gradient.tape import Shape, Tape, measured_shapes
 from leepfrog_exporter.graph.edit import describe
 
-# Rows of the same image alone and among others may differ by activations that rounding puts over their kink, which
-# moves filters by some per cent; rows that mix images differ by as much as they hold.
+# Allowed relative difference between an image's rows alone and in a batch. Rounding may push activations across a kink,
+# which changes filters by a few per cent; rows that mix images differ by their full size.
 BATCH_TOLERANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A probe model and what its outputs are.
+    """A probe model with a description of its outputs.
 
     Attributes:
-        model: image [N, 3, H, W], cotangent [N, D] -> fisher [N, F'] of the layers without a correlation, one after the
-            other, and the values that the correlations name.
-        layers: in forward order.
-        correlations: of each layer, None if its squared gradients are in `fisher`.
-        skipped: layers before the first that are left out.
+        model: ONNX model from image [N, 3, H, W] and cotangent [N, D] to fisher [N, F'], which concatenates the layers
+            without a correlation, and to the values that the correlations refer to.
+        layers: the probed layers, in forward order.
+        correlations: correlation of each layer; None if its squared gradients are in `fisher`.
+        skipped: number of layers before the first probed one.
     """
 
     model: onnx.ModelProto
@@ -57,7 +57,7 @@ class Probe:
 
     @property
     def table(self) -> tuple[ProbeLayer, ...]:
-        """The layers as a probe's metadata have them."""
+        """The layers in the form stored in a probe's metadata."""
         return tuple(
             ProbeLayer(printable(layer.weight), layer.kind, layer.n_filters, layer.n_weights, correlation)
             for layer, correlation in zip(self.layers, self.correlations, strict=True)
@@ -65,14 +65,14 @@ class Probe:
 
 
 def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
-    """Differentiate a scoring model.
+    """Build the probe of a scoring model by differentiating it.
 
     Args:
-        scoring: with the input `image` and the output `features`.
-        depth: probe so many layers, the last ones; None for all.
+        scoring: scoring model with input `image` and output `features`.
+        depth: number of layers to probe, counted from the end; None for all.
 
     Raises:
-        ModelError: an operator has no rule; the message names the node.
+        ModelError: the model cannot be differentiated, for example because an operator has no gradient rule.
     """
     forward = simplified(scoring, FEATURES_OUTPUT)
     graph = forward.graph
@@ -85,14 +85,16 @@ def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
     all_layers = layers_of(tape, graph)
     layers = all_layers[-(depth or len(all_layers)) :]
     if not layers:
-        raise ModelError("has no convolution or linear layer with weights to probe")
+        raise ModelError("has no convolution or linear layer with constant weights to probe")
     seen: dict[str, Layer] = {}
     for layer in layers:
         if layer.weight in seen:
-            raise ModelError(f"{describe(layer.node)} and {describe(seen[layer.weight].node)} share their weights")
+            raise ModelError(
+                f"{describe(layer.node)} and {describe(seen[layer.weight].node)} share their weights, which is not supported"
+            )
         seen[layer.weight] = layer
     if tape.shape(FEATURES_OUTPUT)[0] != -1 or len(tape.shape(FEATURES_OUTPUT)) != 2:
-        raise ModelError(f"features have shape {tape.shape(FEATURES_OUTPUT)}, not one row an image")
+        raise ModelError(f"features have shape {tape.shape(FEATURES_OUTPUT)}; expected one row per image")
     parts = sweep(tape, graph, FEATURES_OUTPUT, COTANGENT_INPUT, layers, two)
     of_layers = list(zip(layers, parts, strict=True))
     shapes: dict[str, Shape] = {
@@ -122,15 +124,15 @@ def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
 
 
 def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progress | None = None) -> ProbeFile:
-    """Write the probe of an exported model beside it, as NAME.fisher.onnx, replacing the one that is there.
+    """Write the probe of an exported model next to it, as NAME.fisher.onnx, replacing an existing one.
 
     Args:
         scoring: the model.
-        depth: probe so many layers, the last ones; None for all.
-        progress: told of each step.
+        depth: number of layers to probe, counted from the end; None for all.
+        progress: receives the progress of each step.
 
     Raises:
-        ModelError: an operator has no rule, or the probe mixes images.
+        ModelError: an operator has no gradient rule, or the probe mixes images.
         MachineError: the file cannot be written.
     """
     progress = progress or SilentProgress()
@@ -161,10 +163,10 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
 
 
 def check(probe: Probe) -> None:
-    """Refuse a probe whose rows are not finite, or depend on what else is in the batch.
+    """Check that a probe's gradients are not all zero, and do not depend on the other images in the batch.
 
     Raises:
-        ModelError: either.
+        ModelError: the check fails.
     """
     rng = np.random.default_rng(0)
     images, cotangents = (
@@ -182,4 +184,4 @@ def check(probe: Probe) -> None:
         raise ModelError("all its gradients are zero")
     differences = np.abs(together - alone).sum(axis=1) / np.maximum(alone.sum(axis=1), np.finfo(np.float32).tiny)
     if differences.max() > BATCH_TOLERANCE:
-        raise ModelError("an image's gradients depend on the other images in the batch, so there is no probe of it")
+        raise ModelError("an image's gradients depend on the other images in the batch, so it cannot be probed")

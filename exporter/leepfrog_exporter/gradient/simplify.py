@@ -1,4 +1,4 @@
-"""The forward graph in the form that differentiation takes: one output, constants folded, every value's shape known."""
+"""Preparation of the forward graph for differentiation: a single output, folded constants, and all values of a run."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from onnx import helper, version_converter
 
 from leepfrog_exporter.graph.edit import describe, drop_unused, subgraphs
 
-# ScatterElements adds from 16, and ReduceSumSquare takes its axes as an input from 18.
+# ScatterElements supports addition from opset 16, ReduceSumSquare takes its axes as an input from 18.
 OPSET = 18
-# Gemm for a product of more than two axes costs two reshapes and hides which rows are of one sample.
+# Fusing a product of more than two axes into a Gemm adds two reshapes and hides which rows belong to one sample.
 NOT_WANTED = ["MatMulAddFusion"]
 
 
 def simplified(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
-    """A model with `output` alone, constants and batch-norms folded, in an opset of at least OPSET.
+    """Return the model with a single output, folded constants and batch-norms, and an opset of at least OPSET.
 
-    Folding a batch-norm that follows a convolution multiplies the filter's weights by a constant, and so divides the
-    filter's Fisher information by the constant's square.
+    Folding a batch-norm into the preceding convolution multiplies the filter's weights by a constant, and so divides
+    the filter's Fisher information by the square of that constant.
 
     Raises:
-        ModelError: onnxruntime or the version converter refuses it, or it branches.
+        ModelError: onnxruntime or the version converter rejects the model, or it has control flow.
     """
     pruned = onnx.ModelProto()
     pruned.CopyFrom(model)
@@ -45,11 +45,11 @@ def simplified(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
             pruned = version_converter.convert_version(pruned, OPSET)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             reason = one_line(error)
-            raise ModelError(f"cannot be brought from opset {version} to {OPSET}: {reason}") from None
+            raise ModelError(f"cannot be converted from opset {version} to {OPSET}: {reason}") from None
     folded = _folded(pruned)
     for node in folded.graph.node:
         if next(subgraphs(node), None) is not None:
-            raise ModelError(f"cannot differentiate {describe(node)}: it branches")
+            raise ModelError(f"cannot differentiate {describe(node)}: control flow is not supported")
     return folded
 
 
@@ -68,7 +68,7 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def all_values(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Every value that a model computes from these inputs, and the inputs."""
+    """Return every value that a model computes from the given inputs, and the inputs themselves."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     names = [name for node in model.graph.node for name in node.output if name]

@@ -1,4 +1,4 @@
-"""Sliding windows of convolutions and pools, with every default made explicit."""
+"""Sliding windows of convolutions and pooling, with all defaults made explicit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Window:
     """A sliding window over spatial axes.
 
     Attributes:
-        kernel: positions that it spans, an axis.
-        strides: steps between windows.
-        dilations: steps between positions inside a window.
-        begin: padding before the first position; may be more than a window.
-        inputs: lengths of the input's axes.
-        outputs: how many windows there are, an axis.
+        kernel: number of positions in a window, per axis.
+        strides: step between windows, per axis.
+        dilations: step between positions inside a window, per axis.
+        begin: padding before the first position, per axis; may exceed the window.
+        inputs: length of the input, per axis.
+        outputs: number of windows, per axis.
     """
 
     kernel: tuple[int, ...]
@@ -36,7 +36,7 @@ class Window:
 
     @classmethod
     def of(cls, tape: Tape, node: NodeProto, kernel: Shape | None = None) -> Window:
-        """The window of a Conv or pool node; `kernel` where the weights say it.
+        """Return the window of a Conv or pooling node; `kernel` is the kernel shape if the weights define it.
 
         Raises:
             ModelError: a spatial axis depends on the batch size.
@@ -44,7 +44,7 @@ class Window:
         given = attributes(node)
         inputs, outputs = tape.shape(node.input[0])[2:], tape.shape(node.output[0])[2:]
         if min((*inputs, *outputs), default=1) < 0:
-            raise ModelError(f"cannot differentiate {describe(node)}: the image's size depends on the batch")
+            raise ModelError(f"cannot differentiate {describe(node)}: a spatial axis depends on the batch size")
         rank = len(inputs)
         kernel = tuple(kernel or given["kernel_shape"])
         strides, dilations = (tuple(given.get(name) or (1,) * rank) for name in ("strides", "dilations"))
@@ -63,21 +63,22 @@ class Window:
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether each output position sees just the input position of the same place."""
+        """Whether each output position depends only on the input at the same position."""
         return set(self.kernel) == {1} and set(self.strides) == {1} and not any(self.begin)
 
     def transposed(self, tape: Tape, gradient: str, channels: int, weights: NDArray[np.floating], group: int) -> str:
-        """The gradient of the input, from that of the output: windows laid back onto the input and summed.
+        """Emit the gradient of the input from that of the output: windows are mapped back onto the input and summed.
 
-        A convolution with stride 1 over the gradient with zeros put between its positions. (ConvTranspose says the
-        same, and is many times slower in onnxruntime for depthwise kernels.)
+        This is a convolution with stride 1 over the gradient with zeros inserted between its positions. ConvTranspose
+        is equivalent, but many times slower in onnxruntime for depthwise kernels.
 
         Args:
-            tape: where it is written.
-            gradient: [N, O, outputs...].
-            channels: O.
-            weights: [C, O / group, kernel...]: as of the forward convolution with channels swapped and axes reversed.
-            group: of the convolution.
+            tape: tape on which the nodes are written.
+            gradient: name of the output's gradient, [N, O, outputs...].
+            channels: number of output channels, O.
+            weights: weights [C, O / group, kernel...], those of the forward convolution with input and output channels
+                swapped and kernel axes reversed.
+            group: number of groups of the convolution.
         """
         pointwise = set(self.kernel) == {1} and not any(self.begin)
         if pointwise:  # convolve first, while there are fewer positions
@@ -92,7 +93,7 @@ class Window:
         ]
         if pointwise:
             return pad(tape, gradient, self._spatial(before, after), len(self.kernel) + 2)
-        # What a Conv's own padding, which is never negative, leaves over is cut off before.
+        # Conv does not support negative padding, so the gradient is cropped first.
         crops = self._spatial([min(0, p) for p in before], [min(0, p) for p in after])
         gradient = pad(tape, gradient, crops, len(self.kernel) + 2)
         pads = [max(0, p) for p in (*before, *after)]
@@ -102,7 +103,7 @@ class Window:
         return dict(enumerate(zip(before, after, strict=True), start=2))
 
     def positions(self, tape: Tape, value: str) -> list[str]:
-        """What each position of the window sees: one [N, C, outputs...] a position, in row-major order."""
+        """Emit the input at each position of the window, [N, C, outputs...] each, in row-major order."""
         rank = len(self.kernel)
         after = [
             max(0, (p - 1) * s + d * (k - 1) + 1 - b - h)
@@ -128,7 +129,7 @@ class Window:
 
 
 def pad(tape: Tape, value: str, amounts: Mapping[int, tuple[int, int]], rank: int, fill: float = 0.0) -> str:
-    """Pad axes before and after, by (before, after) an axis; negative amounts crop."""
+    """Pad a value by (before, after) per axis; negative amounts crop."""
     cut = {axis: ends for axis, ends in amounts.items() if min(ends) < 0}
     if cut:
         starts = [max(0, -before) for before, _ in cut.values()]
@@ -142,7 +143,7 @@ def pad(tape: Tape, value: str, amounts: Mapping[int, tuple[int, int]], rank: in
 
 
 def spread(tape: Tape, value: str, shape: Shape, strides: dict[int, int]) -> str:
-    """Put `stride - 1` zeros after each position along axes: a length n becomes n * stride."""
+    """Insert `stride - 1` zeros after each position along axes, so that a length n becomes n * stride."""
     strides = {axis: stride for axis, stride in strides.items() if stride > 1}
     if not strides:
         return value
@@ -160,7 +161,7 @@ def spread(tape: Tape, value: str, shape: Shape, strides: dict[int, int]) -> str
 
 
 def _repeated_and_masked(tape: Tape, value: str, shape: Shape, strides: Mapping[int, int]) -> str:
-    """`spread` of images: each pixel repeated, the repetitions multiplied by 0. An eighth of what Pad takes."""
+    """Implement `spread` for images: repeat each pixel and mask the copies. Takes an eighth of the time of Pad."""
     scales = [float(strides.get(axis, 1)) for axis in range(4)]
     repeated = tape.emit(
         "Resize", value, "", tape.constant(scales, np.float32),

@@ -1,1 +1,1 @@
-"""Edits of ONNX graphs."""
+"""Inspection and editing of ONNX graphs."""

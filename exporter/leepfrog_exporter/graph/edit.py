@@ -1,4 +1,4 @@
-"""Small edits of ONNX graphs that several passes need."""
+"""Helpers to inspect and edit ONNX graphs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-# Values that leepfrog adds are called so.
+# Prefix of the values that leepfrog adds.
 OWN_PREFIX = "leepfrog_"
 
 
 def describe(node: NodeProto) -> str:
-    """A node as a message names it: operator, name, first output."""
+    """Describe a node in messages: operator, name and first output."""
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     name = f" {node.name!r}" if node.name else ""
     return f"{operator}{name} (output {node.output[0]!r})"
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes by name."""
+    """Return a node's attributes by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def name_nodes(graph: GraphProto) -> None:
-    """Give each node without a name one of its own; passes that leave nodes out know them by name."""
+    """Give each unnamed node a unique name; passes that exclude nodes identify them by name."""
     taken = {node.name for node in graph.node}
     for number, node in enumerate(graph.node):
         if not node.name:
@@ -36,12 +36,12 @@ def name_nodes(graph: GraphProto) -> None:
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:
-    """The node that makes each value."""
+    """Return the node that produces each value."""
     return {output: node for node in graph.node for output in node.output if output}
 
 
 def constants(graph: GraphProto) -> set[str]:
-    """Values that do not depend on the graph's inputs: initializers, and what is computed from constants alone."""
+    """Return the values that do not depend on the graph's inputs: initializers and values computed from them."""
     known = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     for node in graph.node:  # in topological order, as ONNX requires
         if all(name in known for name in outer_inputs(node) if name):
@@ -50,7 +50,7 @@ def constants(graph: GraphProto) -> set[str]:
 
 
 def stored(graph: GraphProto) -> dict[str, TensorProto]:
-    """Tensors that are written into a graph, as initializers or Constant nodes, by name."""
+    """Return the tensors stored in a graph, as initializers or Constant nodes, by name."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for attribute in node.attribute if node.op_type == "Constant" else ():
@@ -60,13 +60,13 @@ def stored(graph: GraphProto) -> dict[str, TensorProto]:
 
 
 def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that a caller must feed; files of early IR versions list their initializers among the inputs too."""
+    """Return the inputs that a caller must feed; early IR versions also list initializers as inputs."""
     initialized = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in initialized]
 
 
 def outer_inputs(node: NodeProto) -> list[str]:
-    """Values that a node reads, those read inside its subgraphs (If, Loop, Scan) included."""
+    """Return the values that a node reads, including those read inside its subgraphs (If, Loop, Scan)."""
     names = list(node.input)
     for subgraph in subgraphs(node):
         inside = {v.name for v in subgraph.input} | {t.name for t in subgraph.initializer}
@@ -77,7 +77,7 @@ def outer_inputs(node: NodeProto) -> list[str]:
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs in a node's attributes."""
+    """Yield the graphs in a node's attributes."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -86,7 +86,7 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def rename(graph: GraphProto, old: str, new: str) -> None:
-    """Give a value another name wherever it occurs."""
+    """Rename a value wherever it occurs."""
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -100,7 +100,7 @@ def rename(graph: GraphProto, old: str, new: str) -> None:
 
 
 def values(graph: GraphProto) -> set[str]:
-    """The names of all values, those inside subgraphs included."""
+    """Return the names of all values, including those inside subgraphs."""
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     names |= {v.name for v in (*graph.input, *graph.output)} | {t.name for t in graph.initializer}
     for node in graph.node:
@@ -110,7 +110,7 @@ def values(graph: GraphProto) -> set[str]:
 
 
 def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
-    """Rename values that already bear a name that is wanted for something else."""
+    """Rename existing values whose names are needed for other values."""
     used = values(graph)
     for name in wanted:
         if name in used:
@@ -124,7 +124,7 @@ def free_names(graph: GraphProto, wanted: Iterable[str]) -> None:
 def drop_unused(graph: GraphProto) -> None:
     """Remove nodes and initializers that no output depends on.
 
-    In place: onnx_ir's pass takes a second copy of all weights, and loses sparse ones.
+    Done in place: onnx_ir's pass would copy all weights, and it loses sparse ones.
     """
     needed = {value.name for value in graph.output}
     for i in reversed(range(len(graph.node))):
@@ -138,7 +138,7 @@ def drop_unused(graph: GraphProto) -> None:
 
 
 def strip_traces(model: ModelProto) -> None:
-    """Remove what exporters leave about their own machine: stack traces with file paths, doc strings, stale shapes."""
+    """Remove what exporters leave behind: stack traces with local file paths, doc strings, stale shapes."""
     model.doc_string = ""
     del model.metadata_props[:]
     _strip_graph(model.graph)

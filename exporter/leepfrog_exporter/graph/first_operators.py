@@ -1,4 +1,4 @@
-"""What a graph's first operators do to pixel values: some networks scale their input by themselves."""
+"""Detection of input scaling done by a graph's first operators."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Channels = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """What happens to the image's values before anything else: x becomes slope * x + shift.
+    """Scaling that a graph applies to its input first: x becomes slope * x + shift.
 
     Attributes:
-        slope, shift: [3], by channel in the order of the input.
-        nodes: the nodes that do it, as messages name them.
+        slope, shift: coefficients per channel, [3], in the channel order of the input.
+        nodes: descriptions of the scaling nodes in messages.
     """
 
     slope: _Channels
@@ -30,12 +30,12 @@ class Scaling:
 
 
 def own_scaling(graph: GraphProto, image: str, axis: int) -> Scaling | None:
-    """The scaling in the first operators of a graph; None where it does not scale.
+    """Return the scaling done by the first operators of a graph; None if there is none.
 
     Args:
         graph: the graph.
-        image: its input, [N, 3, H, W] or in another order.
-        axis: of channels in the input.
+        image: name of its input, [N, 3, H, W] or in another axis order.
+        axis: channel axis of the input.
     """
     constants = stored(graph)
     value = image
@@ -60,7 +60,7 @@ def own_scaling(graph: GraphProto, image: str, axis: int) -> Scaling | None:
 def _step(
     node: NodeProto, value: str, constants: dict[str, TensorProto], axis: int
 ) -> tuple[_Channels, _Channels] | None:
-    """Slope and shift of one node, by channel; None where it is anything else."""
+    """Return slope and shift of a node, per channel; None if the node is not an affine map per channel."""
     if node.op_type == "BatchNormalization":
         arrays = [_by_channel(constants.get(name), 0) for name in node.input[1:5]]
         if axis != 1 or any(array is None for array in arrays):
@@ -83,11 +83,11 @@ def _step(
 
 
 def _by_channel(tensor: TensorProto | None, axis: int) -> _Channels | None:
-    """A constant as a number per channel; None where it is none or differs from pixel to pixel.
+    """Return a constant as one number per channel; None if there is no constant or it varies between pixels.
 
     Args:
-        tensor: broadcast against an image, or a vector.
-        axis: of channels, counted from the end; 0 for a vector.
+        tensor: the constant, a vector or broadcast against an image.
+        axis: channel axis, counted from the end; 0 for a vector.
     """
     if tensor is None:
         return None

@@ -1,14 +1,14 @@
-"""Free the batch axis of a graph that was traced for one batch size, often 1.
+"""Make the batch axis of a graph dynamic that was traced with a fixed batch size, often 1.
 
-Exporters write that size into the graph. What can be put right from the graph alone:
+Exporters write that size into the graph. These patterns can be fixed from the graph alone:
 
-1. A Reshape to constant numbers: the first of them follows from the others (-1) or from the input (0).
-2. A Reshape to one axis, then a Gather of everything in order, which is how torch writes `as_strided`: a Reshape.
-3. A Concat of a constant made for one image, such as a class token, with what depends on the image: the constant is
-   repeated for each image.
+1. A Reshape to a constant shape: its first axis is inferred from the others (-1) or copied from the input (0).
+2. A Reshape to one axis and a Gather of all elements in order, torch's form of `as_strided`: replaced by one Reshape.
+3. A Concat of a constant for one image, such as a class token, with values that depend on the image: the constant is
+   repeated per image.
 
-Only nodes that depend on the image are touched. Whether that was right is for the parity check to say: it runs the
-result at batch 1 and more, and refuses a graph that mixes images.
+Only nodes that depend on the image are edited. The parity check verifies the result: it runs the graph with several
+batch sizes and refuses one that mixes images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from leepfrog_exporter.graph.shapes import Shapes, shapes
 
 
 def free_batch_axis(model: ModelProto, batch: int) -> None:
-    """Edit a model whose input has the fixed batch size `batch`, in place."""
+    """Make the batch axis dynamic, in place, in a model whose input has the fixed batch size `batch`."""
     graph = model.graph
     known, made_by, shape = constants(graph), producers(graph), shapes(model)
     numbers = {
@@ -51,12 +51,12 @@ def _free_reshape(graph: GraphProto, node: NodeProto, shape: list[int], same: se
     if len(shape) < 2 or shape[0] < 1 or (attributes(node).get("allowzero", 0) and 0 in shape):
         return
     if -1 not in shape:
-        first = -1  # also where the batch is multiplied with something else, as attention windows are
+        first = -1  # also if the batch is merged with another axis, such as attention windows
     elif shape[0] in same:
         first = 0
     else:
         return
-    del node.attribute[:]  # allowzero is the only one
+    del node.attribute[:]  # allowzero is the only attribute
     node.input[1] = _constant(graph, [first, *shape[1:]])
 
 
@@ -75,13 +75,13 @@ def _gather_to_reshape(
 
 
 def _repeated_constants(graph: GraphProto, node: NodeProto, known: set[str], shape: Shapes) -> list[NodeProto]:
-    """Nodes to stand before a Concat, whose constants are replaced by what they put out."""
+    """Return nodes that repeat the constants of a Concat per image, and make the Concat read their outputs."""
     axis = attributes(node).get("axis", 0)
     varying = [name for name in node.input if name not in known]
     added: list[NodeProto] = []
     for i, name in enumerate(node.input):
         n_axes = len(shape.get(name, []))
-        # With one or two axes it is more likely a shape being put together than a token.
+        # A constant with one or two axes is probably part of a shape computation rather than a token.
         if not varying or name not in known or n_axes < 3 or axis in (0, -n_axes):
             continue
         made = f"leepfrog_repeated_{len(graph.initializer)}"
@@ -96,7 +96,7 @@ def _repeated_constants(graph: GraphProto, node: NodeProto, known: set[str], sha
 
 
 def _constant(graph: GraphProto, numbers: list[int]) -> str:
-    """The name of a new initializer."""
+    """Add an initializer and return its name."""
     name = f"leepfrog_numbers_{len(graph.initializer)}"
     graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
     return name

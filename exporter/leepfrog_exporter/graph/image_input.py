@@ -1,4 +1,4 @@
-"""Give a graph the input of a scoring model: `image`, [N, 3, H, W] float32, with a free batch axis."""
+"""Input of a scoring model: `image`, [N, 3, H, W] float32, with a dynamic batch axis."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from leepfrog_exporter.graph.free_batch import free_batch_axis
 
 _ACCEPTED = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 
-# What red, green and blue are of grey: ITU-R 601-2, as in Pillow's mode L.
+# Weights of red, green and blue in grey: ITU-R 601-2, as in Pillow's mode L.
 LUMA = (0.299, 0.587, 0.114)
 
 
 def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple[int, int]:
-    """Make the graph's single input `image`.
+    """Replace the graph's single input by `image`.
 
-    Inputs of one channel get the image's luma, channels-last inputs a Transpose, other number types a Cast.
+    Single-channel inputs receive the image's luma, channels-last inputs a Transpose, other data types a Cast.
 
     Args:
-        model: changed in place.
-        input_size: (height, width) for a graph that leaves them open; otherwise it must agree with the graph.
+        model: the model; changed in place.
+        input_size: (height, width), needed if the graph leaves them dynamic; otherwise it must match the graph.
 
     Returns:
-        (height, width).
+        (height, width) of the input.
 
     Raises:
-        ModelError: not exactly one image input, no batch axis, neither one nor three channels, or the size is open or
-            another.
+        ModelError: there is not exactly one image input, it has no batch axis or neither one nor three channels, or its
+            size is unknown or differs from `input_size`.
     """
     graph = model.graph
-    free_names(graph, [name for name in values(graph) if name.startswith(OWN_PREFIX)])  # exported before
+    free_names(graph, [name for name in values(graph) if name.startswith(OWN_PREFIX)])  # from an earlier export
     inputs = image_inputs(graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise ModelError(f"has {len(inputs)} inputs ({names}); a scoring model takes one image and nothing else")
+        raise ModelError(f"has {len(inputs)} inputs ({names}); a scoring model takes a single image")
     old = inputs[0].name
     kind = inputs[0].type.tensor_type
     dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
@@ -54,7 +54,7 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     channels, channels_last = layout(dims)
     if channels not in (1, 3):
         raise ModelError(
-            f"input {old!r} is {shown}: {channels or 'an open number of'} channels; leepfrog feeds three, or one (grey)"
+            f"input {old!r} is {shown}: {channels or 'a dynamic number of'} channels; only 3 or 1 (grey) are supported"
         )
     size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, old)
     if dims[0] is not None:
@@ -77,8 +77,8 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
         nodes.append(helper.make_node("Identity", [value], [inner]))
     else:
         nodes.append(helper.make_node("Cast", [value], [inner], to=kind.elem_type))
-    # Before IR version 4, initializers had to be listed among the inputs too. One that no output needs would be dropped
-    # later and leave an input that must be fed.
+    # Before IR version 4, initializers also had to be listed as inputs. Dropping an unused one later would leave an
+    # input that must be fed.
     model.ir_version = max(model.ir_version, 4)
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.FLOAT, ["N", 3, *size]))
@@ -89,13 +89,13 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
 
 
 def layout(dims: Sequence[int | None]) -> tuple[int | None, bool]:
-    """How many channels an input [N, ., ., .] has, and whether they are its last axis."""
+    """Return the number of channels of an input [N, ., ., .], and whether they are its last axis."""
     channels_last = dims[3] in (1, 3) and dims[1] not in (1, 3)
     return dims[3] if channels_last else dims[1], channels_last
 
 
 def _grey(model: ModelProto, image: str, grey: str) -> list[NodeProto]:
-    """Nodes from an image [N, 3, H, W] to its luma [N, 1, H, W]."""
+    """Create the nodes from an image [N, 3, H, W] to its luma [N, 1, H, W]."""
     opset = next((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), 1)
     luma = helper.make_tensor("leepfrog_luma", TensorProto.FLOAT, [1, 3, 1, 1], LUMA)
     channels = helper.make_tensor("leepfrog_channels", TensorProto.INT64, [1], [1])
@@ -107,7 +107,7 @@ def _grey(model: ModelProto, image: str, grey: str) -> list[NodeProto]:
 
 
 def _whole(model: ModelProto, value: str, whole: str) -> list[NodeProto]:
-    """Nodes that round to whole numbers, before a Cast that would cut."""
+    """Create nodes that round to whole numbers, for a Cast that would truncate."""
     half = helper.make_tensor("leepfrog_half", TensorProto.FLOAT, [], [0.5])
     model.graph.initializer.append(half)
     raised = helper.make_node("Add", [value, half.name], ["leepfrog_raised"])
@@ -118,12 +118,10 @@ def _size(stated: tuple[int | None, int | None], wanted: tuple[int, int] | None,
     height, width = stated
     if height and width:
         if wanted not in (None, (height, width)):
-            raise ModelError(
-                f"input {name!r} is {height} x {width} pixels, not the {wanted[0]} x {wanted[1]} asked for"
-            )
+            raise ModelError(f"input {name!r} is {height} x {width} pixels, not {wanted[0]} x {wanted[1]} as requested")
         return height, width
     if wanted is None:
-        raise ModelError(f"input {name!r} leaves height and width open; say them: --input-size 224")
+        raise ModelError(f"input {name!r} has dynamic height and width; set them, for example --input-size 224")
     if height not in (None, wanted[0]) or width not in (None, wanted[1]):
         raise ModelError(f"input {name!r} is {height or '?'} x {width or '?'} pixels, not {wanted[0]} x {wanted[1]}")
     return wanted

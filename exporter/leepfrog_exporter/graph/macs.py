@@ -1,4 +1,4 @@
-"""Multiply-adds of a graph, counted from its shapes."""
+"""Multiply-add counts of graphs, from their shapes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def count_macs(model: ModelProto, input_size: tuple[int, int]) -> int | None:
-    """Multiply-adds of convolutions, linear layers and matrix products on one image; None where shapes are not known.
+    """Count multiply-adds of convolutions, linear layers and matrix products per image; None if shapes are unknown.
 
-    Biases, activations, pooling and normalisation are not counted, as is usual.
+    As usual, biases, activations, pooling and normalisation are not counted.
 
     Args:
-        model: with one image input [N, 3, H, W].
-        input_size: H and W.
+        model: a model with one image input [N, 3, H, W].
+        input_size: height H and width W.
     """
     known = shapes(model, (1, 3, *input_size))
     total = 0

@@ -1,4 +1,4 @@
-"""Give a graph the outputs of a scoring model: `features`, and `probs` where it is a classifier."""
+"""Outputs of a scoring model: `features`, and `probs` for classifiers."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from leepfrog_exporter.graph.shapes import shapes
 
 
 def pick_output(graph: GraphProto, chosen: str | None) -> str:
-    """The output that holds the classes, the chosen one or the only one; the graph's other outputs are dropped.
+    """Keep the chosen or only output, which holds the classes, and drop all others; return its name.
 
     Raises:
-        ModelError: no such output, or several and none chosen.
+        ModelError: there is no such output, or there are several and none is chosen.
     """
     names = [value.name for value in graph.output]
     if chosen is not None and chosen not in names:
         raise ModelError(f"has no output {chosen!r}; it has {', '.join(names)}")
     if chosen is None and len(names) != 1:
         listed = ", ".join(names)
-        raise ModelError(f"has {len(names)} outputs ({listed}); say which holds the classes: --output-name NAME")
+        raise ModelError(f"has {len(names)} outputs ({listed}); choose the one with the classes: --output-name NAME")
     kept = 0 if chosen is None else names.index(chosen)
     del graph.output[kept + 1 :], graph.output[:kept]
     return str(names[kept])
 
 
 def attach_outputs(model: ModelProto, head: Head) -> None:
-    """Make `features`, and the `probs` of a classifier, the outputs, both float32 [N, width]; drop what is not needed.
+    """Replace the outputs by `features` and, for classifiers, `probs`, both float32 [N, width]; drop unused nodes.
 
-    `probs` is a softmax in float32 whatever the network's own precision. `features` are averaged over space or tokens
-    where there are several positions. A single logit z becomes the logits 0 and z of two classes.
+    `probs` is a float32 softmax, regardless of the network's own precision. `features` is averaged over space or tokens
+    if there are several positions. A single logit z becomes the logits 0 and z of two classes.
     """
     graph = model.graph
     names = [FEATURES_OUTPUT]
@@ -59,7 +59,7 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
 
 
 def _probs(graph: GraphProto, head: Classifier) -> list[NodeProto]:
-    """Nodes from a classifier's logits to `probs`."""
+    """Create the nodes from a classifier's logits to `probs`."""
     logits = "leepfrog_logit" if head.binary else LOGITS
     nodes = [
         helper.make_node("Flatten", [head.logits], ["leepfrog_logits_flat"], axis=1),

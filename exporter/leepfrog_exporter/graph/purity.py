@@ -1,4 +1,4 @@
-"""Nodes that make a network's outputs more than a function of the image."""
+"""Nodes that make a network's outputs depend on more than the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 
 
 def random_node(model: ModelProto) -> str:
-    """The first node that draws random numbers, as messages name it; "" if there is none."""
+    """Describe the first node that draws random numbers; "" if there is none."""
     tensors = stored(model.graph)
     for node in _nodes(model):
         if node.op_type in _RANDOM:
@@ -25,15 +25,15 @@ def random_node(model: ModelProto) -> str:
 
 
 def mixing_node(graph: GraphProto) -> str:
-    """The first node that is known to mix the images of a batch, and what to do; "" if there is none."""
+    """Describe the first node known to mix the images of a batch, with the fix; "" if there is none."""
     for node in _below(graph):
         if node.op_type.startswith("DynamicQuantize"):
             return (
-                f"{describe(node)} takes one range for the whole batch (dynamic quantisation); export the float32 "
-                "original, then leepfrog export NAME --precision int8"
+                f"{describe(node)} uses one range for the whole batch (dynamic quantisation); export the float32 "
+                "original, then run leepfrog export NAME --precision int8"
             )
         if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
-            return f"{describe(node)} is in training mode; export the network in evaluation mode, model.eval()"
+            return f"{describe(node)} is in training mode; export the network in evaluation mode (model.eval())"
     return ""
 
 

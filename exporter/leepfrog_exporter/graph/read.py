@@ -1,4 +1,4 @@
-"""Read a stranger's ONNX file: one model in memory, weights included, or one line on why not."""
+"""Reading of untrusted ONNX files into memory, including external weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from leepfrog_exporter.graph.edit import subgraphs, values
 
-# A protobuf message, and so a model in one file, cannot be larger.
+# Size limit of a protobuf message, and so of a model in one file.
 MAX_BYTES = 2**31 - 1
 
 
@@ -24,11 +24,11 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
     """Load a model with its external data; the checker refuses data files outside the model's folder.
 
     Returns:
-        The model, and a sha256 over the file and its external data.
+        The model, and the SHA-256 of the file and its external data.
 
     Raises:
-        ModelError: missing, empty, no regular file, a Git LFS pointer, broken, too large, or its external data are
-            missing, no regular file, too large, or escape.
+        ModelError: the file is missing, empty, not a regular file, a Git LFS pointer, corrupt or too large, or its
+            external data is missing, not a regular file, too large or outside the model's folder.
     """
     where = printable(path)
     try:
@@ -42,8 +42,8 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{where}: {error}") from None
     except DecodeError:
         raise ModelError(f"{where}: not an ONNX model, or cut short") from None
-    if not all(isinstance(name, str) for name in values(model.graph)):  # protobuf gives the bytes of what is not UTF-8
-        raise ModelError(f"{where}: not an ONNX model: names in it are not UTF-8")
+    if not all(isinstance(name, str) for name in values(model.graph)):  # protobuf returns bytes for invalid UTF-8
+        raise ModelError(f"{where}: not an ONNX model: it contains names that are not UTF-8")
     digest = hashlib.sha256(content)
     try:
         external = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]
@@ -60,12 +60,12 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
 
 
 def _check_external(tensors: list[TensorProto], folder: Path, size: int) -> None:
-    """Before anything is read: ValueError or OSError where that would wait for ever or take too much memory.
+    """Raise ValueError or OSError if reading external data would block forever or take too much memory.
 
     Args:
-        tensors: those with external data.
-        folder: of the model.
-        size: bytes that are in memory already.
+        tensors: the tensors with external data.
+        folder: folder of the model.
+        size: number of bytes already in memory.
     """
     for tensor in tensors:
         info = ExternalDataInfo(tensor)
@@ -78,7 +78,7 @@ def _check_external(tensors: list[TensorProto], folder: Path, size: int) -> None
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of a model."""
+    """Yield every tensor of a model."""
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_nodes(function.node)

@@ -1,4 +1,4 @@
-"""Shape inference by onnx_ir's pass, which hands no weights to onnx; onnx by itself copies them thrice."""
+"""Shape inference with onnx_ir, which does not pass weights to onnx; onnx alone would copy them three times."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from onnx_ir.passes.common import ShapeInferencePass
 from leepfrog_exporter.quiet import quiet
 
 Shapes = dict[str, list[int]]
-"""The axes of values by name; 0 is an open axis."""
+"""Axis lengths of values by name; 0 for a dynamic axis."""
 
 
 def shapes(model: ModelProto, image: tuple[int, ...] = ()) -> Shapes:
-    """The axes of each value for which shape inference can tell how many.
+    """Return the axis lengths of each value whose rank shape inference can determine.
 
     Args:
-        model: left as it is.
-        image: the axes of the first input, where they are to be others than the model states; the first is the batch.
+        model: the model; not changed.
+        image: shape to use for the first input instead of the model's own, with the batch as first axis; () to keep it.
     """
     with quiet("onnx_ir"):
         try:
@@ -27,7 +27,7 @@ def shapes(model: ModelProto, image: tuple[int, ...] = ()) -> Shapes:
                 for output in inferred.graph.outputs:
                     output.shape = output.shape and ir.Shape([image[0], *output.shape[1:]])
             ShapeInferencePass(check_type=False, strict_mode=False)(inferred)
-        except Exception:  # onnx_ir's readers raise nearly anything, and without shapes there are fewer edits
+        except Exception:  # onnx_ir may raise almost anything; without shapes, fewer edits are done
             return {}
     values = ir.convenience.create_value_mapping(inferred.graph)
     return {

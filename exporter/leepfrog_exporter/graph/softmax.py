@@ -1,4 +1,4 @@
-"""Softmax and its kin, as one operator or written out."""
+"""Detection of softmax, log-softmax and sigmoid, as single operators or decomposed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _OPERATORS: dict[str, Ending] = {"Softmax": "softmax", "LogSoftmax": "log-softma
 
 
 def softmax_at(node: NodeProto, made_by: Mapping[str, NodeProto]) -> tuple[str, Ending] | None:
-    """The logits that a node turns into probabilities, and how; None for any other node.
+    """Return the logits that a node turns into probabilities, and the kind of its output; None for any other node.
 
-    Found are the operators, exp(x) / sum(exp(x)) and x - log(sum(exp(x))), with or without the maximum subtracted
-    first. Whether the sum runs over classes is for the parity check.
+    Recognises the operators, exp(x) / sum(exp(x)) and x - log(sum(exp(x))), with or without subtraction of the maximum.
+    The parity check later verifies that the sum runs over classes.
 
     Args:
         node: the node.
-        made_by: the node that makes each value.
+        made_by: node that produces each value.
     """
     if node.op_type in _OPERATORS:
         return node.input[0], _OPERATORS[node.op_type]
@@ -47,6 +47,6 @@ def _without_maximum(value: str, made_by: Mapping[str, NodeProto]) -> str:
 
 
 def _input_of(operator: str, value: str, made_by: Mapping[str, NodeProto]) -> str:
-    """What an operator turns into a value; "" where another one made it."""
+    """Return the first input of the operator that produced a value; "" if another operator produced it."""
     node = made_by.get(value)
     return str(node.input[0]) if node is not None and node.op_type == operator else ""

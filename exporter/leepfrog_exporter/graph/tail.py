@@ -1,8 +1,8 @@
-"""The end of a graph, walked back from its output to the first node that there is no looking through.
+"""The tail of a graph: the nodes between its last linear layer, if there is one, and its output.
 
-Softmax, LogSoftmax and Sigmoid are looked through once, also where written out (graph/softmax.py): the logits are what
-goes in. So are operators that neither mix classes nor add any: reshaping, pooling over space, activations, a constant
-bias or scale.
+It is found by walking back from the output and skipping operators that neither mix nor add classes: reshaping, pooling
+over space, activations, a constant bias or scale. One Softmax, LogSoftmax or Sigmoid is skipped as well, also in
+decomposed form (graph/softmax.py); its input is the logits. The walk ends at the first other node.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div"}
 
 @dataclasses.dataclass(frozen=True)
 class Tail:
-    """The nodes from `node`, which is not looked through, to a graph's output.
+    """The nodes from `node`, the first one that cannot be skipped, to a graph's output.
 
     Attributes:
         graph: the graph.
-        output: its output.
-        node: where the walk ended.
-        logits: the value that a softmax over classes takes.
-        ends_in: what the output is.
-        ending: the softmax or its kin, as messages name it; "" if there is none.
-        altered: the node between softmax and output that may change probabilities; "" if there is none.
-        activation: the activation between `node` and the output, if there is one.
-        paired: whether the logits are 0 and z, of the single logit z that `node` leads to.
-        made_by: the node that makes each value.
-        constant: the values that do not depend on the graph's inputs.
+        output: name of its output.
+        node: node at which the walk ended.
+        logits: name of the value to which a softmax over classes applies.
+        ends_in: kind of the output.
+        ending: description of the softmax, log-softmax or sigmoid; "" if there is none.
+        altered: description of a node between softmax and output that may change probabilities; "" if there is none.
+        activation: description of an activation between `node` and the output; "" if there is none.
+        paired: whether the logits are 0 and z, built from the single logit z that `node` leads to.
+        made_by: node that produces each value.
+        constant: names of the values that do not depend on the graph's inputs.
     """
 
     graph: GraphProto
@@ -58,13 +58,13 @@ class Tail:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the node applies constant weights, its second input, to what depends on the image."""
+        """Whether the node applies constant weights, its second input, to a value that depends on the image."""
         inputs = self.node.input
         return len(inputs) > 1 and inputs[0] not in self.constant and inputs[1] in self.constant
 
     @property
     def weights(self) -> tuple[TensorProto | None, bool]:
-        """The weights as they are stored, and whether they are transposed then; None where they are computed."""
+        """The weights as stored (None if they are computed), and whether the node uses them transposed."""
         name, transposed = self.node.input[1], False
         while (node := self.made_by.get(name)) is not None and node.op_type in _STORED_WEIGHTS:
             transposed ^= node.op_type == "Transpose"
@@ -73,20 +73,20 @@ class Tail:
 
     @property
     def refusal(self) -> str:
-        """Why a classifier cannot end so, as a message says it."""
+        """Error message explaining why the graph does not end like a classifier."""
         if mixing := mixing_node(self.graph):
             return f"refused: {mixing}"
         return (
-            f"cannot find the last linear layer: {describe(self.node)} stands between it and the output; expected "
-            "Gemm, MatMul or a 1x1 Conv, then reshaping, pooling, a bias or Softmax"
+            f"cannot find the last linear layer: {describe(self.node)} is not supported before the output; expected "
+            "Gemm, MatMul or a 1x1 Conv, followed only by reshaping, pooling, a bias or Softmax"
         )
 
 
 def tail_of(graph: GraphProto, output: str) -> Tail:
-    """The end of a graph.
+    """Return the tail of a graph.
 
     Raises:
-        ModelError: nothing but what is looked through stands between input and output.
+        ModelError: all nodes between input and output can be skipped.
     """
     made_by, constant = producers(graph), constants(graph)
     value, logits = output, output
@@ -109,11 +109,11 @@ def tail_of(graph: GraphProto, output: str) -> Tail:
             return Tail(
                 graph, output, node, logits, ends_in, ending, altered, activation, paired, made_by, constant
             )  # fmt: skip
-    raise ModelError(f"no linear layer between input and output {output!r}; it is no classifier")
+    raise ModelError(f"no linear layer between input and output {output!r}, so it is not a classifier")
 
 
 def _of_two_logits(node: NodeProto, made_by: Mapping[str, NodeProto]) -> str | None:
-    """The logit z of a Concat of 0 and z, as `attach_outputs` makes it; None for any other node."""
+    """Return the logit z of a Concat of 0 and z, as created by `attach_outputs`; None for any other node."""
     if node.op_type != "Concat" or len(node.input) != 2:
         return None
     zero = made_by.get(node.input[0])

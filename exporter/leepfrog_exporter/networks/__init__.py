@@ -1,1 +1,1 @@
-"""Torch networks: building, loading, fusing and tracing them. The only room that imports torch and its libraries."""
+"""Building, loading, fusing and tracing of torch networks. The only subpackage that imports torch and its libraries."""

@@ -1,4 +1,4 @@
-"""Checkpoints: loaded without running anything of theirs, with keys renamed to the architecture's own."""
+"""Safe loading of checkpoints: no code in them is run, and keys are renamed to match the architecture."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ State = Mapping[str, Any]
 
 
 def load_into(module: Any, path: Path, keys: str = "") -> None:
-    """Load a checkpoint into a network; every weight must find its place and none may be left over.
+    """Load a checkpoint into a network; its weights must match the network's exactly.
 
     Args:
         module: a torch.nn.Module.
         path: a `.pth` file; read with weights_only=True.
-        keys: how its keys are named, a key of RENAMINGS; "" if as the network names them.
+        keys: naming scheme of the checkpoint's keys, a key of RENAMINGS; "" if they match the network's.
 
     Raises:
-        BadInputError: not a plain checkpoint, or of another architecture.
+        BadInputError: the file is not a plain checkpoint, or does not fit the architecture.
     """
     torch = package("torch")
     try:
         with open_regular(path) as stream:
             state = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and more on foreign bytes
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError and others on invalid files
         reason = one_line(error)
-        raise BadInputError(f"{path}: not a checkpoint of plain weights: {reason}") from None
+        raise BadInputError(f"{path}: is not a checkpoint of plain weights: {reason}") from None
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
-        raise BadInputError(f"{path}: holds a {type(state).__name__}, not weights by name")
+        raise BadInputError(f"{path}: contains a {type(state).__name__}; expected a mapping from names to weights")
     try:
         if keys:
             state = RENAMINGS[keys](state, module.state_dict())
@@ -45,10 +45,10 @@ def load_into(module: Any, path: Path, keys: str = "") -> None:
 
 
 def _from_efficientnet_pytorch(state: State, timm_state: State) -> dict[str, Any]:
-    """Keys of the package efficientnet-pytorch to timm's.
+    """Rename the keys of the efficientnet-pytorch package to timm's.
 
-    Its blocks are numbered through, timm's by stage. Inside a block, convolutions and batch-norms follow one another in
-    the same order in both, but bear other names.
+    It numbers blocks consecutively, timm numbers them by stage. Within a block, convolutions and batch-norms have the
+    same order in both, but different names.
     """
     outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     blocks = sorted(

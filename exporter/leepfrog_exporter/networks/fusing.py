@@ -1,4 +1,4 @@
-"""Torch networks as they ship: fused for inference, and compared with what they were."""
+"""Torch networks fused for inference, and their comparison with the unfused originals."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _FUSING_METHODS = ("fuse", "reparameterize", "switch_to_deploy")
 
 
 def fused(module: Any, source: str, progress: Progress) -> Any:
-    """The network with the branches fused that only training needs, as in MobileOne or RepVGG.
+    """Fuse the branches that only training needs, as in MobileOne or RepVGG.
 
-    The parity check compares it with what it was.
+    The parity check compares the fused network with the original.
 
     Args:
-        module: a torch.nn.Module in evaluation mode; left as it is.
-        source: what messages call it.
-        progress: told where a network can not be fused after all.
+        module: a torch.nn.Module in evaluation mode; not changed.
+        source: name of the network in messages.
+        progress: receives a notice if fusing fails.
 
     Returns:
-        A fused copy, or the module itself where there is nothing to fuse.
+        A fused copy, or the module itself if there is nothing to fuse or fusing fails.
     """
     fusable = [child for child in module.modules() if child is not module]
     if not any(callable(getattr(child, name, None)) for child in fusable for name in _FUSING_METHODS):
@@ -36,19 +36,19 @@ def fused(module: Any, source: str, progress: Progress) -> Any:
     try:
         with package("torch").no_grad():
             return package("timm").utils.reparameterize_model(module).eval()
-    except Exception as error:  # whatever a network's own method raises
+    except Exception as error:  # a network's own method may raise anything
         reason = one_line(error, 200)
-        progress.notice(f"{source}: exported in its training form, which cannot be fused: {reason}")
+        progress.notice(f"{source}: cannot be fused for inference, exported in its training form: {reason}")
         return module
 
 
 def torch_reference(module: Any, shipped: Any, head: Head) -> Reference:
-    """A network as the parity check's reference, with what its last linear layer sees.
+    """Return a network as reference for the parity check; it also returns the input of the last linear layer.
 
     Args:
-        module: the network as it came.
-        shipped: the same, fused, from which the graph was traced.
-        head: the graph's end.
+        module: the original network.
+        shipped: the fused network, from which the graph was traced.
+        head: head of the graph.
     """
     torch = package("torch")
     path = _path_of(head, shipped)
@@ -56,7 +56,7 @@ def torch_reference(module: Any, shipped: Any, head: Head) -> Reference:
     def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         seen: list[Any] = []
         hook = None
-        if path is not None:  # a fused layer stands where the whole that it was fused from stood
+        if path is not None:  # a fused layer has the path of the block that it replaces
             layer = module.get_submodule(path)
             hook = layer.register_forward_pre_hook(lambda _, taken: seen.append(taken[0]))
         try:
@@ -71,7 +71,7 @@ def torch_reference(module: Any, shipped: Any, head: Head) -> Reference:
 
 
 def _path_of(head: Head, shipped: Any) -> str | None:
-    """The name of the module that holds the last linear layer's weights; None where no single module does."""
+    """Return the name of the module with the last linear layer's weights; None if no single module has them."""
     if head.weights is None:
         return None
     stored = numpy_helper.to_array(head.weights)

@@ -1,4 +1,4 @@
-"""A torch network, and what sources of networks share."""
+"""The `Network` class, and helpers shared by sources of torch networks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from leepfrog_exporter.networks.packages import package
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A torch network in evaluation mode and what is known of it.
+    """A torch network in evaluation mode, with its metadata.
 
     Attributes:
         module: torch.nn.Module from images [N, 3, H, W] to logits [N, Z].
-        name: the library's name for it, weights included.
+        name: the library's name for the network and its weights.
         preprocess, labels, license, top1: as in ModelMetadata.
-        doubt: why its outputs may not be classes, where no labels and no usual number of classes say that they are.
+        doubt: reason why the outputs may not be classes; ignored if there are labels or a usual number of classes.
     """
 
     module: Any
@@ -36,7 +36,7 @@ class Network:
     doubt: str = ""
 
     def weights_sha256(self) -> str:
-        """Hash over all weights in order: name, dtype, shape and bytes of each."""
+        """Return a hash of all weights in order: name, dtype, shape and bytes of each."""
         digest = hashlib.sha256()
         for key, tensor in self.module.state_dict().items():
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -45,25 +45,25 @@ class Network:
 
 
 def n_parameters(module: Any) -> int:
-    """Numbers in the weights of a torch network."""
+    """Count the parameters of a torch network."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1,000 class names of ImageNet-1k in the usual order, as torchvision has them."""
+    """Return the 1,000 ImageNet-1k class labels in the usual order, as given by torchvision."""
     weights = package("torchvision").models.get_model_weights("mobilenet_v2").DEFAULT
     return tuple(weights.meta["categories"])
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that a library does not know; it may know a thousand."""
+    """Return a hint for an unknown name; the known ones may be too many to list."""
     nearest_name = nearest(name, known)
-    return f"did you mean {nearest_name}?" if nearest_name else "its documentation lists them"
+    return f"did you mean {nearest_name}?" if nearest_name else "see its documentation for valid names"
 
 
 @contextlib.contextmanager
 def seeded() -> Iterator[None]:
-    """Within the block, networks that torch builds have the same random weights each time; the caller's seed stays."""
+    """Make random weights reproducible within the block; the caller's random state is preserved."""
     torch = package("torch")
     with torch.random.fork_rng(devices=[]):  # networks are built on the CPU
         torch.default_generator.manual_seed(0)
@@ -71,14 +71,14 @@ def seeded() -> Iterator[None]:
 
 
 def built(source: str, build: Callable[[], Any]) -> Any:
-    """What a library's function builds, in evaluation mode; MachineError where its weights cannot be had."""
+    """Build a network in evaluation mode; raise MachineError if its weights cannot be obtained."""
     try:
-        # torch.hub says on stdout what it downloads; stdout is for data.
+        # torch.hub reports downloads on stdout, which is reserved for data.
         with seeded(), contextlib.redirect_stdout(sys.stderr):
             return build().eval()
-    except (OSError, RuntimeError, ValueError) as error:  # what the two hubs' clients raise without a network
+    except (OSError, RuntimeError, ValueError) as error:  # raised by the two hub clients without a network
         reason = one_line(error)
         raise MachineError(
-            f"cannot get the weights of {source}: {reason} (a hub is needed; leepfrog zoo list marks models that come "
-            "from packages instead, --random-weights tries the export without any)"
+            f"cannot get the weights of {source}: {reason} (they come from a model hub; leepfrog zoo list marks models "
+            "that need none, and --random-weights exports without trained weights)"
         ) from None

@@ -1,4 +1,4 @@
-"""Import torch, torchvision and timm, or say in one line what to install."""
+"""Import of torch, torchvision and timm, with a one-line hint on what to install."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from leepfrog.errors import MachineError, one_line
 
 HINT = "pip install 'leepfrog[export]' (in a checkout: pip install -c constraints.txt -e '.[export]')"
 
-# Detection operators that a torchvision built for another torch declares in its missing extension. No classifier
-# calls them, but torchvision refuses to import while their names are unknown.
+# Detection operators that torchvision declares in its compiled extension, which is missing if it was built for another
+# torch. No classifier calls them, but torchvision cannot be imported unless they are declared.
 _DETECTION_OPERATORS = ("nms", "qnms")
 _declared: list[object] = []  # a torch Library withdraws its operators when it is garbage-collected
 
@@ -20,7 +20,7 @@ def package(name: str) -> ModuleType:
     """Import `torch`, `torchvision` or `timm`.
 
     Raises:
-        MachineError: it is not installed, or does not import.
+        MachineError: the package is not installed, or its import fails.
     """
     try:
         if name in ("torchvision", "timm"):  # timm imports torchvision
@@ -30,11 +30,11 @@ def package(name: str) -> ModuleType:
         raise MachineError(f"this source needs {error.name}, which is not installed: {HINT}") from None
     except (ImportError, RuntimeError, OSError) as error:
         reason = one_line(error)
-        raise MachineError(f"{name} does not import: {reason}; the versions must fit together: {HINT}") from None
+        raise MachineError(f"{name} cannot be imported: {reason}; install matching versions: {HINT}") from None
 
 
 def _torchvision() -> ModuleType:
-    """Import torchvision, also where its compiled extension was built for another torch than the one installed."""
+    """Import torchvision, even if its compiled extension was built for a different torch."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:

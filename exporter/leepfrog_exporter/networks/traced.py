@@ -1,4 +1,4 @@
-"""A torch network as a draft of a scoring model."""
+"""Drafts of scoring models from torch networks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from leepfrog_exporter.networks.tracing import trace
 def built_and_traced(
     build: Callable[..., Network], library: str, name: str, options: ExportOptions, progress: Progress
 ) -> Draft:
-    """The draft of a library's network: built, and then traced; see `traced`.
+    """Build and trace a library's network, and return its draft (see `traced`).
 
     Args:
-        build: gives the network of a name, `pretrained` or not.
-        library: the source's scheme.
+        build: function that builds a network from its name and `pretrained`.
+        library: scheme of the source.
         name: the library's name for the network.
-        options: of the export.
-        progress: told of two steps.
+        options: options of the export.
+        progress: advanced by two steps.
     """
     network = build(name, pretrained=not options.random_weights)
     progress.advance(1)
@@ -40,14 +40,14 @@ def traced(
 
     Args:
         network: the network.
-        source: what messages and the metadata call it.
-        options: of the export.
-        progress: told of one step, and where a network cannot be fused.
-        sha256: of the weights' file; None to hash the network's own.
+        source: name of the network in messages and metadata.
+        options: options of the export.
+        progress: advanced by one step; receives a notice if the network cannot be fused.
+        sha256: SHA-256 of the weights file; None to hash the network's own weights.
 
     Raises:
-        ModelError: torch cannot express it in ONNX.
-        UsageError: the options of preprocessing do not fit it.
+        ModelError: torch cannot export the network to ONNX.
+        UsageError: the preprocessing options do not fit the network.
     """
     spec = options.preprocess.spec(
         options.preprocess.input_size or network.preprocess.input_size, network.preprocess, source

@@ -1,4 +1,4 @@
-"""A torch network as an ONNX graph from `image` to `logits`, with a free batch axis."""
+"""Export of torch networks as ONNX graphs from `image` to `logits`, with a dynamic batch axis."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from leepfrog.errors import ModelError, one_line
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.quiet import quiet
 
-# Old enough for onnxruntime 1.17 on a board, new enough for every operator that the zoo's networks use.
+# Old enough for onnxruntime 1.17 on embedded boards, new enough for all operators of the zoo's networks.
 OPSET = 18
 IR_VERSION = 9
 
 
 def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProto:
-    """Export through torch.export.
+    """Export a network to ONNX through torch.export.
 
     Args:
         module: torch.nn.Module in evaluation mode.
         input_size: (height, width).
-        name: what messages call it.
+        name: name of the network in messages.
 
     Raises:
         ModelError: torch cannot trace the network or express it in ONNX.
@@ -39,7 +39,7 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
         ):
-            warnings.simplefilter("ignore")  # the tracer warns of its own internals
+            warnings.simplefilter("ignore")  # the tracer warns about its own internals
             program = torch.onnx.export(
                 module,
                 (example,),

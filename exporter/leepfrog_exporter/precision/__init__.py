@@ -1,1 +1,1 @@
-"""Scoring models in fewer bits: float16, and int8 calibrated on the user's images."""
+"""Scoring models in lower precision: float16, and int8 calibrated on the user's images."""

@@ -1,4 +1,4 @@
-"""How far a model in fewer bits agrees with its float32 parent on the same images."""
+"""Agreement of a lower-precision model with its float32 parent on the same images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Agreement:
-    """What two models put out for the same images; more is better.
+    """Agreement of two models' outputs for the same images; greater is better.
 
     Attributes:
-        top1: part of the images that get the same first source class; None where there are no source classes.
-        features: mean cosine of the angle between the two models' features of an image.
-        n_images: images compared.
+        top1: fraction of images with the same top source class; None if there are no source classes.
+        features: mean cosine similarity of the two models' features of an image.
+        n_images: number of images compared.
     """
 
     top1: float | None
@@ -26,13 +26,13 @@ class Agreement:
     n_images: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
+        """Return the agreement as JSON-ready values."""
         same = {} if self.top1 is None else {"top1_agreement": self.top1}
         return same | {"features_cosine": self.features, "n_inputs": self.n_images}
 
 
 def outputs_of(session: Session, images: Sequence[NDArray[np.float32]]) -> BatchOutputs:
-    """probs [n, Z], None where there are none, and features [n, D] of n images [1, 3, H, W], run one by one."""
+    """Run n images [1, 3, H, W] one by one; return probs [n, Z], None if the model has none, and features [n, D]."""
     outputs = [session.run(image) for image in images]
     probs = [predictions for predictions, _ in outputs if predictions is not None]
     return np.concatenate(probs) if probs else None, np.concatenate([features for _, features in outputs])

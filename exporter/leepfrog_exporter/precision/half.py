@@ -1,4 +1,4 @@
-"""A scoring model in float16."""
+"""Conversion of scoring models to float16."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from leepfrog_exporter.precision.last_softmax import last_softmax
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with weights and arithmetic in float16; what goes in and comes out stays float32.
+    """Convert weights and arithmetic of a model to float16; inputs and outputs stay float32.
 
-    The softmax that makes `probs` is taken off before and put back after: the converter would round what it puts out to
-    float16 even where it is told to leave it alone, and rows would miss a sum of 1 by some 3e-4.
+    The softmax that computes `probs` is removed before the conversion and restored afterwards. The converter would
+    round its output to float16 even if the node were excluded, and row sums would differ from 1 by about 3e-4.
 
     Raises:
         ModelError: the graph cannot be converted.
@@ -32,8 +32,8 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         model.graph.output.extend(logits if value.name == PROBS_OUTPUT else value for value in outputs)
     try:
         half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
-    except Exception as error:  # the converter raises nearly anything
-        raise ModelError(f"cannot be made float16: {one_line(error)}") from None
+    except Exception as error:  # the converter may raise almost anything
+        raise ModelError(f"cannot be converted to float16: {one_line(error)}") from None
     half.graph.node.extend(tail)
     del half.graph.output[:]
     half.graph.output.extend(outputs)

@@ -1,4 +1,4 @@
-"""A scoring model in int8, by onnxruntime's static quantisation in the QDQ format."""
+"""Conversion of scoring models to int8, with onnxruntime's static quantisation in the QDQ format."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from leepfrog_exporter.graph.edit import name_nodes
 from leepfrog_exporter.precision.last_softmax import last_softmax
 
-# All activations of so many images are in memory at once.
+# Number of images whose activations are all held in memory at once.
 IMAGES_AT_ONCE = 4
 
-# How the range of an activation is read from the calibration images: all of it, or without the widest ten thousandth,
-# where outliers stretch the steps of all the others.
+# Methods to determine an activation's range from the calibration images: the full range, or the 99.99th percentile, so
+# that outliers do not coarsen the quantisation steps of all other values.
 RANGES = {
     "minmax": (CalibrationMethod.MinMax, {}),
     "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
 }
-# A folder for temporary files that has less left, in bytes, is why a step failed.
+# If a step fails and the temporary folder has less free space than this, in bytes, the disk is reported as full.
 LEAST_SPACE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One way to quantise.
+    """A quantisation recipe.
 
     Attributes:
-        per_channel: a scale for each output channel of a weight, else one for all.
-        ranges: a key of RANGES.
+        per_channel: whether each output channel of a weight has its own scale, instead of one scale for all.
+        ranges: calibration method of activation ranges, a key of RANGES.
     """
 
     per_channel: bool
@@ -61,22 +61,22 @@ RECIPES = tuple(Recipe(per_channel, ranges) for ranges in RANGES for per_channel
 def to_int8(
     model: onnx.ModelProto, images: Sequence[NDArray[np.float32]], recipes: Sequence[Recipe] = RECIPES
 ) -> Iterator[tuple[Recipe, onnx.ModelProto]]:
-    """The same model with int8 weights and uint8 activations, by each recipe.
+    """Quantise a model to int8 weights and uint8 activations, and yield the result of each recipe.
 
     The graph is simplified first (constants folded, batch-norm folded into convolutions). Activations are uint8, for
-    which x86 has the faster kernels; ARM takes either. The softmax that makes `probs` stays float32.
+    which x86 has faster kernels; ARM supports both. The softmax that computes `probs` stays float32.
 
     Args:
         model: a scoring model in float32.
-        images: what activations' ranges are read from, each [1, 3, H, W] and preprocessed.
-        recipes: which to try.
+        images: preprocessed calibration images, [1, 3, H, W] each, which determine the ranges of activations.
+        recipes: recipes to try.
 
     Raises:
-        ModelError: onnxruntime cannot quantise it.
-        MachineError: the folder for temporary files is full, or closed to writing.
+        ModelError: the model is already quantised, or onnxruntime cannot quantise it.
+        MachineError: the folder for temporary files is full or not writable.
     """
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
-        raise ModelError("is quantised already; quantise its float32 original")
+        raise ModelError("is already quantised; quantise its float32 original instead")
     with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder:
         simple, ranges, made = (Path(folder) / name for name in ("simple.onnx", "ranges.json", "made.onnx"))
         with _step("cannot be quantised"):
@@ -89,7 +89,7 @@ def to_int8(
         measured = ""
         for recipe in sorted(recipes, key=lambda recipe: recipe.ranges):
             method, _ = RANGES[recipe.ranges]
-            with _step(f"cannot be quantised {recipe}"):
+            with _step(f"cannot be quantised ({recipe})"):
                 if measured != recipe.ranges:
                     ranges.unlink(missing_ok=True)
                     _measure_ranges(simple, recipe.ranges, images, ranges)
@@ -124,30 +124,30 @@ def _measure_ranges(model: Path, ranges: str, images: Sequence[NDArray[np.float3
     save_tensors_data(calibrator.compute_data(), result)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type hints
     def __init__(self, images: Sequence[NDArray[np.float32]]) -> None:
         self._images = iter(images)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next image, None after the last."""
+        """Return the next image; None after the last one."""
         image = next(self._images, None)
         return None if image is None else {IMAGE_INPUT: image}
 
 
 @contextlib.contextmanager
 def _step(what: str) -> Iterator[None]:
-    """Run a step of the quantiser without what it prints, stdout being for results; `what` is said where it fails."""
+    """Run a step of the quantiser, with its output suppressed (stdout is for results); errors start with `what`."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except OSError as error:
-        raise MachineError(f"{what}: {error.strerror or error} (its files go by {tempfile.gettempdir()})") from None
-    except Exception as error:  # the quantiser raises nearly anything
+        raise MachineError(f"{what}: {error.strerror or error} (temporary folder: {tempfile.gettempdir()})") from None
+    except Exception as error:  # the quantiser may raise almost anything
         folder = tempfile.gettempdir()
-        if shutil.disk_usage(folder).free < LEAST_SPACE:  # onnxruntime cuts files short without a word
-            raise MachineError(f"{what}: {os.strerror(errno.ENOSPC)} (its files go by {folder})") from None
+        if shutil.disk_usage(folder).free < LEAST_SPACE:  # onnxruntime truncates files silently
+            raise MachineError(f"{what}: {os.strerror(errno.ENOSPC)} (temporary folder: {folder})") from None
         raise ModelError(f"{what}: {one_line(error)}") from None
     finally:
         logging.disable(disabled)

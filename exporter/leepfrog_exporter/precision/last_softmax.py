@@ -1,4 +1,4 @@
-"""What stays in float32 whatever the precision."""
+"""The final softmax, which stays in float32 at every precision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PASSES_ON = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Exp")
 
 
 def last_softmax(graph: GraphProto) -> list[NodeProto]:
-    """The nodes from the softmax that makes `probs`, first, to that output; none where there is no such softmax."""
+    """Return the nodes from the softmax that computes `probs` to that output; empty if there is no such softmax."""
     made_by = producers(graph)
     nodes: list[NodeProto] = []
     value = PROBS_OUTPUT

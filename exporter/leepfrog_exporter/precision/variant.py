@@ -1,4 +1,4 @@
-"""The files that ship: a scoring model in float16 or int8, each a model of its own beside its float32 parent."""
+"""Variants of scoring models in float16 or int8, written as separate models next to their float32 parent."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from leepfrog_exporter.precision.int8 import RECIPES, to_int8
 Images = list[NDArray[np.float32]]
 Candidate = tuple[str, onnx.ModelProto]
 
-# Ranges settle with a hundred images; agreement is then measured on others.
+# Activation ranges are stable after about 100 images; agreement is measured on different ones.
 MOST_CALIBRATING, MOST_COMPARED = 100, 200
 FEWEST_IMAGES = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class VariantOptions:
-    """How to write a variant.
+    """Options of a variant's export.
 
     Attributes:
-        output: a file ending in .onnx, or a folder; None for the models folder.
-        name: the variant's name; None for the parent's with the precision behind it.
-        force: replace another model of that name.
+        output: path of the variant: a file ending in .onnx, or a folder; None for the models folder.
+        name: name of the variant; None for the parent's name followed by the precision.
+        force: whether to replace another model of that name.
     """
 
     output: StrPath | None = None
@@ -60,30 +60,30 @@ def export_variant(
     options: VariantOptions | None = None,
     progress: Progress | None = None,
 ) -> ModelFile:
-    """Write a scoring model in fewer bits.
+    """Write a scoring model in lower precision.
 
-    For int8, half of the images (MOST_CALIBRATING at most) set the ranges of activations, by each recipe of
-    `leepfrog_exporter.precision.int8`; the recipe is taken that agrees best with the parent on the others, by first
-    source class and then by features. Without images, which fp16 does not need, synthetic ones are compared.
+    For int8, half of the images (at most MOST_CALIBRATING) calibrate the activation ranges, once per recipe of
+    `leepfrog_exporter.precision.int8`. The recipe that agrees best with the parent on the other images is kept; top
+    source classes count first, then features. fp16 needs no images; without them, synthetic images are compared.
 
     Args:
         parent: the scoring model in float32.
         precision: one of PRECISIONS.
-        images: what the model will see. Their labels only make the sample fair.
+        images: images like those that the model will see. Their labels only serve to draw a proportional sample.
         options: see VariantOptions.
-        progress: told of each step.
+        progress: receives the progress of each step.
 
     Returns:
-        The file written. Its metadata say what each recipe measured.
+        The file written. Its metadata records the agreement of each recipe.
 
     Raises:
-        UsageError: an unknown precision, int8 without images, a variant of a variant, or a name that is taken.
-        DataSetError: fewer than FEWEST_IMAGES can be used.
-        ModelError: it cannot be converted, or does not run then.
+        UsageError: the precision is unknown, int8 has no images, the parent is itself a variant, or the name is taken.
+        DataSetError: fewer than FEWEST_IMAGES images are usable.
+        ModelError: the model cannot be converted, or the result does not run.
     """
     check_precision(precision, images is not None)
     if (made := parent.metadata.variant) is not None:
-        raise UsageError(f"{parent.name} is {made.precision} already; export {made.parent} in {precision}")
+        raise UsageError(f"{parent.name} is already {made.precision}; export {made.parent} in {precision} instead")
     options, progress = options or VariantOptions(), progress or SilentProgress()
     name = options.name or f"{parent.name}-{precision}"
     path = path_of(options.output, name)
@@ -91,7 +91,7 @@ def export_variant(
         parent.metadata,
         name=name,
         source=f"{parent.metadata.source} ({precision})",
-        top1=None,  # what was published is of the parent
+        top1=None,  # the published accuracy is the parent's
     )
     refuse_to_replace_another(path, metadata, options.force)
     progress.start(f"{parent.name} in {precision}", 3 + (len(RECIPES) if precision == "int8" else 1))
@@ -122,10 +122,10 @@ def export_variant(
 
 
 def check_precision(precision: str, calibrated: bool) -> None:
-    """UsageError where there is no such precision, or where it wants images and has none."""
+    """Raise UsageError if the precision is unknown, or needs calibration images that are not given."""
     check_name("precision", precision, PRECISIONS)
     if precision == "int8" and not calibrated:
-        raise UsageError("int8 is calibrated on images like those that the model will see: add --calibrate DIR")
+        raise UsageError("int8 needs calibration images like those that the model will see: add --calibrate DIR")
 
 
 def _candidates(precision: str, model: onnx.ModelProto, calibrating: Images) -> Iterator[Candidate]:
@@ -137,9 +137,9 @@ def _candidates(precision: str, model: onnx.ModelProto, calibrating: Images) -> 
 
 
 def _measured(model: onnx.ModelProto, parent: ModelFile, expected: BatchOutputs, images: Images) -> Agreement:
-    """Run a candidate as `rank` will: from a file, its outputs checked."""
+    """Return the agreement of a candidate, which is run as `rank` will: from a file, with checked outputs."""
     with tempfile.TemporaryDirectory(prefix="leepfrog-variant-") as folder:
-        path = Path(folder) / "candidate.onnx"  # the parent's name may be a stranger's, "../../x"
+        path = Path(folder) / "candidate.onnx"  # not the parent's name, which is untrusted ("../../x")
         write_model(model, parent.metadata, path)
         try:
             return agreement(expected, outputs_of(Session(ModelFile.read(path), "cpu", available_threads()), images))
@@ -148,7 +148,7 @@ def _measured(model: onnx.ModelProto, parent: ModelFile, expected: BatchOutputs,
 
 
 def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tuple[Images, Images]:
-    """Images for calibration and others for comparison, preprocessed, [1, 3, H, W] each."""
+    """Return images for calibration and others for comparison, preprocessed, [1, 3, H, W] each."""
     drawn = drawn_in_proportion(images.labels, MOST_CALIBRATING + MOST_COMPARED)
     images, notes, _ = level_some(images, drawn.tolist())
     for note in notes:
@@ -162,7 +162,7 @@ def _samples(images: ImageSet, spec: PreprocessSpec, progress: Progress) -> tupl
             continue
         prepared.append(normalize(resize_and_crop_reduced(decoded, spec)[None], spec))
     if len(prepared) < FEWEST_IMAGES:
-        raise DataSetError(f"{images.name}: {len(prepared)} usable images; calibration takes at least {FEWEST_IMAGES}")
+        raise DataSetError(f"{images.name}: {len(prepared)} usable images; calibration needs at least {FEWEST_IMAGES}")
     calibrating = min(MOST_CALIBRATING, len(prepared) // 2)
     return prepared[:calibrating], prepared[calibrating:]
 

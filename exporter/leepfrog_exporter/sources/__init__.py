@@ -1,8 +1,8 @@
-"""Sources of models, one file each: `SCHEME:REST` is given to the module of that name.
+"""Model sources, one module per scheme: `SCHEME:REST` is handled by the module named SCHEME.
 
-A source holds `TAKES`, what stands after the colon in help ("NAME"), and `draft(rest, options, progress)`, which gives
-a graph from one image input to classes, what it is compared with, and what is known of it (`Draft`). The export does
-the rest. A source of networks whose weights the zoo may replace also holds `build(name, *, pretrained)`.
+A source defines `TAKES`, the placeholder after the colon in help texts ("NAME"), and `draft(rest, options, progress)`,
+which returns a `Draft`: a graph from one image input to class outputs, its reference and its metadata. A source of
+networks whose weights the zoo may replace also defines `build(name, *, pretrained)`.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """What a module of this package holds."""
+    """Interface of the modules in this package."""
 
     TAKES: str
 
     def draft(self, rest: str, options: ExportOptions, progress: Progress) -> Draft:
-        """The graph of what is named after the colon, and what is known of it."""
+        """Return the draft of the model named after the colon."""
 
 
 def schemes() -> tuple[str, ...]:
-    """The names of all sources, sorted."""
+    """Return the names of all sources, sorted."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def source_of(scheme: str) -> Source:
-    """A source by its name; UsageError where there is none."""
+    """Return the source with this name; raise UsageError if there is none."""
     check_name("source", scheme, schemes())
     return cast(Source, importlib.import_module(f"{__name__}.{scheme}"))
 
 
 def builder(library: str) -> Callable[..., Network]:
-    """The function of a source that builds a network: of its name, and whether `pretrained`."""
+    """Return the `build` function of a source, which takes a network's name and `pretrained`."""
     build: Callable[..., Network] = importlib.import_module(f"{__name__}.{library}").build
     return build

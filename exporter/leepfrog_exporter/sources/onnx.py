@@ -1,4 +1,4 @@
-"""`onnx:FILE`: a network that is an ONNX file already."""
+"""`onnx:FILE`: a network from an ONNX file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _EMBEDDING_NAME = re.compile("embed|encod|feat|hidden|pool|represent", re.IGNORE
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
-    """The graph of a file, with an image input attached.
+    """Return the draft of an ONNX file, with an image input attached.
 
     Raises:
-        UsageError, ModelError: it cannot be read, or is no network from one image to classes.
+        UsageError, ModelError: the options do not fit, the file cannot be read, or the network does not take one image.
     """
-    path = Path(os.path.expanduser(rest))  # unlike Path's, leaves the ~ of nobody as it is
+    path = Path(os.path.expanduser(rest))  # unlike Path.expanduser, leaves ~unknown_user unchanged
     if options.random_weights:
-        raise UsageError("--random-weights is for timm and torchvision sources")
+        raise UsageError("--random-weights is for timm and torchvision sources only")
     model, sha256 = read_onnx(path)
     where = printable(path)
     progress.advance(1)
@@ -51,14 +51,14 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     size = attach_input(model, options.preprocess.input_size)
     spec = options.preprocess.spec(size, carried.preprocess if carried else None, where)
     if takes_bytes and not maps_to_bytes(spec):
-        raise UsageError(f"{where}: its input is uint8, which holds 0..255 alone; add --preprocess raw")
+        raise UsageError(f"{where}: its input is uint8, so pixels must stay in 0..255; add --preprocess raw")
     if original.channels == 1:
         check_grey(spec, where)
     if scaling is not None and (warning := check_scaling(scaling, spec, options.preprocess, where)):
         progress.notice(warning)
     progress.advance(1)
     if options.no_probs:
-        drop_unused(model.graph)  # such as the head of a classifier whose features are exported
+        drop_unused(model.graph)  # for example the head of a classifier of which only features are exported
     known = None if options.no_probs else carried
     metadata = ModelMetadata(
         name=options.name or path.stem,
@@ -70,12 +70,12 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         top1=known.top1 if known else None,
         weights_sha256=sha256,
     )
-    doubt = f"its output is called {printable(output)!r}" if _EMBEDDING_NAME.search(output) else ""
+    doubt = f"its output is named {printable(output)!r}" if _EMBEDDING_NAME.search(output) else ""
     return Draft(model, original.reference, "the original file", metadata, doubt)
 
 
 def _carried(model: onnx.ModelProto) -> ModelMetadata | None:
-    """What a scoring model that is exported again says of itself."""
+    """Return the metadata in the file, if it is already a scoring model."""
     try:
         return ModelMetadata.from_props({entry.key: entry.value for entry in model.metadata_props})
     except ModelError:
@@ -83,7 +83,7 @@ def _carried(model: onnx.ModelProto) -> ModelMetadata | None:
 
 
 def _n_parameters(model: onnx.ModelProto) -> int:
-    """Numbers in the floating-point weights of a graph, batch-norm's running statistics not counted."""
+    """Count the floating-point parameters of a graph, without the running statistics of batch-norms."""
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
     nodes = model.graph.node
     statistics = {name for node in nodes if node.op_type == "BatchNormalization" for name in node.input[3:5]}

@@ -1,4 +1,4 @@
-"""`timm:NAME`: a classifier of timm, with or without a weights tag."""
+"""`timm:NAME`: a timm classifier, with or without a weights tag."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from leepfrog_exporter.networks.traced import built_and_traced
 
 TAKES = "NAME"
 
-# How long to wait for a first answer of the model hub.
+# Timeout for the first response of the model hub.
 HUB_SECONDS = 10
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
-    """The graph of a network that `build` gives."""
+    """Return the draft of a timm network."""
     return built_and_traced(build, "timm", rest, options, progress)
 
 
 def build(name: str, *, pretrained: bool) -> Network:
-    """`timm:NAME`, with or without a weights tag: its pre-trained weights, or seeded random ones.
+    """Build a timm network, with pre-trained or seeded random weights.
 
     Raises:
-        UsageError: timm has no such model, or it needs preprocessing that leepfrog does not do.
+        UsageError: timm has no such model, or the model needs unsupported preprocessing.
         MachineError: the weights cannot be downloaded.
     """
     timm = package("timm")
@@ -56,20 +56,20 @@ def build(name: str, *, pretrained: bool) -> Network:
         imagenet_labels() if module.num_classes == 1000 else (),
         pretrained_config.get("license") or "",
         None,
-        doubt="timm gives embeddings of image towers, such as CLIP's, as classes",
+        doubt="timm presents embeddings of image towers, such as CLIP's, as classes",
     )
 
 
 @contextlib.contextmanager
 def _hub_asked_once() -> Iterator[None]:
-    """Where timm's hub does not answer, let its client look in its cache alone; it would retry for a minute, aloud."""
+    """Restrict the hub client to its cache if the hub is unreachable; it would retry noisily for a minute."""
     constants: Any = importlib.import_module("huggingface_hub.constants")  # timm requires it
     before = constants.HF_HUB_OFFLINE
     if not before:
         try:
             address = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310
             urllib.request.urlopen(address, timeout=HUB_SECONDS).close()  # noqa: S310
-        except urllib.error.HTTPError:  # an answer
+        except urllib.error.HTTPError:  # the hub responded
             pass
         except (OSError, ValueError, http.client.HTTPException):
             constants.HF_HUB_OFFLINE = True
@@ -82,9 +82,9 @@ def _hub_asked_once() -> Iterator[None]:
 def _preprocess(name: str, config: dict[str, Any]) -> PreprocessSpec:
     channels, height, width = config["input_size"]
     if channels != 3:
-        raise UsageError(f"timm:{name} takes {channels} channels; leepfrog feeds colour images")
+        raise UsageError(f"timm:{name} takes {channels} channels; only 3-channel input is supported")
     if config["crop_mode"] not in ("center", "squash"):
-        raise UsageError(f"timm:{name} wants crop mode {config['crop_mode']!r}; leepfrog does center and squash")
+        raise UsageError(f"timm:{name} uses crop mode {config['crop_mode']!r}; only center and squash are supported")
     scale = config["crop_pct"]
     return PreprocessSpec(
         input_size=(height, width),

@@ -1,4 +1,4 @@
-"""`torchvision:NAME`: a classifier of torchvision."""
+"""`torchvision:NAME`: a torchvision classifier."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TAKES = "NAME"
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
-    """The graph of a network that `build` gives."""
+    """Return the draft of a torchvision network."""
     return built_and_traced(build, "torchvision", rest, options, progress)
 
 
 def build(name: str, *, pretrained: bool) -> Network:
-    """`torchvision:NAME`: its default weights, or seeded random ones.
+    """Build a torchvision classifier, with its default weights or seeded random ones.
 
     Raises:
         UsageError: torchvision has no such classifier.

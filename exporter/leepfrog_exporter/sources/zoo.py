@@ -1,4 +1,4 @@
-"""`zoo:NAME`, or the name alone: an entry of the zoo's manifest."""
+"""`zoo:NAME` or just the name: an entry of the zoo's manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAKES = "NAME"
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
-    """The graph of the entry's network, with the weights that it names."""
+    """Return the draft of the entry's network, with the weights given in the manifest."""
     entry = zoo.find(rest)
     library, _, architecture = entry.architecture.partition(":")
     build = builder(library)
@@ -45,7 +45,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
 
 
 def already_there(name: str, options: ExportOptions) -> ModelFile | None:
-    """The file that an export of this zoo entry would write, if it is there and up to date."""
+    """Return the file that an export of this zoo entry would write, if it exists and is up to date."""
     entry = zoo.find(name)
     changed = options.random_weights or options.preprocess != PreprocessChoice() or options.labels or options.no_probs
     if changed or entry.weights is None:

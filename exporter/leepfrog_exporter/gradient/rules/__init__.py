@@ -1,4 +1,4 @@
-"""The rules, one module a family; importing this package imports all its modules, whose rules register themselves."""
+"""Gradient rules, one module per operator family. Importing this package imports all modules, which register them."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Operators that move numbers and change none."""
+"""Gradient rules of operators that move values without changing them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from leepfrog_exporter.graph.edit import attributes, describe
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Back to the input's shape."""
+    """Reshape the gradient to the input's shape."""
     return [tape.reshape(g, tape.shape(node.input[0]))]
 
 
 @rule("Transpose")
 def transpose(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """The inverse permutation."""
+    """Apply the inverse permutation."""
     rank = len(tape.shape(node.input[0]))
     order = attributes(node).get("perm") or range(rank)[::-1]
     return [tape.emit("Transpose", g, perm=np.argsort(order).tolist())]
@@ -30,13 +30,13 @@ def transpose(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Expand")
 def expand(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """The sum over what was repeated."""
+    """Sum over the repeated axes."""
     return [tape.unbroadcast(g, tape.shape(node.output[0]), tape.shape(node.input[0]))]
 
 
 @rule("Concat")
 def concat(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Cut up again."""
+    """Split the gradient into the parts of the inputs."""
     rank = len(tape.shape(node.output[0]))
     axis = attributes(node)["axis"] % rank
     lengths = [tape.shape(name)[axis] for name in node.input]
@@ -47,7 +47,7 @@ def concat(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule_of_outputs("Split")
 def split(tape: Tape, node: NodeProto, gradients: Gradients) -> Gradients:
-    """Joined again, zeros where nothing depends on a part."""
+    """Concatenate the gradients, with zeros for unused parts."""
     axis = attributes(node).get("axis", 0)
     zero = numpy_helper.from_array(np.zeros(1, tape.dtype))
     parts = [
@@ -59,7 +59,7 @@ def split(tape: Tape, node: NodeProto, gradients: Gradients) -> Gradients:
 
 @rule("Slice")
 def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Zeros where nothing was taken."""
+    """Put the gradient back at the sliced positions, with zeros elsewhere."""
     shape, taken = tape.shape(node.input[0]), tape.shape(node.output[0])
     given = {
         what: tape.required(node, i, what).tolist()
@@ -72,7 +72,7 @@ def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
         axis = counted % len(shape)
         length, n = shape[axis], taken[axis]
         if step < 0:
-            raise ModelError(f"cannot differentiate {describe(node)}: it runs backwards")
+            raise ModelError(f"cannot differentiate {describe(node)}: negative steps are not supported")
         if length == n:
             continue
         _check_fixed(node, (length, n))
@@ -85,9 +85,9 @@ def slice_(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Gather")
 def gather(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """Added up where it was taken from; of several axes, indices constant."""
+    """Add the gradient at the gathered positions; for inputs with several axes, indices must be constant."""
     shape = tape.shape(node.input[0])
-    if len(shape) == 1:  # how torch's as_strided is written, with indices that depend on the batch size
+    if len(shape) == 1:  # torch's form of as_strided, with indices that depend on the batch size
         return [tape.scatter_add(node.input[0], node.input[1], g)]
     axis = attributes(node).get("axis", 0) % len(shape)
     length = shape[axis]
@@ -108,9 +108,9 @@ def gather(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Pad")
 def pad_(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """The padding cut off."""
+    """Crop the padding."""
     if attributes(node).get("mode", b"constant") != b"constant":
-        raise ModelError(f"cannot differentiate {describe(node)}: only padding with a constant")
+        raise ModelError(f"cannot differentiate {describe(node)}: only constant padding is supported")
     rank = len(tape.shape(node.input[0]))
     amounts = tape.required(node, 1, "padding").tolist()
     axes = list(range(rank))
@@ -123,4 +123,4 @@ def pad_(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 def _check_fixed(node: NodeProto, lengths: Sequence[int] | Shape) -> None:
     if min(lengths) < 0:
-        raise ModelError(f"cannot differentiate {describe(node)}: it works along the batch")
+        raise ModelError(f"cannot differentiate {describe(node)}: it acts on the batch axis")

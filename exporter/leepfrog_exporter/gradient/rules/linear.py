@@ -1,4 +1,4 @@
-"""Convolutions and matrix products: gradients of their inputs. Those of their weights are in filters.py."""
+"""Gradient rules of convolutions and matrix products, for their inputs. For their weights, see filters.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leepfrog_exporter.graph.edit import attributes, describe
 
 @rule("Conv")
 def conv(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """The transposed convolution with the same weights."""
+    """Apply the transposed convolution with the same weights."""
     weights = tape.required(node, 1, "weight")
     group = attributes(node).get("group", 1)
     n_out, kernel = weights.shape[0], weights.shape[2:]
@@ -26,10 +26,10 @@ def conv(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("Gemm")
 def gemm(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """d(alpha A B + beta C) = alpha dA B, B and C constant."""
+    """d(alpha A B + beta C) = alpha dA B, with B and C constant."""
     given = attributes(node)
     if given.get("transA", 0):
-        raise ModelError(f"cannot differentiate {describe(node)}: its input is transposed")
+        raise ModelError(f"cannot differentiate {describe(node)}: transA is not supported")
     weights = tape.required(node, 1, "weight")
     return [
         tape.multiply(
@@ -41,11 +41,11 @@ def gemm(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("MatMul")
 def matmul(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """d(AB) = dA B + A dB, stacked matrices broadcast."""
+    """d(AB) = dA B + A dB, with broadcasting of stacked matrices."""
     a, b = node.input
     shape_a, shape_b, whole = tape.shape(a), tape.shape(b), tape.shape(node.output[0])
     if min(len(shape_a), len(shape_b)) < 2:
-        raise ModelError(f"cannot differentiate {describe(node)}: a factor is a vector")
+        raise ModelError(f"cannot differentiate {describe(node)}: vector operands are not supported")
     gradients: list[str | None] = [None, None]
     if a in tape.needed:
         product = tape.emit("MatMul", g, _turned(tape, b))
@@ -57,7 +57,7 @@ def matmul(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 
 def _turned(tape: Tape, value: str) -> str:
-    """A value with its last two axes swapped."""
+    """Swap the last two axes of a value, which may be a constant."""
     array = tape.array(value)
     if array is not None:
         return tape.constant(array.swapaxes(-1, -2))
@@ -65,6 +65,6 @@ def _turned(tape: Tape, value: str) -> str:
 
 
 def turned(tape: Tape, value: str, shape: Shape) -> str:
-    """Swap the last two axes."""
+    """Swap the last two axes of a value with the given shape."""
     axes = list(range(len(shape)))
     return tape.emit("Transpose", value, perm=[*axes[:-2], axes[-1], axes[-2]])

@@ -1,4 +1,4 @@
-"""Means, sums, normalisations and softmax: operators that mix numbers along axes."""
+"""Gradient rules of means, sums, normalisations and softmax: operators that combine values along axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leepfrog_exporter.graph.edit import attributes, describe
 
 @rule("ReduceMean", "ReduceSum")
 def reduce(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """The gradient (in equal parts, for a mean) to all that was reduced."""
+    """Distribute the gradient to all reduced values; a mean divides it equally."""
     given, shape = attributes(node), tape.shape(node.input[0])
     axes = given.get("axes")
     if len(node.input) > 1 and node.input[1]:
@@ -22,7 +22,7 @@ def reduce(tape: Tape, node: NodeProto, g: str) -> Gradients:
         return [g]
     reduced = {axis % len(shape) for axis in axes} if axes else set(range(len(shape)))
     if any(shape[axis] < 0 for axis in reduced):
-        raise ModelError(f"cannot differentiate {describe(node)}: it works along the batch")
+        raise ModelError(f"cannot differentiate {describe(node)}: it reduces the batch axis")
     if not given.get("keepdims", 1):
         g = tape.reshape(g, tuple(1 if axis in reduced else n for axis, n in enumerate(shape)))
     lengths = [n if axis in reduced else 1 for axis, n in enumerate(shape)]
@@ -35,7 +35,7 @@ def reduce(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("BatchNormalization")
 def batch_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """A fixed scale a channel: scale / sqrt(variance + epsilon)."""
+    """Scale per channel by scale / sqrt(variance + epsilon)."""
     given = attributes(node)
     if given.get("training_mode", 0):
         raise ModelError(f"cannot differentiate {describe(node)}: it is in training mode")
@@ -46,7 +46,7 @@ def batch_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("LayerNormalization")
 def layer_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """With z the normalised input and h = scale dy: dx = (h - mean h - z mean(h z)) / sd."""
+    """dx = (h - mean h - z mean(h z)) / sd, with z the normalised input and h = scale dy."""
     given, x = attributes(node), node.input[0]
     shape = tape.shape(x)
     first = given.get("axis", -1) % len(shape)

@@ -1,4 +1,4 @@
-"""One vector-Jacobian product an operator."""
+"""Registry of gradient rules: one vector-Jacobian product per operator."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from onnx import NodeProto
 from leepfrog_exporter.gradient.tape import Tape
 from leepfrog_exporter.graph.edit import describe
 
-# The names of the gradients of a node's outputs or inputs, in their order; None where there is none.
+# Names of the gradients of a node's outputs or inputs, in order; None if there is no gradient.
 Gradients = Sequence[str | None]
-# From the gradients of a node's outputs (None where nothing depends on one) to those of its inputs; None, or a list cut
-# short, for inputs that get none. A rule need not look at `tape.needed` unless it saves work. What it cannot
-# differentiate is a ModelError.
+# Maps the gradients of a node's outputs (None for an unused output) to those of its inputs. Inputs without a gradient
+# are None, or omitted at the end. A rule may consult `tape.needed` to save work. It raises ModelError for a node that
+# it cannot differentiate.
 Rule = Callable[[Tape, NodeProto, Gradients], Gradients]
-# The same for operators with one output that counts.
+# The same for operators of which only the first output is differentiated.
 SimpleRule = Callable[[Tape, NodeProto, str], Gradients]
 
 RULES: dict[str, Rule] = {}
 
 
 def rule(*operators: str) -> Callable[[SimpleRule], SimpleRule]:
-    """Register the rule of operators with one output that counts."""
+    """Register a rule for operators of which only the first output is differentiated."""
 
     def register(function: SimpleRule) -> SimpleRule:
         def by_outputs(tape: Tape, node: NodeProto, gradients: Gradients) -> Gradients:
             if gradients[0] is None or any(gradient is not None for gradient in gradients[1:]):
-                raise ModelError(f"cannot differentiate {describe(node)} through its second output")
+                raise ModelError(f"cannot differentiate {describe(node)}: only its first output is supported")
             return function(tape, node, gradients[0])
 
         for operator in operators:
@@ -39,7 +39,7 @@ def rule(*operators: str) -> Callable[[SimpleRule], SimpleRule]:
 
 
 def rule_of_outputs(*operators: str) -> Callable[[Rule], Rule]:
-    """Register the rule of operators with several outputs."""
+    """Register a rule for operators with several outputs."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(operators, function))
@@ -49,10 +49,10 @@ def rule_of_outputs(*operators: str) -> Callable[[Rule], Rule]:
 
 
 def rule_of(node: NodeProto) -> Rule:
-    """The rule of a node's operator.
+    """Return the rule of a node's operator.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no rule.
     """
     if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
         raise ModelError(f"has no gradient rule for {describe(node)}")

@@ -1,7 +1,7 @@
-"""Forms of head, one file each: how a network ends, where its features are, and whether there are probabilities.
+"""Recognised forms of network heads, one module each.
 
-A form is a module beside this one that holds `PRIORITY`, a number of its own, and `head(tail)`, which gives the head of
-a graph that ends so (see `leepfrog_exporter.graph.tail`), or None. The form of the lowest priority is asked first.
+A form is a module in this package that defines a unique number `PRIORITY`, and `head(tail)`, which returns the head of
+a graph that ends in this form (see `leepfrog_exporter.graph.tail`), or None. Forms are tried in order of `PRIORITY`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from leepfrog_exporter.graph.tail import Tail, tail_of
 
 
 class Form(Protocol):
-    """What a module of this package holds."""
+    """Interface of the modules in this package."""
 
     PRIORITY: int
 
     def head(self, tail: Tail) -> Head | None:
-        """The head of a graph that ends in this form; None for any other."""
+        """Return the head of a graph that ends in this form; None for any other graph."""
 
 
 @functools.cache
 def forms() -> tuple[Form, ...]:
-    """All forms, in the order in which they are asked."""
+    """Return all forms, in the order in which they are tried."""
     names = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
     modules = [cast(Form, importlib.import_module(f"{__name__}.{name}")) for name in names]
     return tuple(sorted(modules, key=lambda form: form.PRIORITY))
 
 
 def find_head(graph: GraphProto, output: str) -> Head:
-    """How a graph ends at `output`: a `Classifier`, or a `FeatureExtractor`, which has no probabilities.
+    """Return the head of a graph: a `Classifier`, or a `FeatureExtractor`, which has no probabilities.
 
     Raises:
-        ModelError: no form knows it.
+        ModelError: no form recognises the head.
     """
     tail = tail_of(graph, output)
     for form in forms():
@@ -49,17 +49,17 @@ def find_head(graph: GraphProto, output: str) -> Head:
 
 
 def find_features(graph: GraphProto, output: str) -> FeatureExtractor:
-    """The end of a graph whose outputs are said to be no source classes.
+    """Return the head of a graph whose outputs are declared not to be source classes.
 
-    Its features are what the last layer of a multi-label head sees, and otherwise the output itself.
+    The features are the input of the last layer of a multi-label head, and otherwise the output itself.
 
     Raises:
-        ModelError: it puts out probabilities of classes, or no form knows it.
+        ModelError: the graph outputs class probabilities, or no form recognises the head.
     """
     head = find_head(graph, output)
     if isinstance(head, FeatureExtractor):
         return head
     if head.ends_in != "logits":
-        raise ModelError(f"ends in a {head.ends_in}, so it has probabilities of classes; export it without --no-probs")
+        raise ModelError(f"ends in a {head.ends_in}, so it has class probabilities; export it without --no-probs")
     embedding = importlib.import_module(f"{__name__}.embedding")
     return cast(FeatureExtractor, embedding.head(tail_of(graph, output)))

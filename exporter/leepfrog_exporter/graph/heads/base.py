@@ -1,4 +1,4 @@
-"""What a form of head gives: where a network's features are, and the probabilities, if it has any."""
+"""Network heads: the location of the features and, for classifiers, of the logits."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from leepfrog_exporter.graph.softmax import Ending
 from leepfrog_exporter.graph.tail import Tail
 
 LOGITS = "leepfrog_logits"
-"""The value inside a scoring model that `probs` is the softmax of, float32 [N, Z]."""
+"""Name of the value in a scoring model whose softmax is `probs`, float32 [N, Z]."""
 
-# Numbers of classes that no embedding has: ImageNet-1k, also with a background class, and the subsets of ImageNet-21k
-# that are in use.
+# Output counts that identify a classifier: ImageNet-1k, with or without a background class, and the common subsets of
+# ImageNet-21k. No embedding has these widths.
 KNOWN_COUNTS = frozenset({1000, 1001, 10450, 11221, 11821, 19168, 21841, 21842, 21843})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _End:
-    """Where a network's features are.
+    """Base class of heads, with the location of the features.
 
     Attributes:
-        features: the value that the last linear layer sees, or the output of a network without one.
-        channels_last: whether its channels are the last axis (as MatMul takes them) or the second (Conv).
-        layer: the last linear layer, as messages name it; "" if there is none.
-        weights: those of that layer as they are stored, perhaps transposed; None where there are none.
+        features: name of the last linear layer's input, or of the output if there is no such layer.
+        channels_last: whether channels are the last axis of the features (MatMul) or the second one (Conv).
+        layer: description of the last linear layer in messages; "" if there is none.
+        weights: weights of that layer as stored, possibly transposed; None if there are none.
     """
 
     features: str
@@ -39,37 +39,37 @@ class _End:
     weights: TensorProto | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def pooled(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features [n, D] of the value `features`, averaged over space or tokens."""
+        """Average the value of `features` over space or tokens; return features [n, D]."""
         positions = range(1, features.ndim - 1) if self.channels_last else range(2, features.ndim)
         return np.asarray(features.mean(axis=tuple(positions)), np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureExtractor(_End):
-    """The end of a network without probabilities over source classes.
+    """Head of a network without probabilities over source classes.
 
     Attributes:
-        reason: why it has none, as a message says it.
+        reason: error message explaining why there are none.
     """
 
     reason: str = dataclasses.field(compare=False)
 
     @property
     def compared(self) -> str:
-        """The value in the scoring model that is held against the network."""
+        """Name of the scoring model's value that is compared with the network."""
         return FEATURES_OUTPUT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classifier(_End):
-    """The end of a network whose outputs are source classes.
+    """Head of a network whose outputs are source classes.
 
     Attributes:
-        logits: the value that a softmax over classes takes.
-        ends_in: what the classifier's own output is.
-        binary: whether the last linear layer has one output, the logit of the second of two classes.
-        altered: the node between softmax and output that may change probabilities; "" if there is none.
-        doubt: why the outputs may not be classes; "" if nothing in the graph says so.
+        logits: name of the value to which a softmax over classes applies.
+        ends_in: kind of the classifier's own output.
+        binary: whether the last linear layer has a single output, the logit of the second of two classes.
+        altered: description of a node between softmax and output that may change probabilities; "" if there is none.
+        doubt: reason in the graph why the outputs may not be classes; "" if there is none.
     """
 
     logits: str
@@ -80,11 +80,11 @@ class Classifier(_End):
 
     @property
     def compared(self) -> str:
-        """The value in the scoring model that corresponds to the classifier's own output."""
+        """Name of the scoring model's value that corresponds to the classifier's own output."""
         return LOGITS if self.ends_in == "logits" else PROBS_OUTPUT
 
     def expected(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What `compared` must be, [n, Z], where the classifier itself puts out [n, ...]."""
+        """Return the expected value of `compared`, [n, Z], given the classifier's own output [n, ...]."""
         output = output.reshape(len(output), -1)
         if self.ends_in == "log-softmax":
             return np.exp(output)
@@ -93,46 +93,47 @@ class Classifier(_End):
         return output
 
     def refuse_embedding(self, n_classes: int, doubt: str) -> None:
-        """ModelError where outputs that nobody named may be an embedding.
+        """Raise ModelError if outputs without labels may be an embedding.
 
         Args:
-            n_classes: Z.
-            doubt: what the source says that speaks against classes; "" for nothing.
+            n_classes: number of outputs, Z.
+            doubt: reason given by the source why the outputs may not be classes; "" if there is none.
         """
         doubt = self.doubt or doubt
         if doubt and self.ends_in == "logits" and n_classes not in KNOWN_COUNTS:
             raise ModelError(
-                f"may be a network without a classifier: {doubt}; if its {n_classes:,} outputs are classes, name them: "
-                "--labels FILE; otherwise export the network with its classifier, or its features alone: --no-probs"
+                f"may be a network without a classifier: {doubt}; if its {n_classes:,} outputs are classes, add "
+                "--labels FILE; otherwise export the network with its classifier, or only its features: --no-probs"
             )
 
 
 Head = Classifier | FeatureExtractor
-"""How a network ends."""
+"""Head of a network."""
 
 
 def linear_head(tail: Tail, *, weights: TensorProto | None, outputs_axis: int, channels_last: bool) -> Head:
-    """The head whose last linear layer is where the tail begins.
+    """Return the head whose last linear layer is the first node of the tail.
 
-    Several outputs of a sigmoid are no distribution over classes; one is the probability of the second of two.
+    Several sigmoid outputs are not a distribution over classes; a single one is the probability of the second of two
+    classes.
 
     Args:
-        tail: the graph's end.
-        weights: of the layer, as they are stored; None where they are computed.
-        outputs_axis: the axis of the layer's outputs in `weights`.
-        channels_last: whether the layer works on the last axis of what it sees.
+        tail: tail of the graph.
+        weights: weights of the layer, as stored; None if they are computed.
+        outputs_axis: axis of the layer's outputs in `weights`.
+        channels_last: whether the layer works on the last axis of its input.
     """
     features, layer = tail.node.input[0], describe(tail.node)
     has_one_output = weights is not None and len(weights.dims) > 1 and weights.dims[outputs_axis] == 1
     binary = has_one_output and (tail.paired or tail.ends_in in ("logits", "sigmoid"))
     if tail.ends_in == "sigmoid" and not binary:
-        reason = f"ends in {tail.ending}, not a softmax: its outputs are no distribution over classes"
+        reason = f"ends in {tail.ending}, not a softmax: its outputs are not a distribution over classes"
         return FeatureExtractor(
             features=features, channels_last=channels_last, layer=layer, weights=weights, reason=reason
         )
     doubt = ""
     if binary and not tail.paired:
-        doubt = "it puts out one number without a sigmoid, as a regression does"
+        doubt = "it has a single output without a sigmoid, like a regression"
     elif tail.activation:
         doubt = f"{tail.activation} follows its last linear layer"
     return Classifier(

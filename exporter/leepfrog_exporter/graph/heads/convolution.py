@@ -1,4 +1,4 @@
-"""A 1x1 convolution with constant weights, as in SqueezeNet; what it sees, averaged over space, are the features."""
+"""Heads with a 1x1 convolution, as in SqueezeNet; its input, averaged over space, gives the features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRIORITY = 20
 
 
 def head(tail: Tail) -> Head | None:
-    """The head of a network that ends in a 1x1 convolution of all channels."""
+    """Return the head of a network that ends in a 1x1 convolution over all channels, with constant weights."""
     if tail.node.op_type != "Conv" or not tail.has_weights:
         return None
     weights, transposed = tail.weights

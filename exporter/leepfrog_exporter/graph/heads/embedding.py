@@ -1,15 +1,15 @@
-"""A network without a classifier, such as the image tower of CLIP: its output is the features."""
+"""Networks without a classifier, such as the image tower of CLIP, whose output is the features."""
 
 from __future__ import annotations
 
 from leepfrog_exporter.graph.heads.base import FeatureExtractor
 from leepfrog_exporter.graph.tail import Tail
 
-PRIORITY = 90  # behind all forms that have classes
+PRIORITY = 90  # after all forms with classes
 
 
 def head(tail: Tail) -> FeatureExtractor | None:
-    """The head of a network that ends in no form with classes, and in no softmax of them."""
+    """Return the head of a network that does not end in a softmax or one of its variants."""
     if tail.ends_in != "logits":
         return None
     shapes = {value.name: value.type.tensor_type.shape.dim for value in tail.graph.output}

@@ -1,4 +1,4 @@
-"""A linear layer, Gemm or MatMul, with constant weights; what it sees are the features."""
+"""Heads with a linear layer (Gemm or MatMul), whose input is the features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRIORITY = 10
 
 
 def head(tail: Tail) -> Head | None:
-    """The head of a network that ends in a linear layer."""
+    """Return the head of a network that ends in a linear layer with constant weights."""
     if tail.node.op_type not in ("Gemm", "MatMul") or not tail.has_weights:
         return None
     weights, transposed = tail.weights
