@@ -34,7 +34,7 @@ _OTHER = "outputs"
 
 Floats = NDArray[np.float32]
 Reference = Callable[[Floats], tuple[Floats, Floats | None]]
-"""The source: from a batch [n, 3, H, W] to its output [n, ...] and the input of its last linear layer (None if unknown)."""
+"""The source, from a batch [n, 3, H, W] to its output [n, ...] and the input of its last linear layer, if known."""
 
 # Image indices of a second batch, which differs from the first in order, size and neighbours of each image.
 _MIXED = (2, 0, 3, 1, 0, 2)

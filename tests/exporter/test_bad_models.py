@@ -121,8 +121,8 @@ BAD: dict[str, tuple[bytes, str]] = {
         changed(lambda m: m.graph.input[0].type.tensor_type.__setattr__("elem_type", TensorProto.INT32)),
         "INT32|cannot load",
     ),
-    "one class": (with_tail("Softmax", classes=1), "1 source class; a score needs at least 2"),
-    "sigmoid": (with_tail("Sigmoid"), "Sigmoid.*no distribution over classes"),
+    "one class": (with_tail("Softmax", classes=1), "1 source class; scores need at least 2"),
+    "sigmoid": (with_tail("Sigmoid"), "Sigmoid.*not a distribution over classes"),
     "softmax twice": (with_tail("Softmax", "Softmax"), "cannot find the last linear layer: Softmax"),
     "softmax over the batch": (after(node("Softmax", ["scores"], ["end"], axis=0)), "refused"),
     "softmax scaled": (
@@ -132,10 +132,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no linear layer": (changed(no_linear_layer), "cannot find the last linear layer: Conv"),
     "a map of classes": (
         changed(lambda m: m.graph.output[0].__setattr__("name", "square"), head="squeezenet"),
-        r"puts out \[5, 8, 8\] values an image",
+        r"not a classifier: it returns \[5, 8, 8\] values per image",
     ),
-    "nan weights": (changed(weights("linear", np.nan)), "puts out NaN or infinity"),
-    "inf bias": (changed(weights("bias", np.inf)), "puts out NaN or infinity"),
+    "nan weights": (changed(weights("linear", np.nan)), "outputs contain NaN or infinity"),
+    "inf bias": (changed(weights("bias", np.inf)), "outputs contain NaN or infinity"),
     "mixes the batch": (
         before_linear(node("ReduceMean", ["deep"], ["m"], axes=[0]), node("Sub", ["deep", "m"], ["in"])),
         "mixes images",
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "first image alone": (
         before_linear(node("Gather", ["deep", "zero"], ["in"]), zero=np.array([0])),
-        r"gives 1 row\(s\) for 4 images",
+        r"returns 1 row\(s\) for 4 images",
     ),
     "no batch axis": (
         changed(without_batch_axis),
@@ -213,7 +213,7 @@ USAGE: dict[str, tuple[dict[str, object], type[LeepfrogError], str]] = {
     "another size": (
         {"preprocess": PreprocessChoice("unit", (9, 9))},
         ModelError,
-        "is 8 x 8 pixels, not the 9 x 9 asked",
+        "is 8 x 8 pixels, not 9 x 9 as requested",
     ),
     "resize below input": ({"preprocess": PreprocessChoice("unit", None, (4, 4))}, ModelError, "resize_size.*smaller"),
     "interpolation": (
@@ -248,15 +248,15 @@ def test_unknown_preset(home: Path, tmp_path: Path) -> None:
 
 def test_bytes_cannot_hold_normalised_pixels(there: tuple[Path, bytes], tmp_path: Path) -> None:
     path = made.classifier(kind=TensorProto.UINT8).save(tmp_path / "bad.onnx")
-    assert "uint8, which holds 0..255 alone; add --preprocess raw" in refusal(path, error=UsageError)
+    assert "uint8, so pixels must stay in 0..255; add --preprocess raw" in refusal(path, error=UsageError)
     assert only(there)
 
 
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        (b"one\ntwo\n", ModelError, "has 5 classes, but there are 2 labels"),
-        (b"a\nb\nc\nd\ne\nf", ModelError, "has 5 classes, but there are 6 labels"),
+        (b"one\ntwo\n", ModelError, "has 5 classes, but 2 labels are given"),
+        (b"a\nb\nc\nd\ne\nf", ModelError, "has 5 classes, but 6 labels are given"),
         (b"a\nb\n\xff\nd\ne", BadInputError, "labels.txt: labels cannot be read"),
         (None, BadInputError, "labels.txt: labels cannot be read"),
     ],

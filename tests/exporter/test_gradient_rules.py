@@ -262,16 +262,16 @@ def test_every_rule_is_checked_here() -> None:
         "no rule": (Case("Frobnicate", {"x": (3,)}), "has no gradient rule for Frobnicate"),
         "backwards": (
             Case("Slice", {"x": (3,)}, {n: np.array([v]) for n, v in (("s", 2), ("e", -9), ("a", 1), ("t", -1))}),
-            "runs backwards",
+            "negative steps are not supported",
         ),
         "reflected": (
             Case("Pad", {"x": (3,)}, {"p": np.array([0, 1, 0, 1])}, attributes={"mode": "reflect"}),
-            "only padding with a constant",
+            "only constant padding is supported",
         ),
         "along the batch": (
-            Case("ReduceMean", {"x": (3,)}, {"axes": np.array([0])}), "works along the batch",
+            Case("ReduceMean", {"x": (3,)}, {"axes": np.array([0])}), "reduces the batch axis",
         ),
-        "a vector": (Case("MatMul", {"x": (3,)}, {"w": np.ones(3)}), "a factor is a vector"),
+        "a vector": (Case("MatMul", {"x": (3,)}, {"w": np.ones(3)}), "vector operands are not supported"),
     }.values(),
 )  # fmt: skip
 def test_what_has_no_gradient_is_named(case: Case, message: str) -> None:

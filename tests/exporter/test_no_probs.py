@@ -67,7 +67,7 @@ def check_features(file: ModelFile, network: made.Made) -> None:
 def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) -> None:
     """A projection, as of CLIP's image tower: what it puts out are the features."""
     network = made.classifier(names=("pixels", "deep", "embedding"))
-    with pytest.raises(ModelError, match=r"may be a network without a classifier.* its features alone: --no-probs"):
+    with pytest.raises(ModelError, match=r"may be a network without a classifier.* only its features: --no-probs"):
         export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
     file = exported(network, tmp_path)
     (_, features), images = Session(file, "cpu", 1).run(made.images(3)), made.images(3)
@@ -78,17 +78,17 @@ def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("network", [multi_label(), cut()], ids=["multi-label", "embedding"])
 def test_asked_for(network: made.Made, home: Path, tmp_path: Path) -> None:
     """Without --no-probs such a network is refused as ever, and the message says how."""
-    with pytest.raises(ModelError, match=r"; to export its features alone: --no-probs$|may be .*--no-probs"):
+    with pytest.raises(ModelError, match=r"; to export only its features, use --no-probs$|may be .*--no-probs"):
         export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
     assert not home.exists()
 
 
 def test_classifiers_are_refused(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"ends in a softmax, so it has probabilities of classes.*without --no-probs"):
+    with pytest.raises(ModelError, match=r"ends in a softmax, so it has class probabilities.*without --no-probs"):
         exported(made.classifier(tail=("Softmax",)), tmp_path)
-    with pytest.raises(ModelError, match=r"puts out 1,000 values, as classifiers of ImageNet do.*without --no-probs"):
+    with pytest.raises(ModelError, match=r"has 1,000 outputs, like an ImageNet classifier.*without --no-probs"):
         exported(made.classifier(classes=1000), tmp_path)
-    with pytest.raises(UsageError, match="--labels goes without --no-probs"):
+    with pytest.raises(UsageError, match="--labels and --no-probs exclude each other"):
         exported(multi_label(), tmp_path, labels=tmp_path / "labels.txt")
     assert not home.exists()
 
@@ -96,7 +96,7 @@ def test_classifiers_are_refused(home: Path, tmp_path: Path) -> None:
 def test_a_map_whose_shape_is_not_stated(home: Path, tmp_path: Path) -> None:
     network = cut("conv")
     network.model.graph.output[0].type.tensor_type.ClearField("shape")
-    with pytest.raises(ModelError, match="state the output's shape"):
+    with pytest.raises(ModelError, match="declare the output's shape"):
         exported(network, tmp_path)
 
 

@@ -170,7 +170,7 @@ def test_weights_of_a_dropped_output_leave_no_input(home: Path, tmp_path: Path) 
 def test_open_size(shape: tuple[int | str | None, ...], home: Path, tmp_path: Path) -> None:
     network = made.classifier(shape=shape)
     source = f"onnx:{network.save(tmp_path / 'open.onnx')}"
-    with pytest.raises(ModelError, match=r"open\.onnx: input 'pixels' leaves height and width open.*--input-size"):
+    with pytest.raises(ModelError, match=r"open\.onnx: input 'pixels' has dynamic height and width.*--input-size"):
         export(source, made.options())
     file = export(source, made.options(preprocess=PreprocessChoice(preset="unit", input_size=(S, S))))
     assert file.metadata.preprocess.input_size == (S, S)
@@ -214,13 +214,13 @@ def test_another_model_of_that_name_is_not_replaced(home: Path, tmp_path: Path) 
     there = export(f"onnx:{path}", made.options(name="mine"))
     before = there.path.read_bytes()
     other = made.classifier("conv").save(tmp_path / "other.onnx")
-    with pytest.raises(UsageError, match=r"mine\.onnx is there already, from onnx:net\.onnx;.*--name, or --force"):
+    with pytest.raises(UsageError, match=r"mine\.onnx already exists, exported from onnx:net\.onnx;.* or --force"):
         export(f"onnx:{other}", made.options(name="mine"))
-    with pytest.raises(UsageError, match=r"net\.onnx is there already and no scoring model; use --force"):
+    with pytest.raises(UsageError, match=r"net\.onnx already exists and is not a scoring model; use --force"):
         export(f"onnx:{path}", made.options(output=path))
     (tmp_path / "elsewhere").mkdir()
     namesake = made.classifier("conv").save(tmp_path / "elsewhere" / "net.onnx")
-    with pytest.raises(UsageError, match=r"mine\.onnx is there already, from another onnx:net\.onnx;"):
+    with pytest.raises(UsageError, match=r"mine\.onnx already exists, exported from another onnx:net\.onnx;"):
         export(f"onnx:{namesake}", made.options(name="mine"))
     assert there.path.read_bytes() == before
     assert export(f"onnx:{path}", made.options(name="mine")).sha256 == there.sha256

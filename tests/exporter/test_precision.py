@@ -172,14 +172,14 @@ def test_refusals(parent: ModelFile, tmp_path: Path) -> None:
         export_variant(parent, "int4", IMAGES)
     with pytest.raises(UsageError, match="--calibrate DIR"):
         export_variant(parent, "int8")
-    with pytest.raises(DataSetError, match="6 usable images; calibration takes at least 10"):
+    with pytest.raises(DataSetError, match="6 usable images; calibration needs at least 10"):
         export_variant(parent, "int8", photo_set(2))
     variant = export_variant(parent, "fp16")
     assert variant.metadata.parity["synthetic"] is True
-    with pytest.raises(UsageError, match="made-fp16 is fp16 already; export made in int8"):
+    with pytest.raises(UsageError, match="made-fp16 is already fp16; export made in int8"):
         export_variant(variant, "int8", IMAGES)
     # Another model's name is not taken, its own is written again.
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_variant(parent, "fp16", options=VariantOptions(name="made"))
     export_variant(parent, "fp16")
     export_variant(parent, "fp16", options=VariantOptions(output=tmp_path / "x.onnx"))
@@ -200,7 +200,7 @@ def test_a_parent_s_name_is_no_path(home: Path, tmp_path: Path) -> None:
 def test_a_quantised_model_is_not_quantised_again(parent: ModelFile) -> None:
     images = batches(12)
     ((_, once),) = to_int8(made.scoring(), images, RECIPES[:1])
-    with pytest.raises(ModelError, match="quantised already"):
+    with pytest.raises(ModelError, match="already quantised"):
         list(to_int8(once, images))
 
 

@@ -150,7 +150,7 @@ def test_rubbish_checkpoints(content: bytes, tmp_path: Path) -> None:
 )
 def test_checkpoints_of_something_else(held: object, tmp_path: Path) -> None:
     torch.save(held(), tmp_path / "weights.pth")
-    assert "not weights by name" in refused(tmp_path / "weights.pth")
+    assert "expected a mapping from names to weights" in refused(tmp_path / "weights.pth")
 
 
 def test_checkpoint_of_another_architecture(tmp_path: Path) -> None:

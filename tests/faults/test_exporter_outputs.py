@@ -123,7 +123,7 @@ def test_fault_38_what_is_surely_a_classifier_is_exported(kind: dict, home: Path
 @pytest.mark.parametrize("name", ["image_embeds", "pooler_output", "last_hidden_state", "features", "2048_Features"])
 def test_fault_38_an_output_that_is_called_an_embedding_is_refused(name: str, home: Path, tmp_path: Path) -> None:
     network = made.classifier(names=("pixels", "deep", name))
-    with pytest.raises(ModelError, match=f"its output is called '{name}'"):
+    with pytest.raises(ModelError, match=f"its output is named '{name}'"):
         exported(network, tmp_path)
     assert exported(network, tmp_path, labels=labels(tmp_path, *"abcde")).metadata.parity["n_source"] == 5
 
@@ -277,10 +277,10 @@ def test_fault_48_a_single_logit_makes_two_classes(head: str, sigmoid: bool, hom
 
 
 def test_fault_48_one_number_may_be_a_regression(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"one number without a sigmoid, as a regression does.*--labels FILE"):
+    with pytest.raises(ModelError, match=r"a single output without a sigmoid, like a regression.*--labels FILE"):
         exported(made.classifier(classes=1), tmp_path)
     assert exported(made.classifier(classes=1, tail=("Sigmoid",)), tmp_path).metadata.parity["n_source"] == 2
-    with pytest.raises(ModelError, match=r"Sigmoid.*no distribution over classes"):
+    with pytest.raises(ModelError, match=r"Sigmoid.*not a distribution over classes"):
         exported(made.classifier(classes=2, tail=("Sigmoid",)), tmp_path)
 
 

@@ -95,7 +95,7 @@ def test_fault_04_a_checkpoint_is_a_regular_file(make: Callable[[Path], None], t
         "except BadInputError as error: print(error)\n"
     )
     done = command("-c", code, tmp_path / "weights.pth")
-    assert "weights.pth: not a checkpoint of plain weights" in done.out, done
+    assert "weights.pth: is not a checkpoint of plain weights" in done.out, done
     assert "not a regular file" in done.out, done
 
 

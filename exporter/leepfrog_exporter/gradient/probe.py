@@ -90,7 +90,8 @@ def build(scoring: onnx.ModelProto, depth: int | None = None) -> Probe:
     for layer in layers:
         if layer.weight in seen:
             raise ModelError(
-                f"{describe(layer.node)} and {describe(seen[layer.weight].node)} share their weights, which is not supported"
+                f"{describe(layer.node)} and {describe(seen[layer.weight].node)} share their weights, "
+                "which probes do not support"
             )
         seen[layer.weight] = layer
     if tape.shape(FEATURES_OUTPUT)[0] != -1 or len(tape.shape(FEATURES_OUTPUT)) != 2:
@@ -163,7 +164,7 @@ def export_probe(scoring: ModelFile, depth: int | None = None, progress: Progres
 
 
 def check(probe: Probe) -> None:
-    """Check that a probe's gradients are not all zero, and do not depend on the other images in the batch.
+    """Check that a probe's gradients are finite, not all zero, and independent of the other images in the batch.
 
     Raises:
         ModelError: the check fails.
