@@ -169,9 +169,9 @@ def _check_rows(
         alone = np.concatenate([outputs[name] for outputs in apart])
         difference = float(np.maximum(_furthest(alone, before), _furthest(mixed[name], before[list(_MIXED)])))
         if not difference <= relative * _scale(before, name):
-            reason = mixing_node(model.graph) or "the network mixes the images of a batch"
+            reason = mixing_node(model.graph) or "the network mixes images along its batch axis"
             raise ModelError(
-                f"refused: an image's {name} change by {difference:.3g} with the rest of its batch; {reason}"
+                f"refused: an image's {name} change by {difference:.3g} with other images in the batch; {reason}"
             )
         largest = max(largest, difference)
     return largest

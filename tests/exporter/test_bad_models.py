@@ -154,7 +154,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "batch of a billion": (serialised(shape=(10**9, 3, S, S)), "takes batches of 1000000000 images only"),
     "no input": (changed(without_input), "has no input"),
-    "name that is not utf-8": (serialised().replace(b"scores", b"sc\xffres"), "names in it are not UTF-8"),
+    "name that is not utf-8": (serialised().replace(b"scores", b"sc\xffres"), "names that are not UTF-8"),
     "a vector": (changed(lambda m: None, shape=("N", 192)), r"\['N', 192\]; a scoring model takes images|cannot load"),
     "double": (serialised(kind=TensorProto.DOUBLE), f"onnxruntime {ORT} cannot load it: .*implementation for Conv"),
 }

@@ -64,7 +64,7 @@ NOT_OF_THE_IMAGE = {
     "dropout": (node("Dropout", ["deep", "", "training"], ["more"], name="drop"), "Dropout 'drop'.* training mode"),
     "other rows": (
         node("Slice", ["deep", "from", "to", "rows", "from"], ["more"]),
-        "an image's features change by .* with the batch",
+        "an image's features change by .* with other images in the batch",
     ),
 }
 
