@@ -255,7 +255,7 @@ def test_fault_48_networks_of_grey_images_are_served(kind: dict, home: Path, tmp
 
 def test_fault_48_grey_images_have_one_mean(home: Path, tmp_path: Path) -> None:
     network = grey(shape=("N", 1, S, S))
-    with pytest.raises(UsageError, match=r"net\.onnx: takes grey images; --preprocess inception, unit or raw"):
+    with pytest.raises(UsageError, match=r"net\.onnx: takes grey images; use --preprocess inception, unit or raw"):
         exported(network, tmp_path)
     assert exported(network, tmp_path, preprocess=PreprocessChoice(mean=(0.4,) * 3, std=(0.2,) * 3))
 

@@ -156,7 +156,7 @@ ROWS = [
     row("no such model", files(), "rank photos -m resnet99", 2, "resnet99", "leepfrog zoo pull resnet50"),
     row("no such file", files(), "rank photos -m absent.onnx", 3, "absent.onnx", "No such file"),
     row("the home of nobody", files(), "export onnx:~nobody-here/x.onnx --preprocess unit", 3, "~nobody-here/x.onnx"),
-    row("pickled weights", pickled_weights, "zoo pull mobilenet_v2", 3, "sha256", "not the manifest's", "not used"),
+    row("pickled weights", pickled_weights, "zoo pull mobilenet_v2", 3, "sha256", "from the manifest's", "not used"),
     pytest.param(
         Row("gpu absent", files(), "rank photos -m made --device cuda", 4, ("CUDAExecutionProvider", "pip install")),
         marks=needs_no_cuda,
