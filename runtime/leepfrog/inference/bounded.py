@@ -64,7 +64,7 @@ class _Call:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the call was stopped more than PATIENCE ago; false for calls that were not stopped."""
+        """Whether the grace period since the call was stopped has expired; false for calls that were not stopped."""
         return time.monotonic() > self.stopped_at + PATIENCE
 
 
@@ -124,7 +124,9 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
             _of_caller.helper = _Helper()
         except RuntimeError as error:
             _calls.discard(made)
-            raise MachineError(f"no thread can be started: {error}; lower --threads or raise the process limit") from None
+            raise MachineError(
+                f"no thread can be started: {error}; lower --threads, or raise the limits on memory and processes"
+            ) from None
     _of_caller.helper.calls.put(made)
     deadline = time.monotonic() + seconds
     too_long = False

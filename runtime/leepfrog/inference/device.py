@@ -110,7 +110,13 @@ def check_execution(device: str, threads: int | None) -> None:
 
 
 def check_threads(threads: int | None) -> None:
-    """Check that a number of threads is from 1 to THREADS_PER_CORE per core (FEWEST_ALLOWED on small machines)."""
+    """Check that a number of threads is in range.
+
+    The maximum is THREADS_PER_CORE per core, or FEWEST_ALLOWED on small machines.
+
+    Raises:
+        UsageError: the number is out of range.
+    """
     cores = available_threads()
     most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
