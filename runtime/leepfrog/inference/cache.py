@@ -199,9 +199,7 @@ class OutputCache:
                 write_whole(path, content)
             except MachineError as error:
                 self._writable = False
-                self._notice(
-                    f"outputs of {self._name} are not cached; the next run will compute them again: {error}"
-                )
+                self._notice(f"outputs of {self._name} are not cached; the next run will compute them again: {error}")
         return self._writable
 
     def _read_shard(self, path: Path) -> Records | None:

@@ -181,7 +181,9 @@ def find_probe(wanted: StrPath) -> ProbeFile:
         if text not in known and near:
             raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
         there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
-        raise UsageError(f"no model called {text!r} has a probe ({there}); create it with leepfrog export {text} --probe")
+        raise UsageError(
+            f"no model called {text!r} has a probe ({there}); create it: leepfrog export {text} --probe"
+        )
     return ProbeFile.read(path)
 
 
@@ -200,8 +202,8 @@ def probe_of(embedding: Embedding) -> ProbeFile:
             return probe
     made_by = printable(str(embedding.made.get("probe", "an unnamed model")))
     raise UsageError(
-        f"{printable(embedding.name)} was embedded with {len(embedding.layers)} layers of {made_by}, for which there is "
-        f"no probe here; create it with leepfrog export {made_by} --probe"
+        f"{printable(embedding.name)} was embedded with {len(embedding.layers)} layers of {made_by}, but there is no "
+        f"such probe here; create it with leepfrog export {made_by} --probe"
     )
 
 

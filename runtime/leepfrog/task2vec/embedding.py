@@ -83,8 +83,8 @@ class Embedding:
         n = sum(layer.n_filters for layer in self.layers)
         if self.vector.shape != (n,) or self.standard_errors.shape != (n,) or not n:
             raise EmbeddingError(
-                f"shapes of values {self.vector.shape} and standard errors {self.standard_errors.shape} do not match the "
-                f"{n} filters in the layer table"
+                f"vector has shape {self.vector.shape} and standard_errors {self.standard_errors.shape}, but the layer "
+                f"table has {n} filters"
             )
         if not np.isfinite(self.vector).all() or self.vector.min() < 0:
             raise EmbeddingError("values are negative or not finite")
