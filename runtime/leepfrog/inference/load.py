@@ -145,7 +145,7 @@ def _explain(error: Exception, header: Header) -> str:
         needed = header.opsets.get(domain, "?")
         return f"needs opset {needed} of {match[1]}; {installed}, which supports up to {match[2]}; upgrade onnxruntime"
     if match := re.search(r"No Op registered for (\S+)", text) or re.search(r"Fatal error: (\S+?)\(", text):
-        return f"uses the operator {match[1]}, which onnxruntime does not support; {installed}"
+        return f"uses the operator {match[1]}, which {runtime} does not support"
     if "xternal" in text or "model_path" in text:
         return "stores its weights in another file; export it to a single file: leepfrog export onnx:FILE"
     if "protobuf parsing failed" in text:

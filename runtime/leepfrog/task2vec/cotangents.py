@@ -1,8 +1,8 @@
 """Estimators of the Fisher information's expectation over labels, as feature gradients to backpropagate.
 
 F_j = E_x E_{y ~ p(y|x)} (d log p(y|x) / d w_j)^2. The gradient of log p(y|x) with respect to the features is
-W (e_y - p). A probe returns squared gradients, so an estimator is a list of (weight [N], cotangent [N, D]) for which the
-expected value of the weighted sum of squared gradients is the inner expectation:
+W (e_y - p). A probe returns squared gradients, so an estimator is a list of (weight [N], cotangent [N, D]) for which
+the expected value of the weighted sum of squared gradients is the inner expectation:
 
 exact    all C classes, each weighted by its probability: C passes per image, no sampling noise from labels
 sampled  one label drawn from p: one pass

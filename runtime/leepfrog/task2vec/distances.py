@@ -1,9 +1,9 @@
 """Distances between tasks (Achille et al., ICCV 2019, section 3, and the authors' code).
 
-h0 and h1 are embeddings [F]. Variances are 1 / (h + p) with a prior precision p, which for each layer is PRIOR times the
-layer's mean over all compared embeddings. Without a prior, a filter that is dead in one task would be infinitely far
-from the same filter in another; with an absolute prior, such as the reference code's 1e-8, distances would depend on the
-unit of the embeddings.
+h0 and h1 are embeddings [F]. Variances are 1 / (h + p) with a prior precision p, which for each layer is PRIOR times
+the layer's mean over all compared embeddings. Without a prior, a filter that is dead in one task would be infinitely
+far from the same filter in another; with an absolute prior, such as the reference code's 1e-8, distances would depend
+on the unit of the embeddings.
 
 symmetric           1 - cos(h0 / (h0 + h1), h1 / (h0 + h1)), as in the paper; filters dead in both tasks are excluded
 asymmetric          symmetric(h0, h1) - alpha symmetric(h0, t0), from an expert's task h0 to a task h1; smaller if h0 is

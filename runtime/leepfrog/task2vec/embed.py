@@ -181,9 +181,7 @@ def find_probe(wanted: StrPath) -> ProbeFile:
         if text not in known and near:
             raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
         there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
-        raise UsageError(
-            f"no model called {text!r} has a probe ({there}); create it: leepfrog export {text} --probe"
-        )
+        raise UsageError(f"no model called {text!r} has a probe ({there}); create it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
 
 

@@ -1,10 +1,10 @@
 """MODEL2VEC (Achille et al., ICCV 2019, section 4): embed models in the space of tasks, based on known errors.
 
 The embedding m_i = F_i + b_i is learned so that the softmax over models of the negative distances to a task predicts
-which model is best on it. This implementation works with logarithms, log m_i = log F_i + b_i, because Fisher information
-is positive and spans many orders of magnitude. F_i is the geometric mean of the library's tasks: most models of a zoo
-are trained on the same data set, and its embedding is rarely available. |b|^2 is penalised because there are few tasks
-and many filters.
+which model is best on it. This implementation works with logarithms, log m_i = log F_i + b_i, because Fisher
+information is positive and spans many orders of magnitude. F_i is the geometric mean of the library's tasks: most
+models of a zoo are trained on the same data set, and its embedding is rarely available. |b|^2 is penalised because
+there are few tasks and many filters.
 """
 
 from __future__ import annotations
