@@ -97,7 +97,7 @@ def test_fault_03_a_model_that_never_ends_is_an_error(command: str, model: str, 
     path = saved(getattr(made, model)(), tmp_path)
     words = ["rank", photos, "-m", path] if command == "rank" else ["bench", path]
     done = process(words, env={**os.environ, "LEEPFROG_SECONDS_PER_IMAGE": "0.25"})
-    done.check(3, "endless.onnx", "s, the limit", "LEEPFROG_SECONDS_PER_IMAGE")
+    done.check(3, "endless.onnx", "exceeded the limit of", "LEEPFROG_SECONDS_PER_IMAGE")
 
 
 def test_fault_03_any_session_has_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
