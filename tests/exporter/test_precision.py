@@ -162,7 +162,7 @@ def test_what_overflows_in_fp16_is_refused_and_leaves_no_file(home: Path) -> Non
     path = home / "models" / "made.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"^made in fp16: puts out .*NaN or infinity"):
+    with pytest.raises(ModelError, match=r"^made in fp16: outputs .*NaN or infinity"):
         export_variant(ModelFile.read(path), "fp16", IMAGES)
     assert [p.name for p in path.parent.iterdir()] == ["made.onnx"]
 

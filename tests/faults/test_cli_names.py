@@ -68,7 +68,7 @@ def test_fault_20_an_absent_folder_and_absent_models_are_both_said(here: Here, h
         done = here.call(*words.split())
         assert done.code == 3, done
         assert "nothere: no such folder or file" in done.error
-        assert "; besides, no " in done.error
+        assert "; also, no " in done.error
     here.call("embed", "nothere", "--probe", "made", "-o", "x.npz").check(3, "nothere: no such folder or file")
 
 

@@ -167,7 +167,9 @@ def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 def test_fault_27_a_session_on_the_cpu_is_no_session_on_the_device(azure: str, with_made: Path) -> None:
     model = ModelFile.read(with_made / "models" / "made.onnx")
-    with pytest.raises(MachineError, match=r"made\.onnx: 6 of 6 nodes do not run on Azure.*Conv \(1\).*--device cpu"):
+    with pytest.raises(
+        MachineError, match=r"made\.onnx: 6 of 6 nodes run on the CPU instead of Azure.*Conv \(1\).*--device cpu"
+    ):
         load_file(model.path, model.sha256, azure, 1)
     assert load_file(model.path, model.sha256, "cpu", 1).fallback == ""
 
@@ -177,7 +179,7 @@ def test_fault_52_a_few_nodes_on_the_cpu_are_noted(with_made: Path, monkeypatch:
     nodes = {"CUDAExecutionProvider": Counter(Conv=50, Relu=48), "CPUExecutionProvider": Counter(Resize=2)}
     cuda = devices.DEVICES.named("cuda")
     note = fallback(nodes, cuda)
-    assert note == "2 of 100 nodes do not run on CUDAExecutionProvider but on the CPU: Resize (2)"
+    assert note == "2 of 100 nodes run on the CPU instead of CUDAExecutionProvider: Resize (2)"
     assert fallback({"CUDAExecutionProvider": Counter(Conv=5)}, cuda) == ""
     assert fallback({}, cuda) == ""  # an onnxruntime that does not tell
     monkeypatch.setattr("leepfrog.inference.load.fallback", lambda *_: note)

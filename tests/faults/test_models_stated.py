@@ -186,7 +186,7 @@ def varint(number: int) -> bytes:
 def test_fault_34_opsets_are_bounded() -> None:
     model = made.scoring()
     model.opset_import.extend(helper.make_opsetid(f"d{i}", 1) for i in range(MAX_ENTRIES + 1))
-    with pytest.raises(ModelError, match="entries of metadata"):
+    with pytest.raises(ModelError, match="metadata entries"):
         read_header(memoryview(model.SerializeToString()))
 
 

@@ -171,7 +171,7 @@ def header(**values: object) -> NDArray[np.str_]:
         ({"header": header(format_version=2)}, "has format 2, this leepfrog reads 1"),
         ({"header": header(layers=[["l", "conv", 0], ["m", "conv", 8]])}, "filters is 0, not a whole number"),
         ({"header": header(layers=[[1]])}, "is not a task embedding"),
-        ({"header": header(made=[])}, "how it was made is missing"),
+        ({"header": header(made=[])}, "the entry 'made' is missing or invalid"),
         ({"header": header(layers=[])}, "number of layers is 0"),
     ],
 )

@@ -184,7 +184,7 @@ def test_what_is_refused(tiny: Path, tmp_path: Path) -> None:
     changed = made.scoring()
     changed.graph.initializer[0].raw_data = bytes(len(changed.graph.initializer[0].raw_data))
     tiny.write_bytes(changed.SerializeToString())
-    with pytest.raises(ModelError, match=r"was made from another made\.onnx than the one beside it"):
+    with pytest.raises(ModelError, match=r"was exported from a different made\.onnx than the one in this folder"):
         embed(images, "made")
 
 

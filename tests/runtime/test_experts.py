@@ -160,5 +160,5 @@ def test_the_command_line(home: Path, here: Here) -> None:
     assert here.call("experts", "t.npz", "-l", "L", "--format", "csv").out.startswith("rank,model,")
     path.with_name("made.fisher.onnx").unlink()
     refused = here.call("experts", "photos", "-l", "L")
-    refused.check(2, "to make it: leepfrog export made --probe")
+    refused.check(2, "create it with leepfrog export made --probe")
     assert refused.err.count("\n") == 1

@@ -40,7 +40,7 @@ def test_what_was_added_is_there(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     library = Library(tmp_path)
-    with pytest.raises(UsageError, match="no library, or an empty one"):
+    with pytest.raises(UsageError, match="not a library, or empty"):
         library.tasks()
     library.add(task("a"))
     with pytest.raises(EmbeddingError, match="embedded by different networks"):
@@ -68,12 +68,12 @@ def test_names_become_different_files_in_the_folder(name: str, other: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("task,model\na,b\n", "has no column 'error'; it needs task, model, error"),
+        ("task,model\na,b\n", "has no column 'error'; required columns are task, model, error"),
         ("", "has no column 'task'"),
-        ("task,model,error\na,b,x\n", "line 2: error is 'x', no number"),
-        ("task,model,error\na,b\n", "line 2: error is 'None', no number"),
+        ("task,model,error\na,b,x\n", "line 2: error is 'x', not a number"),
+        ("task,model,error\na,b\n", "line 2: error is 'None', not a number"),
         ("task,model,error\na,b,nan\n", "the error of b on a is nan, not a fraction"),
-        ("task,model,error\na,,0.1\n", "line 2 names no task or no model"),
+        ("task,model,error\na,,0.1\n", "line 2: task or model is empty"),
         ("task,model,error\na,b,0.1\na,b,0.2\n", "line 3 repeats a, b"),
         ('task,model,error\n"a\n', "unexpected end of data"),
     ],
@@ -100,7 +100,7 @@ def test_the_command_line(here: Here) -> None:
     assert listed.out.splitlines()[2].split() == ["one", "5", "2", "0.010", "2", "other", "12.5"]
     assert library("list", "L", "--format", "json").out.startswith("{")
     for arguments, message in [
-        (("list", "none"), "none: no library, or an empty one; leepfrog library add none TASK.npz begins it"),
+        (("list", "none"), "none: not a library, or empty; create it with leepfrog library add none TASK.npz"),
         (("add", "L", "1.npz", "1.npz"), "two of these tasks are called 'one'"),
         (("add", "L", "2.npz", "--errors", "e.csv"), "e.csv: has errors on 'one', none of these tasks (two)"),
     ]:

@@ -66,7 +66,7 @@ BROKEN: dict[str, tuple[bytes | None, str]] = {
     "truncated": (made.scoring().SerializeToString()[:-9], "cut short|not a scoring model|metadata is"),
     "not exported": (
         made.classifier().model.SerializeToString(),
-        "not a scoring model yet; make it one: leepfrog export onnx:.*bad.onnx --preprocess PRESET",
+        "not a scoring model yet; convert it: leepfrog export onnx:.*bad.onnx --preprocess PRESET",
     ),
 }
 
@@ -135,12 +135,18 @@ def maps_as_features(model: ModelProto) -> None:
 
 
 UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
-    "external data beside it": (external("weights.bin"), "keeps its weights in another file; export it into one file"),
-    "external data absent": (external("absent.bin"), "keeps its weights in another file"),
-    "external data above": (external("../weights.bin"), "keeps its weights in another file"),
-    "external data absolute": (external("/etc/hostname"), "keeps its weights in another file"),
-    "unknown operator": (changed(operator("Frobnicate")), f"the operator Frobnicate, which is unknown here; .*{ORT}"),
-    "unknown domain": (changed(operator("Frobnicate", "com.acme")), f"com.acme[.:]Frobnicate.*unknown here; .*{ORT}"),
+    "external data beside it": (
+        external("weights.bin"),
+        "stores its weights in another file; export it to a single file",
+    ),
+    "external data absent": (external("absent.bin"), "stores its weights in another file"),
+    "external data above": (external("../weights.bin"), "stores its weights in another file"),
+    "external data absolute": (external("/etc/hostname"), "stores its weights in another file"),
+    "unknown operator": (
+        changed(operator("Frobnicate")),
+        f"the operator Frobnicate, which onnxruntime {ORT} does not support",
+    ),
+    "unknown domain": (changed(operator("Frobnicate", "com.acme")), f"com.acme[.:]Frobnicate.*{ORT} does not support"),
     "opset": (
         changed(lambda m: m.opset_import[0].__setattr__("version", 99)),
         f"needs opset 99 of ai.onnx; .*{ORT}.*upgrade",
@@ -148,20 +154,20 @@ UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
     "ir": (changed(lambda m: m.__setattr__("ir_version", 99)), f"IR version 99 is newer than [0-9]+, .*{ORT}"),
     "input of another name": (
         changed(lambda m: (input_shape("N", 3, S, S)(m), m.graph.input[0].__setattr__("name", "pixels"))),
-        "not a scoring model's|cannot load it",
+        "not those of a scoring model|cannot load it",
     ),
     "two inputs": (
         changed(lambda m: m.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))),
-        "inputs or outputs are not a scoring model's; export it again",
+        "inputs or outputs are not those of a scoring model; export it again",
     ),
-    "no probs": (changed(renamed_output), "inputs or outputs are not a scoring model's"),
+    "no probs": (changed(renamed_output), "inputs or outputs are not those of a scoring model"),
     "fixed batch": (
         changed(input_shape(1, 3, S, S)),
-        r"input is tensor\(float\) \[1, 3, 8, 8\], but its metadata says float \['N', 3, 8, 8\]",
+        r"input is tensor\(float\) \[1, 3, 8, 8\], but its metadata declares float \['N', 3, 8, 8\]",
     ),
-    "another size": (changed(input_shape("N", 3, S, S + 1)), r"says float \['N', 3, 8, 8\]"),
-    "open size": (changed(input_shape("N", 3, S, "W")), r"says float \['N', 3, 8, 8\]"),
-    "features that are maps": (changed(maps_as_features), "outputs are not float rows, one an image"),
+    "another size": (changed(input_shape("N", 3, S, S + 1)), r"declares float \['N', 3, 8, 8\]"),
+    "open size": (changed(input_shape("N", 3, S, "W")), r"declares float \['N', 3, 8, 8\]"),
+    "features that are maps": (changed(maps_as_features), "outputs are not float matrices with one row per image"),
     "open width": (changed(open_width), "output widths are not fixed"),
 }
 
@@ -270,7 +276,7 @@ REAL = made.scoring().SerializeToString()
 
 
 def test_find_models(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no models are exported yet: leepfrog zoo pull"):
+    with pytest.raises(UsageError, match="no models have been exported yet; leepfrog zoo pull"):
         find_models([])
     folder = home / "models"
     folder.mkdir(parents=True)

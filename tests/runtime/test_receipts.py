@@ -209,7 +209,9 @@ def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("text", ["nonsense", "=1", "graph_optimization_level=most", "a=b a=c"])
 def test_options_that_are_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", text)
-    with pytest.raises(UsageError, match=r"LEEPFROG_ORT_OPTIONS: .* is not understood, or twice there; key=value"):
+    with pytest.raises(
+        UsageError, match=r"LEEPFROG_ORT_OPTIONS: .* is invalid or repeated; expected space-separated key=value"
+    ):
         leepfrog.rank(tmp_path, NAMES)
 
 

@@ -135,7 +135,7 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
     shutil.move(home / "models", tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="no models are exported yet"):
+    with pytest.raises(UsageError, match="no models have been exported yet"):
         verified(path, folder)
     put(home, "other")
     with pytest.raises(UsageError, match=r"the baseline's model '.*' is not here"):

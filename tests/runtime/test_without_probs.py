@@ -91,9 +91,9 @@ def test_files_of_the_first_format_have_probs(tmp_path: Path) -> None:
 
 def test_what_metadata_and_graph_say_must_agree(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    with pytest.raises(ModelError, match="inputs or outputs are not a scoring model's; export it again"):
+    with pytest.raises(ModelError, match="inputs or outputs are not those of a scoring model; export it again"):
         session(described(made.embedder(), has_probs="true"), path)
-    with pytest.raises(ModelError, match="puts out probs, but its metadata says that it has none; export it again"):
+    with pytest.raises(ModelError, match="has an output probs that its metadata does not declare; export it again"):
         session(described(made.scoring(), has_probs="false"), path)
     with pytest.raises(ModelError, match="metadata is incomplete: 'has_probs'"):
         session(described(made.embedder(), has_probs=""), path)

@@ -1,1 +1,1 @@
-"""Models: read their files, run them, cache their outputs."""
+"""Scoring models: reading their files, running them and caching their outputs."""

@@ -1,9 +1,9 @@
-"""onnxruntime sessions that can be stopped: by a time limit, or by Ctrl-C.
+"""onnxruntime sessions that can be stopped by a time limit or by Ctrl-C.
 
-A model is a program: one with an endless `Loop` never returns. Python handles Ctrl-C in the main thread only, between
-two bytecode instructions, so a caller never enters onnxruntime itself: a helper thread does, and the caller waits.
-`RunOptions.terminate`, which onnxruntime reads between two nodes, stops a run; `set_load_cancellation_flag` stops a
-load. A single node cannot be stopped: its thread is abandoned, and `unfinished` counts it.
+A model is a program, and a model with an infinite `Loop` never returns. Python handles Ctrl-C only in the main thread,
+between two bytecode instructions, so callers never enter onnxruntime themselves: a helper thread does, and the caller
+waits. `RunOptions.terminate`, which onnxruntime checks between nodes, stops a run; `set_load_cancellation_flag` stops
+loading. A single node cannot be stopped: its thread is abandoned and counted by `unfinished`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from numpy.typing import NDArray
 from leepfrog.errors import LeepfrogError, MachineError, ModelError, UsageError, one_line
 
 LIMIT_VARIABLE = "LEEPFROG_SECONDS_PER_IMAGE"
-# The largest published networks take some 20 s per image on one slow core.
+# The largest published networks take about 20 s per image on one slow core.
 SECONDS_PER_IMAGE = 120.0
-# Loading evaluates what is constant in a graph; it may take as long as this many images.
+# Loading evaluates the constant parts of a graph; its time limit is that of this many images.
 LOAD_AS_IMAGES = 5
-# Seconds that a stopped call has to return before its thread is abandoned.
+# Grace period in seconds after a stop before the thread is abandoned.
 PATIENCE = 1.0
-# Seconds between two looks at the clock; on Windows, Ctrl-C is handled no sooner.
+# Polling interval in seconds. On Windows, Ctrl-C is only handled when a wait ends.
 _TICK = 0.1
 
-# Parts of onnxruntime's messages when memory or threads run out.
+# Substrings of onnxruntime's error messages when memory or threads run out.
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "pthread_create failed")
 
 _Result = TypeVar("_Result")
 
 
 class _Call:
-    """A call into onnxruntime: runs in a helper thread, can be stopped by any thread."""
+    """A call into onnxruntime that runs in a helper thread and can be stopped from any thread."""
 
     def __init__(self, call: Callable[[], Any], stop: Callable[[], None]) -> None:
         self._call, self._stop = call, stop
@@ -64,16 +64,16 @@ class _Call:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was stopped a while ago and has not returned."""
+        """Whether the grace period since the call was stopped has expired; false for calls that were not stopped."""
         return time.monotonic() > self.stopped_at + PATIENCE
 
 
 _calls: set[_Call] = set()
-"""Calls that onnxruntime has not returned from; single operations on a set are atomic."""
+"""Calls that have not returned yet. No lock is needed: single operations on a set are atomic."""
 
 
 class _Helper:
-    """A thread that makes one caller's calls one after the other, until its caller is gone."""
+    """A thread that executes the calls of one caller sequentially; it ends when the helper is garbage-collected."""
 
     def __init__(self) -> None:
         self.calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -86,15 +86,15 @@ class _Helper:
 def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
     while (call := calls.get()) is not None:
         call()
-        del call  # it holds inputs and outputs
+        del call  # release its inputs and outputs
 
 
 _of_caller = threading.local()
 
 
 def _forget_threads() -> None:
-    """After a fork: the child has none of the helper threads."""
-    global _of_caller  # noqa: PLW0603 - of the process, as threads are
+    """Reset the state in a child process after a fork, which does not copy the helper threads."""
+    global _of_caller  # noqa: PLW0603 - threads are process-wide
     _of_caller = threading.local()
     _calls.clear()
 
@@ -104,16 +104,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: float, what: str) -> _Result:
-    """Call onnxruntime in a helper thread, for a limited time.
+    """Call onnxruntime in a helper thread, with a time limit.
 
     Args:
-        call: the call.
-        stop: asks onnxruntime to return from it.
+        call: calls onnxruntime.
+        stop: asks onnxruntime to return from the call.
         seconds: the time limit.
-        what: name of the operation, for the message.
+        what: description of the operation, for error messages.
 
     Raises:
-        ModelError: the time limit is reached, or `stop_all` was called.
+        ModelError: the time limit was reached, or `stop_all` was called.
         MachineError: out of memory or threads.
         Exception: any error that `call` raises.
     """
@@ -124,7 +124,9 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
             _of_caller.helper = _Helper()
         except RuntimeError as error:
             _calls.discard(made)
-            raise MachineError(f"no thread can be started: {error}; limits are low, or --threads is high") from None
+            raise MachineError(
+                f"no thread can be started: {error}; lower --threads, or raise the limits on memory and processes"
+            ) from None
     _of_caller.helper.calls.put(made)
     deadline = time.monotonic() + seconds
     too_long = False
@@ -143,7 +145,7 @@ def bounded(call: Callable[[], _Result], stop: Callable[[], None], seconds: floa
         if not made.over.is_set():
             del _of_caller.helper
     if too_long:
-        raise ModelError(f"{what} takes more than {seconds:g} s, the limit; {LIMIT_VARIABLE}=N allows N s per image")
+        raise ModelError(f"{what} exceeded the limit of {seconds:g} s; set {LIMIT_VARIABLE}=N to allow N s per image")
     if made.stopped_at < math.inf:
         raise ModelError(f"{what} was stopped")
     if made.error is not None:
@@ -156,12 +158,12 @@ def _tells_of_memory(error: BaseException) -> bool:
 
 
 def _no_memory(what: str) -> MachineError:
-    return MachineError(f"onnxruntime is out of memory ({what}); fewer --threads or a smaller --batch-size need less")
+    return MachineError(f"onnxruntime is out of memory ({what}); lower --threads or --batch-size")
 
 
 def run_directly() -> None:
-    """From now on, run models in the calling thread, without limit: for a process that times them and can be killed."""
-    global _direct  # noqa: PLW0603 - of the process, as threads are
+    """Run models in the calling thread without a time limit from now on; for timing processes, which can be killed."""
+    global _direct  # noqa: PLW0603 - the setting is process-wide
     _direct = True
 
 
@@ -169,35 +171,35 @@ _direct = False
 
 
 def stop_all() -> None:
-    """Stop everything that onnxruntime is doing, in all threads; for Ctrl-C."""
+    """Stop all onnxruntime calls in all threads; used on Ctrl-C."""
     for call in list(_calls):
         call.stop()
 
 
 def unfinished() -> int:
-    """How many calls onnxruntime has not returned from: such a process must be ended by `os._exit`."""
+    """Return the number of calls that have not returned; if there are any, exit with `os._exit`."""
     return len(_calls)
 
 
 def seconds_per_image() -> float:
-    """The time limit of a model per image, in seconds; `$LEEPFROG_SECONDS_PER_IMAGE`, or SECONDS_PER_IMAGE.
+    """Return the time limit per image in seconds: `$LEEPFROG_SECONDS_PER_IMAGE` if set, otherwise SECONDS_PER_IMAGE.
 
     Raises:
-        UsageError: the variable is not a positive number, or more than a day.
+        UsageError: the variable is not a positive number, or exceeds one day.
     """
     return seconds_set(LIMIT_VARIABLE, SECONDS_PER_IMAGE, most=86_400)
 
 
 def seconds_set(variable: str, default: float, most: float) -> float:
-    """The seconds that an environment variable sets; the default where it is not set or empty.
+    """Return the number of seconds set by an environment variable, or the default if it is unset or empty.
 
     Args:
-        variable: its name.
-        default: seconds.
-        most: the most seconds that are allowed.
+        variable: name of the variable.
+        default: default number of seconds.
+        most: maximum number of seconds.
 
     Raises:
-        UsageError: the variable is not a positive number, or more than `most`.
+        UsageError: the variable is not a positive number, or exceeds `most`.
     """
     text = os.environ.get(variable) or str(default)
     try:
@@ -205,15 +207,15 @@ def seconds_set(variable: str, default: float, most: float) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= most:
-        raise UsageError(f"{variable}: {text[:40]!r} is not a positive number of seconds, {most:,.0f} at most")
+        raise UsageError(f"{variable}: {text[:40]!r} is not a positive number of seconds, at most {most:,.0f}")
     return seconds
 
 
 class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onnxruntime has no types
-    """An onnxruntime session whose runs end within the time limit, and at once on Ctrl-C.
+    """An onnxruntime session whose runs respect the time limit and stop on Ctrl-C.
 
     Attributes:
-        fallback: which nodes run on the CPU though another device was asked for, as a note; "" where none do.
+        fallback: note about nodes that run on the CPU instead of the requested device; "" if there are none.
     """
 
     fallback: str = ""
@@ -221,11 +223,11 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[Any]], run_options: Any = None
     ) -> list[Any]:
-        """Run the model, as `InferenceSession.run` does.
+        """Run the model; same arguments and result as `InferenceSession.run`.
 
         Raises:
-            ModelError: it fails, or reaches the time limit; the message is the reason alone.
-            MachineError: there is no memory for it.
+            ModelError: the run fails or reaches the time limit; the message is the reason alone.
+            MachineError: out of memory.
         """
         images = max((len(value) for value in input_feed.values() if np.ndim(value)), default=1) or 1
         what = f"a run on {images} image(s)"
@@ -253,16 +255,16 @@ class BoundedSession(onnxruntime.InferenceSession):  # type: ignore[misc]  # onn
 
 
 def load_bounded(content: bytes, options: onnxruntime.SessionOptions, **arguments: Any) -> BoundedSession:
-    """Make a session, as `InferenceSession` does, within the time limit.
+    """Load a model into a session within the time limit; same arguments as `InferenceSession`.
 
     Raises:
-        ModelError: the time limit is reached.
-        Exception: what onnxruntime raises.
+        ModelError: the time limit was reached.
+        Exception: any error that onnxruntime raises.
     """
 
     def stop() -> None:
-        if hasattr(options, "set_load_cancellation_flag"):  # from onnxruntime 1.21 on
+        if hasattr(options, "set_load_cancellation_flag"):  # since onnxruntime 1.21
             options.set_load_cancellation_flag(True)
 
     limit = LOAD_AS_IMAGES * seconds_per_image()
-    return bounded(lambda: BoundedSession(content, options, **arguments), stop, limit, "loading it")
+    return bounded(lambda: BoundedSession(content, options, **arguments), stop, limit, "loading the model")

@@ -1,10 +1,10 @@
-"""Model outputs cached on disk, keyed by content, so that no image is run through the same model twice.
+"""Content-addressed cache of model outputs on disk, so that no image is run through the same model twice.
 
-There is one folder per key: the hash of everything besides the image that affects the output (`cache_key`). It holds
-shards: `.npy` files whose rows are an image's digest and the model's outputs: its probs, if it has any, and its
-features. A shard's name is the hash of its bytes, so a damaged one is noticed; it is written whole or not at all, so a
-killed run keeps what it had finished, and two processes can fill one cache (the worst that happens is an image computed
-twice).
+There is one folder per key, the hash of everything besides the image that affects the output (`cache_key`). A folder
+contains shards: `.npy` files in which each row holds an image's digest and the model's outputs, which are its probs, if
+any, and its features. A shard is named after the hash of its bytes, so corruption is detected. Shards are written
+atomically, so a killed run keeps the rows already written, and several processes can share a cache (at worst, an image
+is computed twice).
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from leepfrog.inference.device import ort_options
 from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.model import ModelFile, problem_of_rows
 
-# 2: only outputs of models that passed the consistency check.
+# Since version 2, only outputs of models that passed the consistency check are cached.
 CACHE_FORMAT = 2
-# A shard is written when it has this many rows, or when its oldest row is this old: the most that a kill can lose.
+# A shard is written when it reaches this many rows or when its oldest row is this old, which bounds the work lost when
+# the process is killed.
 ROWS_PER_SHARD = 256
 SECONDS_PER_SHARD = 10.0
-# Memory for shards of all caches together, so that those of small sets are read only once.
+# Memory limit for shards kept in memory, over all caches, so that the shards of small image sets are read only once.
 HELD_BYTES = 64 << 20
 
 Records = NDArray[np.void]
@@ -47,7 +48,7 @@ Notice = Callable[[str], None]
 
 
 def cache_key(model: ModelFile, device: str) -> str:
-    """Hash of everything besides the image that affects a model's output."""
+    """Compute the hash of everything besides the image that affects a model's output."""
     parts = [
         CACHE_FORMAT,
         model.sha256,
@@ -63,7 +64,13 @@ def cache_key(model: ModelFile, device: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Outputs of n images of a set: their positions in the set [n], probs [n, Z] or None, features [n, D]."""
+    """Outputs for n images of a set.
+
+    Attributes:
+        positions: index of each image in the set, [n].
+        probs: probabilities over source classes, [n, Z]; None if the model has none.
+        features: features, [n, D].
+    """
 
     positions: NDArray[np.int64]
     probs: NDArray[np.float32] | None
@@ -71,17 +78,17 @@ class Rows:
 
 
 class OutputCache:
-    """The outputs of one model on one kind of device.
+    """Cached outputs of one model on one kind of device.
 
-    Where the folder cannot be written, outputs are kept in memory for this run, and `notice` is called once.
+    If the folder cannot be written, outputs are kept in memory for this run and `notice` is called once.
     """
 
     def __init__(self, model: ModelFile, device: str, notice: Notice, folder: StrPath | None = None) -> None:
-        """Open the cache in a folder, by default leepfrog's, and index its shards; damaged ones are deleted."""
+        """Open the cache in a folder (leepfrog's by default) and index its shards; damaged shards are deleted."""
         self.folder = Path(folder or paths.inference()) / cache_key(model, device)
         self._name, self._outputs = model.name, model.metadata.outputs
         self._notice = notice
-        # Shards are kept as paths and read again on demand: every memory map would hold a file descriptor.
+        # Shards are kept as paths and re-read on demand; memory maps would hold one file descriptor each.
         self._shards: list[Path | Records] = []
         self._kind: np.dtype[np.void] | None = None
         self._row_of: dict[Digest, tuple[int, int]] = {}
@@ -111,14 +118,14 @@ class OutputCache:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Numbers per image of each output, by name; empty where no image has any yet."""
+        """Width of each output, by name; empty while the cache is empty."""
         return {} if self._kind is None else {name: self._kind[name].shape[0] for name in self._outputs}
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._row_of
 
     def add(self, digests: Iterable[Digest], probs: NDArray[np.float32] | None, features: NDArray[np.float32]) -> None:
-        """Add a batch: probs [n, Z], None of a model without, features [n, D]. Safe to call from several threads."""
+        """Add a batch: probs [n, Z], None if the model has none, and features [n, D]. Thread-safe."""
         outputs = zip(*(rows for rows in (probs, features) if rows is not None), strict=True)
         with self._lock:
             if not self._waiting:
@@ -134,15 +141,15 @@ class OutputCache:
             self._flush()
 
     def rows(self, positions: Mapping[Digest, list[int]]) -> Iterator[Rows]:
-        """The outputs for images of a set, at most a shard's rows at a time.
+        """Yield the cached outputs for images of a set, at most ROWS_PER_SHARD rows at a time.
 
-        An image that occurs more than once is yielded more than once.
+        An image that occurs several times in the set is yielded once per occurrence.
 
         Args:
             positions: indices of the images in the set, by digest.
 
         Raises:
-            MachineError: a cache file that existed when the cache was opened is missing or changed.
+            MachineError: a cache file has been removed or changed since the cache was opened.
         """
         chosen: list[tuple[list[int], list[int]]] = [([], []) for _ in self._shards]
         for digest, occurrences in positions.items():
@@ -155,7 +162,7 @@ class OutputCache:
             if not rows:
                 continue
             records = self._records(shard)
-            # A few images with many copies make many rows.
+            # A few images with many copies can yield more rows than a shard has.
             for start in range(0, len(rows), ROWS_PER_SHARD):
                 part = slice(start, start + ROWS_PER_SHARD)
                 taken = records[rows[part]]
@@ -176,7 +183,7 @@ class OutputCache:
                 record[name] = row
         self._waiting.clear()
         if self._kind not in (None, kind):
-            raise MachineError(f"the cache {printable(self.folder)} is of another model; delete this folder")
+            raise MachineError(f"the cache {printable(self.folder)} belongs to another model; delete this folder")
         stream = io.BytesIO()
         np.save(stream, records, allow_pickle=False)
         content = stream.getvalue()
@@ -192,7 +199,7 @@ class OutputCache:
                 write_whole(path, content)
             except MachineError as error:
                 self._writable = False
-                self._notice(f"outputs of {self._name} are not cached, the next run computes them again: {error}")
+                self._notice(f"outputs of {self._name} are not cached; the next run will compute them again: {error}")
         return self._writable
 
     def _read_shard(self, path: Path) -> Records | None:
@@ -201,7 +208,7 @@ class OutputCache:
             return held
         try:
             content = read_regular(path, LARGEST_BINARY)
-        except OSError as error:  # not the file's fault: it stays
+        except OSError as error:  # the file itself may be intact, so it is not deleted
             self._notice(
                 f"cache entry {printable(path)} cannot be read ({error.strerror}); its images are computed again"
             )
@@ -211,7 +218,7 @@ class OutputCache:
                 raise ValueError("its content does not match its name")
             records = _records_of(content, self._outputs)
             if self._kind not in (None, records.dtype):
-                raise ValueError("its rows have other lengths than those of other entries")
+                raise ValueError("its row lengths differ from other entries")
             _HELD.add(path, records)
             return records
         except ValueError as error:
@@ -241,15 +248,15 @@ def _shard_name(content: bytes) -> str:
 
 
 def _records_of(content: bytes, outputs: Sequence[str]) -> Records:
-    """The rows in a shard's bytes; ValueError where they are not rows of these outputs."""
+    """Decode a shard; ValueError if it does not consist of rows of these outputs."""
     records: Records = array_of(content)
     kind = records.dtype
     if kind.names != ("digest", *outputs) or any(
         len(kind[name].shape) != 1 or not kind[name].shape[0] for name in outputs
     ):
-        raise ValueError("it holds something else")
+        raise ValueError("it is not a shard of these outputs")
     if kind != _kind({name: kind[name].shape[0] for name in outputs}) or records.ndim != 1:
-        raise ValueError("it holds something else")
+        raise ValueError("it is not a shard of these outputs")
     if problem_of_rows(records["probs"] if "probs" in outputs else None, records["features"]):
         raise ValueError("its rows are not a model's outputs")
     return records
@@ -260,7 +267,7 @@ def _kind(widths: Mapping[str, int]) -> np.dtype[np.void]:
 
 
 class _Held:
-    """The shards used last, up to HELD_BYTES in total; a shard whose file has changed since is dropped."""
+    """Least-recently-used cache of shards, up to HELD_BYTES in total; shards whose files have changed are dropped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -275,7 +282,7 @@ class _Held:
             if state != _state(path):
                 self._bytes -= records.nbytes
                 return None
-            self._shards[path] = state, records  # now the youngest
+            self._shards[path] = state, records  # now the most recently used
             return records
 
     def add(self, path: Path, records: Records) -> None:

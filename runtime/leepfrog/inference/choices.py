@@ -1,13 +1,13 @@
-"""Names that the command line shows as well, in a module that is quick to import."""
+"""Names and defaults shared with the command line, in a module that is cheap to import."""
 
 PROBE_SUFFIX = ".fisher.onnx"
-"""A probe (see `leepfrog.task2vec.probe`) lies beside its scoring model, under the same name with this ending."""
+"""File name suffix of a probe (see `leepfrog.task2vec.probe`), which is stored next to its scoring model."""
 
 PRECISIONS = ("fp16", "int8")
-"""Of variants, which have fewer bits than their float32 parents."""
+"""Precisions of variants, which are lower than the float32 of their parents."""
 
 DEFAULT_DEVICE = "cpu"
 HERE = "here"
-"""The place of costs that is this machine (see `leepfrog.costs.places`), which counts by default."""
+"""Name of the default place to measure costs: this machine (see `leepfrog.costs.places`)."""
 KEPT = "kept"
-"""The place of costs that earlier runs measured here."""
+"""Name of the place that returns the costs stored by earlier runs on this machine."""

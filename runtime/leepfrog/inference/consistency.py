@@ -1,7 +1,7 @@
 """Check that a model's output for an image depends on that image alone.
 
-Random nodes, dropout or batch-norms in training mode, and dynamic quantisation make it random or dependent on the
-other images of the batch. Such outputs must be neither scored nor cached.
+Random nodes make the output non-deterministic; dropout or batch norm in training mode and dynamic quantisation can make
+it random or dependent on the other images in the batch. Such outputs must be neither scored nor cached.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from leepfrog.inference.header import FEW_BITS, TRAINING
 
-# Differences that are allowed, as a fraction of an output's largest value. On a CPU there are none at all; a GPU may
-# choose another kernel for another batch, and where values are rounded to few bits that may move them by a step.
+# Allowed differences, as a fraction of the output's largest value. On a CPU there are none at all; a GPU may choose
+# a different kernel for a different batch size, which can move values rounded to few bits by one step.
 TOLERANCE, FEW_BITS_TOLERANCE = 1e-3, 3e-2
 
 RANDOM = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"]
 )
 DYNAMIC = "DynamicQuantizeLinear"
-# Prefixes of operators that round to few bits.
+# Prefixes of the names of operators that round to few bits.
 ROUNDING = ("Quantize", "Dequantize", "QLinear", FEW_BITS)
 
 Array = NDArray[np.float32]
@@ -30,12 +30,12 @@ Array = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Inconsistency:
-    """An output that differs for the same image.
+    """An output that differs between two runs on the same image.
 
     Attributes:
-        output: its name.
-        difference: the largest difference of a value, as a fraction of the output's largest value.
-        repeated: whether the same input was run twice; otherwise it was run alone and in a batch.
+        output: name of the output.
+        difference: largest absolute difference, as a fraction of the output's largest value.
+        repeated: True if the same input was run twice; False if the image was run alone and in a batch.
     """
 
     output: str
@@ -43,7 +43,7 @@ class Inconsistency:
     repeated: bool
 
     def reason(self, operators: Collection[str] = ()) -> str:
-        """What is wrong and how to fix it, given the operators in the model."""
+        """Describe the problem and its fix, given the operators in the model."""
         dynamic = DYNAMIC in operators
         if self.repeated:
             what = "when the same image is run again"
@@ -62,16 +62,18 @@ class Inconsistency:
 def inconsistencies(
     run: Callable[[Array], Sequence[Array]], images: Array, names: Sequence[str], together: Sequence[Array] = ()
 ) -> list[Inconsistency]:
-    """Run one or two images alone, a second time, and in a batch with a very different one: its negative.
+    """Compare the outputs for one or two images when run alone, run again, and run in a batch.
+
+    The batch also contains the negative of the first image, an input that differs strongly.
 
     Args:
-        run: the model: takes a batch [n, 3, H, W], gives an array [n, ...] for every name in `names`.
-        images: [n, 3, H, W], n of at least 1.
+        run: runs the model: takes a batch [n, 3, H, W] and returns an array [n, ...] for every name in `names`.
+        images: preprocessed images [n, 3, H, W], at least one; the first two are used.
         names: names of the outputs.
         together: the result of `run` for `images`, if known.
 
     Returns:
-        The nonzero differences by output, those of the same image run twice first.
+        Outputs with nonzero differences; differences between two identical runs come first.
     """
     images = images[:2]
     alone = [run(image[None]) for image in images]
@@ -89,13 +91,13 @@ def inconsistencies(
 
 
 def difference(one: Array, other: Array) -> float:
-    """The largest difference of two arrays of one shape, as a fraction of their largest value."""
+    """Return the largest difference between two arrays of the same shape, as a fraction of their largest value."""
     apart = float(np.abs(one.astype(np.float64) - other).max(initial=0))
     return apart / float(max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))) if apart else 0.0
 
 
 def first_refused(differing: Sequence[Inconsistency], operators: Callable[[], Collection[str]]) -> str | None:
-    """Why a model with these inconsistencies is refused; None where they are within the tolerance.
+    """Return the reason to reject a model with these inconsistencies; None if they are within the tolerance.
 
     Args:
         differing: the result of `inconsistencies`.

@@ -1,4 +1,4 @@
-"""Devices and threads: execution providers, session options, the environment recorded in receipts."""
+"""Execution providers, session options, threads, and the environment recorded in receipts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from leepfrog.inference.devices import DEVICES
 
 
 def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
-    """The execution providers to ask onnxruntime for, and their options.
+    """Return the execution providers to request from onnxruntime, with their options.
 
     Raises:
-        UsageError: an unknown device.
-        MachineError: this onnxruntime was not built for the device.
+        UsageError: the device is unknown.
+        MachineError: the installed onnxruntime was built without the device's provider.
     """
     wanted = DEVICES.named(device)
     available = onnxruntime.get_available_providers()
@@ -38,7 +38,7 @@ def providers(device: str, threads: int) -> list[tuple[str, dict[str, str]]]:
     return wanted.providers_with(threads)
 
 
-# Session settings of onnxruntime that are attributes, not configuration entries.
+# Values of graph_optimization_level, which onnxruntime exposes as an attribute, not as a configuration entry.
 _LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -47,15 +47,15 @@ _LEVELS = {
 }
 OPTIONS_VARIABLE = "LEEPFROG_ORT_OPTIONS"
 
-# More threads than cores only cost memory; some are allowed, so that a command works on several machines.
+# More threads than cores only cost memory. Some excess is allowed, so that the same command works on other machines.
 THREADS_PER_CORE, FEWEST_ALLOWED = 4, 16
 
 
 def ort_options() -> dict[str, str]:
-    """The session options in `$LEEPFROG_ORT_OPTIONS`, written "key=value key=value", sorted by key.
+    """Return the session options in `$LEEPFROG_ORT_OPTIONS`, written "key=value key=value", sorted by key.
 
-    Keys are those of onnxruntime's session configuration (such as session.disable_quant_qdq), and
-    graph_optimization_level (disable, basic, extended or all). They may change a model's outputs, so they are part
+    Valid keys are onnxruntime's session configuration keys (such as session.disable_quant_qdq) and
+    graph_optimization_level (disable, basic, extended or all). Options may change a model's outputs, so they are part
     of the cache key and of every receipt.
 
     Raises:
@@ -67,23 +67,23 @@ def ort_options() -> dict[str, str]:
         known = key != "graph_optimization_level" or value in _LEVELS
         if not key or not equals or not known or key in settings:
             raise UsageError(
-                f"{OPTIONS_VARIABLE}: {entry!r} is not understood, or twice there; key=value, blanks between, as in "
-                "session.disable_quant_qdq=1 graph_optimization_level=basic"
+                f"{OPTIONS_VARIABLE}: {entry!r} is invalid or repeated; expected space-separated key=value pairs, such "
+                "as session.disable_quant_qdq=1 graph_optimization_level=basic"
             )
         settings[key] = value
     return dict(sorted(settings.items()))
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Options of a session with this many threads per run, including those of `ort_options`.
+    """Return session options with this many threads per run, including the options in `ort_options`.
 
     Raises:
-        UsageError: onnxruntime refuses one. It ignores unknown keys.
+        UsageError: onnxruntime rejects an option. It ignores unknown keys.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Between runs its threads would wait actively for some 50 ms, on cores that decoding or another session could use.
+    # Otherwise its threads spin for about 50 ms after a run, on cores that decoding or another session could use.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for key, value in ort_options().items():
         if key == "graph_optimization_level":
@@ -92,16 +92,16 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
         try:
             options.add_session_config_entry(key, value)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise UsageError(f"{OPTIONS_VARIABLE}: onnxruntime refuses {key[:60]!r}: {one_line(error)}") from None
+            raise UsageError(f"{OPTIONS_VARIABLE}: onnxruntime rejects {key[:60]!r}: {one_line(error)}") from None
     return options
 
 
 def check_execution(device: str, threads: int | None) -> None:
-    """Check, before any work, what all sessions need.
+    """Check the prerequisites of all sessions before any work is done.
 
     Raises:
-        UsageError: a number of threads out of range, an unknown device, or an invalid `$LEEPFROG_...` variable.
-        MachineError: the device is absent.
+        UsageError: the number of threads is out of range, the device is unknown, or an environment variable is invalid.
+        MachineError: the device is not available.
     """
     check_threads(threads)
     providers(device, 1)
@@ -110,17 +110,23 @@ def check_execution(device: str, threads: int | None) -> None:
 
 
 def check_threads(threads: int | None) -> None:
-    """UsageError where a number of threads is less than 1 or more than THREADS_PER_CORE per core."""
+    """Check that a number of threads is in range.
+
+    The maximum is THREADS_PER_CORE per core, or FEWEST_ALLOWED on small machines.
+
+    Raises:
+        UsageError: the number is out of range.
+    """
     cores = available_threads()
     most = max(FEWEST_ALLOWED, THREADS_PER_CORE * cores)
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
         raise UsageError(
-            f"threads must be 1 to {most} here, where this process may use {cores} core(s), not {reprlib.repr(threads)}"
+            f"threads must be 1 to {most} (this process may use {cores} core(s)), not {reprlib.repr(threads)}"
         )
 
 
 def available_threads() -> int:
-    """Cores that this process may use: its CPU affinity, and a container's quota where one is set."""
+    """Return the number of cores available to this process, given its CPU affinity and any container quota."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -129,16 +135,16 @@ def available_threads() -> int:
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """Everything besides data and models that may change a result: versions, provider, options, threads, machine.
+    """Return everything besides data and models that may change a result, such as versions, options and threads.
 
-    The provider is the one in use: a session that falls back to another is an error (see `load_file`).
+    The recorded provider is the one in use: falling back to another provider is an error (see `load_file`).
     """
     return {
         "leepfrog": __version__,
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
-        # Not imported here: a process that measures a model's memory must not hold them.
+        # Not imported, because a process that measures a model's memory must not load these packages.
         "numba": metadata.version("numba"),
         "scipy": metadata.version("scipy"),
         "pillow": PIL.__version__,
@@ -154,7 +160,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 
 @functools.cache
 def _processor(known: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, "" where the system does not report it."""
+    """Return the name of the CPU; "" if the system does not report it."""
     try:
         lines = known.read_text().splitlines()
     except (OSError, UnicodeDecodeError):  # not on macOS and Windows
@@ -164,7 +170,7 @@ def _processor(known: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Whole cores of the control group's quota (cgroup v2); a fraction is rounded up."""
+    """Return the CPU quota of the control group (cgroup v2) in cores, rounded up."""
     try:
         quota, period = control.read_text().split()
         return max(1, math.ceil(int(quota) / int(period)))

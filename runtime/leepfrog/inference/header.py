@@ -1,8 +1,8 @@
-"""Read the header of an ONNX file, without the onnx package and without its weights.
+"""Read the header of an ONNX file without the onnx package and without parsing its weights.
 
-A ModelProto is a protobuf message; only its small top-level fields are read and the graph is skipped. That gives
-versions and metadata in microseconds, and separates broken files from unsupported ones, for which onnxruntime has the
-same message ("protobuf parsing failed").
+A ModelProto is a protobuf message. Only its small top-level fields are read; the graph is skipped. This yields versions
+and metadata in microseconds, and distinguishes broken files from unsupported ones, for which onnxruntime reports the
+same error ("protobuf parsing failed").
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from leepfrog.files import sha256_of
 _IR_VERSION, _OPSET_IMPORT, _GRAPH, _METADATA, _FUNCTIONS = 1, 8, 7, 14, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _KEY, _VALUE = 1, 2
-# And of GraphProto's nodes and weights, FunctionProto's nodes, and a TensorProto's type, name and description.
+# Field numbers of GraphProto (nodes, weights), FunctionProto (nodes) and TensorProto (type; name and description).
 _GRAPH_NODE, _INITIALIZER, _FUNCTION_NODE, _TENSOR_TYPE, _TENSOR_NAMES = 1, 5, 7, 2, (8, 12)
-# And of NodeProto and AttributeProto, whose graphs are the bodies of loops and branches.
+# Field numbers of NodeProto and AttributeProto; the graphs in attributes are the bodies of loops and branches.
 _OPERATOR, _ATTRIBUTE, _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_GRAPHS = 4, 5, 1, 3, (6, 11)
 _FLOAT16, _BFLOAT16 = 10, 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# Fields of one message, entries of the metadata and graphs within graphs: real files have about 10,000, 20 and 3.
+# Limits on fields per message, metadata entries and nested graphs; real files have about 10,000, 20 and 3.
 MAX_FIELDS, MAX_ENTRIES, MAX_DEPTH = 1 << 22, 1 << 12, 16
 
 Value = int | bytes | memoryview
-"""A field's value: a number, 4 or 8 bytes of fixed width, or a message, text or bytes."""
+"""Value of a protobuf field: int (varint), bytes (fixed width, 4 or 8), or memoryview (message, string or bytes)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Header:
     """Versions and metadata of an ONNX file.
 
     Attributes:
-        ir_version: ONNX's file format version.
+        ir_version: version of the ONNX file format.
         opsets: operator-set version by domain; "" is the default ONNX domain.
-        metadata: the `metadata_props`, text by key.
+        metadata: the file's `metadata_props`, text by key.
     """
 
     ir_version: int
@@ -52,7 +52,7 @@ def read_header(content: memoryview) -> Header:
     """Read the header of an ONNX file held in memory.
 
     Raises:
-        ModelError: empty, a Git LFS pointer, truncated or not ONNX; the message is the reason alone.
+        ModelError: the file is empty, a Git LFS pointer, truncated or not ONNX; the message is the reason alone.
     """
     if not content:
         raise ModelError("empty file (0 bytes)")
@@ -72,7 +72,7 @@ def read_header(content: memoryview) -> Header:
             elif field == _GRAPH and isinstance(value, memoryview):
                 has_graph = True
             if len(opsets) + len(metadata) > MAX_ENTRIES:
-                raise ModelError(f"more than {MAX_ENTRIES:,} entries of metadata")
+                raise ModelError(f"more than {MAX_ENTRIES:,} metadata entries")
     except ModelError:
         raise
     except (ValueError, IndexError, UnicodeDecodeError):
@@ -83,11 +83,11 @@ def read_header(content: memoryview) -> Header:
 
 
 class Fingerprint(NamedTuple):
-    """Hashes of the network in a file, without its metadata.
+    """Hashes of the network in a file, excluding its metadata.
 
     Attributes:
-        graph: hash of the network as it is stored.
-        weights: hash of its weights, ignoring names and order; unchanged where only the graph was rewritten.
+        graph: hash of the network as stored.
+        weights: hash of the weights, ignoring names and order; unchanged if only the graph was rewritten.
     """
 
     graph: str
@@ -95,21 +95,22 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(content: memoryview) -> Fingerprint:
-    """Hashes of the network in a file that `read_header` accepts."""
+    """Compute the hashes of the network in a file that `read_header` accepts."""
     graph, functions = _network(content)
     network = sha256_of(graph) if not functions else sha256_of(b"".join([graph, *functions]))
     try:
         weights = sorted(_tensor_hash(value) for value in _messages(graph, _INITIALIZER))
-    except (ValueError, IndexError):  # onnxruntime will refuse it too
+    except (ValueError, IndexError):  # malformed; onnxruntime will reject it too
         return Fingerprint(network, network)
     return Fingerprint(network, sha256_of("".join(weights).encode()))
 
 
 def operators(content: memoryview) -> set[str]:
-    """The operators in a file that `read_header` accepts.
+    """Return the operators in a file that `read_header` accepts.
 
     Returns:
-        Names such as "Conv"; TRAINING is appended to those in training mode; 16-bit weights add FEW_BITS.
+        Names such as "Conv"; TRAINING is appended to operators in training mode, and FEW_BITS is included if any
+        weights are 16-bit.
     """
     graph, functions = _network(content)
     names: set[str] = set()
@@ -119,7 +120,7 @@ def operators(content: memoryview) -> set[str]:
             _add_operators(function, _FUNCTION_NODE, names, 0)
         if any(_last(tensor, _TENSOR_TYPE)[0] in (_FLOAT16, _BFLOAT16) for tensor in _messages(graph, _INITIALIZER)):
             names.add(FEW_BITS)
-    except (ValueError, IndexError, UnicodeDecodeError):  # keep those read so far
+    except (ValueError, IndexError, UnicodeDecodeError):  # keep the names read so far
         pass
     return names
 
@@ -142,9 +143,9 @@ def _add_operators(message: memoryview, field: int, names: set[str], depth: int)
 
 
 def _network(content: memoryview) -> tuple[memoryview, list[memoryview]]:
-    """The graph, and the functions that its nodes may call.
+    """Return the graph and the functions that its nodes may call.
 
-    Protobuf merges a message that occurs several times in a file, which is the same as concatenating the bytes.
+    Protobuf merges repeated occurrences of a message, which is equivalent to concatenating their bytes.
     """
     graphs = list(_messages(content, _GRAPH))
     graph = graphs[0] if len(graphs) == 1 else memoryview(b"".join(graphs))
@@ -156,7 +157,7 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _last(message: memoryview, *wanted: int) -> list[Value | None]:
-    """The values of some fields; of a repeated field the last, as in protobuf."""
+    """Return the values of the given fields; the last one wins if a field is repeated, as in protobuf."""
     by_field: dict[int, Value] = {field: value for field, value in _fields(message) if field in wanted}
     return [by_field.get(field) for field in wanted]
 

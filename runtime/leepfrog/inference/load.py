@@ -1,4 +1,4 @@
-"""Load ONNX files into onnxruntime sessions, with one-line reasons for failures."""
+"""Load ONNX files into onnxruntime sessions, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from leepfrog.inference.header import Header, read_header
 
 
 def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSession:
-    """An onnxruntime session of a file that has not changed since it was hashed, on the requested device.
+    """Load a file into an onnxruntime session on the requested device.
 
     Args:
-        path: the file.
-        sha256: its hash.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: threads per run.
+        path: path of the model file.
+        sha256: expected hash of the file.
+        device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+        threads: number of threads per run.
 
     Raises:
-        ModelError: the file changed, or onnxruntime cannot load it.
-        MachineError: the device is not there.
+        ModelError: the file has changed since it was hashed, or onnxruntime cannot load it.
+        MachineError: the device is not available.
     """
     where, kind = printable(path), DEVICES.named(device)
     execution_providers = providers(device, threads)
@@ -39,7 +39,7 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     if sha256_of(content) != sha256:
         raise ModelError(f"{where}: the file changed while it was being used; run again")
     options = session_options(threads)
-    # The hash covers this file alone, so weights in other files must not be loaded: no such folder can exist.
+    # The hash covers this file alone, so weights in other files must not be loaded. No such folder can exist.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/external-data-is-not-allowed"
     )
@@ -53,7 +53,7 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
     provider = session.get_providers()[0]
     if provider != kind.provider:  # onnxruntime only warns when it falls back to the CPU
         raise MachineError(
-            f"asked for {kind.provider}, onnxruntime fell back to {provider}: {kind.when_it_fails}; see leepfrog doctor"
+            f"onnxruntime fell back from {kind.provider} to {provider}: {kind.when_it_fails}; see leepfrog doctor"
         )
     try:
         session.fallback = fallback(nodes_by_provider(session), kind)
@@ -63,14 +63,14 @@ def load_file(path: Path, sha256: str, device: str, threads: int) -> BoundedSess
 
 
 def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counter[str]]:
-    """Counts of nodes by operator, by execution provider; empty where onnxruntime does not report it.
+    """Count nodes by execution provider and operator; empty if onnxruntime does not report the assignment.
 
-    The first of `get_providers` says nothing: onnxruntime lists a provider that runs no node at all.
+    `get_providers` is not enough: onnxruntime also lists providers that run no nodes.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     try:
         parts = session.get_provider_graph_assignment_info()
-    except Exception:  # an older onnxruntime, or a session that does not record it
+    except Exception:  # older onnxruntime, or the assignment is not recorded
         return {}
     for part in parts:
         counts[part.ep_name].update(node.op_type for node in part.get_nodes())
@@ -78,10 +78,10 @@ def nodes_by_provider(session: onnxruntime.InferenceSession) -> dict[str, Counte
 
 
 def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:
-    """A note on the nodes that run on another provider than the requested one; "" where there are none.
+    """Describe the nodes that do not run on the requested provider; "" if there are none.
 
     Raises:
-        MachineError: they are most of the nodes, and the device does not allow that.
+        MachineError: most nodes fall back to the CPU, and the device does not allow that.
     """
     provider = device.provider
     total = sum(count.total() for count in nodes.values())
@@ -89,7 +89,7 @@ def fallback(nodes: Mapping[str, Counter[str]], device: Device) -> str:
     if not elsewhere:
         return ""
     most = ", ".join(f"{operator} ({n})" for operator, n in elsewhere.most_common(5))
-    note = f"{elsewhere.total()} of {total} nodes do not run on {provider} but on the CPU: {printable(most)}"
+    note = f"{elsewhere.total()} of {total} nodes run on the CPU instead of {provider}: {printable(most)}"
     if 2 * elsewhere.total() > total and not device.may_fall_back:
         raise MachineError(f"{note}; use --device cpu, or export the model with operators that {provider} supports")
     return note
@@ -102,29 +102,29 @@ def load(
     device: Device | None = None,
     **further: Any,
 ) -> BoundedSession:
-    """An onnxruntime session of a model in memory, which prints nothing and can be stopped.
+    """Load a model from memory into an onnxruntime session that logs nothing and can be stopped.
 
     Args:
         content: the model file's bytes.
         options: session options; None for onnxruntime's defaults.
-        execution_providers: their names and options.
-        device: the device, to tell its errors from those of the model; None for the CPU.
-        further: further arguments of `InferenceSession`.
+        execution_providers: names and options of the execution providers.
+        device: the device, used to distinguish its errors from the model's; None for the CPU.
+        further: additional arguments of `InferenceSession`.
 
     Raises:
-        ModelError: onnxruntime refuses the model, or takes too long; the message is the reason alone.
+        ModelError: onnxruntime rejects the model or takes too long to load it; the message is the reason alone.
         MachineError: the device fails.
     """
     header = read_header(memoryview(content))
     options = options or onnxruntime.SessionOptions()
-    # Errors are raised anyway; printing them as well would bury our messages.
+    # Errors are raised as exceptions; logging them as well would bury our messages.
     options.log_severity_level = 4
     try:
-        # Without enable_fallback=0, each failure is printed to stdout and the CPU tried instead.
+        # Without enable_fallback=0, failures are printed to stdout and the session is retried on the CPU.
         session = load_bounded(content, options, providers=list(execution_providers), enable_fallback=0, **further)
-        for value in (*session.get_inputs(), *session.get_outputs()):  # names that are not UTF-8 fail when asked for
+        for value in (*session.get_inputs(), *session.get_outputs()):  # accessing a name that is not UTF-8 raises
             _ = value.name, value.shape
-    except LeepfrogError:  # the time limit, or no memory
+    except LeepfrogError:  # time limit or out of memory
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
         if device is not None and device.caused(str(error)):
@@ -134,8 +134,8 @@ def load(
 
 
 def _explain(error: Exception, header: Header) -> str:
-    """The reason why onnxruntime refused a model, in one line: what it needs and what is installed."""
-    text = one_line(error, None)  # not shortened: the relevant part may be at the end
+    """Explain in one line why onnxruntime rejected a model: its requirement and the installed version."""
+    text = one_line(error, None)  # not truncated: the relevant part may be at the end
     runtime = f"onnxruntime {onnxruntime.__version__}"
     installed = f"{runtime} is installed"
     if match := re.search(r"max supported IR version: (\d+)", text):
@@ -145,19 +145,19 @@ def _explain(error: Exception, header: Header) -> str:
         needed = header.opsets.get(domain, "?")
         return f"needs opset {needed} of {match[1]}; {installed}, which supports up to {match[2]}; upgrade onnxruntime"
     if match := re.search(r"No Op registered for (\S+)", text) or re.search(r"Fatal error: (\S+?)\(", text):
-        return f"uses the operator {match[1]}, which is unknown here; {installed}"
+        return f"uses the operator {match[1]}, which {runtime} does not support"
     if "xternal" in text or "model_path" in text:
-        return "keeps its weights in another file; export it into one file: leepfrog export onnx:FILE"
+        return "stores its weights in another file; export it to a single file: leepfrog export onnx:FILE"
     if "protobuf parsing failed" in text:
         return "not an ONNX model, or cut short"
     return f"{runtime} cannot load it: {one_line(error)}"
 
 
 def read_bytes(path: Path) -> bytes:
-    """A model file's bytes.
+    """Return the bytes of a model file.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read.
     """
     try:
         return read_regular(path, LARGEST_BINARY)

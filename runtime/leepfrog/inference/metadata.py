@@ -1,4 +1,4 @@
-"""The contract between exporter and runtime: a scoring model's `metadata_props` under keys `leepfrog.*`."""
+"""The contract between exporter and runtime: the `metadata_props` with keys `leepfrog.*` of a scoring model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leepfrog.inference.choices import PRECISIONS
 
 PREFIX = "leepfrog."
 FORMAT_VERSION = 2
-# Version 1 had no has_probs, since all its models output probabilities, and spelled "licence".
+# Version 1 had no has_probs, since all models output probabilities, and spelled the key "licence".
 READABLE_VERSIONS = (1, FORMAT_VERSION)
 
 IMAGE_INPUT = "image"
@@ -26,14 +26,14 @@ PROBE_PREFIX = f"{PREFIX}probe."
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """How a model of lower precision was made from its float32 parent.
+    """How a model of lower precision was derived from its float32 parent.
 
     Attributes:
-        precision: one of PRECISIONS.
-        parent: the parent's name.
-        parent_sha256: the parent file's hash.
-        recipe: how it was made, in words.
-        tried: the measurements of every recipe that was tried.
+        precision: precision of the variant, one of PRECISIONS.
+        parent: name of the parent.
+        parent_sha256: hash of the parent's file.
+        recipe: human-readable description of the conversion.
+        tried: measurements of every recipe that was tried.
     """
 
     precision: str
@@ -44,7 +44,7 @@ class Variant:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Variant:
-        """Decode from JSON values; TypeError, KeyError or ValueError where they are invalid."""
+        """Decode JSON values; TypeError, KeyError or ValueError if they are invalid."""
         texts = {key: stated.text(values[key], f"variant.{key}") for key in ("parent_sha256", "recipe")}
         if values["precision"] not in PRECISIONS:
             raise ValueError(f"variant.precision is {stated.shown(values['precision'])}")
@@ -58,19 +58,19 @@ class ModelMetadata:
     """Everything needed to use a scoring model, stored in the file itself.
 
     Attributes:
-        name: the model's name in the zoo.
-        source: where it came from, as `leepfrog export` takes it.
-        preprocess: how its images are preprocessed.
-        has_probs: whether it outputs probabilities over source classes besides its features.
-        labels: names of its source classes in output order; empty when not known.
-        license: license of the weights; "" when not known.
-        n_parameters: numbers in the weights, batch-norm statistics not counted.
-        macs: multiply-adds on one image, None where they could not be counted.
-        top1: published ImageNet top-1 accuracy in percent, None where none is known.
-        weights_sha256: hash of the weights that it was made from.
-        parity: measurements of the export's check (see leepfrog_exporter.parity) or, for a variant, of the comparison
-            with its parent (see leepfrog_exporter.precision).
-        variant: how it differs from its float32 parent, None for a model that has none.
+        name: name of the model in the zoo.
+        source: origin of the model, in the form that `leepfrog export` accepts.
+        preprocess: preprocessing of input images.
+        has_probs: whether the model outputs probabilities over source classes in addition to features.
+        labels: names of the source classes in output order; empty if unknown.
+        license: license of the weights; "" if unknown.
+        n_parameters: number of parameters, excluding batch-norm statistics.
+        macs: multiply-adds per image; None if they could not be counted.
+        top1: published ImageNet top-1 accuracy in percent; None if unknown.
+        weights_sha256: hash of the original weights.
+        parity: measurements of the export's parity check (see leepfrog_exporter.parity) or, for a variant, of the
+            comparison with its parent (see leepfrog_exporter.precision).
+        variant: how the model was derived from its float32 parent; None if it is not a variant.
     """
 
     name: str
@@ -88,26 +88,26 @@ class ModelMetadata:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of its outputs; a score reads one of them (see `leepfrog.scoring.definition`)."""
+        """Names of the model's outputs; each score reads one of them (see `leepfrog.scoring.definition`)."""
         return (PROBS_OUTPUT, FEATURES_OUTPUT) if self.has_probs else (FEATURES_OUTPUT,)
 
     def to_props(self) -> dict[str, str]:
-        """Metadata as `metadata_props`: JSON text by key."""
+        """Encode as `metadata_props`: JSON text by key."""
         values = {**vars(self), "preprocess": self.preprocess.as_dict(), "format_version": FORMAT_VERSION}
         values["variant"] = dataclasses.asdict(self.variant) if self.variant else None
         return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> ModelMetadata:
-        """Read what `to_props` wrote.
+        """Decode the `metadata_props` written by `to_props`.
 
         Raises:
-            ModelError: no leepfrog metadata, a newer format, or values that are not understood.
+            ModelError: leepfrog metadata is missing, of an unsupported format version, or invalid.
         """
         entries = {key.removeprefix(PREFIX): text for key, text in props.items() if key.startswith(PREFIX)}
         if "format_version" not in entries:
             if any(key.startswith(PROBE_PREFIX) for key in props):
-                raise ModelError("is a probe, not a scoring model; the scoring model lies beside it")
+                raise ModelError("is a probe, not a scoring model; the scoring model is in the same folder")
             raise ModelError("not a scoring model yet")
         try:
             values = {key: stated.parsed(text) for key, text in entries.items()}
@@ -149,13 +149,13 @@ class ModelMetadata:
         )
 
 
-# Measurements of variants, and those of all models that are numbers.
+# Measurements of variants, and the numeric measurements of all models.
 _OF_VARIANTS = ("top1_agreement", "features_cosine", "n_inputs")
 _NUMBERS = (*_OF_VARIANTS, "max_difference", "batch_difference", "tolerance")
 
 
 def _measured(values: object, what: str, needs: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Measurements by name, which include those in `needs`."""
+    """Check measurements by name, which must include the names in `needs`."""
     if not isinstance(values, dict):
         raise ValueError(f"{what} is {stated.shown(values)}, not measurements by name")
     for key in {*needs} | {*_NUMBERS} & values.keys():

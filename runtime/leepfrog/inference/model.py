@@ -1,4 +1,4 @@
-"""A scoring model: its file, and a session that runs it."""
+"""Scoring models: the file on disk, and a session that runs it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from leepfrog.inference.metadata import IMAGE_INPUT, PROBS_OUTPUT, ModelMetadata
 from leepfrog.kernels.rows import ROW_SUM_TOLERANCE
 
 BatchOutputs = tuple[NDArray[np.float32] | None, NDArray[np.float32]]
-"""probs [n, Z], None for a model without any, and features [n, D]."""
+"""probs [n, Z], None if the model outputs none, and features [n, D]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelFile:
-    """A scoring model on disk, read but not loaded.
+    """A scoring model on disk whose header has been read; the network is not loaded.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         sha256: hash of the file's bytes, 64 hexadecimal digits.
-        fingerprint: hashes of the network, without the metadata.
+        fingerprint: hashes of the network, excluding the metadata.
         size: size in bytes.
         header: versions and metadata as stored in the file.
-        metadata: the decoded metadata.
-        mark: suffix that distinguishes it from another model of the same name; "" where there is none.
+        metadata: leepfrog's metadata, decoded from the header.
+        mark: suffix that distinguishes models with the same name; "" if the name is unique.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """The model's name in the zoo, and its mark."""
+        """Name of the model in the zoo, followed by its mark."""
         return self.metadata.name + self.mark
 
     @classmethod
@@ -55,7 +55,7 @@ class ModelFile:
         """Read a scoring model's header and hash.
 
         Raises:
-            ModelError: the file is missing, broken or not exported by leepfrog.
+            ModelError: the file is missing, broken or was not exported by leepfrog.
         """
         path = Path(path)
         content = read_bytes(path)
@@ -65,13 +65,13 @@ class ModelFile:
         except ModelError as error:
             reason = str(error)
             if reason == "not a scoring model yet":
-                reason += f"; make it one: leepfrog export onnx:{printable(path)} --preprocess PRESET"
+                reason += f"; convert it: leepfrog export onnx:{printable(path)} --preprocess PRESET"
             raise ModelError(f"{printable(path)}: {reason:.400}") from None
         return cls(path, sha256_of(content), fingerprint(memoryview(content)), len(content), header, metadata)
 
 
 def refuse_without_probs(what: str, models: Iterable[ModelFile], remedy: str = "") -> None:
-    """UsageError where some of the models output no probs, and `what` needs them."""
+    """Raise a UsageError if `what` needs probs and some of the models do not output them."""
     if without := ", ".join(model.name for model in models if not model.metadata.has_probs):
         raise UsageError(f"{what} needs probabilities over source classes; these models have none: {without}{remedy}")
 
@@ -80,23 +80,24 @@ class Session:
     """A scoring model loaded into onnxruntime.
 
     Attributes:
-        model: its file.
-        fallback: a note on nodes that run on the CPU instead, or "".
-        n_source: Z, its source classes; None where it has no probs.
-        n_features: D, the width of its last linear layer's input, or of its output where it has no such layer.
+        model: the model's file.
+        fallback: note about nodes that run on the CPU instead of the device; "" if there are none.
+        n_source: number of source classes, Z; None if the model has no probs.
+        n_features: feature dimension, D: the input width of the last linear layer, or the output width if the model
+            has no such layer.
     """
 
     def __init__(self, model: ModelFile, device: str, threads: int) -> None:
         """Load a model.
 
         Args:
-            model: the file; it must not have changed since it was read.
-            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-            threads: threads per run.
+            model: the model's file, unchanged since it was read.
+            device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+            threads: number of threads per run.
 
         Raises:
-            ModelError: onnxruntime cannot load it, or it breaks the contract.
-            MachineError: the device is absent.
+            ModelError: onnxruntime cannot load the model, or its inputs and outputs violate the contract.
+            MachineError: the device is not available.
         """
         self.model = model
         self._session = load_file(model.path, model.sha256, device, threads)
@@ -111,19 +112,19 @@ class Session:
         inputs, outputs = self._session.get_inputs(), {o.name: o for o in self._session.get_outputs()}
         size, names = list(self.model.metadata.preprocess.input_size), self.model.metadata.outputs
         if [i.name for i in inputs] != [IMAGE_INPUT] or not {*names} <= outputs.keys():
-            raise ModelError(f"{self._where}: inputs or outputs are not a scoring model's; export it again")
+            raise ModelError(f"{self._where}: inputs or outputs are not those of a scoring model; export it again")
         if PROBS_OUTPUT in outputs.keys() - {*names}:
             raise ModelError(
-                f"{self._where}: puts out {PROBS_OUTPUT}, but its metadata says that it has none; export it again"
+                f"{self._where}: has an output {PROBS_OUTPUT} that its metadata does not declare; export it again"
             )
         shape = inputs[0].shape
         if len(shape) != 4 or shape[1:] != [3, *size] or isinstance(shape[0], int) or inputs[0].type != "tensor(float)":
             raise ModelError(
-                f"{self._where}: input is {inputs[0].type} {shape}, but its metadata says float {['N', 3, *size]}"
+                f"{self._where}: input is {inputs[0].type} {shape}, but its metadata declares float {['N', 3, *size]}"
             )
         widths = [outputs[name].shape[-1] for name in names]
         if any(len(outputs[name].shape) != 2 or outputs[name].type != "tensor(float)" for name in names):
-            raise ModelError(f"{self._where}: outputs are not float rows, one an image; export it again")
+            raise ModelError(f"{self._where}: outputs are not float matrices with one row per image; export it again")
         if not all(isinstance(width, int) for width in widths):
             raise ModelError(f"{self._where}: output widths are not fixed ({widths}); export it again")
         if max(widths) > stated.WIDEST:
@@ -132,15 +133,15 @@ class Session:
             )
         n_source = widths[0] if PROBS_OUTPUT in names else None
         if n_source is not None and n_source < 2:
-            raise ModelError(f"{self._where}: {n_source} source class; a score needs at least 2")
+            raise ModelError(f"{self._where}: {n_source} source class; scores need at least 2")
         return n_source, widths[-1]
 
     def check_consistent(self, batch: NDArray[np.float32], together: BatchOutputs) -> None:
-        """Refuse a model whose outputs for an image are not a function of that image.
+        """Check that the model's outputs for an image depend on that image alone.
 
         Args:
-            batch: [n, 3, H, W], of which a few are run again.
-            together: the result of `run` for it.
+            batch: preprocessed images [n, 3, H, W]; the first two are run again.
+            together: the result of `run` for this batch.
 
         Raises:
             ModelError: the outputs are inconsistent, or the model fails.
@@ -156,14 +157,15 @@ class Session:
 
         Args:
             batch: preprocessed images.
-            names: gives the name of a row, for error messages.
+            names: returns the name of a row, for error messages.
 
         Returns:
-            probs [n, Z], None where it has none, and features [n, D], float32.
+            probs [n, Z], None if the model outputs none, and features [n, D], both float32.
 
         Raises:
-            ModelError: the model fails on it, does not give one row per image, or a row of probs is not a distribution.
-            MachineError: there is no memory for it.
+            ModelError: the model fails, does not return one row per image, or returns NaN, infinity or rows of probs
+                that are not distributions.
+            MachineError: out of memory.
         """
         try:
             *predictions, features = self._session.run(list(self.model.metadata.outputs), {IMAGE_INPUT: batch})
@@ -173,15 +175,15 @@ class Session:
         shapes = tuple(rows.shape for rows in (*predictions, features))
         wanted = tuple((len(batch), width) for width in (self.n_source, self.n_features) if width is not None)
         if shapes != wanted:
-            raise ModelError(f"{self._where}: puts out rows {shapes} for {len(batch)} image(s), not {wanted}")
+            raise ModelError(f"{self._where}: output shapes are {shapes} for {len(batch)} image(s), not {wanted}")
         if problem := problem_of_rows(probs, features):
             row, what = problem
-            raise ModelError(f"{self._where}: puts out {what} for {names(row)}; it cannot be scored")
+            raise ModelError(f"{self._where}: outputs {what} for {names(row)}; it cannot be scored")
         return probs, features
 
 
 def problem_of_rows(probs: NDArray[np.float32] | None, features: NDArray[np.float32]) -> tuple[int, str] | None:
-    """The first row that is not a distribution, or whose features are not finite, and what is wrong with it."""
+    """Return the first row whose probs are no distribution or whose features are not finite, and the problem."""
     finite = np.asarray(np.isfinite(features).all(axis=1))
     sums = np.ones(len(features)) if probs is None else probs.sum(axis=1, dtype=np.float64)
     good = finite & (np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Find the scoring models on this machine by name, wildcard, source or path."""
+"""Find scoring models on this machine by name, wildcard, source or path."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from leepfrog.inference.metadata import ModelMetadata
 from leepfrog.inference.model import ModelFile
 
 _WILDCARDS = set("*?[")
-# Digits of the file's hash appended to a model's name where another model has the same name.
+# Number of digits of the file's hash that are appended to a name shared by several models.
 MARK = 12
 
 
 def exported() -> dict[str, Path]:
-    """Model files in the models folder, by file name without `.onnx`; MachineError where it cannot be read."""
+    """Return the model files in the models folder, by file name without `.onnx`.
+
+    Raises:
+        MachineError: the folder cannot be read.
+    """
     folder = paths.models()
     try:
         return {path.stem: path for path in _scoring_models(folder)}
@@ -40,26 +44,27 @@ def exported() -> dict[str, Path]:
 
 
 def _scoring_models(folder: Path) -> list[Path]:
-    """The model files in a folder, without probes; OSError where it cannot be read."""
+    """Return the scoring models in a folder, excluding probes; OSError if it cannot be read."""
     return [path for path in listed(folder, ".onnx") if not path.name.endswith(PROBE_SUFFIX)]
 
 
 def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
-    """Scoring models by name, wildcard, source or path, without duplicates, in the order given.
+    """Find scoring models by name, wildcard, source or path, without duplicates, in the order given.
 
     Args:
-        wanted: one or several: a name in the models folder (`mobilenet_v2`), a wildcard (`efficientnet*`), a
-            source that a model there was exported from (`timm:resnet18`), an `.onnx` file, a folder of them, or a
-            wildcard for either (`out/l*.onnx`). Empty: all exported models.
+        wanted: one or more of: a name in the models folder (`mobilenet_v2`), a wildcard for such names
+            (`efficientnet*`), the source of an exported model (`timm:resnet18`), an `.onnx` file, a folder of `.onnx`
+            files, or a wildcard for files or folders (`out/l*.onnx`). If empty, all exported models.
 
     Raises:
-        UsageError: no model has that name.
-        ModelError: a file is broken or not exported by leepfrog.
+        UsageError: no model matches an entry.
+        ModelError: a file is broken or was not exported by leepfrog.
+        MachineError: the models folder cannot be read.
     """
     wanted, local = several(wanted), exported()
     if not wanted and not local:
         raise UsageError(
-            "no models are exported yet: leepfrog zoo pull fetches the starter set, leepfrog export adds your own"
+            "no models have been exported yet; leepfrog zoo pull fetches the starter set, leepfrog export adds your own"
         )
     chosen: dict[str, ModelFile] = {}
     for path in _paths(wanted, local) if wanted else local.values():
@@ -69,7 +74,7 @@ def find_models(wanted: StrPath | Sequence[StrPath]) -> list[ModelFile]:
 
 
 def with_distinct_names(models: Sequence[ModelFile]) -> list[ModelFile]:
-    """Models with distinct names, as results are looked up by name: duplicates get a part of the file's hash."""
+    """Make names unique by appending part of the file's hash to duplicates, as results are looked up by name."""
     shared = {name for name, n in Counter(model.name for model in models).items() if n > 1}
     return [
         dataclasses.replace(model, mark=f"@{model.sha256[:MARK]}") if model.name in shared else model
@@ -78,7 +83,7 @@ def with_distinct_names(models: Sequence[ModelFile]) -> list[ModelFile]:
 
 
 def find_inputs(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -> tuple[ImageSet, list[ModelFile]]:
-    """Labelled images and models; where both are missing, one error reports both.
+    """Find labelled images and models; if both are missing, one error reports both.
 
     Raises:
         DataSetError: see `find_images`.
@@ -93,7 +98,7 @@ def find_inputs(data: ImageSet | StrPath, models: StrPath | Sequence[StrPath]) -
     try:
         images = open_data(data)
     except LeepfrogError as error:
-        raise type(error)(f"{error}; besides, {lacking}") if lacking else error from None
+        raise type(error)(f"{error}; also, {lacking}") if lacking else error from None
     if lacking is not None:
         raise lacking
     return images, chosen
@@ -119,13 +124,13 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
         elif from_source := _from_source(text, local):
             yield from from_source
         elif path.is_file():
-            raise UsageError(f"{printable(path)} is not an .onnx file, as all models are")
+            raise UsageError(f"{printable(path)} is not an .onnx file; models must be .onnx files")
         else:
             raise UsageError(f"no exported model is called {text!r}; {_how_to_get(text, local)}")
 
 
 def _how_to_get(name: str, local: Iterable[str]) -> str:
-    """Advice for a name that no exported model has: a misspelling, a model of the zoo, a source."""
+    """Return a hint for an unknown name, which may be misspelt, a model of the zoo, or a source."""
     if ":" in name:
         return f"to add it: leepfrog export {name}"
     if near := nearest(name, local):
@@ -135,11 +140,11 @@ def _how_to_get(name: str, local: Iterable[str]) -> str:
     if near := nearest(name, load()):
         meant = "" if near == name else f"did you mean the zoo's {near}? "
         return f"{meant}to add it: leepfrog zoo pull {near}"
-    return f"{did_you_mean(name, local)}; leepfrog zoo list shows those that can be added"
+    return f"{did_you_mean(name, local)}; leepfrog zoo list shows the models that can be added"
 
 
 def _matching(pattern: str) -> list[Path]:
-    """The model files that a wildcard matches, and those in folders that it matches."""
+    """Return the model files that a wildcard matches, and the model files in folders that it matches."""
     paths = [Path(name) for name in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
     files = [path for path in paths if path.suffix == ".onnx" and not path.name.endswith(PROBE_SUFFIX)]
     files += [path for folder in paths if folder.is_dir() for path in _scoring_models(folder)]
@@ -149,18 +154,18 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _without_folder(source: str) -> str:
-    """A source without its folder: for privacy, an exported file records only the name of the file it was made from."""
+    """Return a source without its folder: for privacy, exported files record only the name of the source file."""
     scheme, _, rest = source.partition(":")
     return f"onnx:{printable(Path(rest).name)}" if scheme == "onnx" else source
 
 
 def _from_source(source: str, local: dict[str, Path]) -> list[Path]:
-    """The exported models that were made from a source."""
+    """Return the models exported from a source."""
     return [path for path in local.values() if _source(path) == _without_folder(source)] if ":" in source else []
 
 
 def _source(path: Path) -> str:
-    """The source in a file's metadata; "" where there is none."""
+    """Return the source recorded in a file's metadata; "" if it cannot be read."""
     try:
         return ModelMetadata.from_props(read_header(memoryview(read_bytes(path))).metadata).source
     except ModelError:

@@ -1,4 +1,4 @@
-"""Ranges of images with more than 8 bits, stored on disk: computing them again would mean decoding every image."""
+"""Value ranges of images with more than 8 bits, stored on disk to avoid decoding every image again."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unseal
 from leepfrog.images.dataset import Digest
 from leepfrog.images.decode import PIPELINE_VERSION, Container, Greys, decoder_versions
 
-# The file is read and written as a whole: so many entries take 6 MB. Images beyond this limit are decoded again.
+# The file is read and written as a whole; it takes 6 MB at this limit. Images beyond the limit are decoded again.
 MOST_KEPT = 1 << 16
 
 _LARGEST: dict[Container, int] = {"16 bits": 65535, "32 bits": 65535, "floats": 255, "16-bit colours": 255}
 
 
 def stored_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
-    """Ranges by image digest; empty where the file is missing, damaged or from other decoder versions.
+    """Return the stored ranges by image digest; empty if the file is missing or damaged.
+
+    The file name contains the decoder versions, so ranges computed with other versions are not used.
 
     Args:
-        folder: folder of cached model outputs; None for leepfrog's default.
+        folder: cache folder for model outputs; None for leepfrog's default.
     """
     try:
         values = unsealed(read_regular(_path(folder), LARGEST_TEXT))
@@ -35,10 +37,10 @@ def stored_ranges(folder: StrPath | None = None) -> dict[Digest, Greys]:
 
 
 def store_ranges(ranges: Mapping[Digest, Greys], stored: Mapping[Digest, Greys], folder: StrPath | None = None) -> None:
-    """Keep these ranges for later runs; does nothing where the file cannot be written.
+    """Store ranges for later runs; do nothing if the file cannot be written.
 
     Args:
-        ranges: ranges of the images of this run, which take precedence if not all can be stored.
+        ranges: ranges of this run's images, which take precedence if not all can be stored.
         stored: the result of `stored_ranges`.
         folder: same as for `stored_ranges`.
     """
@@ -58,4 +60,4 @@ def _greys(container: str, highest: object) -> Greys:
     for known, largest in _LARGEST.items():
         if container == known:
             return Greys(known, stated.number(highest, "the highest value", 0, largest))
-    raise ValueError("no such container")
+    raise ValueError("unknown container")

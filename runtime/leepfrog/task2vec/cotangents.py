@@ -1,12 +1,12 @@
-"""The Fisher information's expectation over labels, as gradients of features to send back through a probe.
+"""Estimators of the Fisher information's expectation over labels, as feature gradients to backpropagate.
 
 F_j = E_x E_{y ~ p(y|x)} (d log p(y|x) / d w_j)^2. The gradient of log p(y|x) with respect to the features is
-W (e_y - p). A probe squares what it is sent, so an estimator is a list of (weight [N], cotangent [N, D]) such that the
-weighted sum of the squares has the inner expectation as its mean:
+W (e_y - p). A probe returns squared gradients, so an estimator is a list of (weight [N], cotangent [N, D]) for which
+the expected value of the weighted sum of squared gradients is the inner expectation:
 
-exact    all C classes, each weighted by its probability: C passes an image, no noise from labels
+exact    all C classes, each weighted by its probability: C passes per image, no sampling noise from labels
 sampled  one label drawn from p: one pass
-signs    one pass of sum_y eps_y sqrt(p_y) W (e_y - p), eps random signs: cross terms vanish in expectation, as in
+signs    one pass with sum_y eps_y sqrt(p_y) W (e_y - p) for random signs eps; cross terms vanish in expectation, as in
          Hutchinson's estimator of a diagonal
 """
 
@@ -27,13 +27,13 @@ Floats = NDArray[np.float64]
 def cotangents(
     head: Head, features: NDArray[np.floating], estimator: str, rng: np.random.Generator
 ) -> Iterator[tuple[Floats, NDArray[np.float32]]]:
-    """Weights [N] and cotangents [N, D], one pass after the other.
+    """Yield weights [N] and cotangents [N, D] for each pass.
 
     Args:
-        head: of the task.
-        features: [N, D].
+        head: head of the task.
+        features: features, [N, D].
         estimator: "exact", "sampled" or "signs".
-        rng: where labels and signs come from.
+        rng: random generator for labels and signs.
 
     Raises:
         UsageError: the estimator is unknown.

@@ -1,4 +1,4 @@
-"""Distances between tasks as a result."""
+"""Result type for distances between tasks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from leepfrog.results import Result
 
 @dataclasses.dataclass(frozen=True)
 class ComparedTask:
-    """An embedded task.
+    """A task in a distance table.
 
     Attributes:
-        name: of the task.
-        file: where its embedding lies.
-        noise: about how far another embedding of the same task would lie, in the symmetric distance.
+        name: name of the task.
+        file: file of the task's embedding.
+        noise: approximate symmetric distance to another embedding of the same task.
     """
 
     name: str
@@ -28,8 +28,8 @@ class DistanceTable(Result):
     """Distances between tasks.
 
     Attributes:
-        tasks: in the order of rows and columns.
-        distances: by kind, a row for each task.
+        tasks: tasks in the order of rows and columns.
+        distances: distance matrices by kind, one row per task.
     """
 
     kind: ClassVar = "distances"

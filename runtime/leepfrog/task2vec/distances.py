@@ -1,17 +1,17 @@
 """Distances between tasks (Achille et al., ICCV 2019, section 3, and the authors' code).
 
-h0, h1 are embeddings [F]. Where a distance speaks of variances, they are 1 / (h + p) with a prior precision p, for each
-layer PRIOR times the layer's mean over all the embeddings that are compared: a filter that is dead in one task would be
-infinitely far from another's, and an absolute number, as the reference's 1e-8, would give other distances to the same
-embeddings in another unit.
+h0 and h1 are embeddings [F]. Variances are 1 / (h + p) with a prior precision p, which for each layer is PRIOR times
+the layer's mean over all compared embeddings. Without a prior, a filter that is dead in one task would be infinitely
+far from the same filter in another; with an absolute prior, such as the reference code's 1e-8, distances would depend
+on the unit of the embeddings.
 
-symmetric           1 - cos(h0 / (h0 + h1), h1 / (h0 + h1)), the paper's; filters dead in both tasks are left out
-asymmetric          symmetric(h0, h1) - alpha symmetric(h0, t0): from the task h0 of an expert to a task h1; smaller for
-                    complex tasks, which lie far from the trivial one, t0 = p
-normalized_cosine   1 - cos of the variances as parts of the prior's, p / (h + p)
-kl                  sum over filters of the larger of KL(0|1) and KL(1|0), Gaussians with these variances
-asymmetric_kl       sum of KL(0|1)
-jensen_shannon      sum of the mean of both KL to the Gaussian of mean variance
+symmetric           1 - cos(h0 / (h0 + h1), h1 / (h0 + h1)), as in the paper; filters dead in both tasks are excluded
+asymmetric          symmetric(h0, h1) - alpha symmetric(h0, t0), from an expert's task h0 to a task h1; smaller if h0 is
+                    complex, that is, far from the trivial embedding t0 = p
+normalized_cosine   1 - cos of the variances relative to the prior's, p / (h + p)
+kl                  sum over filters of max(KL(0|1), KL(1|0)) between Gaussians with these variances
+asymmetric_kl       sum over filters of KL(0|1)
+jensen_shannon      sum over filters of the mean KL divergence of both to the Gaussian with their mean variance
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ Floats = NDArray[np.float64]
 
 ALPHA = 0.15
 PRIOR = 0.1
-# Rows and columns a block, and blocks are what threads take.
+# Number of rows and columns per block; blocks are the unit of work for threads.
 BLOCK = 32
 
 
 def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | None = None) -> Floats:
-    """The symmetric distance of each row from each column, [T, U] from [T, F] and [U, F].
+    """Compute the symmetric distance of each row from each column, [T, U].
 
     Args:
-        rows: embeddings.
-        columns: embeddings; None for the rows again, each pair computed once.
-        threads: cores to use; None for all that this process may use.
+        rows: embeddings [T, F].
+        columns: embeddings [U, F]; None to compare the rows with each other, computing each pair once.
+        threads: number of threads; None for all cores available to this process.
     """
     check_threads(threads)
     whole = numbers(rows, "rows"), numbers(rows if columns is None else columns, "columns")
-    # One unit for all, in which float32 holds them.
+    # A common unit in which float32 can represent all values.
     top = max(float(side.max(initial=0)) for side in whole) or 1.0
     a, b = (np.ascontiguousarray(side / top, np.float32) for side in whole)
     matrix = np.zeros((len(a), len(b)))
@@ -70,27 +70,27 @@ def symmetric(rows: ArrayLike, columns: ArrayLike | None = None, threads: int | 
 
 
 def prior_of(rows: ArrayLike, n_filters: Sequence[int]) -> Floats:
-    """The prior precision [F] of embeddings [T, F], alike within each layer.
+    """Compute the prior precision [F], which is constant within each layer.
 
     Args:
-        rows: all the embeddings that are compared.
-        n_filters: of each layer.
+        rows: all compared embeddings, [T, F].
+        n_filters: number of filters of each layer.
     """
     means = numbers(rows, "rows").mean(axis=0, dtype=np.float64)
     layers = np.split(means, np.cumsum(n_filters)[:-1])
-    # A layer that is dead in every task says nothing, whatever its prior.
+    # A layer that is dead in every task carries no information, so any positive prior will do.
     levels = [layer.mean() or 1.0 for layer in layers]
     return np.asarray(PRIOR * np.repeat(levels, n_filters))
 
 
 def asymmetric(experts: ArrayLike, tasks: ArrayLike, prior: Floats, alpha: float = ALPHA) -> Floats:
-    """From each expert's task to each task, [T, U]: the symmetric distance less alpha times the expert's complexity.
+    """Compute asymmetric distances, [T, U]: symmetric distances minus alpha times the complexity of the expert's task.
 
     Args:
-        experts: [T, F].
-        tasks: [U, F].
+        experts: embeddings of the experts' tasks, [T, F].
+        tasks: embeddings of the tasks, [U, F].
         prior: the trivial embedding, [F].
-        alpha: how much complexity counts.
+        alpha: weight of the complexity.
     """
     return symmetric(experts, tasks) - alpha * symmetric(experts, prior[None])
 
@@ -101,7 +101,7 @@ def _normalized_cosine(h0: Floats, h1: Floats, prior: Floats) -> float:
 
 
 def _divergence(v0: Floats, v1: Floats) -> Floats:
-    """KL of Gaussians of variance v0 from those of variance v1, a filter each, in nats."""
+    """Compute the KL divergence of zero-mean Gaussians with variances v0 from v1, per filter, in nats."""
     return np.asarray(0.5 * (v0 / v1 - 1 + np.log(v1 / v0)))
 
 
@@ -129,11 +129,11 @@ _OF_PAIRS: dict[str, Callable[[Floats, Floats, Floats], float]] = {
 
 
 def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Floats:
-    """Distances from each embedding (row) to each (column), [T, T].
+    """Compute the distances from each embedding (row) to each embedding (column), [T, T].
 
     Args:
-        embeddings: by one probe.
-        kind: one of DISTANCES.
+        embeddings: embeddings made with the same probe.
+        kind: name of the distance, one of DISTANCES.
 
     Raises:
         UsageError: the kind is unknown.
@@ -146,10 +146,10 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
         return symmetric(rows)
     if kind == "asymmetric":
         matrix = asymmetric(rows, rows, prior)
-        # To oneself only the complexity counts, without the rounding of the symmetric part.
+        # The distance to itself is the complexity term alone, without rounding errors of the symmetric part.
         np.fill_diagonal(matrix, -ALPHA * symmetric(rows, prior[None])[:, 0])
         return matrix
     check_name("distance", kind, DISTANCES)
-    # In a unit in which squares neither vanish nor overflow.
+    # Rescale so that squares neither underflow nor overflow.
     top = float(rows.max())
     return np.array([[_OF_PAIRS[kind](a / top, b / top, prior / top) for b in rows] for a in rows])

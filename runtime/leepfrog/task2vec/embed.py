@@ -35,18 +35,20 @@ from leepfrog.task2vec.probe import ProbeFile
 
 @dataclasses.dataclass(frozen=True)
 class EmbedRequest(ModelsRequest):
-    """What an embedding is asked for.
+    """Parameters of a task embedding.
 
     Attributes:
-        estimator: of the expectation over labels: "signs" (the least variance at equal cost), "sampled" or "exact".
-        tolerance: no more images are looked at once another embedding of as many would lie about so near in the
-            symmetric distance; 0 looks at all.
-        max_images: look at no more than so many, drawn at random; the head is fitted to all.
-        head_only: the Fisher information of the head's weights alone, in closed form: no probe is needed.
-        l2: the head's penalty; None for `fit_head`'s.
+        estimator: estimator of the expectation over labels: "signs" (lowest variance at equal cost), "sampled" or
+            "exact".
+        tolerance: stop once the expected symmetric distance to another embedding from equally many images is at most
+            this; 0 uses all images.
+        max_images: maximum number of images, drawn at random, for the backward passes; None for all. The head is fitted
+            to all images.
+        head_only: compute only the Fisher information of the head's weights, in closed form; no probe is needed.
+        l2: L2 penalty of the head; None for the default of `fit_head`.
 
     Raises:
-        UsageError: a number out of range.
+        UsageError: a number is out of range.
     """
 
     command: ClassVar = "embed"
@@ -57,7 +59,7 @@ class EmbedRequest(ModelsRequest):
     l2: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Check that numbers are in range."""
         if not 0 <= self.tolerance < math.inf:
             raise UsageError(f"tolerance must be 0 or more, and finite, not {self.tolerance}")
         if self.max_images is not None and self.max_images < 2:
@@ -67,7 +69,7 @@ class EmbedRequest(ModelsRequest):
     def run(
         self, data: ImageSet | StrPath, probe: StrPath | ProbeFile, context: RunContext, name: str | None = None
     ) -> Embedding:
-        """The embedding; see `embed`."""
+        """Embed the task; see `embed`."""
         recorder = Recorder(context)
         context = recorder.context
         images = open_data(data)
@@ -104,9 +106,9 @@ class EmbedRequest(ModelsRequest):
         return Embedding(name or default_name(images), file.sha256, layers, moments.mean, moments.standard_errors, made)
 
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Embedding:
-        """The embedding once more; UsageError where the receipt does not tell of one model."""
+        """Repeat the embedding; UsageError if the receipt does not list exactly one model."""
         if len(models) != 1:
-            raise UsageError(f"the receipt tells of {len(models)} models, of which embed takes one")
+            raise UsageError(f"the receipt lists {len(models)} models, but embed takes one")
         return self.run(data, models[0], context)
 
 
@@ -123,22 +125,26 @@ def embed(
     seed: int = 0,
     context: RunContext | None = None,
 ) -> Embedding:
-    """A task's TASK2VEC embedding (Achille et al., ICCV 2019), without a training framework.
+    """Compute a task's TASK2VEC embedding (Achille et al., ICCV 2019) without a training framework.
 
-    A softmax regression on the network's features is fitted to the task; F_j = E_x E_{y~p(y|x)} (d log p(y|x)/d w_j)^2
-    then goes backwards through the probe, averaged over each filter's weights.
+    A softmax regression on the network's features is fitted to the task. The Fisher information
+    F_j = E_x E_{y~p(y|x)} (d log p(y|x)/d w_j)^2 is then computed by backward passes through the probe and averaged
+    over each filter's weights.
 
     Args:
         data: same as for `leepfrog.rank`.
-        probe: an exported model that has a probe, by name, or a `.fisher.onnx` file, read or not.
-        name: of the task; None for the data's.
-        estimator: of the expectation over labels; see `EmbedRequest` for this and the arguments up to `seed`.
-        tolerance: the expected distance to a re-sampled embedding below which no more images are looked at.
-        max_images: look at no more than so many.
-        head_only: the Fisher information of the head's weights alone.
-        l2: the head's penalty; None for `fit_head`'s.
-        seed: of all that is random.
+        probe: name of an exported model that has a probe, path of a `.fisher.onnx` file, or a `ProbeFile`.
+        name: name of the task; None for a name derived from the data's (see `default_name`).
+        estimator: estimator of the expectation over labels: "signs", "sampled" or "exact".
+        tolerance: stop once the expected distance to another embedding of the same task is at most this.
+        max_images: maximum number of images for the backward passes; None for all.
+        head_only: compute only the Fisher information of the head's weights.
+        l2: L2 penalty of the head; None for the default of `fit_head`.
+        seed: random seed.
         context: device, cores and progress; None for this machine's CPU.
+
+    Returns:
+        The embedding; see `EmbedRequest` for details of the arguments.
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
@@ -148,17 +154,18 @@ def embed(
 
 
 def default_name(images: ImageSet) -> str:
-    """What a task is called after its images: the folder's last two parts."""
+    """Return a task's default name: the last two parts of the image set's path."""
     parts = [part for part in Path(images.name).parts if part not in ("/", ".", "..")]
     return printable("/".join(parts[-2:]) or images.name)
 
 
 def find_probe(wanted: StrPath) -> ProbeFile:
-    """A probe by the name of its model in the models folder, or by its file.
+    """Find a probe by the name of its model in the models folder, or by its file or the model's file.
 
     Raises:
-        UsageError: nothing goes by that name, or the model has no probe yet.
-        ModelError: the file is broken or no probe.
+        UsageError: no model has that name, or the model has no probe yet.
+        ModelError: the file is missing, broken or not a probe.
+        MachineError: the models folder cannot be read.
     """
     text = os.fspath(wanted)
     if text.endswith(".onnx"):
@@ -174,40 +181,42 @@ def find_probe(wanted: StrPath) -> ProbeFile:
         if text not in known and near:
             raise UsageError(f"no model called {text!r} has a probe; did you mean {near}?")
         there = f"there are probes of {', '.join(probes)}" if probes else "there are no probes yet"
-        raise UsageError(f"no model called {text!r} has a probe ({there}); to make it: leepfrog export {text} --probe")
+        raise UsageError(f"no model called {text!r} has a probe ({there}); create it: leepfrog export {text} --probe")
     return ProbeFile.read(path)
 
 
 def probe_of(embedding: Embedding) -> ProbeFile:
-    """The probe in the models folder that an embedding was made by.
+    """Find the probe in the models folder that an embedding was computed with.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: there is no such probe.
+        ModelError: a probe in the folder is broken.
+        MachineError: the models folder cannot be read.
     """
-    exported()  # where the folder cannot be read, it says so
+    exported()  # raises a MachineError if the folder cannot be read
     for path in listed(paths.models(), PROBE_SUFFIX):
         probe = ProbeFile.read(path)
         if (probe.metadata.scoring_sha256, _layers_of(probe)) == (embedding.network, embedding.layers):
             return probe
-    made_by = printable(str(embedding.made.get("probe", "a model that is not named")))
+    made_by = printable(str(embedding.made.get("probe", "an unnamed model")))
     raise UsageError(
-        f"{printable(embedding.name)} was embedded by {made_by} with {len(embedding.layers)} layers, of which there is "
-        f"no probe here; to make it: leepfrog export {made_by} --probe"
+        f"{printable(embedding.name)} was embedded with {len(embedding.layers)} layers of {made_by}, but there is no "
+        f"such probe here; create it with leepfrog export {made_by} --probe"
     )
 
 
 def scoring_model(probe: ProbeFile) -> ModelFile:
-    """The scoring model beside a probe, that it was made from.
+    """Read the scoring model of a probe, which is stored in the same folder.
 
     Raises:
-        ModelError: it is missing, or has changed since.
+        ModelError: the scoring model is missing, or has changed since the probe was exported.
     """
     path = probe.path.with_name(probe.path.name.removesuffix(PROBE_SUFFIX) + ".onnx")
     model = ModelFile.read(path)
     if model.sha256 != probe.metadata.scoring_sha256:
         raise ModelError(
-            f"{printable(probe.path)}: was made from another {printable(path.name)} than the one beside it; "
-            f"make it again: leepfrog export {printable(path.stem)} --probe"
+            f"{printable(probe.path)}: was exported from a different {printable(path.name)} than the one in this "
+            f"folder; export it again: leepfrog export {printable(path.stem)} --probe"
         )
     return model
 
@@ -217,13 +226,13 @@ def _layers_of(probe: ProbeFile) -> tuple[EmbeddedLayer, ...]:
 
 
 def _network_of(wanted: StrPath | ProbeFile) -> ModelFile:
-    """The scoring model that is meant where no probe is needed."""
+    """Find the scoring model named by a `probe` argument, for embeddings that need no probe."""
     text = os.fspath(wanted.path if isinstance(wanted, ProbeFile) else wanted)
     if text.endswith(PROBE_SUFFIX):
         text = text.removesuffix(PROBE_SUFFIX) + ".onnx"
     models = find_models([text])
     if len(models) > 1:
-        raise UsageError(f"{text!r} names {len(models)} models; one is needed")
+        raise UsageError(f"{text!r} matches {len(models)} models; expected exactly one")
     return models[0]
 
 

@@ -1,4 +1,4 @@
-"""Task embeddings, and their files."""
+"""Task embeddings and their files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ Floats = NDArray[np.float64]
 
 FORMAT_VERSION = 1
 
-# What a file may unpack to; 100 times the largest network's filters.
+# Limit on the unpacked size of a file, about 100 times the size for the largest network.
 MAX_BYTES = 1 << 27
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedLayer:
-    """A layer's part of an embedding: name, kind ("conv", "depthwise", "linear" or "head") and number of filters."""
+    """A layer of an embedding.
+
+    Attributes:
+        name: name of the layer.
+        kind: "conv", "depthwise", "linear" or "head".
+        n_filters: number of filters.
+    """
 
     name: str
     kind: str
@@ -42,15 +48,17 @@ class EmbeddedLayer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedding:
-    """A task as the diagonal Fisher information of a network's filters. Two are equal if all their fields are.
+    """A task represented by the diagonal Fisher information of a network's filters.
+
+    Two embeddings are equal if all their fields are equal.
 
     Attributes:
-        name: of the task.
-        network: sha256 of the scoring model whose filters these are.
-        layers: in the order in which their filters stand in `vector`.
-        vector: [F], F >= 0.
-        standard_errors: [F], of `vector` as a mean over images; NaN from a single image.
-        made: what it was made from and how, JSON values.
+        name: name of the task.
+        network: SHA-256 of the scoring model that the filters belong to.
+        layers: layers in the order of their filters in `vector`.
+        vector: Fisher information of each filter, [F], non-negative.
+        standard_errors: standard errors of `vector` as a mean over images, [F]; NaN for a single image.
+        made: inputs, parameters and receipt of the computation, as JSON values.
     """
 
     kind: ClassVar = "embedding"
@@ -64,27 +72,28 @@ class Embedding:
 
     @property
     def receipt(self) -> Receipt:
-        """How it was made; UsageError where that is broken or missing."""
+        """Receipt of the computation; UsageError if it is missing or invalid."""
         return Receipt.from_dict(self.made.get("receipt"))
 
     def __post_init__(self) -> None:
-        """Refuse what is no embedding."""
+        """Check shapes and values."""
         for field in ("vector", "standard_errors"):
             values = numbers(getattr(self, field), field, EmbeddingError)
             object.__setattr__(self, field, values.astype(np.float64, copy=False))
         n = sum(layer.n_filters for layer in self.layers)
         if self.vector.shape != (n,) or self.standard_errors.shape != (n,) or not n:
             raise EmbeddingError(
-                f"{self.vector.shape} values and {self.standard_errors.shape} errors for {n} filters in the layer table"
+                f"vector has shape {self.vector.shape} and standard_errors {self.standard_errors.shape}, but the layer "
+                f"table has {n} filters"
             )
         if not np.isfinite(self.vector).all() or self.vector.min() < 0:
             raise EmbeddingError("values are negative or not finite")
         if np.isinf(self.standard_errors).any() or np.nanmin(self.standard_errors, initial=0) < 0:
             raise EmbeddingError("standard errors are negative or infinite")
         if not self.vector.any():
-            raise EmbeddingError("all values are 0: the head is certain of every image")
-        if not 1e-100 < self.vector.max() < 1e100:  # whose sums and ratios would overflow
-            raise EmbeddingError(f"values up to {self.vector.max():.3g}, which no network's squared gradients are")
+            raise EmbeddingError("all values are 0: the head predicts every image with certainty")
+        if not 1e-100 < self.vector.max() < 1e100:  # sums and ratios would overflow
+            raise EmbeddingError(f"values up to {self.vector.max():.3g} are out of range for squared gradients")
 
     def __eq__(self, other: object) -> bool:
         return same_fields(self, other)
@@ -94,11 +103,11 @@ class Embedding:
 
     @property
     def self_distance(self) -> float:
-        """About how far another embedding of the same task would lie; see `leepfrog.task2vec.fisher.self_distance`."""
+        """Approximate distance to another embedding of the same task; see `leepfrog.task2vec.fisher.self_distance`."""
         return self_distance(self.vector, self.standard_errors)
 
     def last(self, depth: int) -> Embedding:
-        """The last `depth` layers alone."""
+        """Return the embedding restricted to the last `depth` layers."""
         layers = self.layers[-depth:]
         n = sum(layer.n_filters for layer in layers)
         return dataclasses.replace(
@@ -106,11 +115,11 @@ class Embedding:
         )
 
     def save(self, path: StrPath) -> None:
-        """Write a `.npz` file: arrays and JSON text, no pickles; equal embeddings give equal bytes.
+        """Write a `.npz` file of arrays and JSON text, without pickles; equal embeddings give identical files.
 
         Raises:
-            MachineError: it cannot be written.
-            UsageError: an empty path.
+            MachineError: the file cannot be written.
+            UsageError: the path is empty.
         """
         layers = [dataclasses.astuple(layer) for layer in self.layers]
         header = {"format_version": FORMAT_VERSION, "name": self.name, "network": self.network, "layers": layers}
@@ -129,10 +138,10 @@ class Embedding:
 
     @classmethod
     def load(cls, path: StrPath) -> Embedding:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
-            EmbeddingError: the file is missing, broken, or no embedding.
+            EmbeddingError: the file is missing, broken or not an embedding.
         """
         try:
             return cls._read(Path(path))
@@ -140,10 +149,10 @@ class Embedding:
             reason = f"cannot be read: {error.strerror or error}"
         except EmbeddingError as error:
             reason = str(error)
-        # zipfile, NumPy and json raise whatever they meet first in a stranger's bytes.
+        # zipfile, NumPy and json raise many kinds of errors on malformed or malicious files.
         except Exception as error:
             reason = f"is not a task embedding: {one_line(error)}"
-        raise EmbeddingError(f"{printable(os.fspath(path))}: {reason}; leepfrog embed makes one")
+        raise EmbeddingError(f"{printable(os.fspath(path))}: {reason}; create one with leepfrog embed")
 
     @classmethod
     def _read(cls, path: Path) -> Embedding:
@@ -160,7 +169,7 @@ class Embedding:
         layers = tuple(_layer(*layer) for layer in header["layers"])
         stated.whole(len(layers), "the number of layers", 1, stated.MOST_LAYERS)
         if not isinstance(header["made"], dict):
-            raise EmbeddingError("how it was made is missing")
+            raise EmbeddingError("the entry 'made' is missing or invalid")
         name, network = stated.name(header["name"], "name"), stated.text(header["network"], "network")
         return cls(name, network, layers, vector, errors, stated.cleaned(header["made"], "made"))
 
@@ -174,10 +183,10 @@ def _layer(name: Any, kind: Any, n_filters: Any) -> EmbeddedLayer:
 
 
 def check_comparable(embeddings: Sequence[Embedding]) -> None:
-    """Refuse embeddings by different networks or of different layers.
+    """Check that embeddings are of the same layers of the same network.
 
     Raises:
-        EmbeddingError: naming two that differ, and how.
+        EmbeddingError: two embeddings differ; the message names both and the difference.
     """
     first = embeddings[0]
     for other in embeddings[1:]:
@@ -185,12 +194,12 @@ def check_comparable(embeddings: Sequence[Embedding]) -> None:
         if other.network != first.network:
             raise EmbeddingError(
                 f"{both} were embedded by different networks ({_network(first)}, {_network(other)}); "
-                "embed both with one probe"
+                "embed both with the same probe"
             )
         if other.layers != first.layers:
             raise EmbeddingError(
                 f"{both} are embeddings of different layers of one network ({len(first.layers)} and "
-                f"{len(other.layers)}); make both with the same --depth, or compare the last layers alone"
+                f"{len(other.layers)}); export both probes with the same --depth, or compare only the last layers"
             )
 
 

@@ -1,9 +1,10 @@
-"""Which models should suit a task, judged by a library's tasks that are like it.
+"""Select models for a task based on errors on similar tasks in a library.
 
-distance   a model's expected regret (its error less the least error of any model) is the mean of its regrets on the
-           library's tasks, weighted by exp(-d / s) of their asymmetric distance d to the task; s is SHARE of the median
-           over the library of the distance to the nearest other task
-model2vec  a model's probability of being the best, see `leepfrog.task2vec.model2vec`
+distance     a model's expected regret (its error minus the lowest error of any model) is the mean of its regrets on the
+             library's tasks, weighted by exp(-d / s) with d the asymmetric distance to the task and s SHARE times the
+             median, over the library, of the distance to the nearest other task
+model2vec    a model's probability of being the best, see `leepfrog.task2vec.model2vec`
+one for all  a model's mean regret on the library, independent of the task
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from leepfrog.task2vec.model2vec import fit_model2vec
 Floats = NDArray[np.float64]
 
 # On 100 sub-tasks of four image sets and 8 models (bench_experts.py), 1/10, 1/4, 1/2, 1 and 2 gave a regret of 1.8,
-# 1.6, 1.6, 1.7 and 1.8 % with single tasks left out, and 3.7, 3.7, 3.5, 4.5 and 5.1 % with their whole data set.
+# 1.6, 1.6, 1.7 and 1.8 % when single tasks were held out, and 3.7, 3.7, 3.5, 4.5 and 5.1 % when whole data sets were.
 SHARE = 0.5
 MAX_PARTS = 10
 
 
 def by_distance(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[int]) -> Floats:
-    """Expected regret of each model on each wanted task, [U, M]; NaN for a model without any known error.
+    """Compute the expected regret of each model on each wanted task, [U, M]; NaN for models without known errors.
 
     Args:
-        tasks: the library's embeddings [T, F].
-        errors: of models on them [T, M], NaN where unknown.
-        wanted: embeddings [U, F].
-        n_filters: of each layer.
+        tasks: embeddings of the library's tasks, [T, F].
+        errors: errors of models on these tasks, [T, M], NaN where unknown.
+        wanted: embeddings of the wanted tasks, [U, F].
+        n_filters: number of filters of each layer.
     """
     prior = prior_of(tasks, n_filters)
     distances = asymmetric(tasks, wanted, prior)
@@ -50,12 +51,12 @@ def by_distance(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[i
 
 
 def by_model2vec(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[int]) -> Floats:
-    """Minus each model's probability of being the best on each wanted task, [U, M]; arguments: see `by_distance`."""
+    """Return the negative probability that each model is the best on each wanted task, [U, M]; see `by_distance`."""
     return -fit_model2vec(tasks, errors).probs(wanted)
 
 
 def by_mean(tasks: Floats, errors: Floats, wanted: Floats, n_filters: list[int]) -> Floats:
-    """Each model's mean regret on the library, whatever the task: one expert for all; arguments: see `by_distance`."""
+    """Compute each model's mean regret on the library, which ignores the wanted task, [U, M]; see `by_distance`."""
     regrets = np.nanmean(errors - np.nanmin(errors, axis=1, keepdims=True), axis=0)
     return np.repeat(regrets[None], len(wanted), axis=0)
 
@@ -69,13 +70,13 @@ SELECTORS: dict[str, Callable[[Floats, Floats, Floats, list[int]], Floats]] = {
 
 @dataclasses.dataclass(frozen=True)
 class SelectorResult:
-    """How well a way of choosing experts does on held-out tasks.
+    """Performance of a selector on held-out tasks.
 
     Attributes:
-        name: of the selector.
-        relative_error: mean over tasks of (the chosen model's error / the least error) - 1; tasks that some model does
-            without error are left out.
-        regret: mean over tasks of the chosen model's error less the least error.
+        name: name of the selector.
+        relative_error: mean over tasks of (chosen model's error / lowest error) - 1, excluding tasks whose lowest error
+            is 0.
+        regret: mean over tasks of the chosen model's error minus the lowest error.
         hits: fraction of tasks on which a best model was chosen.
     """
 
@@ -92,22 +93,22 @@ def cross_validate(
     others: Mapping[str, Floats] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> list[SelectorResult]:
-    """Leave tasks out in turn, choose a model for each by the others, and see its error.
+    """Cross-validate the selectors: choose a model for each held-out task from the other tasks and record its error.
 
     Args:
-        tasks: embeddings [T, F].
-        errors: of each model on each task [T, M], all known.
-        n_filters: of each layer.
-        others: rivals that need no other tasks, such as LEEP, by name: a score of each model on each task [T, M], the
-            higher the better.
-        groups: of each task [T], such as its data set: a group is left out as a whole. None makes MAX_PARTS groups, or
-            one of each task if there are no more.
+        tasks: embeddings of the tasks, [T, F].
+        errors: errors of each model on each task, [T, M], all known.
+        n_filters: number of filters of each layer.
+        others: competing methods that need no other tasks, such as LEEP, by name: scores of each model on each task,
+            [T, M], higher is better.
+        groups: group of each task, [T], such as its data set; a group is held out as a whole. None splits the tasks
+            into at most MAX_PARTS groups.
 
     Returns:
-        One row a way of choosing, chance among them: the mean over models.
+        One result per selector and competing method, followed by chance, the mean over models.
 
     Raises:
-        EmbeddingError: fewer than three tasks or two models, or unknown errors.
+        EmbeddingError: there are fewer than three tasks or two models, or errors are unknown.
     """
     n_tasks, n_models = errors.shape
     if n_tasks < 3 or n_models < 2 or np.isnan(errors).any():
@@ -131,7 +132,7 @@ def cross_validate(
 
 
 def _selector_result(name: str, errors: Floats, chosen: Floats) -> SelectorResult:
-    """`chosen` [T, M]: with what probability each model is taken."""
+    """Evaluate a selector that chooses models with the probabilities `chosen` [T, M]."""
     best = errors.min(axis=1)
     chosen_errors = (errors * chosen).sum(axis=1)
     positive = best > 0

@@ -1,4 +1,4 @@
-"""The Fisher information of a probe's filters on a set of images, streamed."""
+"""Streaming estimation of the Fisher information of a probe's filters on a set of images."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from leepfrog.task2vec.session import ProbeSession
 
 Floats = NDArray[np.float64]
 
-# Images between two looks at whether the embedding is stable; the most that is held of single images' values.
+# Number of images between checks for convergence, which is also the number whose per-image values are in memory.
 CHUNK = 64
 
 
 class Moments:
-    """Mean and standard error of per-image values, added row by row.
+    """Running mean and standard error of per-image values.
 
     Attributes:
-        n: rows so far.
-        mean: [F].
+        n: number of rows added so far.
+        mean: mean of the rows, [F].
     """
 
     def __init__(self, width: int) -> None:
@@ -44,36 +44,37 @@ class Moments:
         self._deviations = np.zeros(width)
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """Add rows [n, F]."""
+        """Add per-image values, [n, F]."""
         self.n = add_rows(rows, self.n, self.mean, self._deviations)
 
     @property
     def standard_errors(self) -> Floats:
-        """Of the mean, [F]; NaN for fewer than two rows."""
+        """Standard errors of the mean, [F]; NaN for fewer than two rows."""
         if self.n < 2:
             return np.full(len(self.mean), np.nan)
         return np.asarray(np.sqrt(self._deviations / (self.n * (self.n - 1))))
 
 
 def self_distance(mean: Floats, standard_errors: Floats) -> float:
-    """About how far, in the symmetric distance, an embedding lies from one of as many other images of the same task.
+    """Estimate the symmetric distance of an embedding to one from equally many other images of the same task.
 
-    With relative errors e_j = s_j / F_j small, h0 / (h0 + h1) is 1/2 + x and h1 / (h0 + h1) is 1/2 - x with
-    x = (e0 - e1) / 4, and one minus their cosine is 8 times the mean of x^2, so the mean over filters of e_j^2.
-    NaN if the standard errors are unknown; filters that are 0 are left out. The head is taken as given: what another
-    sample would change in it comes on top. Twelve pairs of samples of about 120 images, each with a
-    head of its own, lay 2.4 times as far apart (1.6 to 3.4).
+    For small relative errors e_j = s_j / F_j, h0 / (h0 + h1) is 1/2 + x and h1 / (h0 + h1) is 1/2 - x with
+    x = (e0 - e1) / 4, and one minus their cosine is 8 times the mean of x^2, which is the mean over filters of e_j^2.
+
+    The result is NaN if the standard errors are unknown; filters with value 0 are excluded. The head is assumed to be
+    fixed, so its own sampling variation is not included: twelve pairs of samples of about 120 images, each with its own
+    head, were 2.4 times as far apart (1.6 to 3.4).
     """
     alive = mean > 0
     if not alive.any():
         return 0.0
-    with np.errstate(over="ignore"):  # of a stranger's file
+    with np.errstate(over="ignore"):  # values from an untrusted file can overflow
         return float(np.mean((standard_errors[alive] / mean[alive]) ** 2))
 
 
 @dataclasses.dataclass
 class _BackwardJob:
-    """A job of one chunk: every image's squared gradients, from its row of `features`."""
+    """Compute the squared gradients of each image in a chunk; `rows` maps image positions to rows of `features`."""
 
     session: ProbeSession
     head: Head
@@ -91,7 +92,7 @@ class _BackwardJob:
 
     def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> tuple[Sequence[int], Floats]:
         estimator, seed = self.request.estimator, self.request.seed
-        # One generator an image: its signs depend neither on the batch nor on which thread is first.
+        # One generator per image, so that its signs depend neither on the batch nor on the order of threads.
         passes = [
             cotangents(
                 self.head, self.features[[self.rows[position]]], estimator, np.random.default_rng([seed, position])
@@ -106,23 +107,23 @@ class _BackwardJob:
 
 
 class EstimateOptions(Protocol):
-    """How the Fisher information is estimated: fields of `EmbedRequest`."""
+    """Options for estimating the Fisher information; implemented by `EmbedRequest`."""
 
     @property
     def estimator(self) -> str:
-        """Of the inner expectation, see `cotangents`."""
+        """Name of the estimator of the inner expectation; see `cotangents`."""
 
     @property
     def tolerance(self) -> float:
-        """The `self_distance` that is small enough; 0 for all images."""
+        """Stop once `self_distance` is at most this value; 0 uses all images."""
 
     @property
     def max_images(self) -> int | None:
-        """Look at no more than so many; None for all."""
+        """Maximum number of images; None for all."""
 
     @property
     def seed(self) -> int:
-        """Of the order of images and of the estimator."""
+        """Random seed for the order of images and for the estimator."""
 
 
 def fisher(
@@ -133,20 +134,20 @@ def fisher(
     request: EstimateOptions,
     context: RunContext,
 ) -> tuple[Moments, dict[int, str]]:
-    """E_x E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, averaged over each filter's weights.
+    """Estimate E_x E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, averaged over each filter's weights.
 
-    Images are taken in a random order, and no more once the embedding is stable.
+    Images are processed in random order until the estimate meets the tolerance.
 
     Args:
-        probe: the network.
-        images: the set, and which images of it are used.
-        head: of the task, on the probe's features.
-        features: of the images used, [N, D], in the set's order.
-        request: how to estimate.
+        probe: the probe.
+        images: the image set, with a mask of the images used.
+        head: head fitted to the task on the probe's features.
+        features: features of the images used, [N, D], in the set's order.
+        request: options of the estimation.
         context: device, cores and progress, which advances with each image.
 
     Returns:
-        Moments of each filter [F], and reasons of images that could no longer be read, by position.
+        Moments of the filters [F], and the reasons why images can no longer be read, by position.
 
     Raises:
         UsageError: the estimator is unknown.

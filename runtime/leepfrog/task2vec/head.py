@@ -1,4 +1,4 @@
-"""The head that a probe gets for a task: softmax regression from its features to the task's classes."""
+"""The classification head of a probe for a task: softmax regression from features to the task's classes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from leepfrog.scoring.softmax import softmax
 
 Floats = NDArray[np.float64]
 
-# What predicted held-out photographs best, at 120 and at 372 images. Choosing it anew for each task by cross-validation
-# was tried: the likelihood is so flat that the choice jumps by decades between two samples of one task, and their
-# embeddings apart with it (the nearest neighbour was the other sample in 67 % instead of 92 %).
+# This value predicted held-out photographs best, with 120 and with 372 images. Choosing the penalty per task by
+# cross-validation worked worse: the likelihood is so flat that the choice varies by orders of magnitude between two
+# samples of one task, and the embeddings vary with it (the nearest neighbour was the other sample in 67 % of cases
+# instead of 92 %).
 PENALTY = 10.0
 
-# Of the largest entry of the mean gradient, on features of unit variance.
+# Tolerance of the largest entry of the mean gradient, for features of unit variance.
 TOLERANCE = 1e-7
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A linear classifier of features.
+    """A linear classifier on features.
 
     Attributes:
-        weights: [D, C].
-        bias: [C].
-        l2: the penalty that it was fitted with.
-        n_steps: Newton steps taken.
-        gradient: largest entry of the objective's gradient where it stopped.
+        weights: weights, [D, C].
+        bias: biases, [C].
+        l2: L2 penalty used for fitting.
+        n_steps: number of Newton steps.
+        gradient: largest entry of the objective's gradient at the solution.
     """
 
     weights: Floats
@@ -43,25 +44,25 @@ class Head:
     gradient: float
 
     def probs(self, features: ArrayLike) -> Floats:
-        """Softmax over the task's classes, [N, C], of features [N, D]."""
+        """Compute class probabilities [N, C] from features [N, D]."""
         return softmax(np.asarray(features, np.float64) @ self.weights + self.bias)
 
 
 def fit_head(features: ArrayLike, labels: ArrayLike, l2: float | None = None) -> Head:
-    """Fit softmax regression, every class weighing the same, until it has converged.
+    """Fit a class-balanced softmax regression until convergence.
 
-    Minimises sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2 with w_n = 1 / (C N_{y_n}), so that classes weigh the same and
-    the weights sum to 1; the bias is not penalised. Features are centred and divided by one number, their root mean
-    square deviation, so `l2` means the same for every probe.
+    Minimises sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2 with w_n = 1 / (C N_{y_n}), so that all classes have the same
+    weight and the weights sum to 1; the bias is not penalised. Features are centred and divided by their overall root
+    mean square deviation, a single number, so that `l2` has the same meaning for every probe.
 
     Args:
-        features: [N, D].
-        labels: [N] integers; the C classes are those that occur, in ascending order.
-        l2: the penalty; None for PENALTY / N. Without one, a task whose classes can be separated has no minimum, and a
-            head certain of every image has no Fisher information.
+        features: features, [N, D].
+        labels: class labels, [N] integers; the C classes are the distinct labels in ascending order.
+        l2: L2 penalty; None for PENALTY / N. It must be positive: without a penalty there is no minimum for separable
+            classes, and a head that predicts every image with certainty has no Fisher information.
 
     Raises:
-        ArrayError: wrong shapes, numbers that are not finite, fewer than two classes, or no convergence.
+        ArrayError: invalid shapes, non-finite values, fewer than two classes, `l2` not positive, or no convergence.
     """
     x = checked_features(features).astype(np.float64, copy=False)
     y, n_classes = checked_labels(labels, len(x))
@@ -74,7 +75,7 @@ def fit_head(features: ArrayLike, labels: ArrayLike, l2: float | None = None) ->
     mean = x.mean(axis=0)
     centered = x - mean
     scale = float(np.sqrt((centered**2).mean())) or 1.0
-    # In principal coordinates, where the fit is quick; the weights have no part outside of them.
+    # The fit converges quickly in principal coordinates, and the weights have no component outside their span.
     eigenvalues, coordinates = principal(centered / scale)
     fit = fit_softmax(coordinates, y, 1 / (n_classes * counts[y]), n_classes, l2, TOLERANCE)
     weights = centered.T @ (coordinates / eigenvalues @ fit.theta[:-1]) / scale**2

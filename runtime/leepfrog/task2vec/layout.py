@@ -1,8 +1,8 @@
-"""Where tasks lie among each other: clustered order, and places on a plane.
+"""Layout of tasks by their distances: a clustered order and positions in the plane.
 
-The order of the matrix is that of the leaves of average-linkage clustering, neighbours as near as the tree allows (Bar-
-Joseph et al., 2001, by SciPy). The plane is metric scaling: classical scaling (Torgerson, 1952) as the start of SMACOF
-(de Leeuw, 1977), which lessens stress sum (|x_i - x_j| - d_ij)^2 with each step.
+The order is that of the leaves of an average-linkage clustering, arranged by SciPy so that neighbours are as close as
+the tree allows (Bar-Joseph et al., 2001). Positions are computed by metric multidimensional scaling: classical scaling
+(Torgerson, 1952) initialises SMACOF (de Leeuw, 1977), which reduces the stress sum (|x_i - x_j| - d_ij)^2 in each step.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from scipy.spatial.distance import pdist, squareform
 Floats = NDArray[np.float64]
 
 MAX_CLUSTERS = 8
-# Optimal leaf ordering takes time cubic in the tasks: 1 s at 500.
+# Optimal leaf ordering takes time cubic in the number of tasks: 1 s for 500.
 MAX_ORDERED = 500
 STEPS = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Tasks in order and on a plane.
+    """Order, clusters and positions of tasks.
 
     Attributes:
-        order: of the tasks in the clustered matrix, [T].
-        clusters: of each task, from 0 in the order of the matrix, [T].
-        places: on the plane, in units of distance, [T, 2].
-        faithfulness: Pearson correlation of distances on the plane with those given; NaN for fewer than three tasks.
+        order: indices of the tasks in the order of the clustered matrix, [T].
+        clusters: cluster of each task, numbered from 0 in the order of the matrix, [T].
+        places: positions in the plane, in units of distance, [T, 2].
+        faithfulness: Pearson correlation of distances in the plane with the given distances; NaN for fewer than three
+            tasks or if either distances are all equal.
     """
 
     order: NDArray[np.int64]
@@ -41,10 +42,10 @@ class Layout:
 
 
 def lay_out(distances: Floats) -> Layout:
-    """Cluster tasks and place them on a plane.
+    """Cluster tasks and place them in a plane.
 
     Args:
-        distances: symmetric, with zeros on the diagonal, [T, T], T of at least 2.
+        distances: symmetric matrix with a zero diagonal, [T, T], for at least two tasks.
     """
     flat = squareform(distances, checks=False)
     tree = linkage(flat, "average")
@@ -59,10 +60,11 @@ def lay_out(distances: Floats) -> Layout:
 
 
 def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDArray[np.int64]:
-    """The cut of the tree, into 2 to MAX_CLUSTERS, with the best mean silhouette; one cluster if no cut has a good one.
+    """Cut the tree into 2 to MAX_CLUSTERS clusters to maximise the mean silhouette; one cluster if none is positive.
 
-    A task's silhouette (Rousseeuw, 1987) is (b - a) / max(a, b), a its mean distance to the others of its cluster and b
-    to those of the nearest other cluster; 0 for a cluster of its own.
+    A task's silhouette (Rousseeuw, 1987) is (b - a) / max(a, b), where a is its mean distance to the other tasks in its
+    cluster and b is its mean distance to the tasks in the nearest other cluster; it is 0 for a task that is alone in
+    its cluster.
     """
     best, chosen = 0.0, np.zeros(len(order), np.int64)
     for n_clusters in range(2, min(MAX_CLUSTERS, len(order) - 1) + 1):
@@ -80,7 +82,7 @@ def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDAr
         silhouettes = np.divide(nearest - within, widest, out=np.zeros_like(within), where=(widest > 0) & ~alone)
         if silhouettes.mean() > best:
             best, chosen = float(silhouettes.mean()), members
-    # Numbered as they come in the matrix.
+    # Number the clusters in the order of the matrix.
     _, first_seen, members = np.unique(chosen[order], return_index=True, return_inverse=True)
     clusters = np.empty(len(order), np.int64)
     clusters[order] = np.argsort(np.argsort(first_seen))[members]
@@ -88,20 +90,20 @@ def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDAr
 
 
 def _classical(distances: Floats) -> Floats:
-    """The two leading principal coordinates of a matrix of distances, [T, 2]."""
+    """Compute the two leading principal coordinates of a distance matrix, [T, 2]."""
     products = -0.5 * distances**2
     products -= products.mean(axis=0)
     products -= products.mean(axis=1, keepdims=True)
     n = len(products)
     values, vectors = eigh(products, subset_by_index=[n - 2, n - 1])
     places = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
-    # An eigenvector's sign is arbitrary: the entry largest in size is made positive.
+    # The sign of an eigenvector is arbitrary, so its entry of largest magnitude is made positive.
     signs = np.sign(places[np.abs(places).argmax(axis=0), range(places.shape[1])])
     return np.asarray(places * np.where(signs == 0, 1, signs))
 
 
 def _refined(places: Floats, distances: Floats) -> Floats:
-    """SMACOF from a start: each step is the Guttman transform, X <- B(X) X / T."""
+    """Refine positions by SMACOF, in which each step is the Guttman transform, X <- B(X) X / T."""
     n = len(places)
     last = np.inf
     for _ in range(STEPS):

@@ -1,7 +1,7 @@
-"""A library of embedded tasks, and how well models do on them.
+"""A library of embedded tasks and the errors of models on them.
 
-A folder: `tasks/NAME.npz`, one embedding a task, and `errors.csv` with the columns task, model, error. A file is
-written whole or not at all.
+A library is a folder with one embedding per task, `tasks/NAME.npz`, and a table `errors.csv` with the columns task,
+model and error. Files are written atomically.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from leepfrog.files import LARGEST_TEXT, listed, locked, printable, read_regular
 from leepfrog.results import Result
 from leepfrog.task2vec.embedding import EmbeddedLayer, Embedding, check_comparable
 
-# Between the largest values of two embeddings of a library, which float32 still holds in one unit.
+# Maximum ratio between the largest values of two embeddings, so that float32 can represent both in one unit.
 MAX_RATIO = 1e30
 
 COLUMNS = ("task", "model", "error")
 
 Errors = dict[tuple[str, str], float]
-"""Error, a fraction from 0 to 1, by task and model."""
+"""Error rate, a fraction from 0 to 1, by task and model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Tasks:
     """A library's embeddings as one matrix.
 
     Attributes:
-        names: of the tasks.
-        network: sha256 of the scoring model whose filters these are.
-        layers: of the embeddings.
-        vectors: [T, F] float32, in units of `unit`: a library of 1,500 tasks and 17,000 filters takes 100 MB.
-        unit: what a 1 in `vectors` stands for.
-        noise: each task's `self_distance`, [T].
+        names: names of the tasks.
+        network: SHA-256 of the scoring model that the filters belong to.
+        layers: layers of the embeddings.
+        vectors: embeddings divided by `unit`, [T, F] float32; 1,500 tasks and 17,000 filters take 100 MB.
+        unit: the Fisher information that corresponds to a value of 1 in `vectors`.
+        noise: `self_distance` of each task, [T].
     """
 
     names: tuple[str, ...]
@@ -60,14 +60,16 @@ class Tasks:
 
 @dataclasses.dataclass(frozen=True)
 class ListedTask:
-    """A task of a library.
+    """A task in the listing of a library.
 
     Attributes:
-        task: its name.
-        n_images, n_classes: of its images, None where the embedding does not say.
-        noise: about how far another embedding of it would lie, in the symmetric distance.
-        n_models: models whose errors on it are known.
-        best_model, error: the model with the least error, a fraction; None where none is known.
+        task: name of the task.
+        n_images: number of images; None if the embedding does not record it.
+        n_classes: number of classes; None if the embedding does not record it.
+        noise: approximate symmetric distance to another embedding of the same task.
+        n_models: number of models with a known error on the task.
+        best_model: name of the model with the lowest error; None if no error is known.
+        error: error of the best model, a fraction; None if no error is known.
     """
 
     task: str
@@ -81,10 +83,10 @@ class ListedTask:
 
 @dataclasses.dataclass(frozen=True)
 class LibraryListing(Result):
-    """What a library holds.
+    """The contents of a library.
 
     Attributes:
-        tasks: by file name.
+        tasks: tasks, sorted by file name.
     """
 
     kind: ClassVar = "library"
@@ -94,24 +96,28 @@ class LibraryListing(Result):
 
 
 class Library:
-    """A folder of embedded tasks and models' errors on them."""
+    """A folder of embedded tasks and the errors of models on them."""
 
     def __init__(self, folder: StrPath) -> None:
-        """Open a library; the folder need not exist before something is added. UsageError where its path is empty."""
+        """Open a library; the folder is created when the first task is added.
+
+        Raises:
+            UsageError: the path is empty.
+        """
         self.folder = as_path(folder, "a library")
 
     def add(self, embedding: Embedding, errors: Mapping[str, float] | None = None) -> bool:
-        """Add a task, or replace the one of the same name.
+        """Add a task, or replace the task of the same name.
 
         Args:
-            embedding: the task, by the probe that the library's other tasks were embedded by.
-            errors: of models on the task, fractions, by name; None leaves those that are known.
+            embedding: embedding of the task, made with the same probe as the library's other tasks.
+            errors: errors of models on the task, fractions, by model name; known errors of other models are kept.
 
         Returns:
-            Whether a task of that name was replaced.
+            True if a task of the same name was replaced.
 
         Raises:
-            EmbeddingError: another probe, a damaged library, or invalid errors.
+            EmbeddingError: the embedding is by another probe, the library is damaged, or an error is invalid.
             MachineError: the folder cannot be written.
         """
         for model, error in (errors or {}).items():
@@ -123,13 +129,13 @@ class Library:
         replaced = path.exists()
         embedding.save(path)
         if errors:
-            with locked(self.folder / ".lock"):  # another process may add as well
+            with locked(self.folder / ".lock"):  # another process may be adding errors
                 whole = self.errors() | {(embedding.name, model): float(error) for model, error in errors.items()}
                 self._write_errors(whole)
         return replaced
 
     def listing(self) -> LibraryListing:
-        """The tasks, and the best of the models whose errors on them are known; same errors as `embeddings`."""
+        """List the tasks with the best known model for each; raises the same errors as `embeddings` and `errors`."""
         errors = self.errors()
         rows = []
         for task in self.embeddings():
@@ -149,17 +155,17 @@ class Library:
         return LibraryListing(tuple(rows))
 
     def embeddings(self) -> Iterator[Embedding]:
-        """The tasks, one after the other, by file name.
+        """Yield the embeddings of the tasks, sorted by file name.
 
         Raises:
-            UsageError: the library is empty or no library.
-            EmbeddingError: a file is damaged, or two are by different probes.
+            UsageError: the folder is not a library, or the library is empty.
+            EmbeddingError: a file is damaged, or two embeddings are by different probes.
         """
         files = self._files()
         if not files:
             raise UsageError(
-                f"{printable(self.folder)}: no library, or an empty one; leepfrog library add "
-                f"{printable(self.folder)} TASK.npz begins it"
+                f"{printable(self.folder)}: not a library, or empty; create it with leepfrog library add "
+                f"{printable(self.folder)} TASK.npz"
             )
         first = None
         for path in files:
@@ -169,7 +175,7 @@ class Library:
             yield embedding
 
     def tasks(self) -> Tasks:
-        """All embeddings as one matrix; same errors as `embeddings`."""
+        """Load all embeddings as one matrix; raises the same errors as `embeddings`."""
         names: list[str] = []
         noise: list[float] = []
         rows: list[NDArray[np.float32]] = []
@@ -184,10 +190,10 @@ class Library:
         return Tasks(tuple(names), first.network, first.layers, np.stack(rows), unit, np.array(noise))
 
     def errors(self) -> Errors:
-        """Errors of models on tasks.
+        """Read the errors of models on tasks; empty if there is no table yet.
 
         Raises:
-            EmbeddingError: the table is damaged.
+            EmbeddingError: the table cannot be read or is invalid.
         """
         path = self.folder / "errors.csv"
         return read_errors(path) if os.path.lexists(path) else {}
@@ -210,25 +216,25 @@ class Library:
 
 
 def in_units(embedding: Embedding, unit: float) -> NDArray[np.float32]:
-    """An embedding's vector divided by `unit`, the largest value of another, [F].
+    """Return an embedding's vector divided by `unit`, the largest value of another embedding, [F] float32.
 
     Raises:
-        EmbeddingError: the two are so far apart that float32 does not hold it.
+        EmbeddingError: the scales differ too much for float32.
     """
     ratio = float(embedding.vector.max()) / unit
     if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
         raise EmbeddingError(
-            f"{printable(embedding.name)} has values {ratio:.3g} times those of the library's first task: one of the "
-            "two is no Fisher information of this network; embed it again"
+            f"{printable(embedding.name)} has values {ratio:.3g} times as large as the library's first task: one of "
+            "the two is not Fisher information of this network; embed it again"
         )
     return (embedding.vector / unit).astype(np.float32)
 
 
 def read_errors(path: StrPath) -> Errors:
-    """A table with the columns task, model and error, further ones ignored.
+    """Read a CSV table with the columns task, model and error; other columns are ignored.
 
     Raises:
-        EmbeddingError: it cannot be read, a column is missing, or a line is invalid.
+        EmbeddingError: the file cannot be read, a column is missing, or a line is invalid.
     """
     path = Path(path)
     try:
@@ -242,16 +248,16 @@ def read_errors(path: StrPath) -> Errors:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if absent:
-            raise EmbeddingError(f"has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
+            raise EmbeddingError(f"has no column {absent[0]!r}; required columns are {', '.join(COLUMNS)}")
         for row in reader:
             task, model, given = (row[column] for column in COLUMNS)
             task, model = (stated.text(cell or "", "a name", stated.LONGEST_NAME) for cell in (task, model))
             if not task or not model:
-                raise EmbeddingError(f"line {reader.line_num} names no task or no model")
+                raise EmbeddingError(f"line {reader.line_num}: task or model is empty")
             try:
                 value = float(given)
             except (TypeError, ValueError):
-                raise EmbeddingError(f"line {reader.line_num}: error is {str(given)[:40]!r}, no number") from None
+                raise EmbeddingError(f"line {reader.line_num}: error is {str(given)[:40]!r}, not a number") from None
             _check_error(task, model, value)
             if (task, model) in errors:
                 raise EmbeddingError(f"line {reader.line_num} repeats {task}, {model}")
@@ -262,7 +268,7 @@ def read_errors(path: StrPath) -> Errors:
 
 
 def table_of(errors: Errors, tasks: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
-    """Models' names, sorted, and their errors on tasks, [T, M], NaN where unknown."""
+    """Return sorted model names and their errors on the given tasks, [T, M], NaN where unknown."""
     models = sorted({model for task, model in errors if task in set(tasks)})
     table = np.array([[errors.get((task, model), math.nan) for model in models] for task in tasks], np.float64)
     return models, table.reshape(len(tasks), len(models))
@@ -274,9 +280,9 @@ def _check_error(task: str, model: str, error: float) -> None:
 
 
 def file_name(name: str) -> str:
-    """A task's name as a file's: reversible but for long names, which end in a hash."""
+    """Encode a task's name as a file name; reversible except for long names, which are truncated and end in a hash."""
     quoted = quote(name, safe=" ,()[]+=", errors="surrogateescape") or "%"
-    if quoted.startswith("."):  # neither hidden nor a folder's name
+    if quoted.startswith("."):  # no hidden file, "." or ".."
         quoted = f"%2E{quoted[1:]}"
     if len(quoted) > 150:
         quoted = f"{quoted[:100]}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
@@ -284,5 +290,5 @@ def file_name(name: str) -> str:
 
 
 def _count(value: object) -> int | None:
-    """A number that a file states, None where it states something else."""
+    """Return a count read from a file; None if it is not a non-negative integer."""
     return value if type(value) is int and value >= 0 else None

@@ -1,4 +1,4 @@
-"""Probe models: files that give, for an image and the gradient of its features, each filter's squared gradient."""
+"""Probe models, which map an image and the gradient of its features to the squared gradient of each filter."""
 
 from __future__ import annotations
 
@@ -24,18 +24,23 @@ FISHER_OUTPUT = "fisher"
 
 KINDS = ("conv", "depthwise", "linear")
 
-# No window of a convolution is longer; a stranger's file must not make us reserve more memory than there is.
+# Limit on convolution windows, above all real ones; a malicious file must not make us allocate too much memory.
 MAX_LENGTH = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-    """A depthwise convolution of images whose squared gradients are not in `fisher`, but computed from two outputs.
+    """A depthwise convolution whose squared gradients are not in `fisher` but computed from two outputs of the probe.
+
+    The pairs are (vertical, horizontal).
 
     Attributes:
-        seen: output that holds what the layer saw, [N, C, H, W].
-        gradient: output that holds the gradient of what it gave, [N, O, P, Q].
-        window, strides, dilations, begin: of the convolution, (vertical, horizontal); `begin` is the padding before.
+        seen: name of the output with the layer's input, [N, C, H, W].
+        gradient: name of the output with the gradient of the layer's output, [N, O, P, Q].
+        window: size of the convolution window.
+        strides: strides of the convolution.
+        dilations: dilations of the convolution.
+        begin: padding before the first row and column.
     """
 
     seen: str
@@ -47,10 +52,10 @@ class Correlation:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Correlation:
-        """Read what `dataclasses.asdict` wrote.
+        """Decode the output of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the values are incomplete or invalid.
         """
         pairs = {key: _pair(values[key], key) for key in ("window", "strides", "dilations", "begin")}
         return cls(
@@ -65,14 +70,14 @@ def _pair(value: Any, key: str) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeLayer:
-    """A layer whose filters a probe looks at.
+    """A layer that a probe covers.
 
     Attributes:
-        name: what the layer's weights are called.
+        name: name of the layer's weights.
         kind: "conv", "depthwise" or "linear".
-        n_filters: its output channels or units.
-        n_weights: weights a filter, over which its squared gradient is averaged.
-        correlation: where its squared gradients come from; None if they are columns of `fisher`.
+        n_filters: number of output channels or units.
+        n_weights: number of weights per filter, over which the squared gradient is averaged.
+        correlation: how to compute the squared gradients; None if they are columns of `fisher`.
     """
 
     name: str
@@ -83,10 +88,10 @@ class ProbeLayer:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ProbeLayer:
-        """Read what `dataclasses.asdict` wrote.
+        """Decode the output of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the values are incomplete or invalid.
         """
         if values["kind"] not in KINDS:
             raise ValueError(f"a layer's kind is {stated.shown(values['kind'])}, not one of {', '.join(KINDS)}")
@@ -102,15 +107,16 @@ class ProbeLayer:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeMetadata:
-    """What a probe model says of itself.
+    """Metadata stored in a probe model.
 
     Attributes:
-        name: of the scoring model that it was made from.
-        scoring_sha256: hash of that model's file; its features are what the cotangent belongs to.
-        preprocess: what its images need.
-        layers: in forward order, as their filters stand in an embedding. `fisher` holds those without a correlation.
-        n_features: D, the width of the cotangent.
-        skipped: layers before the first that are left out.
+        name: name of the scoring model that the probe was exported from.
+        scoring_sha256: hash of the scoring model's file; the cotangent is a gradient of this model's features.
+        preprocess: preprocessing of input images.
+        layers: layers in forward order, the order of their filters in an embedding. `fisher` contains the layers
+            without a correlation.
+        n_features: width of the cotangent, D.
+        skipped: number of layers before the first layer of `layers` that the probe does not cover.
     """
 
     name: str
@@ -122,11 +128,11 @@ class ProbeMetadata:
 
     @property
     def n_filters(self) -> int:
-        """F, the width of an embedding."""
+        """Number of filters, F: the width of an embedding."""
         return sum(layer.n_filters for layer in self.layers)
 
     def to_props(self) -> dict[str, str]:
-        """Metadata as `metadata_props`: JSON text by key."""
+        """Encode as `metadata_props`: JSON text by key."""
         values = {
             **vars(self),
             "preprocess": self.preprocess.as_dict(),
@@ -137,14 +143,14 @@ class ProbeMetadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> ProbeMetadata:
-        """Read what `to_props` wrote.
+        """Decode the `metadata_props` written by `to_props`.
 
         Raises:
-            ModelError: no probe, a newer format, or values that are not understood.
+            ModelError: not a probe, an unsupported format version, or invalid values.
         """
         entries = {key.removeprefix(PROBE_PREFIX): text for key, text in props.items() if key.startswith(PROBE_PREFIX)}
         if "format_version" not in entries:
-            raise ModelError("not a probe model; leepfrog export SOURCE --probe makes one")
+            raise ModelError("not a probe model; create one with leepfrog export SOURCE --probe")
         try:
             values = {key: stated.parsed(text) for key, text in entries.items()}
         except ValueError as error:
@@ -174,13 +180,13 @@ class ProbeMetadata:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeFile:
-    """A probe model on disk, read but not loaded.
+    """A probe model on disk whose header has been read; the network is not loaded.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         sha256: hash of the file's bytes, 64 hexadecimal digits.
-        size: bytes.
-        metadata: what the file says of itself.
+        size: size in bytes.
+        metadata: metadata stored in the file.
     """
 
     path: Path
@@ -193,7 +199,7 @@ class ProbeFile:
         """Read a probe model's header and hash.
 
         Raises:
-            ModelError: the file is missing, broken or no probe.
+            ModelError: the file is missing, broken or not a probe.
         """
         path = Path(path)
         content = read_bytes(path)

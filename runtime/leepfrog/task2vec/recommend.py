@@ -1,4 +1,4 @@
-"""Models that a library of tasks recommends for a task, and the tasks most like it."""
+"""Recommend models for a task from a library of tasks, and list the most similar tasks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ Floats = NDArray[np.float64]
 
 SCHEMA_VERSION = 1
 
-# MODEL2VEC is fitted to no more tasks than the nearest so many; those farther off say little, and take their time.
+# Experts are judged by at most this many nearest tasks; tasks farther away add little and take time.
 MAX_TASKS = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class NearbyTask:
-    """A task of the library: its symmetric distance, and the best model on it if one is known."""
+    """A task of the library compared with the given task.
+
+    Attributes:
+        name: name of the task.
+        distance: symmetric distance to the given task.
+        best_model: name of the model with the lowest error on it; None if no error is known.
+    """
 
     name: str
     distance: float
@@ -33,14 +39,14 @@ class NearbyTask:
 
 @dataclasses.dataclass(frozen=True)
 class Expert:
-    """A model as it should do on the task.
+    """Predicted performance of a model on the task.
 
     Attributes:
-        name: of the model.
-        expected_regret: its error less the best model's, by the tasks nearby; a fraction.
-        mean_regret: the same with all tasks weighing alike.
-        probability: of being the best, by MODEL2VEC.
-        n_tasks: tasks on which its error is known.
+        name: name of the model.
+        expected_regret: predicted error minus the best model's error, weighting nearby tasks more; a fraction.
+        mean_regret: the same with equal weights for all tasks; a fraction.
+        probability: probability that the model is the best, predicted by MODEL2VEC.
+        n_tasks: number of tasks on which the model's error is known.
     """
 
     name: str
@@ -55,11 +61,12 @@ class Recommendation(Result):
     """Models that a library recommends for a task.
 
     Attributes:
-        task: its name.
-        noise: how far another sample of it would lie.
+        task: name of the task.
+        noise: approximate symmetric distance to another embedding of the same task.
         neighbours: the library's tasks, nearest first.
-        experts: models, least expected regret first; empty if fewer than two have known errors.
-        judged: how each way of choosing does in cross-validation on the library; empty where errors are missing.
+        experts: models, lowest expected regret first; empty if fewer than two have known errors.
+        judged: cross-validation results of each selector on the library; empty if fewer than three tasks have the
+            errors of all models.
     """
 
     kind: ClassVar = "advice"
@@ -73,13 +80,14 @@ class Recommendation(Result):
 
 
 def recommend(task: Embedding, library: Library) -> Recommendation:
-    """Find a task's neighbours and experts. The library's own entry of the same vector counts as a neighbour.
+    """Find a task's nearest neighbours in a library and the models expected to do best on it.
 
-    Experts are judged by the MAX_TASKS nearest tasks on which errors are known.
+    If the library contains the task itself, it counts as a neighbour. Models are judged by the MAX_TASKS nearest tasks
+    with known errors.
 
     Raises:
         UsageError: the library is empty.
-        EmbeddingError: the task was embedded by another probe than the library's, or a file is damaged.
+        EmbeddingError: the task was embedded by a different probe than the library's, or a file is damaged.
     """
     whole = library.tasks()
     check_comparable([task, next(library.embeddings())])

@@ -1,4 +1,4 @@
-"""A probe loaded into onnxruntime: images and cotangents in, squared gradients of every filter out."""
+"""Run probes in onnxruntime to compute the squared gradients of every filter from images and cotangents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leepfrog.task2vec.probe import COTANGENT_INPUT, FISHER_OUTPUT, Correlation,
 
 Floats = NDArray[np.float32]
 
-# What the kernel of a depthwise layer may reserve, in numbers; real ones need thousands.
+# Limit on the buffer of the depthwise kernel, in values; real layers need thousands.
 MAX_PLANES = 1 << 24
 
 
@@ -25,21 +25,21 @@ class ProbeSession:
     """A probe model loaded into onnxruntime.
 
     Attributes:
-        probe: its file.
-        fallback: a note on nodes that run on the CPU instead, or "".
+        probe: the probe's file.
+        fallback: note about nodes that run on the CPU instead of the device; "" if there are none.
     """
 
     def __init__(self, probe: ProbeFile, device: str, threads: int) -> None:
         """Load a probe.
 
         Args:
-            probe: the file; it must not have changed since it was read.
-            device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-            threads: threads within one run.
+            probe: the probe's file, unchanged since it was read.
+            device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+            threads: number of threads per run.
 
         Raises:
-            ModelError: onnxruntime cannot load it, or it is not what its metadata say.
-            MachineError: the device is not there.
+            ModelError: onnxruntime cannot load the probe, or its inputs or outputs do not match its metadata.
+            MachineError: the device is not available.
         """
         self.probe = probe
         self._session = load_file(probe.path, probe.sha256, device, threads)
@@ -51,24 +51,24 @@ class ProbeSession:
         shapes = {i.name: i.shape for i in self._session.get_inputs()}
         wanted = {IMAGE_INPUT: [3, *made.preprocess.input_size], COTANGENT_INPUT: [made.n_features]}
         if {name: shape[1:] for name, shape in shapes.items()} != wanted:
-            raise ModelError(f"{printable(self.probe.path)}: inputs are {shapes}, its metadata say {wanted}")
+            raise ModelError(f"{printable(self.probe.path)}: inputs are {shapes}, but its metadata declares {wanted}")
         absent = {*output_names(made.layers)} - {o.name for o in self._session.get_outputs()}
         if absent:
             raise ModelError(f"{printable(self.probe.path)}: has no output {printable(min(absent))}; export it again")
 
     def run(self, images: Floats, cotangents: Floats) -> Floats:
-        """Per image and filter, the mean over the filter's weights of the squared gradient of features . cotangent.
+        """Compute the squared gradients of features . cotangent, averaged over each filter's weights.
 
         Args:
-            images: [n, 3, H, W], preprocessed.
-            cotangents: [n, D].
+            images: preprocessed images, [n, 3, H, W].
+            cotangents: cotangent of each image, [n, D].
 
         Returns:
-            [n, F].
+            Mean squared gradient per image and filter, [n, F].
 
         Raises:
             ModelError: the probe fails, or its outputs are invalid.
-            MachineError: there is no memory for it.
+            MachineError: out of memory.
         """
         try:
             return filters(self._session, self.probe.metadata.layers, images, cotangents)
@@ -77,13 +77,13 @@ class ProbeSession:
 
 
 def output_names(layers: Sequence[ProbeLayer]) -> list[str]:
-    """The outputs that a probe with these layers must have."""
+    """Return the names of the outputs that a probe with these layers must have."""
     outside = [layer.correlation for layer in layers if layer.correlation is not None]
     return [FISHER_OUTPUT, *dict.fromkeys(name for c in outside for name in (c.seen, c.gradient))]
 
 
 def filters(session: BoundedSession, layers: Sequence[ProbeLayer], images: Floats, cotangents: Floats) -> Floats:
-    """`ProbeSession.run` on a session of any probe model with these layers; ModelError if it fails."""
+    """Run `ProbeSession.run` on a session of a probe with these layers; ModelError if it fails or is invalid."""
     names = output_names(layers)
     outputs = session.run(names, {IMAGE_INPUT: images, COTANGENT_INPUT: cotangents})
     values = dict(zip(names, outputs, strict=True))
@@ -102,7 +102,7 @@ def filters(session: BoundedSession, layers: Sequence[ProbeLayer], images: Float
             _correlate(layer, layer.correlation, values, columns)
         at += layer.n_filters
     if not np.isfinite(squares).all() or squares.min(initial=0) < 0:
-        raise ModelError("squared gradients are not finite")
+        raise ModelError("squared gradients are negative or not finite")
     return squares
 
 

@@ -1,8 +1,8 @@
-"""Devices that run models: one file per execution provider of onnxruntime.
+"""Devices that run models, one module per onnxruntime execution provider.
 
-A device is a module beside this one that holds a `DEVICE`, or an entry point of another package in the group
-`leepfrog.devices` that points to a `Device`. Its name is the module's or the entry point's name. Nothing here imports
-onnxruntime: completion and help read the names.
+A device is a module in this package that defines `DEVICE`, or an entry point of another package in the group
+`leepfrog.devices` that refers to a `Device`. It is named after the module or entry point. Nothing here imports
+onnxruntime, because shell completion and help need the names.
 
 >>> DEVICES.names()[0]
 'cpu'
@@ -17,6 +17,6 @@ from leepfrog.inference.devices.base import Device
 from leepfrog.plugins import Plugins
 
 GROUP = "leepfrog.devices"
-"""The entry points of other packages' devices."""
+"""Entry-point group for devices of other packages."""
 
 DEVICES = Plugins(__name__, "DEVICE", GROUP, Device, "device", DEFAULT_DEVICE)

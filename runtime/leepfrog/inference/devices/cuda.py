@@ -9,7 +9,7 @@ from leepfrog.inference.devices.base import Device
 
 
 def gpus(root: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """The models of the machine's GPUs, and which of them may be used."""
+    """Return the model names of this machine's GPUs, followed by the value of CUDA_VISIBLE_DEVICES."""
     lines: list[str] = []
     for path in sorted(root.glob("*/information")):
         try:
@@ -23,7 +23,7 @@ def gpus(root: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
 DEVICE = Device(
     "cuda",
     "CUDAExecutionProvider",
-    # Full float32 (TF32 keeps 10 bits of the mantissa), and no exhaustive search anew for each batch size.
+    # Full float32 (TF32 keeps only 10 mantissa bits), and no exhaustive algorithm search for every new batch size.
     options={"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
     images_forward=64,
     images_backward=16,

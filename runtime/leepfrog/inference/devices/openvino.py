@@ -1,4 +1,4 @@
-"""Intel's OpenVINO, on the processor. It also runs on processors of other makers."""
+"""Intel's OpenVINO on the CPU; it also supports CPUs of other vendors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from leepfrog.inference.devices.base import Device
 DEVICE = Device(
     "openvino",
     "OpenVINOExecutionProvider",
-    # Full float32, where the processor has bfloat16 too.
+    # Full float32, even on CPUs that support bfloat16.
     options={"device_type": "CPU", "precision": "FP32"},
     threads_option="num_of_threads",
     uses_cores=True,
