@@ -42,7 +42,7 @@ _FAMILIES: dict[str, tuple[str, str]] = {  # extension: (description, fix)
     **dict.fromkeys(sorted(HEIF_EXTENSIONS), ("HEIC image(s)", f"{heif.INSTALL} adds support")),
     **dict.fromkeys(_RAW.split(), ("camera raw file(s)", "convert them to JPEG or PNG")),
     **dict.fromkeys(_OTHER_IMAGES.split(), ("image(s) in unsupported formats", "convert them to JPEG or PNG")),
-    **dict.fromkeys(_MAYBE_IMAGES.split(), ("file(s) that may be images", "convert those that are images to JPEG or PNG")),
+    **dict.fromkeys(_MAYBE_IMAGES.split(), ("file(s) that may be images", "convert actual images to JPEG or PNG")),
     **dict.fromkeys(_VIDEOS.split(), ("video(s)", "extract frames from them")),
 }
 _UNKNOWN = ("file(s) of other types", "")
