@@ -110,7 +110,7 @@ def _check_columns(where: str, columns: Sequence[str]) -> None:
 def _not_found(path: Path, name: str, n: int) -> str:
     first = printable(os.path.join(path.parent, name))
     return (
-        f"{printable(path)}: none of its {n} images was found; the first was expected at {first}; file_name must be "
+        f"{printable(path)}: none of its {n} images was found; the first was expected at {first}; file_name is "
         f"relative to the table's folder{_hint(name, path.parent)}"
     )
 
