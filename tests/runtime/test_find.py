@@ -222,10 +222,10 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
             path.chmod(0o755)  # else pytest could not tidy up
     assert run.stderr == ""
     assert run.stdout.splitlines() == [
-        "a/1.jpg: not a readable image",
+        "a/1.jpg: not an image in a supported format",
         "b/1.jpg: cannot be read: Permission denied",
-        "b/open/2.jpg: not a readable image",
-        "c/1.jpg: not a readable image",
+        "b/open/2.jpg: not an image in a supported format",
+        "c/1.jpg: not an image in a supported format",
         "c/blind/2.jpg: cannot be read: Permission denied",
         f"folder {root}/b/shut cannot be read (Permission denied) and was skipped",
         f"{closed}: cannot be read: Permission denied",

@@ -60,7 +60,7 @@ SEE_THROUGH = PHOTO.quantize(8)
 IMAGES: dict[str, tuple[str, bytes | Callable[[Path], object], str | None]] = {
     "truncated": ("x.jpg", encoded(PHOTO, "JPEG")[:-300], "truncated"),
     "truncated png": ("x.png", encoded(PHOTO, "PNG")[:2000], "truncated"),
-    "text named .jpg": ("x.jpg", b"no picture, whatever it is called\n" * 9, "not a readable image"),
+    "text named .jpg": ("x.jpg", b"no picture, whatever it is called\n" * 9, "not an image in a supported format"),
     "zero bytes": ("x.jpg", b"", "empty file (0 bytes)"),
     "git lfs pointer": ("x.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     "decompression bomb at the first limit": ("x.png", bomb(9500), "9500 x 9500 pixels, above the limit of 89,478,485"),

@@ -156,7 +156,7 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not a readable image") from None
+        raise ImageError("not an image in a supported format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
     except MemoryError:

@@ -149,7 +149,7 @@ def for_bytes(mean: Sequence[float], std: Sequence[float]) -> str:
     std = [value / 255 for value in std] if large_std or min(map(abs, std)) >= 1 else std
     shown = [",".join(f"{value:.4g}" for value in values) for values in (mean, std)]
     return (
-        "mean and std must be for pixels scaled to 0..1, but these are for 0..255; divide by 255: "
+        "mean and std must be for pixels scaled to 0..1, but these are for 0..255; use the values divided by 255: "
         f"--mean {shown[0]} --std {shown[1]}"
     )
 
