@@ -204,7 +204,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "file_name twice": ("file_name,label,file_name\n0.jpg,a,0.jpg\n", "2 columns are named file_name"),
     "a stray quote": (f"file_name,label\n{SWALLOWED}", "line 5: a quote opened here closes 6 lines later"),
     "a stray quote before a name": (f"file_name,label\n{STRAY}".replace("3.jpg", '"3.jpg', 1), "line"),
-    "a stray quote in a text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote opened"),
+    "a stray quote in a text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote "),
     "text after a quote": ('file_name,label\n"0.jpg"x,a\n1.jpg,b\n', "line 2: cannot be read as a UTF-8 CSV table"),
     "a comma without quotes": ("file_name,label\n0,5.jpg,a\n1.jpg,b\n", "line 2: 3 fields for 2 columns"),
     "semicolons": ("file_name;label\n0.jpg;a\n1.jpg;b\n", "columns are separated by semicolons, not commas"),
