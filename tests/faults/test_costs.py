@@ -295,7 +295,7 @@ def test_fault_26_a_kept_cost_says_where_it_was_measured(model: ModelFile, home:
     path.write_bytes(sealed(values))
     listener = Listener()
     assert PLACE.costs([model], dataclasses.replace(CONTEXT, progress=listener, measure_seconds=0.01)) != [COST]
-    assert "another leepfrog or machine" in listener.notices[0]
+    assert "another leepfrog version or machine" in listener.notices[0]
 
 
 def test_fault_26_hosts_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

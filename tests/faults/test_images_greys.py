@@ -90,7 +90,7 @@ def test_fault_40_each_container_has_its_own_white(tmp_path: Path) -> None:
     assert whites(found) == [255, 255, 65535, 255]
     assert loaded(found.images.images[0])[1].getpixel((63, 63)) == (255, 255, 255)
     (note,) = found.notes
-    assert "2 image(s) have greys in 32 bits; 255 was taken as white in all of them" in note
+    assert "2 image(s) store grey values as 32 bits; 255 was taken as white for all of them" in note
 
 
 def test_fault_40_a_few_images_of_fewer_bits_are_noted(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_fault_40_a_few_images_of_fewer_bits_are_noted(tmp_path: Path) -> None:
     large = {f"{i}.png": np.uint16(RAMP * 16) for i in range(5)}
     assert levelled(tmp_path, large).notes == ()
     (note,) = levelled(tmp_path, {**large, "small.png": np.uint16(RAMP)}).notes
-    assert "1 of 6 image(s) with greys in 16 bits use less than a quarter of 0..65535" in note
+    assert "1 of 6 image(s) with grey values stored as 16 bits use less than a quarter of the range 0..65535" in note
     assert f"{tmp_path}/0.png reaches 65520" in note
 
 
@@ -118,7 +118,7 @@ def test_fault_40_colours_of_12_bits_in_16_are_noted(kind: str, tmp_path: Path) 
     found = levelled(tmp_path, {f"0.{ending}": dark, f"1.{ending}": dark, f"2.{ending}": bright})
     assert whites(found) == [None] * 3
     (note,) = found.notes
-    assert "2 of 3 image(s) with colours of 16 bits use less than a quarter of their range" in note
+    assert "2 of 3 image(s) with 16-bit colours use less than a quarter of their range" in note
     assert levelled(tmp_path, {f"0.{ending}": dark, f"1.{ending}": bright}).notes == ()
 
 

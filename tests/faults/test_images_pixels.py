@@ -142,7 +142,7 @@ def test_fault_12_without_the_extra_heic_files_are_counted_and_named(with_made: 
     code, said = rank("photos")
     assert code == 0, said
     assert "note: 3 HEIC image(s) (.heic, .heif) were not read: cat 2, rocket 1; pip install 'leepfrog[heic]'" in said
-    assert "skipped: photos/rocket/really.jpg: a HEIC image, which needs pip install 'leepfrog[heic]'" in said
+    assert "skipped: photos/rocket/really.jpg: HEIC support is not installed; run pip install 'leepfrog[heic]'" in said
     code, said = rank("only")
     assert code == 3
     assert "no classes with images in them; 2 HEIC image(s) (.heic) were not read: a 1, b 1; pip install" in said
@@ -202,7 +202,7 @@ def test_fault_40_greys_of_any_depth_score_the_same(
     expected, _ = score(grey_set(tmp_path / "plain", "8 bits"), with_made / "models")
     found, notes = score(grey_set(tmp_path / "deep", kind), with_made / "models")
     assert found == pytest.approx(expected, abs=2e-3)
-    assert [f"{white} was taken as white in all of them" in note for note in notes] == ([True] if white else [])
+    assert [f"{white} was taken as white for all of them" in note for note in notes] == ([True] if white else [])
     again, _ = score(tmp_path / "deep", with_made / "models")  # from the cache
     assert again == found
 
@@ -219,7 +219,7 @@ def test_fault_40_a_dark_image_stays_dark_and_the_cache_keeps_whites_apart(with_
     Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(folder / "b" / "0.png")
     second = leepfrog.rank(folder, [with_made / "models" / "made.onnx"])
     assert any("4095 was taken as white" in note for note in first.notes)
-    assert any("5 of 6 image(s) with greys in 16 bits use less than a quarter of 0..65535" in note
+    assert any("5 of 6 image(s) with grey values stored as 16 bits use less than a quarter of the range 0.." in note
                and "b/0.png reaches 60000" in note for note in second.notes)  # fmt: skip
     assert first.receipt.data is not None
     assert second.receipt.data is not None
@@ -305,7 +305,7 @@ def test_fault_48_letterbox_is_exported(home: Path, here: Here) -> None:
     export = ["export", "onnx:x.onnx", "--preprocess", "unit", "--resize-mode", "letterbox"]
     here.call(*export).check(2, "--resize-mode letterbox needs --pad-color")
     here.call(*export, "--pad-color", "300").check(2, "--pad-color '300': expected whole numbers from 0 to 255")
-    here.call(*export[:4], "--pad-color", "0").check(3, "letterbox needs a pad_color")
+    here.call(*export[:4], "--pad-color", "0").check(3, "letterbox requires a pad_color")
     here.call(*export, "--pad-color", "114").check(0)
     spec = ModelFile.read(home / "models" / "x.onnx").metadata.preprocess
     assert (spec.resize_mode, spec.pad_color) == ("letterbox", (114, 114, 114))

@@ -47,25 +47,25 @@ def refusal(source: Path) -> str:
 
 # Fault 39: what is refused, with words of the message; {} is the folder.
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "training_set and test_set": (below("training_set", "test_set"), "not classes; give one of them, such as {}/train"),
-    "train2017 and val2017": ((*flat("train2017", "val2017"), "annotations/x.json"), "holds splits (train2017,"),
-    "train and holdout": (below("train", "holdout"), "holds splits (holdout, train)"),
-    "folds": (below("fold1", "fold2"), "holds splits (fold1, fold2)"),
-    "with spaces": (below("Train Set", "Test Set"), "holds splits (Test Set, Train Set)"),
-    "in capitals": (below("TrainSet", "TestSet"), "holds splits (TestSet, TrainSet)"),
-    "short names": (flat("tr", "te"), "holds splits (te, tr)"),
+    "training_set and test_set": (below("training_set", "test_set"), "not classes; pass one of them, such as {}/train"),
+    "train2017 and val2017": ((*flat("train2017", "val2017"), "annotations/x.json"), "contains splits (train2017,"),
+    "train and holdout": (below("train", "holdout"), "contains splits (holdout, train)"),
+    "folds": (below("fold1", "fold2"), "contains splits (fold1, fold2)"),
+    "with spaces": (below("Train Set", "Test Set"), "contains splits (Test Set, Train Set)"),
+    "in capitals": (below("TrainSet", "TestSet"), "contains splits (TestSet, TrainSet)"),
+    "short names": (flat("tr", "te"), "contains splits (te, tr)"),
     "short names, one longer": ((*flat("tr", "val"), *below("sample")), "not classes"),
     "domains of pairs": (
-        flat("trainA", "trainB", "testA", "testB"), "holds splits (testA, testB, trainA, trainB), not classes; give "),
-    "beside samples": ((*below("train", "test"), *flat("sample")), "holds splits (test, train)"),
-    "beside an empty folder": ((*below("train", "val"), "annotations/"), "holds splits (train, val)"),
+        flat("trainA", "trainB", "testA", "testB"), "contains splits (testA, testB, trainA, trainB), not classes; "),
+    "beside samples": ((*below("train", "test"), *flat("sample")), "contains splits (test, train)"),
+    "beside an empty folder": ((*below("train", "val"), "annotations/"), "contains splits (train, val)"),
     "images beside annotations": ((*flat("images"), *flat("annotations", ending=".png")), "parts of a data set"),
     "images beside texts": ((*below("images"), "annotations/x.xml"), "such as {}/images"),
-    "whatever they are called": (below("one", "two"), "hold the same folders (cat, dog)"),
-    "with classes missing": ((*below("one", inside=("cat", "dog", "eel")), *below("two")), "same folders (cat, dog)"),
-    "domains": (below("amazon", "dslr", inside=tuple("abcdefgh")), "give one of them, such as {}/amazon"),
-    "one folder too high": (below("animals"), "only animals has images, in 2 folders (cat, dog); give {}/animals"),
-    "two folders too high": (below("a/b"), "only a has images, in 2 folders (cat, dog); give {}/a/b"),
+    "whatever they are called": (below("one", "two"), "contain the same subfolders (cat, dog)"),
+    "with classes missing": ((*below("one", inside=("cat", "dog", "eel")), *below("two")), "subfolders (cat, dog)"),
+    "domains": (below("amazon", "dslr", inside=tuple("abcdefgh")), "pass one of them, such as {}/amazon"),
+    "one folder too high": (below("animals"), "animals contains images, in 2 subfolders (cat, dog); pass {}/animals"),
+    "two folders too high": (below("a/b"), "only a contains images, in 2 subfolders (cat, dog); pass {}/a/b"),
 }  # fmt: skip
 
 
@@ -78,23 +78,23 @@ def test_fault_39_splits_and_parts_are_not_classes(what: str, tmp_path: Path) ->
 # What is ranked, its classes, and words of the only note, if there is one.
 RANKED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "of a NAS": ((*flat(*CLASSES), *flat("@eaDir"), "cat/@eaDir/0.jpg/SYNO.jpg"), CLASSES, None),
-    "runs": ((*flat(*CLASSES), "runs/detect/exp/1.jpg"), CLASSES, "folder runs is called like a program's output"),
-    "a split beside its classes": ((*flat(*CLASSES), *below("val")), CLASSES, "folder val holds folders called like"),
-    "years in classes": (below(*CLASSES, inside=("2021", "2022")), CLASSES, "hold the same folders (2021, 2022)"),
-    "sessions in classes": (below(*CLASSES, inside=("session_1", "session_2")), CLASSES, "taken together"),
-    "splits in classes": (below(*CLASSES, inside=("train", "test")), CLASSES, "hold the same folders (test, train)"),
-    "places in many classes": (below(*"abcde", inside=("in", "out")), tuple("abcde"), "hold the same folders (in,"),
+    "runs": ((*flat(*CLASSES), "runs/detect/exp/1.jpg"), CLASSES, "folder runs is named like a tool's output"),
+    "a split beside its classes": ((*flat(*CLASSES), *below("val")), CLASSES, "val contains subfolders named like"),
+    "years in classes": (below(*CLASSES, inside=("2021", "2022")), CLASSES, "contain the same subfolders (2021, 2022)"),
+    "sessions in classes": (below(*CLASSES, inside=("session_1", "session_2")), CLASSES, "taken as one class"),
+    "splits in classes": (below(*CLASSES, inside=("train", "test")), CLASSES, "the same subfolders (test, train)"),
+    "places in many classes": (below(*"abcde", inside=("in", "out")), tuple("abcde"), "the same subfolders (in,"),
     "classes of classes": (
         (*below("animals"), *below("plants", inside=("rose", "tulip"))), ("animals", "plants"), "taken as the classes"),
-    "masks beside classes": ((*flat(*CLASSES), *flat("masks")), (*CLASSES, "masks"), "folders called masks"),
-    "numbered parts": (flat("part1", "part2"), ("part1", "part2"), "folders called part1, part2"),
+    "masks beside classes": ((*flat(*CLASSES), *flat("masks")), (*CLASSES, "masks"), "folders named masks"),
+    "numbered parts": (flat("part1", "part2"), ("part1", "part2"), "folders named part1, part2"),
     "digits": (flat(*"0123"), tuple("0123"), None),
     "people with and without": (flat("with_mask", "without_mask"), ("with_mask", "without_mask"), None),
-    "a class called like a split": (flat("train", "tram"), ("train", "tram"), "folders called train"),
-    "languages": (flat("en", "te", "tr"), ("en", "te", "tr"), "folders called te, tr"),
+    "a class called like a split": (flat("train", "tram"), ("train", "tram"), "folders named train"),
+    "languages": (flat("en", "te", "tr"), ("en", "te", "tr"), "folders named te, tr"),
     "letters": (flat("A", "B", "T"), ("A", "B", "T"), None),
     "a letter and a word": (flat("cat A", "cat B"), ("cat A", "cat B"), None),
-    "a split beside letters": (flat("A", "B", "testA"), ("A", "B", "testA"), "folders called testA"),
+    "a split beside letters": (flat("A", "B", "testA"), ("A", "B", "testA"), "folders named testA"),
     "an extra folder in each class": (below(*CLASSES, inside=("images",)), CLASSES, None),
 }  # fmt: skip
 
@@ -123,9 +123,9 @@ def test_fault_12_files_of_other_kinds_are_counted_and_named(with_made: Path, he
     done.check(
         0, "6 images of 3 classes",
         "note: 3 camera raw file(s) (.cr2, .dng) were not read: cat 2, rocket 1; convert them",
-        "note: 2 image(s) of unsupported kinds (.psd, .jxl) were not read: photos 1, cat 1; convert them",
+        "note: 2 image(s) in unsupported formats (.psd, .jxl) were not read: photos 1, cat 1; convert them",
         "note: 1 video(s) (.mov) were not read: rocket 1",
-        "note: 2 file(s) of other kinds (.xyz, without an ending) were not read: cat 2",
+        "note: 2 file(s) of other types (.xyz, no extension) were not read: cat 2",
     )  # fmt: skip
     assert ".txt" not in done.err
 
@@ -150,7 +150,7 @@ def test_fault_12_files_that_may_be_images_are_named(tmp_path: Path) -> None:
     found = find_images(lay_out(tmp_path, *flat(*CLASSES), "cat/a.pdf", "cat/b.npy", "cat/c.psd"))
     psd, maybe = (next(note for note in found.notes if f".{kind}" in note) for kind in ("psd", "pdf"))
     assert "2 file(s) that may be images (" in maybe
-    assert "were not read: cat 2; convert those that are to JPEG or PNG" in maybe
+    assert "were not read: cat 2; convert actual images to JPEG or PNG" in maybe
     assert found.unreadable == (psd,)
 
 
@@ -162,14 +162,14 @@ def test_fault_12_a_folder_of_nothing_else_says_so(tmp_path: Path) -> None:
 
 
 NOT_FOUND: dict[str, tuple[str, str]] = {
-    "without the ending": ("sub/1", "sub/1.jpg exists: add the ending"),
+    "without the ending": ("sub/1", "sub/1.jpg exists: add the extension"),
     "another ending's case": ("SUB/9", "file_name is relative to the table's folder"),
-    "backslashes": (r"sub\1.jpg", r"sub/1.jpg exists: write / instead of \\"),
-    "backslashes without the ending": (r"sub\1", r"sub/1.jpg exists: write / instead of \\, add the ending"),
-    "a Windows path": (r"C:\data\9.jpg", r"write / instead of \\"),
-    "from the working folder": ("set/sub/1.jpg", "set/sub/1.jpg exists: it is relative to the working folder"),
-    "folders too many": ("data/other/2.jpg", "2.jpg exists: leave its folder out"),
-    "spaces": (" sub/1.jpg ", "sub/1.jpg exists: remove the spaces around it"),
+    "backslashes": (r"sub\1.jpg", r"sub/1.jpg exists: use / instead of \\"),
+    "backslashes without the ending": (r"sub\1", r"sub/1.jpg exists: use / instead of \\, add the extension"),
+    "a Windows path": (r"C:\data\9.jpg", r"use / instead of \\"),
+    "from the working folder": ("set/sub/1.jpg", "set/sub/1.jpg exists: it is relative to the working directory"),
+    "folders too many": ("data/other/2.jpg", "2.jpg exists: remove the folder from file_name"),
+    "spaces": (" sub/1.jpg ", "sub/1.jpg exists: remove the surrounding spaces"),
     "URLs": ("https://example.org/1.jpg", "URLs are not fetched: download the images first"),
 }
 
@@ -184,7 +184,7 @@ def test_fault_45_a_table_of_files_that_are_not_there(
     table = Path("set/table.csv")
     table.write_text(f"file_name,label\n{name},a\n{name}x,b\n")
     message = refusal(table)
-    assert f"set/table.csv: none of its 2 images was found, the first not at set/{name}" in message
+    assert f"set/table.csv: none of its 2 images was found; the first was expected at set/{name}" in message
     assert hint.replace(r"\\", "\\") in message
 
 
@@ -193,18 +193,18 @@ def test_fault_17_a_table_of_paths_without_the_ending(with_made: Path, here: Her
     rows = "".join(f"photos/{name}/{i:02},{name}\n" for name in ("cat", "rocket") for i in range(2))
     (here.folder / "photos.csv").write_text(f"file_name,label\n{rows}")
     here.call("rank", "photos.csv", "-m", "made").check(
-        3, "photos.csv: none of its 4 images was found", "photos/cat/00", "photos/cat/00.jpg exists: add the ending"
+        3, "photos.csv: none of its 4 images was found", "photos/cat/00", "photos/cat/00.jpg exists: add the extension"
     )
 
 
 STRAY = "".join(f"{i}.jpg,{'cat' if i % 2 else 'dog'}\n" for i in range(24))
 SWALLOWED = STRAY.replace("3.jpg,cat", '3.jpg,"cat', 1).replace("9.jpg,cat", '9.jpg,cat"', 1)
 TABLES: dict[str, tuple[str, str]] = {
-    "label twice": ("file_name,label,label\n0.jpg,a,b\n1.jpg,b,a\n", "2 columns are called label"),
-    "file_name twice": ("file_name,label,file_name\n0.jpg,a,0.jpg\n", "2 columns are called file_name"),
-    "a stray quote": (f"file_name,label\n{SWALLOWED}", "line 5: a quote that opens here ends 6 lines later"),
+    "label twice": ("file_name,label,label\n0.jpg,a,b\n1.jpg,b,a\n", "2 columns are named label"),
+    "file_name twice": ("file_name,label,file_name\n0.jpg,a,0.jpg\n", "2 columns are named file_name"),
+    "a stray quote": (f"file_name,label\n{SWALLOWED}", "line 5: a quote opened here closes 6 lines later"),
     "a stray quote before a name": (f"file_name,label\n{STRAY}".replace("3.jpg", '"3.jpg', 1), "line"),
-    "a stray quote in a text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote that"),
+    "a stray quote in a text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote "),
     "text after a quote": ('file_name,label\n"0.jpg"x,a\n1.jpg,b\n', "line 2: cannot be read as a UTF-8 CSV table"),
     "a comma without quotes": ("file_name,label\n0,5.jpg,a\n1.jpg,b\n", "line 2: 3 fields for 2 columns"),
     "semicolons": ("file_name;label\n0.jpg;a\n1.jpg;b\n", "columns are separated by semicolons, not commas"),
@@ -230,7 +230,7 @@ LABELS: dict[str, tuple[list[str], str]] = {
     "0 and 0.0": (["0", "0.0", "1"] * 2, "classes '0', '0.0' are the same number"),
     "1 and 01": (["1", "01", "2"] * 2, "classes '01', '1' are the same number"),
     "case": (["cat", "Cat"] * 2, "classes 'Cat', 'cat' differ only by case"),
-    "measurements": ([f"{i / 7:.3f}" for i in range(30)], "labels are numbers with fractions, and count as 30 classes"),
+    "measurements": ([f"{i / 7:.3f}" for i in range(30)], "labels are fractional numbers, treated as 30 classes"),
     "identifiers": ([f"id{i}" for i in range(30)], "30 classes for 30 images"),
     "255": (["0", "1", "255"] * 2, "label 255 often means 'ignore'"),
     "-1": (["0", "1", "-1"] * 2, "label -1 often means 'ignore'"),
@@ -264,7 +264,7 @@ def test_fault_43_masks_beside_images_are_noted(with_made: Path, here: Here) -> 
     for name in ("cat/00_mask.png", "cat/01-label.png", "rocket/2_mask.png"):  # the last is beside no 2.jpg
         Image.new("L", (9, 9), len(name)).save(photos / name)
     here.call("rank", "photos", "-m", "made").check(
-        0, "note: 2 file(s) look like masks of images beside them and count as images, such as photos/cat/00_mask.png"
+        0, "note: 2 file(s) look like masks of other images but are treated as images, such as photos/cat/00_mask.png"
     )
 
 
@@ -308,7 +308,7 @@ def test_fault_32_strict_refuses_an_unreadable_class_folder(command: str, with_m
         strict = process([*words, "--strict"], cwd=here.folder, preexec_fn=heed_permissions)
     finally:
         (photos / "cat").chmod(0o755)
-    lax.check(0, *(["folder photos/cat cannot be read (Permission denied) and was left out"] * (command != "embed")))
+    lax.check(0, *(["folder photos/cat cannot be read (Permission denied) and was skipped"] * (command != "embed")))
     strict.check(3, "folder photos/cat cannot be read (Permission denied)")
 
 

@@ -249,8 +249,8 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
     for values, message in (
         ({**good, "models": []}, "holds no models"),
         ({**good, "models": good["models"] * 2}, "holds the same model twice"),
-        (edited(good, "cost", {"relative_latency": 0}), "cost has no doubtful"),
-        (edited(good, "cost", {"relative_latency": "1"}), "cost has no doubtful"),
+        (edited(good, "cost", {"relative_latency": 0}), "cost has no field doubtful"),
+        (edited(good, "cost", {"relative_latency": "1"}), "cost has no field doubtful"),
         (edited(good, "size_bytes", math.inf), r"is not JSON.*Infinity"),
         (edited(good, "scores", {}), "has no head_accuracy or size"),
         (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),

@@ -153,7 +153,7 @@ def test_remarks_go_to_stderr_and_quiet_silences_them(two: Path, here: Here, tmp
     folder = folder_of_pieces(tmp_path / "photos", count=2)
     (folder / "cat" / "bad.jpg").write_text("no picture")
     done = here.call("rank", folder, "-m", "made")
-    assert "bad.jpg: not an image that can be read" in done.err
+    assert "bad.jpg: not an image in a supported format" in done.err
     assert "bad.jpg" not in done.out
     quiet = here.call("rank", folder, "-m", "made", "-q")
     assert quiet.err == ""

@@ -185,7 +185,7 @@ def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path:
     assert f'id="model-{ranking["plain"].rank - 1}"' not in svg
     here.call("rank", "photos", "--costs", "kept", "--max-size", "1MB").check(0)
     here.call("rank", "photos", "--costs", "kept", "--max-latency", "1s").check(2, "leepfrog bench, or rank with")
-    here.call("bench", "--costs", "kept").check(2, "'kept' measures no costs; --costs here does")
+    here.call("bench", "--costs", "kept").check(2, "'kept' does not measure costs; use --costs here")
     check = ("check", tmp_path / "ranking.json", "photos", "--cached", "--fail-on")
     here.call(*check, "score").check(0)
     here.call(*check, "latency").check(2, "--costs here does")

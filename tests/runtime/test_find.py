@@ -86,24 +86,24 @@ def test_loose_images_and_empty_classes_are_left_out_and_said(tmp_path: Path) ->
     found = find_images(tmp_path)
     assert found.classes == ("a", "b")
     assert found.notes == (
-        f"2 image(s) directly in {tmp_path} have no class and were left out",
-        "class empty has no images and was left out",
-        "class texts has no images and was left out",
+        f"2 image(s) directly in {tmp_path} have no class and were skipped",
+        "class empty has no images and was omitted",
+        "class texts has no images and was omitted",
     )
 
 
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ([], "no class folders; put each class's images in a folder of its own"),
-        (["1.jpg", "2.jpg"], "2 images lie in it unsorted"),
+        ([], "no class folders; put the images of each class in a separate folder"),
+        (["1.jpg", "2.jpg"], "it contains 2 unsorted images"),
         (["a/"], "no classes with images"),
         (["a/x.txt", "b/"], "no classes with images"),
         (["a/1.jpg", "a/2.jpg"], "only one class with images ('a')"),
         (["a/1.jpg", "b/", ".c/1.jpg"], "only one class with images ('a')"),
-        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "holds splits (train, val), not classes"),
-        (["Train/a/1.jpg", "TEST/a/1.jpg"], "holds splits (TEST, Train), not classes"),
-        (["train/a/1.jpg", "train/b/1.jpg"], "holds splits (train), not classes"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "contains splits (train, val), not classes"),
+        (["Train/a/1.jpg", "TEST/a/1.jpg"], "contains splits (TEST, Train), not classes"),
+        (["train/a/1.jpg", "train/b/1.jpg"], "contains splits (train), not classes"),
     ],
 )
 def test_folders_that_cannot_be_ranked_on(files: list[str], reason: str, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_link_up_does_not_bring_other_classes_in(tmp_path: Path) -> None:
     (store / "c" / "root").symlink_to(root)
     found = find_images(root)
     assert listed(found, root) == {"a": ["a/1.jpg"], "b": ["b/1.jpg"], "c": ["c/1.jpg"]}
-    assert found.notes == ("class loop has no images and was left out",)
+    assert found.notes == ("class loop has no images and was omitted",)
 
 
 @needs_links
@@ -222,12 +222,12 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
             path.chmod(0o755)  # else pytest could not tidy up
     assert run.stderr == ""
     assert run.stdout.splitlines() == [
-        "a/1.jpg: not an image that can be read",
+        "a/1.jpg: not an image in a supported format",
         "b/1.jpg: cannot be read: Permission denied",
-        "b/open/2.jpg: not an image that can be read",
-        "c/1.jpg: not an image that can be read",
+        "b/open/2.jpg: not an image in a supported format",
+        "c/1.jpg: not an image in a supported format",
         "c/blind/2.jpg: cannot be read: Permission denied",
-        f"folder {root}/b/shut cannot be read (Permission denied) and was left out",
+        f"folder {root}/b/shut cannot be read (Permission denied) and was skipped",
         f"{closed}: cannot be read: Permission denied",
         f"{closed}/set: cannot be read: Permission denied",
     ]
@@ -274,8 +274,8 @@ def test_folders_that_look_alike_are_told_of(tmp_path: Path) -> None:
     found = find_images(tmp_path)
     assert len(found.classes) == 5
     assert found.notes == (
-        "classes 'Cat', 'cat' differ only by case or Unicode form and are ranked as different classes",
-        "classes 'cafe\\u0301', 'caf\\xe9' differ only by case or Unicode form and are ranked as different classes",
+        "classes 'Cat', 'cat' differ only by case or Unicode form and are treated as different classes",
+        "classes 'cafe\\u0301', 'caf\\xe9' differ only by case or Unicode form and are treated as different classes",
     )
 
 

@@ -56,12 +56,12 @@ def table(text: str) -> Callable[[Path], object]:
 
 ROWS = [
     row("nothing there", lambda here: None, RANK, 3, "photos: no such folder or file"),
-    row("no classes", lay_out("1.png", "2.png"), RANK, 3, "2 images lie in it unsorted", "CSV"),
+    row("no classes", lay_out("1.png", "2.png"), RANK, 3, "it contains 2 unsorted images", "CSV"),
     row("no images", lay_out("a/", "b/"), RANK, 3, "photos: no classes with images"),
     row("an empty folder", lambda here: (here / "photos").mkdir(), RANK, 3, "photos: no class folders"),
     row("one class", lay_out(*each("a")), RANK, 3, "photos: only one class with images ('a')", "at least two"),
-    row("splits", lay_out(*each("train/a", "train/b")), RANK, 3, "holds splits (train), not classes", "photos/train"),
-    row("an empty class", lay_out(*each("a", "b"), "c/"), RANK, 0, "class c has no images and was left out"),
+    row("splits", lay_out(*each("train/a", "train/b")), RANK, 3, "splits (train), not classes", "photos/train"),
+    row("an empty class", lay_out(*each("a", "b"), "c/"), RANK, 0, "class c has no images and was omitted"),
     row("one image a class", lay_out(*each("a", "b", "c", n=1)), RANK, 0, "3 class(es) have a single image"),
     row("two images in all", lay_out("a/1.png", "b/1.png"), RANK, 0, "2 images of 2 classes"),
     row(
@@ -83,7 +83,7 @@ ROWS = [
     ),
     row(
         "duplicates", lay_out(*each("a", "b"), same=("a/0.png", "a/1.png")), RANK, 0,
-        "1 image(s) are copies of another image in the set and count again", "4 images",
+        "1 image(s) are copies of another image in the set; each copy counts as an image", "4 images",
     ),
     row("hidden folders", lay_out(*each("a", "b", ".git"), "a/.1.png"), RANK, 0, "4 images of 2 classes"),
     row("__MACOSX", lay_out(*each("a", "b", "__MACOSX/a"), "a/._0.png"), RANK, 0, "4 images of 2 classes"),
@@ -140,7 +140,7 @@ def test_unreadable_files(with_made: Path, here: Here) -> None:
     finally:
         (photos / "c").chmod(0o755)
     tally.INPUTS["data sets"] += 1
-    done.check(0, "3 images of 2 classes", "photos/c cannot be read (Permission denied) and was left out")
+    done.check(0, "3 images of 2 classes", "photos/c cannot be read (Permission denied) and was skipped")
     assert "skipped: photos/a/0.png: cannot be read: Permission denied" in done.err
 
 

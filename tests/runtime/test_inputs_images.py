@@ -60,12 +60,12 @@ SEE_THROUGH = PHOTO.quantize(8)
 IMAGES: dict[str, tuple[str, bytes | Callable[[Path], object], str | None]] = {
     "truncated": ("x.jpg", encoded(PHOTO, "JPEG")[:-300], "truncated"),
     "truncated png": ("x.png", encoded(PHOTO, "PNG")[:2000], "truncated"),
-    "text named .jpg": ("x.jpg", b"no picture, whatever it is called\n" * 9, "not an image that can be read"),
+    "text named .jpg": ("x.jpg", b"no picture, whatever it is called\n" * 9, "not an image in a supported format"),
     "zero bytes": ("x.jpg", b"", "empty file (0 bytes)"),
     "git lfs pointer": ("x.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     "decompression bomb at the first limit": ("x.png", bomb(9500), "9500 x 9500 pixels, above the limit of 89,478,485"),
     "decompression bomb": ("x.png", bomb(60000), "above the limit of 89,478,485"),
-    "float tiff out of range": ("x.tif", floats(4096), "only 0..1 or 0..255 are understood"),
+    "float tiff out of range": ("x.tif", floats(4096), "only 0..1 or 0..255 is supported"),
     "not a file": ("x.jpg", os.mkfifo, "not a regular file"),
     "link to nothing": ("x.jpg", lambda path: path.symlink_to("gone"), "No such file"),
     "exif rotation": ("x.jpg", turned("JPEG"), None),
@@ -109,7 +109,7 @@ def test_images(what: str, with_made: Path, here: Here) -> None:
         assert found.json["n_images"] == 6
         assert f"skipped: {named}: " in told.err
         assert reason in told.err
-        here.call(*rank, "--strict").check(3, named, reason, "1 bad image(s) in all")
+        here.call(*rank, "--strict").check(3, named, reason, "1 bad image(s) in total")
     assert snapshot(here.folder, with_made / "models") == before
 
 

@@ -1,1 +1,1 @@
-"""What models cost: the values, the places that measure them, and the measuring itself."""
+"""Costs of models: the values, the places that measure them, and the measurement itself."""

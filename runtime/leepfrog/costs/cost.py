@@ -1,4 +1,4 @@
-"""What a model costs, as data."""
+"""Data class for the measured cost of a model."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ TIMES = ("latency", "latency_p95", "throughput")
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Measured with nothing else running in the process, preprocessing not counted.
+    """Cost of a model, measured in a process that does nothing else, without preprocessing.
 
-    Runs that other work on the machine disturbed are left out (see `leepfrog.costs.timing`). Where too few
-    others were found, the values are named in `doubtful`, and the latency is what the model took at most.
+    Runs disturbed by other work on the machine are excluded (see `leepfrog.costs.timing`). If too few undisturbed runs
+    remain, the affected values are listed in `doubtful`, and the latency is an upper bound.
 
     Attributes:
-        latency: median seconds of a run on one image, after warm-up.
-        latency_p95: the 95th percentile of the same runs.
-        relative_latency: a run's time divided by that of a reference graph, in turns and on one thread whatever
-            `threads` is: what compares between moments and, roughly, machines.
+        latency: median time per run on one image after warm-up, in seconds.
+        latency_p95: 95th percentile of the same runs, in seconds.
+        relative_latency: time per run divided by that of a reference graph, measured in alternation and on one thread
+            whatever `threads` is. It is comparable between moments and, roughly, between machines.
         throughput: images per second in batches of 16.
-        memory: the most bytes that the process held while it ran single images.
-        memory_of_model: the part of these that came with loading and running the model.
-        threads: within one run.
-        n_runs: single images timed.
-        reference: seconds of a run of the reference graph on as many threads, at the same time.
-        doubtful: names of the values above that other work on the machine may have changed; empty if it was quiet.
-            Such a cost is not kept for later runs.
-        place: where it was measured (see `leepfrog.costs.places`).
+        memory: peak memory of the process while it ran single images, in bytes.
+        memory_of_model: part of `memory` due to loading and running the model, in bytes.
+        threads: number of threads within one run.
+        n_runs: number of timed runs on single images.
+        reference: time per run of the reference graph during the measurement, on the same number of threads, in
+            seconds.
+        doubtful: names of the values that other work on the machine may have affected; empty if it was quiet. A cost
+            with doubtful values is not stored for later runs.
+        place: name of the place of the measurement (see `leepfrog.costs.places`).
     """
 
     latency: float
@@ -50,43 +51,43 @@ class Cost:
 
     @property
     def measured_here(self) -> bool:
-        """Whether it was measured on this machine."""
+        """True if the cost was measured on this machine."""
         return self.place == HERE
 
     @property
     def place_in_words(self) -> str:
-        """Where it was measured."""
+        """Place of the measurement, for messages."""
         return "this machine" if self.measured_here else self.place
 
     def as_dict(self) -> dict[str, Any]:
-        """The cost as JSON-ready values."""
+        """Return the cost as JSON-ready values."""
         return encode_fields(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `as_dict` wrote.
+        """Create a cost from the values of `as_dict`.
 
         Raises:
-            ValueError: it is something else, or not a valid cost.
+            ValueError: the values are not a valid cost.
         """
-        if "doubtful" not in values:  # which leepfrog once did not write, whatever the machine was doing
-            raise ValueError("cost has no doubtful")
+        if "doubtful" not in values:  # early versions did not record whether the machine was busy
+            raise ValueError("cost has no field doubtful")
         cost = decode(cls, values, "cost")
         for name in NUMBERS:
             if not getattr(cost, name) >= 0:
                 raise ValueError(f"{getattr(cost, name)!r} is not a valid {name}")
         if not cost.latency or not cost.reference:
-            raise ValueError("a run takes time")
+            raise ValueError("latency and reference must be positive")
         if not set(cost.doubtful) <= set(NUMBERS):
-            raise ValueError(f"{cost.doubtful!r} are not names of values")
+            raise ValueError(f"doubtful lists unknown values: {cost.doubtful!r}")
         return cost
 
     def doubted(self, best: float) -> Cost:
-        """The cost with its times in doubt if the reference graph was much slower than its best known seconds."""
+        """Return the cost with its times marked as doubtful if the reference graph was much slower than its `best`."""
         if not best or self.reference <= SLOWER * best:
             return self
         return dataclasses.replace(self, doubtful=tuple(dict.fromkeys((*self.doubtful, *TIMES))))
 
 
 NUMBERS = tuple(field.name for field in dataclasses.fields(Cost) if field.name not in ("doubtful", "place"))
-"""The values that are measured, by name."""
+"""Names of the measured values."""

@@ -1,4 +1,4 @@
-"""Which machine this is, and how quick it has been: costs that were measured on another one do not count here."""
+"""Identity of this machine, which stored costs are tied to, and the best known time of the reference graph on it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from leepfrog.files import LARGEST_TEXT, read_regular, sealed, sha256_of, unseal
 from leepfrog.inference.device import available_threads, environment
 from leepfrog.inference.devices import DEVICES
 
-# After so many seconds the best known speed is forgotten: a machine may become slower for good.
+# The best known time expires after this many seconds, since a machine may become permanently slower.
 REMEMBERED = 7 * 86_400
 
 _CONTAINER = (".dockerenv", "run/.containerenv", "run/systemd/container")
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What latency and memory depend on besides the model: processor, system, usable cores, and which machine it is."""
+    """Return what latency and memory depend on besides the model: processor, system, usable cores and host."""
     values = environment(device, 1)
     facts = {name: values[name] for name in ("machine", "processor", "system")}
     facts |= {"cores": available_threads(), "host": host()}
@@ -33,20 +33,20 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def machine_key(device: str) -> str:
-    """A hash of `machine`, for names of files."""
+    """Return a hash of `machine` for use in file names."""
     return _hash(machine(device))
 
 
 @functools.cache
 def host(root: Path = Path("/")) -> str:
-    """A hash that tells this machine from others with the same processor.
+    """Return a hash that distinguishes this machine from others with the same processor.
 
-    It is taken of the host name and the machine ID. In a container these may be those of its image. So there, and where
-    there is no machine ID, it is taken of the kernel's boot ID, which containers share with their host and which
-    changes with every restart; where there is none either, of the host name.
+    It is computed from the host name and the machine ID. In a container, these may come from its image; there, and if
+    there is no machine ID, the boot ID of the kernel is used instead, which containers share with their host and which
+    changes with every restart. Without a boot ID, only the host name is used.
 
     Args:
-        root: the folder below which the files of the system are.
+        root: root folder of the system's files.
     """
     in_container = "KUBERNETES_SERVICE_HOST" in os.environ or any((root / name).exists() for name in _CONTAINER)
     machine_id = "" if in_container else _text(root / "etc/machine-id")
@@ -56,11 +56,11 @@ def host(root: Path = Path("/")) -> str:
 
 
 def best_reference(device: str, threads: int) -> float:
-    """The least seconds that the reference graph took on this machine in the last days; 0 if that is not known.
+    """Return the best recent time of the reference graph on this machine, in seconds; 0 if unknown.
 
     Args:
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: within a run of it.
+        device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+        threads: number of threads within one run.
     """
     try:
         known = unsealed(read_regular(_path(device, threads), LARGEST_TEXT))
@@ -71,7 +71,7 @@ def best_reference(device: str, threads: int) -> float:
 
 
 def remember_reference(device: str, threads: int, seconds: float) -> None:
-    """Keep the reference graph's seconds if they are the best known ones; nothing happens where they cannot be kept."""
+    """Store the time of the reference graph if it is the best known one; failures to store it are ignored."""
     best = best_reference(device, threads)
     if not best or seconds < best:
         with contextlib.suppress(MachineError):
@@ -85,7 +85,7 @@ def _path(device: str, threads: int) -> Path:
 
 
 def _text(path: Path) -> str:
-    """What a file of the system holds, "" if there is none."""
+    """Return the stripped text of a system file, "" if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

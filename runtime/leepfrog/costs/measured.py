@@ -1,4 +1,4 @@
-"""The costs of a ranking's models, each measured once."""
+"""Measurement of the costs of a ranking's models, once per model."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from leepfrog.inference.model import ModelFile
 
 
 def measure_costs(models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
-    """The costs of models where the context says, all of them known.
+    """Return the costs of models at the place named by the context, all of which must be known.
 
     Raises:
-        UsageError: the place is unknown, or cannot do what the context says.
-        ModelError, MachineError: a model fails, or the place cannot be had or does not know its cost.
+        UsageError: the place is unknown or does not support the settings of the context.
+        ModelError, MachineError: a model fails, or the place is not available or does not know the cost.
     """
     costs = []
     for model, cost in zip(models, PLACES.named(context.costs).costs(models, context), strict=True):
         if cost is None:
-            raise MachineError(f"{model.name}: the place {context.costs} does not know its cost")
+            raise MachineError(f"{model.name}: its cost is unknown at the place {context.costs}")
         costs.append(cost)
     return costs
 
 
 class CostTable:
-    """Costs by model, measured where the context says."""
+    """Costs by model, measured at the place named by the context."""
 
     def __init__(self, context: RunContext, before: Callable[[], None]) -> None:
-        """Nothing is measured yet.
+        """Create an empty table.
 
         Args:
-            context: names the place.
-            before: is called before anything is measured, so that this process then does nothing else.
+            context: the execution environment, which names the place.
+            before: function called before each measurement, so that this process is idle while costs are measured.
 
         Raises:
             UsageError: the place is unknown.
@@ -43,7 +43,7 @@ class CostTable:
         self._costs: dict[str, Cost | None] = {}
 
     def measure(self, models: Sequence[ModelFile]) -> None:
-        """Measure those of the models that are not measured yet; same errors as `Place.costs`."""
+        """Measure the models that have not been measured yet; same errors as `Place.costs`."""
         missing = [model for model in models if model.sha256 not in self._costs]
         if missing:
             self._before()
@@ -51,5 +51,5 @@ class CostTable:
             self._costs |= {model.sha256: cost for model, cost in zip(missing, costs, strict=True)}
 
     def __getitem__(self, model: ModelFile) -> Cost | None:
-        """A model's cost, which has been measured; None where the place does not know it."""
+        """Return the cost of a measured model, None if the place does not know it."""
         return self._costs[model.sha256]

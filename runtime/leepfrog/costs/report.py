@@ -1,4 +1,4 @@
-"""Measured costs as a result."""
+"""Result type for measured costs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from leepfrog.results import Result
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeasuredModel(Cost):
-    """A model with its cost.
+    """A model with its measured cost.
 
     Attributes:
-        model, sha256: which one.
-        size_bytes: the ONNX file's size.
-        n_parameters: numbers in the weights.
-        macs: multiply-adds on one image, if they could be counted.
+        model: name of the model.
+        sha256: SHA-256 of the model file.
+        size_bytes: size of the ONNX file, in bytes.
+        n_parameters: number of parameters.
+        macs: multiply-adds per image; None if they could not be counted.
     """
 
     model: str
@@ -29,7 +30,7 @@ class MeasuredModel(Cost):
 
     @classmethod
     def of(cls, model: ModelFile, cost: Cost) -> Self:
-        """A model and what it costs."""
+        """Combine a model with its cost."""
         return cls(
             **{field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)},
             model=model.name,
@@ -42,11 +43,11 @@ class MeasuredModel(Cost):
 
 @dataclasses.dataclass(frozen=True)
 class CostReport(Result):
-    """What models cost.
+    """Measured costs of several models.
 
     Attributes:
-        models: in the order asked for.
-        environment: where they were measured (see `leepfrog.inference.device.environment`).
+        models: the models with their costs, in the requested order.
+        environment: environment of the measurement (see `leepfrog.inference.device.environment`).
     """
 
     kind: ClassVar = "costs"

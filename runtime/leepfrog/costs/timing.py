@@ -1,11 +1,12 @@
-"""Time runs in turns with a reference graph, and tell which of them other work on the machine disturbed.
+"""Timing of runs in alternation with a reference graph, and detection of runs disturbed by other work on the machine.
 
-A run on one thread is timed by that thread's own clock, which does not advance while another program has the core.
-With several threads that is not enough, because they wait for each other: there a run is disturbed if one of its
-threads was ready to run but had to wait for a core. Neither shows what slows the cores themselves, such as a program on
-the other hardware thread of a core, or a virtual machine whose host moves its cores apart, which makes all exchange
-between threads slower (by 1.5 to 1.8 times where this was written, for minutes). The reference graph shows that on as
-many threads: its time correlates with those of models by 0.8 to 0.9, and not at all if it runs on one.
+A run on one thread is timed with that thread's own clock, which does not advance while another program occupies the
+core. With several threads, that is not enough, because they wait for each other; a run is then considered disturbed if
+one of its threads was ready to run but had to wait for a core. Neither method detects slower cores, for example because
+a program uses the other hardware thread of a core, or because the host of a virtual machine moves its cores apart,
+which slows communication between threads (by factors of 1.5 to 1.8 for minutes on the development machine). The
+reference graph detects this if it runs on the same number of threads: its time then correlates with those of the models
+at 0.8 to 0.9; on a single thread, it does not correlate at all.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A run is disturbed if a thread waited for a core for more than this part of its time, ...
+# A run is disturbed if a thread waited for a core for more than this fraction of its time, ...
 MOST_WAITED = 0.05
-# ... or if the reference graph took this many times its best known time in the same turn.
+# ... or if, in the same turn, the reference graph took more than this many times its best known time.
 SLOWER = 1.2
-# Undisturbed runs agree: their median is at most this many times their 10 % quantile.
+# Undisturbed runs are consistent if their median is at most this many times their 10 % quantile.
 SPREAD = 1.25
 
 FEWEST_RUNS, MOST_RUNS = 10, 1000
 REFERENCE_RUNS = 5
-# Seconds for which the reference graph runs until its data are in the core's caches.
+# Seconds for which the reference graph runs to warm up the core's caches.
 SETTLING = 2e-3
 
 
 class TimedRun(NamedTuple):
-    """A timed run: its seconds, and for how many of them a thread waited for a core."""
+    """A timed run: its duration in seconds and the part of it that a thread spent waiting for a core."""
 
     seconds: float
     waited: float
 
 
 class Turn(NamedTuple):
-    """Runs of a model, and the seconds of a run of the reference graph just before them."""
+    """Runs of a model, and the time in seconds of a run of the reference graph just before them."""
 
     reference: float
     runs: list[TimedRun]
@@ -50,11 +51,11 @@ class Turn(NamedTuple):
 
 @dataclasses.dataclass
 class Timings:
-    """Runs of a model in turns with the reference graph.
+    """Runs of a model in alternation with the reference graph.
 
     Attributes:
-        best_reference: the reference graph's best known seconds on this machine, 0 if there are none.
-        turns: in the order of time.
+        best_reference: best known time of the reference graph on this machine, in seconds; 0 if unknown.
+        turns: the turns in chronological order.
     """
 
     best_reference: float = 0.0
@@ -62,15 +63,15 @@ class Timings:
 
     @property
     def reference(self) -> float:
-        """Seconds of the reference graph when it was quick: the lower quartile of the turns."""
+        """Time of the reference graph when undisturbed, in seconds: the lower quartile of the turns."""
         return float(np.quantile([turn.reference for turn in self.turns], 0.25))
 
     def all(self) -> list[float]:
-        """Seconds of all runs."""
+        """Return the durations of all runs, in seconds."""
         return [run.seconds for turn in self.turns for run in turn.runs]
 
     def undisturbed(self) -> list[float]:
-        """Seconds of the runs that nothing disturbed."""
+        """Return the durations of the undisturbed runs, in seconds."""
         best = min(turn.reference for turn in self.turns)
         slow = SLOWER * (min(best, self.best_reference) if self.best_reference else best)
         return [
@@ -81,10 +82,13 @@ class Timings:
         ]
 
     def representative(self, fewest: int = FEWEST_RUNS) -> tuple[list[float], bool]:
-        """Seconds of the undisturbed runs, and False; or of all runs, and True, if too few were undisturbed.
+        """Return durations in seconds and whether they are in doubt.
+
+        They are those of the undisturbed runs, which are in doubt if they are inconsistent, or, if there are too few,
+        those of all runs, which always are.
 
         Args:
-            fewest: undisturbed runs that are enough. They are in doubt, too, if they do not agree.
+            fewest: minimum number of undisturbed runs.
         """
         quiet = self.undisturbed()
         if len(quiet) < fewest:
@@ -92,7 +96,7 @@ class Timings:
         return quiet, bool(np.median(quiet) > SPREAD * np.quantile(quiet, 0.1))
 
     def relative(self) -> tuple[float, bool]:
-        """Time of a run as a multiple of the reference graph's, the turns' median; and whether the turns disagree."""
+        """Return the median over turns of run time divided by reference time, and whether the turns disagree."""
         ratios = [float(np.median([run.seconds for run in turn.runs])) / turn.reference for turn in self.turns]
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         return float(middle), bool(high > SPREAD * low)
@@ -109,17 +113,17 @@ def in_turns(
     best_reference: float = 0.0,
     fewest: int = FEWEST_RUNS,
 ) -> Timings:
-    """Run a model in turns with the reference graph, until enough runs were undisturbed or the limit is reached.
+    """Run a model in alternation with the reference graph until enough runs are undisturbed or the limit is reached.
 
     Args:
-        run: runs the model once.
-        reference: runs the reference graph once, on as many threads.
-        timer: of the model's runs.
-        reference_timer: of the reference graph's runs.
-        seconds: of undisturbed runs that are enough, if they are at least `fewest`.
-        limit: seconds after which it ends in any case, though not before `fewest` runs.
-        best_reference: the reference graph's best known seconds.
-        fewest: runs.
+        run: function that runs the model once.
+        reference: function that runs the reference graph once, on the same number of threads.
+        timer: timer for the runs of the model.
+        reference_timer: timer for the runs of the reference graph.
+        seconds: total duration of undisturbed runs that is enough if there are at least `fewest` of them.
+        limit: seconds after which to stop in any case, but not before `fewest` runs.
+        best_reference: best known time of the reference graph, in seconds; 0 if unknown.
+        fewest: minimum number of runs.
     """
     timings = Timings(best_reference)
     block = min(max(seconds / 10, 0.01), 0.1)
@@ -142,18 +146,18 @@ def in_turns(
 
 
 class Timer:
-    """Times runs, and how long a thread of this process waited for a core meanwhile.
+    """Timer of runs and of the time that threads of this process spend waiting for a core meanwhile.
 
-    On Linux the kernel says that of each thread. On macOS the clock of the calling thread says it of that thread. On
-    Windows such clocks are too coarse, so nothing is known.
+    On Linux, the kernel reports the waiting time of each thread. On macOS, it is derived from the clock of the calling
+    thread, for that thread only. On Windows, such clocks are too coarse, so waiting is not detected.
     """
 
     def __init__(self, threads: int) -> None:
-        """Watch the threads that exist now.
+        """Start watching the threads that exist now.
 
         Args:
-            threads: within a run. 1: the calling thread, whose own clock is used. 0: no threads are watched, because
-                they wait for something else than other programs, such as a GPU.
+            threads: number of threads within a run. With 1, the calling thread's own clock is used. With 0, no threads
+                are watched, because they wait for something other than other programs, such as a GPU.
         """
         has_clock = sys.platform != "win32"
         self._clock = time.thread_time if threads == 1 and has_clock else time.perf_counter
@@ -161,7 +165,7 @@ class Timer:
         self._files = _open_statistics() if threads > 1 else []
 
     def __call__(self, run: Callable[[], object]) -> TimedRun:
-        """Run once."""
+        """Run once and return the timing."""
         waited, busy_start, start = self._waited(), self._busy_clock(), self._clock()
         run()
         seconds, busy = self._clock() - start, self._busy_clock() - busy_start
@@ -170,18 +174,18 @@ class Timer:
         return TimedRun(seconds, max(now - then for now, then in zip(self._waited(), waited, strict=True)))
 
     def _waited(self) -> list[float]:
-        """Seconds that each thread has waited for a core since it began."""
+        """Return the seconds that each watched thread has waited for a core since it started."""
         return [_second_number(file) / 1e9 for file in self._files]
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching threads."""
         for file in self._files:
             os.close(file)
         self._files = []
 
 
 def _open_statistics() -> list[int]:
-    """The scheduler's statistics of each of this process's threads, where the system has them."""
+    """Open the scheduler statistics of each thread of this process, if the system provides them."""
     files: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path("/proc/self/task").iterdir():
@@ -190,7 +194,7 @@ def _open_statistics() -> list[int]:
 
 
 def _second_number(file: int) -> int:
-    """Of "nanoseconds-running nanoseconds-waiting slices"; 0 if the thread has ended."""
+    """Return the waiting time from "nanoseconds-running nanoseconds-waiting slices"; 0 if the thread has ended."""
     try:
         return int(os.pread(file, 64, 0).split()[1])
     except (OSError, IndexError, ValueError):

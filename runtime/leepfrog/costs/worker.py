@@ -1,6 +1,6 @@
-"""What a model costs, measured in a process that does nothing else: `python -m leepfrog.costs.worker`.
+"""Worker that measures the cost of a model in a process of its own: `python -m leepfrog.costs.worker`.
 
-Kept apart from the rest so that the process holds onnxruntime, NumPy and the model, and no scores. Its parent is
+It is a separate module so that the process loads only onnxruntime, NumPy and the model, and no scores. It is started by
 `leepfrog.costs.places.here`.
 """
 
@@ -22,23 +22,23 @@ from leepfrog.inference.device import available_threads
 from leepfrog.inference.devices import DEVICES
 from leepfrog.inference.load import load_file, read_bytes
 
-# Latencies are divided by this graph's, so that those of two moments or machines compare. It is made by
-# leepfrog_exporter.latency_reference.
+# Latencies are divided by that of this graph to make them comparable between moments and machines. The graph is created
+# by leepfrog_exporter.latency_reference.
 REFERENCE = Path(__file__).with_name("reference.onnx")
 
 WARM_UPS = 3
 BATCH = 16
-# Seconds longer than asked for that single images, and then batches, are run at most to find undisturbed moments.
+# Maximum extra time in seconds, once for single images and once for batches, to collect enough undisturbed runs.
 PATIENCE = 1.5
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process has held at once.
+    """Return the peak memory use of this process, in bytes.
 
-    Linux's ru_maxrss would count the parent's memory at the time of the fork; the status file does not.
+    On Linux, ru_maxrss would include the memory of the parent at the time of the fork; the status file does not.
 
     Raises:
-        MachineError: the system does not say.
+        MachineError: the system does not report it.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -51,19 +51,19 @@ def peak_memory() -> int:
     try:
         import resource
     except ImportError:
-        raise MachineError("this system does not tell how much memory a process has held") from None
+        raise MachineError("this system does not report the peak memory of a process") from None
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return held if sys.platform == "darwin" else held * 1024
 
 
 def _peak_on_windows() -> int:
-    """The peak working set, in bytes."""
+    """Return the peak working set, in bytes."""
     import ctypes
 
     sizes = ("peak", "now", "peak_paged", "paged", "peak_nonpaged", "nonpaged", "pagefile", "peak_pagefile")
 
     class Counters(ctypes.Structure):
-        """PROCESS_MEMORY_COUNTERS of psapi.h."""
+        """The struct PROCESS_MEMORY_COUNTERS of psapi.h."""
 
         _fields_ = (
             ("cb", ctypes.c_uint32), ("faults", ctypes.c_uint32), *((size, ctypes.c_size_t) for size in sizes)
@@ -74,27 +74,27 @@ def _peak_on_windows() -> int:
     kernel.K32GetProcessMemoryInfo.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
     counters = Counters(cb=ctypes.sizeof(Counters))
     if not kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
-        raise MachineError("Windows does not tell how much memory this process has held")
+        raise MachineError("Windows does not report the peak memory of this process")
     return int(counters.peak)
 
 
 def main(path: str, sha256: str, device: str, threads: int, seconds: float, best_reference: float) -> dict[str, object]:
-    """Load a scoring model, run it alone and in batches.
+    """Load a scoring model and measure it on single images and on batches.
 
     Args:
-        path: the file.
-        sha256: its hash.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: threads within one run.
-        seconds: how long to time single images, and batches.
-        best_reference: the reference graph's best known seconds, 0 if there are none.
+        path: path of the model file.
+        sha256: SHA-256 of the file.
+        device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+        threads: number of threads within one run.
+        seconds: measuring time in seconds, spent once on single images and once on batches.
+        best_reference: best known time of the reference graph, in seconds; 0 if unknown.
 
     Returns:
-        The fields of `leepfrog.costs.cost.Cost`, but for the number of threads.
+        The fields of `leepfrog.costs.cost.Cost`, except the number of threads.
 
     Raises:
         ModelError: the model cannot be loaded or run.
-        MachineError: there is no memory for it.
+        MachineError: the device or the memory is not available, or the peak memory cannot be determined.
     """
     try:
         return _costs(path, sha256, device, threads, seconds, best_reference)
@@ -106,7 +106,7 @@ def main(path: str, sha256: str, device: str, threads: int, seconds: float, best
 def _costs(
     path: str, sha256: str, device: str, threads: int, seconds: float, best_reference: float
 ) -> dict[str, object]:
-    """What `main` returns."""
+    """Measure the values that `main` returns."""
     before = peak_memory()
     session = load_file(Path(path), sha256, device, threads)
     taken = session.get_inputs()[0]
@@ -118,7 +118,7 @@ def _costs(
     run_directly()
     peak = peak_memory()
 
-    # Threads that wait for a GPU, or of which there are more than cores, do not wait because of other programs.
+    # Waiting is only a sign of other programs if the threads run on the CPU and there are not more of them than cores.
     on_cpu, limit = DEVICES.named(device).uses_cores, min(10 * seconds, seconds + PATIENCE)
     timer = Timer(threads if on_cpu and threads <= available_threads() else 0)
     within = min(threads, available_threads())
@@ -143,7 +143,7 @@ def _costs(
             lambda: on_one.run(names, {taken.name: image}),
             _reference(device, 1), one, one, seconds=seconds, limit=limit,
         )  # fmt: skip
-        if doubtful:  # on one thread, other programs do not count, and on several it should take no longer
+        if doubtful:  # one thread's own clock excludes other programs, and several threads should not be slower
             runs = min(runs, alone.representative()[0], key=np.median)
     relative, relative_doubtful = alone.relative()
     batch_runs, batch_doubtful = batches.representative(fewest=1)
@@ -164,7 +164,7 @@ def _costs(
 
 
 def _reference(device: str, threads: int) -> Callable[[], object]:
-    """Runs the reference graph once, on so many threads."""
+    """Return a function that runs the reference graph once on this many threads."""
     session = load_file(REFERENCE, sha256_of(read_bytes(REFERENCE)), device, threads)
     taken = session.get_inputs()[0]
     image = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)

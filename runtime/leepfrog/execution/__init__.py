@@ -1,1 +1,1 @@
-"""Run models on images: the context, hashed sets, units of work, runners, outputs."""
+"""Running models on images: execution context, hashed image sets, units of work, runners and outputs."""

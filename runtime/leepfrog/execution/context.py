@@ -16,22 +16,22 @@ _LOCAL, _SILENT = LocalRunner(), SilentProgress()
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """The execution environment of a command. What to do is a request, such as `RankRequest`.
+    """Execution environment of a command. The task itself is a request, such as `RankRequest`.
 
     Attributes:
-        device: its name (see `leepfrog.inference.devices`); "" for the CPU, or, where a result is run again, for the
+        device: name of the device (see `leepfrog.inference.devices`). "" is the CPU or, if a result is rerun, the
             device of the first run.
-        threads: cores to use; None for all cores that this process may use.
-        batch_size: images in one batch; None for the default of the device.
-        strict: raise an error for a bad image instead of skipping it.
-        costs: the name of the place whose costs count (see `leepfrog.costs.places`); "" for this machine, or, where a
-            result is run again, for the place of the first run.
-        measure_again: measure costs again instead of using those of an earlier run.
-        measure_seconds: seconds to measure costs, for single images and again for batches; None for the default of the
-            place.
-        cache: folder of cached model outputs; None for leepfrog's default. Measured costs do not go there.
-        runner: runs models on images.
-        progress: receives progress reports.
+        threads: number of cores to use; None for all cores available to this process.
+        batch_size: images per batch; None for the default of the device.
+        strict: whether a bad image is an error instead of being skipped.
+        costs: name of the place whose costs are used (see `leepfrog.costs.places`). "" is this machine or, if a result
+            is rerun, the place of the first run.
+        measure_again: whether costs are measured again instead of reused from an earlier run.
+        measure_seconds: measuring time in seconds, spent once on single images and once on batches; None for the
+            default of the place.
+        cache: folder for cached model outputs, but not for measured costs; None for leepfrog's default.
+        runner: runner that runs models on images.
+        progress: receiver of progress reports.
 
     >>> RunContext(device="cuda").replace(threads=4)
     RunContext(device='cuda', threads=4)
@@ -50,19 +50,21 @@ class RunContext:
 
     @property
     def cores(self) -> int:
-        """`threads`, or all cores that this process may use."""
+        """Number of cores to use: `threads`, or all cores available to this process."""
         return self.threads or available_threads()
 
     def replace(self, **changes: object) -> RunContext:
-        """A copy with other values."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # which __init__ checks
+        """Return a copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked by __init__
 
     def checked(self) -> RunContext:
-        """A copy with the default device, number of threads and place of costs filled in.
+        """Return a validated copy with the defaults for device, threads and costs filled in.
+
+        It is called before any work starts. The name of the place is only checked when costs are looked up.
 
         Raises:
-            UsageError: an unknown device, or a number out of range. An unknown place is found when costs are looked up.
-            MachineError: the device is absent. All of these are raised here, before any work.
+            UsageError: the device is unknown, or a number is out of range.
+            MachineError: the device is not available.
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {self.batch_size}")

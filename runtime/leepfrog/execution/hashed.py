@@ -1,4 +1,4 @@
-"""An image set whose images are identified by the hashes of their contents."""
+"""Image sets whose images are identified by content hashes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from leepfrog.images.decode import Greys
 from leepfrog.images.greys import level
 from leepfrog.inference.ranges import store_ranges, stored_ranges
 
-# Images that a thread hashes at a time; what the pool holds for one task is 2 kB.
+# Images that a thread hashes per task; the pool's overhead per task is 2 kB.
 HASHED_TOGETHER = 64
 SHOWN_SKIPS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class HashedImages:
-    """An image set with the hashes of its images, and which of them can be used.
+    """An image set with the hashes of its images and a record of which images are usable.
 
     Attributes:
         image_set: the set.
-        digests: hash of each image; empty where it could not be read.
-        positions: indices in the set of each usable image; several for an image that occurs more than once.
-        bad: why images are left out, by position.
-        grey_notes: how images with greys of more than 8 bits were scaled.
+        digests: hash of each image; empty if the image could not be read.
+        positions: indices of each usable image in the set, by hash; several for an image that occurs more than once.
+        bad: reasons for excluding images, by position.
+        grey_notes: notes on how images with greys of more than 8 bits were scaled.
     """
 
     image_set: ImageSet
@@ -43,7 +43,7 @@ class HashedImages:
 
     @functools.cached_property
     def used(self) -> NDArray[np.bool_]:
-        """Which images are used, [N]."""
+        """Mask of the images used, [N]."""
         used = np.zeros(len(self.image_set), bool)
         used[[i for at in self.positions.values() for i in at]] = True
         return used
@@ -55,11 +55,11 @@ class HashedImages:
 
     @functools.cached_property
     def counts(self) -> NDArray[np.int64]:
-        """Number of images used, by class of the set."""
+        """Number of images used of each class of the set."""
         return np.bincount(self.labels, minlength=len(self.image_set.classes))
 
     def part(self, wanted: NDArray[np.int64]) -> HashedImages:
-        """The same set, restricted to the images at these positions."""
+        """Return the set restricted to the images at these positions."""
         chosen = set(wanted.tolist())
         positions = {digest: [i for i in at if i in chosen] for digest, at in self.positions.items()}
         return dataclasses.replace(
@@ -69,10 +69,10 @@ class HashedImages:
         )
 
     def without(self, bad: Mapping[int, str]) -> HashedImages:
-        """The same set without these bad images; `bad` gives the reasons by position.
+        """Return the set without these bad images; `bad` maps positions to reasons.
 
         Raises:
-            DataSetError: fewer than two classes are left.
+            DataSetError: fewer than two classes remain.
         """
         usable = {digest: at for digest, at in self.positions.items() if at[0] not in bad}
         left = dataclasses.replace(self, positions=usable, bad={**self.bad, **bad})
@@ -84,13 +84,13 @@ class HashedImages:
         return left
 
     def notes(self) -> Iterator[str]:
-        """Notes on the images used: copies, contradictory labels, classes without images."""
+        """Yield notes on the images used: copies, contradictory labels, classes without images."""
         yield from self.grey_notes
         images = self.image_set
         repeated = [at for at in self.positions.values() if len(at) > 1]
         if repeated:
             extra = sum(len(at) - 1 for at in repeated)
-            yield f"{extra} image(s) are copies of another image in the set and count again"
+            yield f"{extra} image(s) are copies of another image in the set; each copy counts as an image"
         torn = [at for at in repeated if len({int(images.labels[i]) for i in at}) > 1]
         if torn:
             names = " and ".join(images.images[i].name for i in torn[0][:2])
@@ -100,32 +100,32 @@ class HashedImages:
             yield f"no image of {', '.join(lost[:5])} could be used"
 
     def skips(self) -> Iterator[str]:
-        """A sentence that counts and names the skipped images, for results that do not list them."""
+        """Yield one sentence that counts and names the skipped images, for results that do not list them."""
         shown = [f"{self.image_set.images[i].name} ({reason})" for i, reason in sorted(self.bad.items())[:SHOWN_SKIPS]]
         if shown:
             more = [f"{len(self.bad) - len(shown)} more"] if len(self.bad) > len(shown) else []
             yield f"{len(self.bad)} image(s) could not be used and were skipped: {', '.join([*shown, *more])}"
 
     def refuse_bad(self) -> None:
-        """ImageError that names the first bad image, if there is one."""
+        """Raise ImageError if there is a bad image; the message names the first one."""
         if self.bad:
             position = min(self.bad)
             name = self.image_set.images[position].name
-            raise ImageError(f"{name}: {self.bad[position]} ({len(self.bad)} bad image(s) in all)")
+            raise ImageError(f"{name}: {self.bad[position]} ({len(self.bad)} bad image(s) in total)")
 
 
 def hash_images(images: ImageSet, context: RunContext) -> HashedImages:
-    """Hash every image.
+    """Hash every image of a set.
 
     Args:
         images: the set.
-        context: if strict, an image or folder that cannot be read and an image of an unsupported kind are errors. Files
-            that only may be images, and videos, are not. Its cache folder also keeps the ranges of deep greys.
+        context: the execution environment. If it is strict, unreadable images and folders and images in unsupported
+            formats are errors; videos and files that merely may be images are not. Its cache folder also stores the
+            ranges of greys with more than 8 bits.
 
     Raises:
-        ImageError: an image cannot be read, and the context is strict.
-        DataSetError: a folder could not be read or holds images of unsupported kinds, and the context is
-            strict.
+        ImageError: the context is strict and an image cannot be read.
+        DataSetError: the context is strict and a folder cannot be read or contains images in unsupported formats.
     """
     if context.strict and images.unreadable:
         raise DataSetError(f"{images.name}: {images.unreadable[0]}")

@@ -1,4 +1,4 @@
-"""Model outputs for an image set, from the cache or computed."""
+"""Model outputs for an image set, cached or computed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from leepfrog.inference.cache import OutputCache, Rows
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from leepfrog.inference.model import ModelFile, refuse_without_probs
 
-# Model files open at once, in bytes; a larger zoo goes in waves, and every wave decodes the images again.
+# Total size in bytes of the model files open at once. A larger zoo runs in waves, each of which decodes the images.
 WAVE_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelOutputs:
-    """A model's outputs for the images of a set that are used.
+    """Outputs of a model for the images used of a set.
 
     Attributes:
-        model: its file.
-        hashed: the set, and which of its images are used.
-        n_inferred: images that the model was run on now; the others came from the cache.
+        model: the model file.
+        hashed: the set and its usable images.
+        n_inferred: number of images on which the model was run this time; the others were cache hits.
     """
 
     model: ModelFile
@@ -39,36 +39,36 @@ class ModelOutputs:
     _cache: OutputCache
 
     def features(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """The features of the images used, [N, D], in the set's order; no row is held twice.
+        """Return the features of the images used, [N, D], in the order of the set, without holding rows twice.
 
         Args:
-            at: positions in the set of the wanted images, all of them in use; None for all images used.
+            at: positions in the set of the requested images, which must be in use; None for all images used.
 
         Raises:
-            DataSetError: no image is left.
+            DataSetError: no image is usable.
             MachineError: the cache changed while it was being used.
         """
         return self._assembled("features", at)
 
     def probs(self, at: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """The probabilities over the source classes, [N, Z]; see `features`. UsageError for a model without any."""
-        refuse_without_probs("what was asked for", [self.model])
+        """Return the source-class probabilities, [N, Z], as in `features`; UsageError if the model has none."""
+        refuse_without_probs("the requested output", [self.model])
         return self._assembled("probs", at)
 
     def rows(self) -> Iterator[Rows]:
-        """The outputs in the cache's order, at most a shard's rows at a time; same errors as `features`."""
+        """Yield the outputs in cache order, at most one shard at a time; same errors as `features`."""
         return self._cache.rows(self.hashed.positions)
 
     @property
     def widths(self) -> tuple[int | None, int]:
-        """Numbers of source classes, None without probs, and features; DataSetError where no image is left."""
+        """Numbers of source classes (None without probs) and of features; DataSetError if no image is usable."""
         widths = self._cache.widths
         if not widths:
             raise self.none_left()
         return widths.get(PROBS_OUTPUT), widths[FEATURES_OUTPUT]
 
     def none_left(self) -> DataSetError:
-        """The error to raise where no image can be used."""
+        """Return the error to raise if no image is usable."""
         return DataSetError(f"{self.hashed.image_set.name}: no image could be used")
 
     def _assembled(self, field: str, at: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -88,12 +88,12 @@ class ModelOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """The outputs of some models on a set.
+    """Outputs of several models for a set.
 
     Attributes:
-        hashed: the set, and which of its images are used: those that every model could be run on.
+        hashed: the set and its usable images, on which every model could be run.
         models: the outputs, one entry per model.
-        fallbacks: notes on models that ran partly on the CPU now, though another device was asked for.
+        fallbacks: notes on models that ran partly on the CPU although another device was requested.
     """
 
     hashed: HashedImages
@@ -104,33 +104,33 @@ class Outputs:
         return iter(self.models)
 
     def notes(self) -> Iterator[str]:
-        """Notes on the images, and on how the models ran on them."""
+        """Yield notes on CPU fallbacks of the models and on the images."""
         yield from self.fallbacks
         yield from self.hashed.notes()
 
 
 class Inference:
-    """Runs models on images, using cached outputs where there are any.
+    """Runs models on images, reusing cached outputs.
 
-    It keeps the caches that it opened, since opening one reads all of it, and counts the images run through each model.
+    It keeps opened caches, since opening one reads it completely, and counts the images run through each model.
 
     Attributes:
         context: the execution environment.
     """
 
     def __init__(self, context: RunContext) -> None:
-        """Work with this device, cache and runner."""
+        """Use the device, cache and runner of a context."""
         self.context = context
         self._caches: dict[str, OutputCache] = {}
         self._n_inferred: dict[str, int] = {}
         self._fallbacks: dict[str, str] = {}
 
     def run(self, hashed: HashedImages, models: Sequence[ModelFile]) -> Outputs:
-        """The outputs of models on a set, or a part of it.
+        """Return the outputs of models for a set or a part of it.
 
         Raises:
-            ImageError: an image is bad, and the context is strict.
-            DataSetError: fewer than two classes are left.
+            ImageError: the context is strict and an image is bad.
+            DataSetError: fewer than two classes remain.
             ModelError, MachineError: a model or the device fails.
         """
         context = self.context
@@ -147,7 +147,7 @@ class Inference:
         reasons = {i: reason for first, reason in bad.items() for i in hashed.positions[hashed.digests[first]]}
         if context.strict:
             dataclasses.replace(hashed, bad={**hashed.bad, **reasons}).refuse_bad()
-        # An image that one model has in its cache and another can no longer read counts for neither.
+        # Exclude images that any model can no longer read, even if cached for others: all models see the same images.
         usable = hashed.without(reasons)
         for sha256, positions in missing.items():
             self._n_inferred[sha256] += len(positions - reasons.keys())
@@ -158,7 +158,7 @@ class Inference:
         return Outputs(usable, tuple(outputs), tuple(notes))
 
     def _fill(self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]) -> dict[int, str]:
-        """Run models on the images missing from their caches; returns why images could not be read, by position."""
+        """Run models on the images missing from their caches; return the reasons for unreadable images, by position."""
         progress = self.context.progress
         what = f"{len(models)} models" if len(models) > 1 else models[0].name
         progress.start(f"inference, {what}", sum(map(len, missing.values())))
@@ -183,7 +183,7 @@ class Inference:
 
     def _unit(self, hashed: HashedImages, wave: Sequence[ModelFile], missing: dict[str, set[int]]) -> Unit:
         members = tuple(
-            # What is in the cache came from a model that was checked.
+            # Cached outputs imply that the model has been checked.
             UnitModel(model, frozenset(missing[model.sha256]), len(self._caches[model.sha256]) > 0)
             for model in wave
         )
@@ -199,13 +199,13 @@ class Inference:
 
 
 def infer(images: ImageSet, models: Sequence[ModelFile], context: RunContext) -> Outputs:
-    """The outputs of models on a set, whose images are hashed first; same errors as `hash_images` and `Inference`."""
+    """Hash the images of a set and return the outputs of models; same errors as `hash_images` and `Inference.run`."""
     context = context.checked()
     return Inference(context).run(hash_images(images, context), models)
 
 
 def _waves(models: Sequence[ModelFile], missing: dict[str, set[int]]) -> Iterator[list[ModelFile]]:
-    """Models that have images to see, in groups whose files together stay below WAVE_BYTES."""
+    """Yield the models with missing outputs in groups of at most WAVE_BYTES of files; a larger model runs alone."""
     wave: list[ModelFile] = []
     for model in models:
         if not missing[model.sha256]:

@@ -1,9 +1,9 @@
-"""Pass images through models: each image is decoded once for all of them, decoding overlaps inference.
+"""Inference pipeline: each image is decoded once for all models, and decoding overlaps with inference.
 
-Two pools of threads work side by side, with a bounded number of images between them. Decoders read, decode and resize;
-lanes run whole batches. On a CPU a lane is one thread with one model run at a time, and there is a lane a core: for
-networks of this size that beats sharing every operator among the cores, and a lane never waits at another's barrier
-while a decoder holds a core. Results are yielded to the caller, who works on them while the lanes go on.
+Two thread pools run concurrently, with a bounded number of images between them. Decoders read, decode and resize; lanes
+run whole batches. On a CPU, a lane is one thread that runs one model at a time, with one lane per core. For networks of
+this size, that is faster than parallelizing every operator across the cores, and no lane waits at a barrier while a
+decoder occupies a core. Results are yielded to the caller, who processes them while the lanes continue.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Output = TypeVar("Output", covariant=True)
 
 
 class Job(Protocol[Output]):
-    """Work to do on some images, batch by batch."""
+    """Work on some images, batch by batch."""
 
     @property
     def spec(self) -> PreprocessSpec:
-        """The preprocessing of the images."""
+        """Preprocessing of the images."""
 
     @property
     def needed(self) -> Collection[int]:
-        """Positions of the images that are wanted."""
+        """Positions of the images to process."""
 
     def run(self, positions: Sequence[int], batch: NDArray[np.float32]) -> Output:
-        """Process a preprocessed batch [n, 3, H, W]. Called from several threads at once."""
+        """Process a preprocessed batch [n, 3, H, W]. It is called from several threads concurrently."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Unreadable:
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How inference is parallelized: `count` batches of `batch_size` at a time, in sessions with `threads` threads."""
+    """Parallelization of inference: `count` concurrent batches of `batch_size` images, with `threads` threads each."""
 
     count: int
     threads: int
@@ -63,7 +63,7 @@ class Lanes:
 
     @classmethod
     def plan(cls, device: str, threads: int, batch_size: int | None = None) -> Lanes:
-        """The default for a device: one single-threaded lane per core, or a single lane with all threads."""
+        """Return the default for a device: one single-threaded lane per core, or one lane with all threads."""
         kind = DEVICES.named(device)
         batch_size = batch_size or kind.images_forward
         return cls(threads, 1, batch_size) if kind.lanes == "cores" else cls(1, threads, batch_size)
@@ -78,17 +78,17 @@ def stream(
 ) -> Generator[Output | Unreadable, None, None]:
     """Run every job on the images that it needs.
 
-    The caller should close this generator (`contextlib.closing`), so that what runs is stopped where the caller fails.
+    The caller should close this generator (`contextlib.closing`), so that running work is stopped if the caller fails.
 
     Args:
         jobs: the jobs to run.
-        images: the images by position.
-        digests: the hashes that they had when they were first read, by position.
-        lanes: how inference is parallelized.
+        images: images by position.
+        digests: hashes of the images when they were first read, by position.
+        lanes: parallelization of inference.
         decoders: number of decoding threads.
 
     Yields:
-        The results of jobs on batches, as soon as they are ready, and the images that could not be decoded.
+        The results of the jobs, batch by batch as they become ready, and the images that could not be decoded.
 
     Raises:
         ModelError: a model fails.
@@ -103,7 +103,7 @@ def stream(
 
 
 class _Pipeline(Generic[Output]):
-    """The two pools of threads, and what is under way between them."""
+    """The two thread pools and the batches in flight."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class _Pipeline(Generic[Output]):
         self._running: set[Future[Output]] = set()
 
     def results(self) -> Iterator[Output | Unreadable]:
-        """Decode ahead of the lanes, and give out what is ready."""
+        """Decode ahead of the lanes and yield results as they become ready."""
         ahead = iter(sorted(set().union(*(job.needed for job in self._jobs))))
         decoding: deque[tuple[int, Future[Crops]]] = deque()
         ready: list[tuple[int, Crops]] = []
@@ -143,18 +143,18 @@ class _Pipeline(Generic[Output]):
         yield from self._finished(0)
 
     def end(self) -> None:
-        """Let the threads end; nothing is under way any more."""
+        """Shut down the thread pools after all work is done."""
         self._decoders.shutdown()
         self._lane_threads.shutdown()
 
     def stop(self, at_once: bool) -> None:
-        """Begin nothing more, and wait for batches that run: until they are done, or `at_once` only for a moment."""
+        """Cancel pending work and wait for running batches until they finish or, if `at_once`, only briefly."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._lane_threads.shutdown(wait=False, cancel_futures=True)
         _let_end(self._running, stopped=at_once)
 
     def _decode(self, position: int) -> Crops:
-        """The crops of an image for each geometry that some job needs."""
+        """Return the crops of an image for each geometry that the jobs need."""
         reductions = [spec.reduction for spec in self._specs.values()]
         digest, decoded = self._images[position].load_reduced(reductions)
         if digest != self._digests[position]:
@@ -163,14 +163,14 @@ class _Pipeline(Generic[Output]):
         return {geometry: resize_and_crop_reduced(image, spec) for (geometry, spec), image in both}
 
     def _dispatch(self, ready: Sequence[tuple[int, Crops]]) -> None:
-        """Give each job those of the images that it needs, as a batch."""
+        """Submit to each job a batch of the images that it needs."""
         for job in self._jobs:
             batch = [(position, crops[job.spec.geometry]) for position, crops in ready if position in job.needed]
             if batch:
                 self._running.add(self._lane_threads.submit(_run, job, batch))
 
     def _finished(self, most_running: int) -> Iterator[Output]:
-        """Wait until no more than `most_running` batches are under way; yield the results of the others."""
+        """Wait until at most `most_running` batches are in flight; yield the results of the finished ones."""
         while len(self._running) > most_running:
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             self._running.difference_update(done)
@@ -190,5 +190,5 @@ def _let_end(running: Collection[Future[Any]], stopped: bool) -> None:
         return
     until = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < until and any(not future.done() for future in begun):
-        stop_all()  # again and again: a lane may just have been about to run
+        stop_all()  # repeatedly, since a lane may have been about to start a run
         wait(begun, timeout=0.05)

@@ -1,4 +1,4 @@
-"""Runners of units of work: this process, or, behind the same interface, workers elsewhere."""
+"""Runners for units of work, in this process or, through the same interface, elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leepfrog.execution.unit import Block, Unit, blocks_of
 
 
 class Runner(Protocol):
-    """Runs units with `run_unit` or `blocks_of`, in any process or on any machine.
+    """Interface of runners, which execute units with `run_unit` or `blocks_of` in any process or on any machine.
 
     >>> from concurrent.futures import ProcessPoolExecutor
     >>> from leepfrog.execution.unit import run_unit
@@ -24,15 +24,15 @@ class Runner(Protocol):
     """
 
     def map(self, units: Iterable[Unit]) -> Generator[Block | Unreadable, None, None]:
-        """All blocks of the units, in any order. The caller closes the generator (`contextlib.closing`)."""
+        """Yield all blocks of the units, in any order. The caller closes the generator (`contextlib.closing`)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalRunner:
-    """Runs units in this process, one after the other, on `Unit.threads` threads."""
+    """Runner that executes units in this process, one after another, on `Unit.threads` threads."""
 
     def map(self, units: Iterable[Unit]) -> Generator[Block | Unreadable, None, None]:
-        """The blocks of the units, as they are computed."""
+        """Yield the blocks of the units as they are computed."""
         for unit in units:
             with contextlib.closing(blocks_of(unit)) as blocks:
                 yield from blocks

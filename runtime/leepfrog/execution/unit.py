@@ -1,4 +1,4 @@
-"""A unit of work: some models on some images. It has no side effects and can be pickled, so it can run anywhere."""
+"""Units of work: some models on some images. They are picklable and have no side effects, so they can run anywhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from leepfrog.inference.model import ModelFile, Session
 
 @dataclasses.dataclass(frozen=True)
 class UnitModel:
-    """A model of a unit, and the images that it has not seen.
+    """A model of a unit and the images to run it on.
 
     Attributes:
-        model: its file.
-        needed: positions of the images.
-        known_consistent: whether an earlier run showed that its outputs depend on the image alone.
+        model: the model file.
+        needed: positions of the images without cached outputs.
+        known_consistent: whether an earlier run has shown that its outputs depend on the image alone.
     """
 
     model: ModelFile
@@ -33,15 +33,15 @@ class UnitModel:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """Some models to run on some images; every image is decoded once for all models.
+    """Models to run on images; every image is decoded once for all models.
 
     Attributes:
         models: the models, with the images to run them on.
-        images: the images by position.
-        digests: the hashes that they had when they were first read, by position.
-        device: its name.
-        threads: cores to use.
-        batch_size: images in one batch; None for the default of the device.
+        images: images by position.
+        digests: hashes of the images when they were first read, by position.
+        device: name of the device, for example "cpu".
+        threads: number of cores to use.
+        batch_size: images per batch; None for the default of the device.
     """
 
     models: tuple[UnitModel, ...]
@@ -54,14 +54,14 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """Outputs of a model for some images. Two blocks are equal if all their fields are.
+    """Outputs of a model for some images. Two blocks are equal if all their fields are equal.
 
     Attributes:
-        model: the sha256 of its file.
-        positions: the n positions of the images.
-        probs: [n, Z]; None where the model has none.
-        features: [n, D].
-        fallback: a note on nodes of the model that ran on the CPU instead of the device, or "".
+        model: SHA-256 of the model file.
+        positions: positions of the n images.
+        probs: source-class probabilities, [n, Z]; None if the model has none.
+        features: features, [n, D].
+        fallback: note on nodes of the model that ran on the CPU instead of the device, or "".
     """
 
     model: str
@@ -75,7 +75,7 @@ class Block:
 
 
 def run_unit(unit: Unit) -> list[Block | Unreadable]:
-    """All blocks of a unit, in any order.
+    """Return all blocks of a unit, in any order.
 
     Raises:
         ModelError, MachineError: a model or the device fails.
@@ -84,7 +84,7 @@ def run_unit(unit: Unit) -> list[Block | Unreadable]:
 
 
 def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
-    """The same, one by one as they are computed; close the generator, as for `stream`."""
+    """Yield the blocks of a unit as they are computed; close the generator as for `stream`."""
     lanes = Lanes.plan(unit.device, unit.threads, unit.batch_size)
     jobs = [
         _InferenceJob(model, Session(model.model, unit.device, lanes.threads), unit.images) for model in unit.models
@@ -93,7 +93,7 @@ def blocks_of(unit: Unit) -> Generator[Block | Unreadable, None, None]:
 
 
 class _InferenceJob:
-    """The job of a model: its outputs for a batch."""
+    """Job that computes the outputs of a model for each batch."""
 
     def __init__(self, model: UnitModel, session: Session, images: Mapping[int, LabelledImage]) -> None:
         self.needed: Collection[int] = model.needed
@@ -112,8 +112,8 @@ class _InferenceJob:
                 try:
                     self._session.check_consistent(batch, (probs, features))
                     self._consistent = True
-                except Exception as error:  # also for lack of memory: nothing is given out that was not checked
+                except Exception as error:  # including out of memory: unchecked outputs must not be returned
                     self._refused = error
-            if self._refused is not None:  # by this batch, or by one that another thread ran
+            if self._refused is not None:  # by this batch or by one in another thread
                 raise self._refused
         return Block(self._session.model.sha256, tuple(positions), probs, features, self._session.fallback)

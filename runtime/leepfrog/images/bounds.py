@@ -1,7 +1,7 @@
-"""Limits on the work that one image file can cause, checked before a decoder sees it.
+"""Limits on the work that one image file can cause, checked before decoding.
 
-Decoding runs inside threads of this process and cannot be interrupted, so limits count what a file asks for rather
-than measure time: the same file is always read, or always refused.
+Decoding runs in threads of this process and cannot be interrupted. The limits therefore count the work that a file
+requests instead of measuring time, which also makes them deterministic: a file is either always read or always refused.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from leepfrog.images.heif import is_heif
 MAX_FILE_BYTES = 1 << 29
 # Encoders write about 10 scans; libtiff accepts 100 in a JPEG strip.
 MAX_SCANS = 100
-# A JPEG segment holds 64 KiB at most; Pillow joins several by copying all of them each time.
+# A JPEG segment is limited to 64 KiB; Pillow joins several segments by copying all of them each time.
 MAX_EXIF_BYTES = 1 << 20
-# Tags of TIFF files and EXIF data may all point at the same bytes, which Pillow 11 copies for each of them. Together
-# they may hold so many bytes more than the file: two tags of a camera may share a value, one may have a wrong count.
+# All tags of a TIFF file or of EXIF data may point to the same bytes, which Pillow 11 copies for each tag. In total,
+# tags may exceed the size of the file by this much: a camera may share a value between two tags or write a wrong count.
 MAX_SHARED_TAG_BYTES = 1 << 20
 MAX_DIRECTORIES = 16
-# Plain PNM files hold their pixels as text, which Pillow parses number by number, copying the rest at each comment.
+# Plain PNM files store pixels as text, which Pillow parses number by number, copying the remainder at each comment.
 MAX_PLAIN_BYTES = 16 << 20
 MAX_PLAIN_COMMENTS = 1000
-# JPEG 2000: what OpenJPEG allocates, about 0.5 kB each, before it reads any data. A 2 kB file of one-pixel precincts
-# takes all memory there is; an image at the pixel limit in blocks of 32 x 32 has 350,000.
+# JPEG 2000: objects that OpenJPEG allocates before it reads any data, about 0.5 kB each. A 2 kB file with one-pixel
+# precincts would exhaust the memory. An image at the pixel limit, in blocks of 32 x 32, has 350,000 of them.
 MAX_PRECINCTS = MAX_CODE_BLOCKS = 1 << 19
 MAX_PACKETS = 1 << 22
-# TIFF: strips or tiles, bytes read for all of them, and pixels of padding in tiles.
+# TIFF: number of strips or tiles, bytes read for all of them, and padding pixels in tiles.
 MAX_STRIPS = 1 << 19
 MAX_STRIP_BYTES = 1 << 30
 MAX_TILE_PADDING = 1 << 24
-# Reads by Pillow's own Python code, while it looks for the header and while it decodes.
+# Number of reads by Pillow's Python code while it parses the header and while it decodes.
 MAX_READS_OPENING = 20_000
 MAX_READS_DECODING = 4_000_000
-# Bytes in these reads. While it looks for the header Pillow may keep them, so they are a few times the file at most.
-# Decoders read 64 KiB for each strip, however short it is, and let go of them: these are MAX_STRIPS such strips.
+# Bytes read in total. While parsing the header, Pillow may keep them, so the limit is a few times the file size.
+# Decoders read 64 KiB per strip, however short it is, and release them: the limit is MAX_STRIPS such strips.
 MAX_EXTRA_BYTES_OPENING = 16 << 20
 MAX_BYTES_DECODING = 1 << 35
 
@@ -52,7 +52,7 @@ TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class BoundedBytes(io.BytesIO):
-    """A file in memory that refuses to be read too often or too much, which ends any loop of Pillow's Python code."""
+    """An in-memory file with a budget of reads and bytes, so that every loop in Pillow's Python code terminates."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -60,27 +60,27 @@ class BoundedBytes(io.BytesIO):
         self._bytes_left = 4 * len(content) + MAX_EXTRA_BYTES_OPENING
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `io.BytesIO.read`; ImageError once the budget is spent."""
+        """Same as `io.BytesIO.read`, but raises ImageError once the budget is used up."""
         self._reads_left -= 1
         if self._reads_left < 0:
             raise ImageError("too many small parts to read")
         content = super().read(size)
         self._bytes_left -= len(content)
         if self._bytes_left < 0:
-            raise ImageError("the same bytes are to be read too often")
+            raise ImageError("the same bytes would be read too often")
         return content
 
     def allow_decoding(self) -> None:
-        """Call when the header has been read."""
+        """Reset the budget for decoding; call it once the header has been read."""
         self._reads_left = MAX_READS_DECODING
         self._bytes_left = MAX_BYTES_DECODING
 
 
 def check_content(content: bytes) -> None:
-    """Refuse a file whose bytes ask for too much work.
+    """Check that decoding a file does not require too much work, judging by its bytes.
 
     Raises:
-        ImageError: they do.
+        ImageError: a limit is exceeded.
     """
     if content.startswith(b"\xff\xd8\xff"):
         _check_jpeg(content)
@@ -98,28 +98,28 @@ def check_content(content: bytes) -> None:
 
 
 def check_exif(image: Image.Image) -> None:
-    """Refuse EXIF data of an opened image that ask for too much memory; call before Pillow looks into them.
+    """Check that the EXIF data of an opened image do not require too much memory; call it before Pillow parses them.
 
     Raises:
-        ImageError: they do.
+        ImageError: a limit is exceeded.
     """
     block = image.info.get("exif")
-    if block is None and (text := image.info.get("Raw profile type exif")):  # ImageMagick's PNG files: hexadecimal
-        with contextlib.suppress(ValueError):  # which Pillow will meet as well
+    if block is None and (text := image.info.get("Raw profile type exif")):  # hexadecimal, in PNG files of ImageMagick
+        with contextlib.suppress(ValueError):  # Pillow will fail on it as well
             block = bytes.fromhex("".join(text.split("\n")[3:]))
     if block:
         _check_exif(block)
 
 
 def check_opened(image: Image.Image, n_bytes: int) -> None:
-    """Refuse an opened image, not decoded yet, that asks for too much memory or work.
+    """Check that decoding an opened image does not require too much memory or work.
 
     Args:
-        image: as `Image.open` returns it.
+        image: image as returned by `Image.open`, not decoded yet.
         n_bytes: size of its file.
 
     Raises:
-        ImageError: it does.
+        ImageError: a limit is exceeded.
     """
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
@@ -128,7 +128,7 @@ def check_opened(image: Image.Image, n_bytes: int) -> None:
         _check_tiff(image, n_bytes)
 
 
-# A marker that is not a stuffed 0xFF of entropy-coded data, nor a restart marker within it.
+# A marker other than a stuffed 0xFF or a restart marker within entropy-coded data.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
 _FRAMES = _PROGRESSIVE | {0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF}
@@ -137,7 +137,7 @@ _END, _SCAN, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 
 
 def _check_jpeg(content: bytes) -> None:
-    """Count scans and EXIF bytes. A sequential JPEG with all components in its first scan ends there."""
+    """Check the number of scans and of EXIF bytes; stop after the first scan if that is a complete sequential image."""
     at = n_exif = scans = components = 0
     exif: list[bytes] = []
     progressive = False
@@ -151,12 +151,12 @@ def _check_jpeg(content: bytes) -> None:
             progressive, components = marker in _PROGRESSIVE, content[at + 7]
         elif marker == _APP1 and content.startswith(b"Exif\0", at + 2):
             length = int.from_bytes(content[at : at + 2], "big")
-            if content[at + 7 : at + 8] == b"\0":  # or Pillow passes over it
+            if content[at + 7 : at + 8] == b"\0":  # otherwise Pillow ignores it
                 exif.append(content[at + 8 : at + length])
             n_exif += length
             if n_exif > MAX_EXIF_BYTES:
                 raise _too_much_exif()
-        elif marker == _APP2 and content.startswith(b"MPF\0", at + 2):  # where a phone's further pictures are
+        elif marker == _APP2 and content.startswith(b"MPF\0", at + 2):  # index of further pictures, written by phones
             segment = content[at + 6 : at + int.from_bytes(content[at : at + 2], "big")]
             _check_directories(segment, len(segment))
         elif marker == _SCAN:
@@ -174,7 +174,7 @@ _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BY
 
 
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
-# Bytes of a value of each type; Pillow passes over others.
+# Size of a value of each type, in bytes; Pillow ignores other types.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _POINTERS = {3: "H", 4: "I", 13: "I", 16: "Q"}
 
@@ -190,9 +190,9 @@ def _too_much_exif() -> ImageError:
 
 
 def _check_avif(content: bytes) -> None:
-    """Check EXIF data, into which Pillow looks while it opens the file.
+    """Check the EXIF data of an AVIF file, which Pillow parses when it opens the file.
 
-    Any part of the file may be such data, and is if it begins like them: in compressed pixels that is rare.
+    Every part of the file that begins like EXIF data is treated as such; compressed pixels rarely do.
     """
     for n, match in enumerate(re.finditer(rb"II[*+]\0|MM\0[*+]", content)):
         if n == MAX_DIRECTORIES:
@@ -201,13 +201,13 @@ def _check_avif(content: bytes) -> None:
 
 
 def _check_directories(content: bytes | memoryview, n_distinct: int) -> None:
-    """Count what Pillow makes of the tags of a TIFF file's first image, or of EXIF data, when it looks into them.
+    """Check the objects that Pillow creates when it parses the tags of a TIFF file's first image or of EXIF data.
 
-    It makes Python objects of strips and tiles, and copies of all that does not fit into an entry.
+    Pillow creates Python objects for strips and tiles, and copies every value that does not fit into its entry.
 
     Args:
-        content: begins like a TIFF file.
-        n_distinct: the most bytes that its tags can hold if they share none.
+        content: data that begin like a TIFF file.
+        n_distinct: maximum total size of the tags if they share no bytes.
     """
     order = "<" if content[:2] == b"II" else ">"
     big = content[2:4] in (b"+\0", b"\0+")
@@ -215,9 +215,9 @@ def _check_directories(content: bytes | memoryview, n_distinct: int) -> None:
     start, header, entry = order + start, order + header, order + entry
     directories: list[int] = []
     n_bytes = 0
-    with contextlib.suppress(struct.error):  # cut short, which Pillow will say
+    with contextlib.suppress(struct.error):  # truncated, which Pillow will report
         directories += struct.unpack_from(start, content)
-    for directory in directories:  # which grows
+    for directory in directories:  # the list grows during the loop
         with contextlib.suppress(struct.error):
             (n_tags,) = struct.unpack_from(header, content, directory)
             at = directory + struct.calcsize(header)
@@ -232,7 +232,7 @@ def _check_directories(content: bytes | memoryview, n_distinct: int) -> None:
                 elif tag in (_EXIF, _GPS, _INTEROPERABILITY) and kind in _POINTERS:
                     directories += struct.unpack_from(order + _POINTERS[kind], content, at - n_inside)
                 if n_bytes > n_distinct + MAX_SHARED_TAG_BYTES or len(directories) > MAX_DIRECTORIES:
-                    raise ImageError("too many tags that share their bytes")
+                    raise ImageError("too many tags share the same bytes")
 
 
 def _check_tiff(image: TiffImageFile, n_bytes: int) -> None:
@@ -248,7 +248,7 @@ def _check_tiff(image: TiffImageFile, n_bytes: int) -> None:
 
 
 def _check_jpeg_2000(content: bytes) -> None:
-    """Count the precincts, packets and code blocks that each coding style would need for the whole image."""
+    """Check the number of precincts, packets and code blocks that each coding style requires for the whole image."""
     start = content.find(b"\xff\x4f\xff\x51")
     try:
         right, bottom, left, top, tile_width, tile_height = struct.unpack_from(">6I", content, start + 8)
@@ -257,7 +257,8 @@ def _check_jpeg_2000(content: bytes) -> None:
         across, down = width // tile_width + 2, height // tile_height + 2
         layers = 1
         for marker, body in _jpeg_2000_segments(content, start + 2):
-            # COD: style, progression, layers, transform, then as COC: levels, block width and height, ..., precincts.
+            # COD: style, progression, layers, transform; then, as in COC: levels, block width and height, ...,
+            # precincts.
             if marker == 0x52:
                 layers, style, at = int.from_bytes(body[2:4], "big"), body[0], 5
             elif marker == 0x53:
@@ -276,19 +277,19 @@ def _check_jpeg_2000(content: bytes) -> None:
                 wide, tall = min(body[at + 1] + 2, size & 15), min(body[at + 2] + 2, size >> 4)
                 blocks += ((width >> shrunk >> wide) + across) * ((height >> shrunk >> tall) + down) * components
             if precincts > MAX_PRECINCTS or precincts * layers > MAX_PACKETS or blocks > MAX_CODE_BLOCKS:
-                raise ImageError("JPEG 2000 file in too many small parts")
+                raise ImageError("JPEG 2000 file with too many small parts")
     except (struct.error, IndexError, ZeroDivisionError):
         raise ImageError("broken image: JPEG 2000 header") from None
 
 
 def _jpeg_2000_segments(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """Marker segments of the main header and of all tile-part headers."""
+    """Yield the marker segments of the main header and of all tile-part headers."""
     tile_part = 0
     for _ in range(MAX_STRIPS):
         if content[at : at + 1] != b"\xff":
             return
         marker = content[at + 1]
-        if marker == 0x93:  # SOD: the tile-part's data follow
+        if marker == 0x93:  # SOD: followed by the data of the tile-part
             length = int.from_bytes(content[tile_part + 6 : tile_part + 10], "big")
             if not length:
                 return

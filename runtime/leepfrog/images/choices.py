@@ -1,4 +1,4 @@
-"""Names that the command line shows as well, in a module that is quick to import."""
+"""Choices of preprocessing options, in a module that is cheap for the command line to import."""
 
 from typing import Literal, get_args
 
@@ -9,4 +9,4 @@ RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Pillow's filters, in lower case."""
+"""Names of Pillow's resampling filters, in lower case."""

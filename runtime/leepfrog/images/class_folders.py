@@ -1,4 +1,4 @@
-"""Are the folders of a data set its classes, or splits, parts and tools' output? Decided by structure, then by names.
+"""Distinguish class folders from splits, parts of a data set and tool output, by structure and then by name.
 
 >>> from leepfrog.images.class_folders import is_part
 >>> [name for name in ("train2017", "Test Set", "holdout", "images", "cat") if is_part(name)]
@@ -21,7 +21,7 @@ _SPLITS = word_set(
     "train training trn tr trainset trainval traindata val vals valid valset validation test tests testing testset "
     "testdata tst te dev devset eval evaluation holdout fold folds split splits"
 )
-# Beside other folders these are Turkish and Telugu.
+# Among other folders, these are language codes: Turkish and Telugu.
 _LANGUAGES = word_set("tr te")
 _CONTAINERS = word_set("images image imgs img jpegimages photos pictures pics data dataset datasets")
 _SIDECARS = word_set(
@@ -30,7 +30,7 @@ _SIDECARS = word_set(
 )
 _TOOLS = word_set("runs wandb mlruns logs checkpoints")
 _FILLERS = word_set("set sets data dataset images image imgs img photos hold out held of part small full mini raw")
-# Folders inside a class that divide it without being classes themselves.
+# Names of folders that divide a class without being classes themselves.
 _SERIES = word_set(
     "session sess day week month year date take batch part run video clip seq sequence scene cam camera page group "
     "subset folder subject person patient visit round"
@@ -39,39 +39,39 @@ SHOWN = 5
 
 
 def is_split(name: str) -> bool:
-    """Whether a name says "train" or "test" and nothing else but a letter ("trainA"), however it is written."""
+    """Return whether a name is a spelling of a split such as "train" or "test", also with one letter ("trainA")."""
     words = {word for word in _words(name) if len(word) > 1}
     return bool(words & _SPLITS or {"hold", "out"} <= words) and words <= _SPLITS | _FILLERS
 
 
 def is_part(name: str) -> bool:
-    """Whether a name is that of a split, of a folder for all images or of one for their annotations."""
+    """Return whether a name is that of a split, of a folder for all images or of an annotation folder."""
     words = _words(name)
     return is_split(name) or (bool(words) and words <= _CONTAINERS | _SIDECARS)
 
 
 def is_series(name: str) -> bool:
-    """Whether a name is a number, a date, "session 3", or that of a part."""
+    """Return whether a name is a number, a date, a series name such as "session 3", or that of a part."""
     return is_part(name) or _words(name) <= _SERIES | _FILLERS
 
 
 def class_folders(root: Path, folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
-    """The folders that are classes.
+    """Return the folders that are classes.
 
     Args:
-        root: the folder that they lie in.
-        folders: those with images in them.
-        notes: gets a sentence for each assumption.
+        root: the parent folder.
+        folders: the subfolders that contain images.
+        notes: list to which one sentence is appended for each assumption.
 
     Raises:
-        DataSetError: they are not classes, or the classes lie one folder deeper.
+        DataSetError: the folders are not classes, or the class folders are further down.
     """
     where = printable(root)
     _refuse_parts(root, folders)
     same = _refuse_same_contents(root, folders, notes)
     left_out = _left_out(folders)
     for folder, reason in left_out.items():
-        notes.append(f"folder {printable(folder)} {reason} and was left out")
+        notes.append(f"folder {printable(folder)} {reason} and was skipped")
     classes = [folder for folder in folders if folder.name not in left_out]
     if len(classes) == 1 and classes[0].is_hollow:
         _point_inside(root, classes[0])
@@ -79,12 +79,12 @@ def class_folders(root: Path, folders: Sequence[Folder], notes: list[str]) -> li
     series = len(classes) > 1 and all(is_series(folder.name) and _words(folder.name) for folder in classes)
     if odd or series:
         shown = _listed(odd or [folder.name for folder in classes])
-        notes.append(f"folders called {shown} in {where} count as classes; move them elsewhere if they are not")
+        notes.append(f"folders named {shown} in {where} are treated as classes; move them elsewhere if they are not")
     if not same and len(classes) > 1 and all(folder.is_hollow and len(folder.parts) > 1 for folder in classes):
         inside = _listed(classes[0].parts)
         notes.append(
-            f"no folder in {where} holds images itself, and they were taken as the classes; if the folders inside them "
-            f"are the classes ({inside}), give one of them, such as {printable(root / classes[0].name)}"
+            f"no folder in {where} contains images directly, and these folders were taken as the classes; if their "
+            f"subfolders are the classes ({inside}), pass one of them, such as {printable(root / classes[0].name)}"
         )
     return classes
 
@@ -99,18 +99,18 @@ def _refuse_parts(root: Path, folders: Sequence[Folder]) -> None:
     else:
         return
     if not any(folder.is_hollow for folder in folders) and len(folders) == 1:
-        return  # a single folder of images, which is said elsewhere
+        return  # a single folder of images is reported elsewhere
     raise DataSetError(
-        f"{printable(root)}: holds {what} ({_listed(names)}), not classes; give one of them, such as "
+        f"{printable(root)}: contains {what} ({_listed(names)}), not classes; pass one of them, such as "
         f"{printable(root / _best(folders, names))}"
     )
 
 
 def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str]) -> bool:
-    """Folders that hold no images themselves but share the names of folders inside are splits, whatever their names.
+    """Refuse folders without direct images whose subfolders have the same names: they are splits, whatever their names.
 
-    Unless what they share are dates and the like, there are more of them than of what they share, or as many others
-    hold images: then they are classes, which a note says, and True is returned.
+    They are classes instead if the shared names form a series such as dates, if there are more of these folders than
+    shared names, or if there are at least as many other folders with images. Then a note is added and True is returned.
     """
     hollow = [folder for folder in folders if folder.is_hollow]
     times = Counter(part for folder in hollow for part in folder.parts)
@@ -123,22 +123,22 @@ def _refuse_same_contents(root: Path, folders: Sequence[Folder], notes: list[str
     if len(alike) < 2 or all(len(folder.parts) == 1 for folder in alike):
         return False
     names = [folder.name for folder in alike]
-    both = f"{_listed(names)} hold the same folders ({_listed(sorted(shared))})"
+    both = f"{_listed(names)} contain the same subfolders ({_listed(sorted(shared))})"
     if all(map(is_series, shared)) or len(alike) > len(shared) or 2 * len(alike) <= len(folders):
         notes.append(
-            f"{both}, whose images were taken together as one class each; if those folders are the classes, give one "
-            f"of {_listed(names)}"
+            f"{both}, and each of them was taken as one class; if the subfolders are the classes, pass one of "
+            f"{_listed(names)}"
         )
         return True
     raise DataSetError(
-        f"{printable(root)}: {both}, so they were taken for splits or parts, not classes; give one of them, such as "
-        f"{printable(root / _best(alike, names))}, or, if they are the classes, list the images in a CSV table of "
-        "file_name,label"
+        f"{printable(root)}: {both}, so they appear to be splits or parts, not classes; pass one of them, such as "
+        f"{printable(root / _best(alike, names))}, or, if they are the classes, list the images in a CSV table with "
+        "the columns file_name,label"
     )
 
 
 def _left_out(folders: Sequence[Folder]) -> dict[str, str]:
-    """Folders that are no classes beside others that are, and why."""
+    """Return the folders that are not classes although their siblings are, with the reasons."""
     names = {folder.name for folder in folders}
     reasons = {}
     for folder in folders:
@@ -146,14 +146,14 @@ def _left_out(folders: Sequence[Folder]) -> dict[str, str]:
             continue
         same = names & folder.parts.keys()
         if len(same) > 1:
-            reasons[folder.name] = f"holds folders called like those beside it ({_listed(sorted(same))})"
+            reasons[folder.name] = f"contains subfolders named like its siblings ({_listed(sorted(same))})"
         elif folder.name.lower() in _TOOLS:
-            reasons[folder.name] = "is called like a program's output"
+            reasons[folder.name] = "is named like a tool's output"
     return reasons
 
 
 def _point_inside(root: Path, folder: Folder) -> None:
-    """Raise DataSetError where the only folder with images holds the class folders."""
+    """Raise DataSetError if the only folder with images contains the class folders."""
     path = root / folder.name
     inside = [child for child in read_root(path).folders if child.images]
     while len(inside) == 1 and inside[0].is_hollow:
@@ -161,13 +161,13 @@ def _point_inside(root: Path, folder: Folder) -> None:
         inside = [child for child in read_root(path).folders if child.images]
     if len(inside) > 1:
         raise DataSetError(
-            f"{printable(root)}: only {printable(folder.name)} has images, in {len(inside)} folders "
-            f"({_listed(child.name for child in inside)}); give {printable(path)}"
+            f"{printable(root)}: only {printable(folder.name)} contains images, in {len(inside)} subfolders "
+            f"({_listed(child.name for child in inside)}); pass {printable(path)}"
         )
 
 
 def _best(folders: Sequence[Folder], names: Sequence[str]) -> str:
-    """The one to give instead: with folders inside, for training, or that of the images."""
+    """Return the folder to suggest: preferably one with subfolders, then a training split, then an image folder."""
     chosen = [folder for folder in folders if folder.name in names]
 
     def rank(folder: Folder) -> tuple[bool, bool, bool]:
@@ -178,7 +178,7 @@ def _best(folders: Sequence[Folder], names: Sequence[str]) -> str:
 
 
 def _words(name: str) -> set[str]:
-    """Lower-case words of a name, without numbers: "TrainSet_2017" is train and set."""
+    """Return the lower-case words of a name without numbers: "train" and "set" for "TrainSet_2017"."""
     return {word.lower() for word in re.findall(r"[^\W\d_]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)}
 
 

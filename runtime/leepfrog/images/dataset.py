@@ -1,4 +1,4 @@
-"""Labelled images: what they are, wherever they come from."""
+"""Labelled images and image sets, independent of their source."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from leepfrog.images.decode import Decoded, Greys, Reduction, decode_reduced, de
 from leepfrog.images.labels import display_names, label_notes
 
 Digest = bytes
-"""The sha256 of an image's content, 32 bytes: what the cache knows an image by."""
+"""SHA-256 of an image's content, 32 bytes. It identifies the image in the cache."""
 
 
 def leveled_digest(digest: Digest, white: float) -> Digest:
-    """What the cache knows an image by whose pixels depend on the value of white."""
+    """Return the cache digest of an image whose pixels depend on the white level."""
     return hashlib.sha256(digest + f"white {white:g}".encode()).digest()
 
 
 class LabelledImage(Protocol):
-    """One image of a set. Images pickle, so that a set can be sent to other processes."""
+    """One image of a set. Images are picklable, so that a set can be sent to other processes."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the image in messages."""
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
-        """Hash of the content alone, and its range if it has greys of more than 8 bits; raises ImageError.
+        """Return the hash of the content alone and, for greys of more than 8 bits, their range; raises ImageError.
 
         Args:
-            known: ranges by hash; an image that is not among them is decoded if need be.
+            known: known ranges by hash; an image without an entry is decoded if necessary.
         """
 
     def with_white(self, white: float) -> LabelledImage:
-        """The same image, knowing its value of white (see `leepfrog.images.greys`)."""
+        """Return the same image with its white level set (see `leepfrog.images.greys`)."""
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """The hash and the decoded image, once for each of `reductions` (see `decode_reduced`); raises ImageError."""
+        """Return the hash, and one decoded image for each of `reductions` (see `decode_reduced`); raises ImageError."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncodedImage(abc.ABC):
-    """An image in one of the formats of `leepfrog.images.decode`, wherever its bytes are.
+    """Base class of images in one of the formats of `leepfrog.images.decode`, wherever their bytes are stored.
 
-    A subclass is a frozen dataclass whose fields say where they are, and has a `name` and a `read`. It holds no open
-    file: images are read by many threads at once, and pickle.
+    A subclass is a frozen dataclass whose fields locate the bytes; it implements `name` and `read`. It must not hold an
+    open file, because images are pickled and are read from several threads at once.
 
     Attributes:
-        white: the value of white, if it has greys of more than 8 bits (see `leepfrog.images.greys`); None if not known.
+        white: white level of an image with greys of more than 8 bits (see `leepfrog.images.greys`); None if unknown.
     """
 
     white: float | None = dataclasses.field(default=None, kw_only=True)
@@ -65,14 +65,14 @@ class EncodedImage(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What messages call it, always printable."""
+        """Name of the image in messages, always printable."""
 
     @abc.abstractmethod
     def read(self) -> bytes:
-        """The encoded image, at most MAX_FILE_BYTES; raises ImageError, OSError or ValueError where it cannot."""
+        """Return the encoded image, at most MAX_FILE_BYTES; raises ImageError, OSError or ValueError on failure."""
 
     def digest(self) -> Digest:
-        """Hash of the encoded image, and of its white if that is known."""
+        """Return the hash of the encoded image and, if known, of its white level."""
         return self._leveled(hashlib.sha256(self._content()).digest())
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
@@ -86,7 +86,7 @@ class EncodedImage(abc.ABC):
         return dataclasses.replace(self, white=white)
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """See `LabelledImage`. The bytes are read once, for both the hash and the pixels."""
+        """See `LabelledImage`. The bytes are read once for both the hash and the pixels."""
         content = self._content()
         digest = self._leveled(hashlib.sha256(content).digest())
         return digest, decode_reduced(content, reductions, self.white)
@@ -94,11 +94,11 @@ class EncodedImage(abc.ABC):
     def _content(self) -> bytes:
         try:
             return self.read()
-        except ImageError:  # which is a ValueError
+        except ImageError:  # a subclass of ValueError
             raise
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # a NUL in the path, out of a table
+        except ValueError as error:  # a path from a table may contain a NUL character
             raise ImageError(f"cannot be read: {error}") from None
 
     def _leveled(self, digest: Digest) -> Digest:
@@ -110,24 +110,24 @@ class FileImage(EncodedImage):
     """An image file.
 
     Attributes:
-        path: where it is.
+        path: path of the file.
     """
 
     path: str
 
     @property
     def name(self) -> str:
-        """The path, always printable."""
+        """Path of the file, always printable."""
         return printable(self.path)
 
     def read(self) -> bytes:
-        """The file's content; only regular files are read."""
+        """Return the content of the file, which must be a regular file."""
         return read_regular(self.path, MAX_FILE_BYTES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ArrayImage:
-    """An image already decoded, [H, W, 3] uint8."""
+    """A decoded image, [H, W, 3] uint8."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -139,40 +139,40 @@ class ArrayImage:
         return f"ArrayImage({self.name!r}, {' x '.join(map(str, self.pixels.shape))})"
 
     def digest(self) -> Digest:
-        """Hash of shape and pixels."""
+        """Return the hash of the shape and the pixels."""
         header = f"array {self.pixels.shape}".encode()
         return hashlib.sha256(header + self.pixels.tobytes()).digest()
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
-        """The hash; values have 8 bits."""
+        """Return the hash and None: the pixels have 8 bits."""
         return self.digest(), None
 
     def with_white(self, white: float) -> Self:
-        """The same image: 255 is white."""
+        """Return the image unchanged: white is always 255."""
         return self
 
     def load_reduced(self, reductions: Sequence[Reduction]) -> tuple[Digest, list[Decoded]]:
-        """The hash, and the pixels as they are for each of `reductions`."""
+        """Return the hash, and the unreduced image for each of `reductions`."""
         return self.digest(), [Decoded.whole(Image.fromarray(self.pixels))] * len(reductions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images.
+    """A set of labelled images.
 
-    `images[3]` is an image; `images[:10]` is a set, as is `images[at]` for an array of positions or of N booleans. Two
-    sets are equal if all their fields are.
+    `images[3]` is one image. `images[:10]` is a set, and so is `images[at]` for an array of positions or of N booleans.
+    Two sets are equal if all their fields are equal.
 
     Attributes:
-        name: where they come from, for messages and results.
-        classes: class names; labels index them.
-        images: N images.
-        labels: [N] int64 in 0..len(classes)-1.
-        notes: what was odd about the set and what was done about it, one sentence each.
-        unreadable: the notes on folders and images that could not be read, which are errors with `strict`.
+        name: source of the images, for messages and results.
+        classes: class names, indexed by the labels.
+        images: the N images.
+        labels: class index of each image, [N] int64 in 0..len(classes)-1.
+        notes: irregularities of the set and how they were handled, one sentence each.
+        unreadable: notes on folders and images that could not be read; errors with `strict`.
 
     Raises:
-        DataSetError: labels that are not N integers from 0 to len(classes) - 1.
+        DataSetError: the labels are not N integers from 0 to len(classes) - 1.
 
     >>> import numpy as np
     >>> images = ImageSet.from_arrays(np.zeros((4, 8, 8), np.uint8), ["cat", "dog", "cat", "dog"])
@@ -190,7 +190,7 @@ class ImageSet:
     unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse labels that do not index the classes."""
+        """Check that the labels index the classes."""
         labels = as_array(self.labels, "labels", DataSetError)
         n, top = len(self.images), len(self.classes)
         if labels.shape != (n,) or (n and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= top)):
@@ -212,7 +212,7 @@ class ImageSet:
     def __getitem__(
         self, at: int | np.integer | slice | Sequence[int] | NDArray[np.integer | np.bool_]
     ) -> LabelledImage | ImageSet:
-        """An image, or a set of some of them with the classes that are left."""
+        """Return one image, or the set of the selected images, reduced to the classes that occur among them."""
         if isinstance(at, int | np.integer):
             return self.images[int(at)]
         positions = np.arange(len(self))[at]
@@ -237,14 +237,15 @@ class ImageSet:
 
     @classmethod
     def from_arrays(cls, images: Sequence[ArrayLike] | NDArray[np.uint8], labels: ArrayLike) -> ImageSet:
-        """A set of decoded images, for callers that hold pixels rather than files.
+        """Create a set from decoded images, for callers that have pixels rather than files.
 
         Args:
             images: N arrays, each [H, W, 3] or [H, W] uint8; sizes may differ.
-            labels: N labels, integers, booleans or strings.
+            labels: N class labels: integers, booleans or strings.
 
         Raises:
-            DataSetError: not uint8, wrong shape, no pixels, other labels, lengths that differ, fewer than two classes.
+            DataSetError: an image is empty or has the wrong dtype or shape, a label has the wrong type, the lengths
+                differ, or there are fewer than two classes.
         """
         values = class_labels(labels, DataSetError).tolist()
         if len(images) != len(values):
@@ -271,14 +272,14 @@ class ImageSet:
         notes: Sequence[str] = (),
         unreadable: Sequence[str] = (),
     ) -> ImageSet:
-        """A set of images of which each has a label, as every source of images makes one.
+        """Create a set from images and their labels. All image sources use this constructor.
 
         Args:
-            name: where they come from, printable.
-            images: N images.
-            labels: N labels, all texts or all numbers; a class is the text of one.
-            notes: same as for the set; what is odd about the labels is added.
-            unreadable: same as for the set.
+            name: printable name of the source.
+            images: the N images.
+            labels: N labels, either all strings or all numbers; each distinct label, as a string, is a class name.
+            notes: as in `ImageSet`; notes on suspicious labels are added.
+            unreadable: as in `ImageSet`.
 
         Raises:
             DataSetError: fewer than two classes.
@@ -303,7 +304,7 @@ class ImageSet:
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
-    """Refuse sets on which every model would score the same.
+    """Check that a set has at least two classes; with fewer, all models would score the same.
 
     Raises:
         DataSetError: fewer than two classes.

@@ -1,18 +1,18 @@
-"""From a file's bytes to an upright RGB image, with what trips naive readers handled on purpose.
+"""Decoding of image files into upright RGB images, with the usual pitfalls handled explicitly.
 
-1. Only formats that Pillow decodes by itself are opened, and HEIF where pillow-heif is installed; none that starts
+1. Only formats that Pillow decodes by itself are opened, and HEIF if pillow-heif is installed; no format that starts
    another program.
-2. An image above Pillow's first decompression-bomb limit is refused; Pillow itself only warns there. So is one that
-   asks for unbounded work (see `leepfrog.images.bounds`).
-3. EXIF orientation is applied; EXIF data that cannot be read says nothing and leaves the pixels as they are.
-4. Transparency is composited onto white; dropping the alpha channel would show whatever colour lies hidden there.
-5. Greys of more than 8 bits are scaled by the value that is white, which the set of images decides (see
-   `leepfrog.images.greys`) where the file does not state it; a bare conversion would clip everything above 255. For an
-   image by itself, white is 65535, or 255 for 32-bit integers that do not exceed it. TIFF files that say "0 is white"
-   are inverted. Of colours of 16 bits, Pillow gives the upper 8.
-6. Float greys are taken as 0..1 or 0..255, by the same rule; an image by itself by whether it exceeds 1.
-7. Of an animation, the first frame is taken.
-8. A JPEG file much larger than what is needed is decoded at a half, a quarter or an eighth of its size.
+2. Images above Pillow's first decompression-bomb limit, where Pillow itself only warns, are refused. So are images that
+   require unbounded work (see `leepfrog.images.bounds`).
+3. EXIF orientation is applied; unreadable EXIF data are ignored.
+4. Transparency is composited onto white; dropping the alpha channel would reveal arbitrary hidden colours.
+5. Greys of more than 8 bits are scaled by a white level, which is determined from the image set (see
+   `leepfrog.images.greys`) if the file does not state it; plain conversion would clip everything above 255. For a
+   single image, the white level is 65535, or 255 for 32-bit integers that do not exceed it. TIFF files declared as
+   "0 is white" are inverted. Of 16-bit colours, Pillow returns the upper 8 bits.
+6. Float greys are interpreted as 0..1 or 0..255 by the same rule; for a single image, by whether it exceeds 1.
+7. The first frame of an animation is used.
+8. A JPEG file much larger than needed is decoded at a half, a quarter or an eighth of its size.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from leepfrog.errors import ImageError, one_line
 from leepfrog.images import heif
 from leepfrog.images.bounds import TIFF_HEADERS, BoundedBytes, check_content, check_exif, check_opened
 
-# Multi-picture files of phones (MPO) are opened as JPEG and give their first picture.
+# Multi-picture files of phones (MPO) are opened as JPEG; their first picture is used.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# Part of every cache key: raise it when the pixels that come out for the same bytes change.
+# Part of every cache key; increment it when the decoded pixels of the same bytes change.
 PIPELINE_VERSION = 4
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags; photometric 0 is "0 is white"
 
 
 def decoder_versions() -> list[str]:
-    """Versions of the libraries that decode images, which are part of every cache key."""
+    """Return the versions of the image-decoding libraries, which are part of every cache key."""
     return [version for version in (PIL.__version__, heif.version()) if version]
 
 
@@ -54,11 +54,11 @@ Container = Literal["16 bits", "32 bits", "floats", "16-bit colours"]
 
 
 class Greys(NamedTuple):
-    """The range of an image with more than 8 bits whose file does not state it.
+    """Value range of an image with more than 8 bits whose file does not state it.
 
     Attributes:
-        container: what holds its values.
-        highest: the largest value; of colours, only their upper 8 bits, which is what Pillow gives.
+        container: storage type of the values.
+        highest: largest value; for colours, of the upper 8 bits, which are all that Pillow returns.
     """
 
     container: Container
@@ -66,12 +66,12 @@ class Greys(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """An upright RGB image, maybe smaller than the whole.
+    """An upright RGB image, possibly decoded at a reduced size.
 
     Attributes:
-        image: its pixels.
-        size: the whole image's width and height.
-        times: how many times as small it is; its last column and row may hold less than others of the whole.
+        image: the decoded pixels.
+        size: (width, height) of the full image.
+        times: reduction factor; the last column and row may cover fewer pixels of the full image than the others.
     """
 
     image: Image.Image
@@ -80,15 +80,15 @@ class Decoded(NamedTuple):
 
     @classmethod
     def whole(cls, image: Image.Image) -> Decoded:
-        """An image that is the whole."""
+        """Wrap an image that was decoded at full size."""
         return cls(image, image.size, 1)
 
 
 def deep_greys(content: bytes) -> Greys | None:
-    """The range of an image with more than 8 bits whose white the file does not state: 16-bit PNG, TIFF and float PNM.
+    """Return the range of a 16-bit PNG, TIFF or float PNM image, formats that do not state their white level.
 
-    PGM and JPEG 2000 files state it, and Pillow scales by it. None for all other images, and for those that `decode`
-    will refuse.
+    Return None for all other images and for those that `decode` will refuse. PGM and JPEG 2000 files state their white
+    level, and Pillow scales by it.
     """
     is_deep_png = content[12:16] == b"IHDR" and content[24:25] == b"\x10"
     if not is_deep_png and content[:4] not in TIFF_HEADERS and content[:2] != b"Pf":
@@ -104,7 +104,7 @@ def deep_greys(content: bytes) -> Greys | None:
                 return None
             image.load()
             return Greys("16-bit colours", int(np.asarray(image.convert("RGB")).max()))  # without alpha
-    except Exception:  # `decode_reduced` will fail too, and give the reason
+    except Exception:  # `decode_reduced` will fail as well and give the reason
         return None
 
 
@@ -122,27 +122,27 @@ def _range_of_greys(values: np.ndarray) -> Greys | None:
 
 
 def decode(content: bytes) -> Image.Image:
-    """Decode an image file held in memory to mode RGB, upright.
+    """Decode the bytes of an image file to an upright RGB image.
 
     Raises:
-        ImageError: the bytes are no supported image, broken, or too large; the message is the reason alone.
+        ImageError: the bytes are not a supported image, are broken, or exceed a limit; the message is the reason alone.
     """
     return decode_reduced(content, [_whole])[0].image
 
 
 def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float | None = None) -> list[Decoded]:
-    """Decode an image file to mode RGB, upright, once for each size that is needed.
+    """Decode an image file to upright RGB images, one for each requested size.
 
-    A JPEG file holds cosine waves in blocks of 8 x 8 pixels, from which an image 2, 4 or 8 times as small is had with
-    less work than the whole.
+    JPEG files store blocks of 8 x 8 pixels as cosine coefficients, from which an image reduced by 2, 4 or 8 can be
+    decoded with less work than the full image.
 
     Args:
-        content: the file's bytes.
-        reductions: each gives, from the whole image's width and height, how many times as small it may be decoded.
-        white: the value of white of greys of more than 8 bits, if their file does not state it; None for the default.
+        content: bytes of the file.
+        reductions: functions that map the width and height of the full image to the reduction factor allowed.
+        white: white level of greys of more than 8 bits if the file does not state it; None for the default.
 
     Returns:
-        An image for each of `reductions`, which may be the same object. Files other than JPEG come whole.
+        One image for each of `reductions`; they may be the same object. Only JPEG files are reduced.
 
     Raises:
         ImageError: see `decode`.
@@ -156,13 +156,13 @@ def decode_reduced(content: bytes, reductions: Sequence[Reduction], white: float
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image that can be read") from None
+        raise ImageError("not an image in a supported format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"too many pixels, above the limit of {Image.MAX_IMAGE_PIXELS:,}") from None
     except MemoryError:
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:
-        # Pillow's plugins raise nearly anything on broken bytes (SyntaxError, struct.error, IndexError).
+        # Pillow's plugins raise almost any exception on broken files (SyntaxError, struct.error, IndexError).
         reason = one_line(error)
         raise ImageError(f"broken image: {reason}") from None
 
@@ -173,7 +173,7 @@ def _decoded(content: bytes, reductions: Sequence[Reduction], white: float | Non
         if image.format not in ("JPEG", "MPO"):
             image.load()
             if image.format in ("PPM", "JPEG2000") and image.mode.startswith("I"):
-                white = 65535  # to which Pillow has scaled it
+                white = 65535  # Pillow has already scaled it
             zero_is_white = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
             return [Decoded.whole(_to_rgb(_upright(image), white, zero_is_white))] * len(reductions)
         turned = _orientation(image)
@@ -207,7 +207,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _possible(times: int, image: Image.Image, turned: int) -> int:
-    """A last column that holds less than the others must not become the first by turning."""
+    """Limit a reduction so that rotation cannot turn an incomplete last column or row into the first."""
     while turned != 1 and (image.width % times or image.height % times):
         times //= 2
     return times
@@ -221,21 +221,21 @@ def _orientation(image: Image.Image) -> int:
     check_exif(image)
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken EXIF block, which `_upright` will ignore as well
+    except Exception:  # a broken EXIF block, ignored by `_upright` as well
         return 1
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    Image.init()  # Image.open(formats=...) fails on a format whose plugin is not loaded, and some builds lack AVIF
+    Image.init()  # Image.open(formats=...) fails if a plugin is not loaded, and some builds lack AVIF
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    check_exif(image)  # again: a PNG file may have them after its pixels
+    check_exif(image)  # again, since PNG files may store EXIF data after the pixels
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block; the pixels themselves are loaded by now
+    except Exception:  # a broken EXIF block; the pixels are already loaded
         return image.copy()
 
 
@@ -256,7 +256,7 @@ def _to_rgb(image: Image.Image, white: float | None = None, zero_is_white: bool 
 def _check_integers(values: np.ndarray) -> None:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise ImageError(f"integer image with values from {low} to {high}; only 0..65535 is understood")
+        raise ImageError(f"integer image with values from {low} to {high}; only 0..65535 is supported")
 
 
 def _check_floats(values: np.ndarray) -> None:
@@ -264,7 +264,7 @@ def _check_floats(values: np.ndarray) -> None:
         raise ImageError("float image with NaN or infinity")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 255:
-        raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 are understood")
+        raise ImageError(f"float image with values from {low:g} to {high:g}; only 0..1 or 0..255 is supported")
 
 
 def _from_integers(values: np.ndarray, white: float | None, zero_is_white: bool) -> Image.Image:

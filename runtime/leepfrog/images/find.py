@@ -1,4 +1,4 @@
-"""Find labelled images, wherever they are: the sources that there are stand in `leepfrog.images.sources`."""
+"""Find labelled images with the sources of `leepfrog.images.sources`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from leepfrog.images.sources import sources
 
 
 def find_images(source: StrPath) -> ImageSet:
-    """Labelled images below a folder, or listed in a CSV file.
+    """Find the labelled images in a folder or listed in a CSV file.
 
-    A folder holds one folder per class (torchvision's ImageFolder layout); images at any depth below a class folder
-    belong to that class. A folder with fewer than two class folders may hold a `metadata.csv` instead. Hidden files and
-    folders and those of operating systems (`__MACOSX`, `@eaDir`) are passed over. Symbolic links are followed, but each
-    folder is entered once per class, and none above the class at all.
+    A folder contains one folder per class (torchvision's ImageFolder layout); images at any depth below a class folder
+    belong to that class. A folder with fewer than two class folders may contain a `metadata.csv` instead. Hidden files
+    and folders and those of operating systems (`__MACOSX`, `@eaDir`) are ignored. Symbolic links are followed, but each
+    folder is entered at most once per class, and parents of the class folder are never entered.
 
     Args:
         source: a folder, or a `.csv` file with the columns `file_name` (relative to the file) and `label`.
 
     Raises:
-        DataSetError: nothing there, not readable, splits instead of classes, or fewer than two classes.
-        UsageError: an empty path.
-        MachineError: another package's source of images is broken.
+        DataSetError: the source does not exist, cannot be read, contains splits instead of classes, or has fewer than
+            two classes.
+        UsageError: the path is empty.
+        MachineError: an image source of another package is broken.
     """
     path, where = as_path(source, "images"), os.fspath(source)
     try:
         opener = next((kind for kind in sources() if kind.accepts(where)), None)
         exists = path.exists()
-    except OSError as error:  # a folder above it is closed to us, or the name is too long
+    except OSError as error:  # a parent folder without permission, or a name that is too long
         raise DataSetError(f"{printable(path)}: cannot be read: {error.strerror}") from None
     if opener is not None:
         return opener.open_set(where)
@@ -41,5 +42,5 @@ def find_images(source: StrPath) -> ImageSet:
 
 
 def open_data(data: ImageSet | StrPath) -> ImageSet:
-    """The images that a caller means: a set as it is, or what `find_images` finds, with its errors."""
+    """Return an image set unchanged, or open a path with `find_images`; same errors."""
     return data if isinstance(data, ImageSet) else find_images(data)

@@ -1,4 +1,4 @@
-"""What lies in a folder of class folders: images, files that are not read, and folders that cannot be listed."""
+"""Contents of a folder of class folders: images, files that are not read, and unreadable folders."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from leepfrog.errors import DataSetError
 from leepfrog.files import printable
 from leepfrog.images.kinds import ending, is_companion, is_image
 
-# Made by macOS, NAS boxes, Windows and Python.
+# Created by macOS, NAS devices, Windows, file-system checks and Python.
 PASSED_OVER = frozenset(
     ["__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__"]
 )
 
 Identity = tuple[int, int]
-"""Device and inode of a folder, the same along every path to it."""
+"""Device and inode of a folder; they do not depend on the path by which it is reached."""
 
 
 @dataclasses.dataclass
 class Folder:
-    """A folder and all that lies at any depth below it.
+    """A folder and its contents at any depth.
 
     Attributes:
-        name: its name in the folder above.
-        images: paths of images, sorted.
-        parts: how many of them lie in each folder directly inside; those beside these folders count for "".
-        not_read: how many other files of each ending there are; files that accompany images do not count.
-        unreadable: a sentence for each folder that cannot be read.
+        name: name of the folder within its parent.
+        images: paths of the images, sorted.
+        parts: number of images in each direct subfolder; the key "" counts images that are not in a subfolder.
+        not_read: number of other files by file extension; files that accompany images are not counted.
+        unreadable: one sentence for each folder that cannot be read.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Folder:
 
     @property
     def is_hollow(self) -> bool:
-        """Whether all images lie in folders inside it."""
+        """True if the folder has images and all of them are in subfolders."""
         return bool(self.images) and "" not in self.parts
 
 
@@ -51,9 +51,9 @@ class Root:
     """A folder of class folders.
 
     Attributes:
-        folders: those in it, sorted by name.
-        n_loose: images beside them.
-        not_read: other files beside them; see `Folder`.
+        folders: the class folders, sorted by name.
+        n_loose: number of images directly in the root folder.
+        not_read: other files directly in the root folder, counted as in `Folder`.
     """
 
     folders: list[Folder]
@@ -62,10 +62,10 @@ class Root:
 
 
 def read_root(root: Path) -> Root:
-    """Walk through a folder.
+    """Scan a folder of class folders.
 
     Raises:
-        DataSetError: it cannot be read.
+        DataSetError: the folder cannot be read.
     """
     names, n_loose, not_read = [], 0, Counter[str]()
     try:
@@ -83,9 +83,10 @@ def read_root(root: Path) -> Root:
 
 
 def _read_folder(path: Path) -> Folder:
-    """Each real folder is entered once, which ends symlink loops.
+    """Scan a class folder, entering each physical folder once, so that symlink loops terminate.
 
-    Folders above count as entered: through a link to them, every other class's images would come in as this one's.
+    Parent folders count as already entered: following a link to one of them would assign the images of all other
+    classes to this one.
     """
     folder = Folder(path.name)
     entered = _folders_above(path)
@@ -107,7 +108,7 @@ def _read_folder(path: Path) -> Folder:
                     elif not is_companion(entry.name):
                         folder.not_read[ending(entry.name)] += 1
         except OSError as error:
-            folder.unreadable.append(f"folder {printable(current)} cannot be read ({error.strerror}) and was left out")
+            folder.unreadable.append(f"folder {printable(current)} cannot be read ({error.strerror}) and was skipped")
     folder.images.sort()
     return folder
 
@@ -119,12 +120,12 @@ def _seen(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
 def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that points to itself
+    except OSError:  # for example a symlink to itself
         return False
 
 
 def _folders_above(folder: Path) -> set[Identity]:
-    """Those above the folder itself and, if it is a link, those above the link."""
+    """Return the identities of all parents of a folder; for a symlink, of both its target and the link itself."""
     above = set(Path(os.path.realpath(folder)).parents)
     above.update(Path(os.path.realpath(folder.parent), "child").parents)
     identities = set()

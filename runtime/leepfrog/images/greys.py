@@ -1,13 +1,14 @@
-"""Which value is white in images with greys of more than 8 bits: one rule over the whole set, never image by image.
+"""White level of greyscale images with more than 8 bits, determined once for the whole set rather than per image.
 
-Files with 16 or 32 bits per pixel often hold 8, 10, 12 or 14 bits of data and do not say so. Scaled by their container
-they come out nearly black. Scaled each by its own brightest pixel, dark images would come out bright.
+Files with 16 or 32 bits per pixel often contain 8, 10, 12 or 14 bits of data without stating so. Scaling by the range
+of the container would turn them nearly black; scaling by the brightest pixel of each image would make dark images
+bright.
 
-So white is the smallest of 255, 1023, 4095, 16383 and 65535 that no image of the set in the same container exceeds, and
-1 or 255 for floats. It becomes part of the images' hashes, since it decides their pixels.
+The white level is therefore the smallest of 255, 1023, 4095, 16383 and 65535 that no image of the set in the same
+container exceeds, and 1 or 255 for floats. It is part of the image hashes, because it affects the pixels.
 
-Of colours with 16 bits, Pillow gives the upper 8, so there is nothing left to scale; where they are hardly used, a note
-says so.
+Of 16-bit colours, Pillow returns only the upper 8 bits, so they cannot be rescaled. If these bits are hardly used, a
+note says so.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ WHITES: dict[Container, tuple[float, ...]] = {
     "32 bits": (255, 1023, 4095, 16383, 65535),
     "floats": (1, 255),
 }
-# A note says which images use less than this share of the range.
+# Images that use less than this share of the range are reported in a note.
 HARDLY_USED = 0.25
 
 
 class LeveledSet(NamedTuple):
-    """A set whose images know their white.
+    """An image set with its white levels set.
 
     Attributes:
         images: the set.
-        notes: what is to be said about it.
-        whites: the values of white that images were given, by position.
+        notes: notes on how the greys were scaled.
+        whites: white level by image position, for the images that have one.
     """
 
     images: ImageSet
@@ -46,11 +47,11 @@ class LeveledSet(NamedTuple):
 
 
 def level(images: ImageSet, greys: Mapping[int, Greys]) -> LeveledSet:
-    """Give images with greys of more than 8 bits the white that suits all of them in the same container.
+    """Set the white level of images with greys of more than 8 bits, one for all images in the same container.
 
     Args:
         images: the set.
-        greys: ranges of these images, by position.
+        greys: ranges of the images with greys of more than 8 bits, by position.
     """
     held = list(images.images)
     highest: dict[Container, dict[int, float]] = defaultdict(dict)
@@ -70,19 +71,19 @@ def level(images: ImageSet, greys: Mapping[int, Greys]) -> LeveledSet:
 
 
 def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float], white: float) -> Iterator[str]:
-    """What was taken as white, unless it is what the container suggests and all images use it."""
+    """Yield a note on the white level, unless it is the container's maximum and all images use its range."""
     brightest = max(tops, key=tops.__getitem__)
     dark = sum(top < HARDLY_USED * white for top in tops.values())
     if container != "floats" and white < WHITES[container][-1]:
         yield (
-            f"{len(tops)} image(s) have greys in {container}; {white:g} was taken as white in all of them, since no "
-            f"value exceeds {tops[brightest]:g}: save them in 8 bits if that is wrong"
+            f"{len(tops)} image(s) store grey values as {container}; {white:g} was taken as white for all of them, "
+            f"since no value exceeds {tops[brightest]:g}; if that is wrong, save them with 8 bits"
         )
     elif dark:
         yield (
-            f"{dark} of {len(tops)} image(s) with greys in {container} use less than a quarter of 0..{white:g}, taken "
-            f"as their range because {images.images[brightest].name} reaches {tops[brightest]:g}: save them in 8 bits "
-            "if that is wrong"
+            f"{dark} of {len(tops)} image(s) with grey values stored as {container} use less than a quarter of the "
+            f"range 0..{white:g}, which was chosen because {images.images[brightest].name} reaches "
+            f"{tops[brightest]:g}; if that is wrong, save them with 8 bits"
         )
 
 
@@ -90,13 +91,13 @@ def _colors_note(tops: Mapping[int, float]) -> Iterator[str]:
     dark = sum(top < HARDLY_USED * 255 for top in tops.values())
     if 2 * dark > len(tops):
         yield (
-            f"{dark} of {len(tops)} image(s) with colours of 16 bits use less than a quarter of their range and come "
-            "out dark: save them in 8 bits if they hold fewer than 16"
+            f"{dark} of {len(tops)} image(s) with 16-bit colours use less than a quarter of their range and look "
+            "dark; if they contain fewer than 16 bits of data, save them with 8 bits"
         )
 
 
 def level_some(images: ImageSet, positions: Iterable[int]) -> LeveledSet:
-    """Read some images of a set, and give them the white that suits all of these."""
+    """Read the images at these positions and set the white level from their ranges alone."""
     greys = {}
     for position in positions:
         with contextlib.suppress(ImageError):

@@ -1,4 +1,4 @@
-"""HEIC and HEIF images, the photographs of phones, through pillow-heif, which is an extra."""
+"""HEIC and HEIF images, as taken by phones, read with the optional pillow-heif package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANY_BRANDS = frozenset([b"mif1", b"msf1"])
 
 
 def is_heif(content: bytes) -> bool:
-    """Whether a file declares itself HEIF and is not AVIF, which Pillow reads."""
+    """Return whether a file declares itself HEIF; AVIF, which Pillow reads by itself, does not count."""
     if content[4:8] != b"ftyp":
         return False
     listed = content[8 : min(int.from_bytes(content[:4], "big"), 1024)]
@@ -27,13 +27,13 @@ def is_heif(content: bytes) -> bool:
 
 
 def installed() -> bool:
-    """Whether HEIF images can be read here."""
+    """Return whether pillow-heif is installed, so that HEIF images can be read."""
     return importlib.util.find_spec("pillow_heif") is not None
 
 
 @functools.cache
 def version() -> str:
-    """Versions of all that decides the pixels of HEIF images; "" where they cannot be read."""
+    """Return the versions of all libraries that affect the pixels of HEIF images; "" if pillow-heif is missing."""
     if not installed():
         return ""
     import pillow_heif
@@ -45,13 +45,13 @@ def version() -> str:
 
 
 def open_heif(content: bytes) -> Image.Image:
-    """The primary image of a HEIF file, not decoded yet; ImageError where pillow-heif is missing.
+    """Open the primary image of a HEIF file without decoding it; ImageError if pillow-heif is missing.
 
-    libheif applies the file's own rotation; EXIF orientation repeats it, and pillow-heif resets it to 1. Pillow's list
-    of formats is left as it is, so programs that call leepfrog see no change.
+    libheif applies the rotation stored in the file. The EXIF orientation repeats that rotation, so pillow-heif resets
+    it to 1. pillow-heif is not registered as a Pillow plugin, so programs that call leepfrog see no change.
     """
     if not installed():
-        raise ImageError(f"a HEIC image, which needs {INSTALL}")
+        raise ImageError(f"HEIC support is not installed; run {INSTALL}")
     from pillow_heif import HeifImageFile
 
     image: Image.Image = HeifImageFile(io.BytesIO(content))  # type: ignore[no-untyped-call]

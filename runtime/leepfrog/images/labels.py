@@ -1,4 +1,4 @@
-"""What is odd about the labels of a set: classes that are probably one, or no classes at all."""
+"""Checks for suspicious labels: classes that are probably the same, or labels that are not classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from leepfrog.files import printable
 
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?")
-# A label for "no class" in segmentation and detection.
+# Labels that mean "no class" in segmentation and detection.
 _IGNORED = frozenset([255, -1])
 FEWEST_SUSPECT_CLASSES = 10
 _MASK = re.compile(
@@ -21,7 +21,7 @@ _MASK = re.compile(
 
 
 def display_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names as printable text, each different from the others: two that look the same once escaped get numbers."""
+    """Return the names as distinct printable text; names that look the same once escaped are numbered."""
     shown: dict[str, None] = {}
     for name in names:
         text, n = printable(name), 1
@@ -33,42 +33,42 @@ def display_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def label_notes(names: Sequence[str], n_images: int) -> Iterator[str]:
-    """A sentence for each thing that is odd.
+    """Yield one sentence for each suspicious property of the labels.
 
     Args:
-        names: the classes.
-        n_images: images of all of them together.
+        names: the class names.
+        n_images: total number of images.
     """
     alike = _groups((unicodedata.normalize("NFKC", name).casefold().strip(), name) for name in names)
     for group in alike:
         how = "spaces, case" if any(name != name.strip() for name in group) else "case"
-        yield f"classes {_listed(group)} differ only by {how} or Unicode form and are ranked as different classes"
+        yield f"classes {_listed(group)} differ only by {how} or Unicode form and are treated as different classes"
     numbers = {name: float(name) for name in names if _NUMBER.fullmatch(name)}
     for group in _groups((number, name) for name, number in numbers.items()):
-        yield f"classes {_listed(group)} are the same number and are ranked as different classes"
+        yield f"classes {_listed(group)} are the same number and are treated as different classes"
     fractions = any(number != int(number) for number in numbers.values())
     if len(names) >= FEWEST_SUSPECT_CLASSES and len(numbers) == len(names) and fractions:
-        yield f"labels are numbers with fractions, and count as {len(names)} classes: a measurement has no classes"
+        yield f"labels are fractional numbers, treated as {len(names)} classes; measurements are not class labels"
     elif len(names) >= FEWEST_SUSPECT_CLASSES and 2 * len(names) > n_images:
         yield f"{len(names)} classes for {n_images} images: labels look like measurements or identifiers, not classes"
     others = sorted(number for number in numbers.values() if number not in _IGNORED)
     if len(numbers) == len(names) and not fractions and others and others[0] >= 0 and others[-1] < 254:
         for name, number in numbers.items():
             if number in _IGNORED:
-                yield f"label {printable(name)} often means 'ignore', and counts as a class"
+                yield f"label {printable(name)} often means 'ignore' but is treated as a class"
 
 
 def mask_notes(paths: Iterable[str]) -> Iterator[str]:
-    """A sentence about images that look like masks of images beside them."""
+    """Yield a sentence if some images look like masks of other images in the set."""
     stems = {os.path.splitext(path)[0]: path for path in paths}
     masks = [path for stem, path in stems.items() if (match := _MASK.search(stem)) and stem[: match.start()] in stems]
     if masks:
         n, first = len(masks), printable(masks[0])
-        yield f"{n} file(s) look like masks of images beside them and count as images, such as {first}"
+        yield f"{n} file(s) look like masks of other images but are treated as images, such as {first}"
 
 
 def _groups(pairs: Iterable[tuple[Hashable, str]]) -> list[list[str]]:
-    """Names of the same key, where there are several."""
+    """Return the groups of names that share a key, if there are several."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for key, name in pairs:
         groups[key].append(name)

@@ -1,4 +1,4 @@
-"""From a decoded image to what a model takes, as the model's own metadata says."""
+"""Preprocessing of decoded images into model inputs, as specified by the model's metadata."""
 
 from __future__ import annotations
 
@@ -19,33 +19,35 @@ from leepfrog.kernels.pixels import normalize_into
 
 Pixels = NDArray[np.uint8]
 
-WIDEST_FILTER = 3  # Lanczos: output pixels to either side of a sample, or source pixels when enlarging
+# Radius of the widest filter, Lanczos, in output pixels when shrinking and in source pixels when enlarging.
+WIDEST_FILTER = 3
 
-# Pixels across for each one that is asked for, below which a JPEG file is not reduced while it is decoded.
+# Minimum ratio of the side of a reduced JPEG to the side it is then resized to.
 ENOUGH_PIXELS = 2.0
 
-# No network at hand takes more than 1,024 pixels; a hostile file may ask for any number, and gets memory for it.
+# No known network takes more than 1,024 pixels. Without a limit, a malicious file could request any amount of memory.
 MAX_SIDE = 4096
 
-# Bounds on |mean| and |std|, for pixels of 0..1; larger ones are for pixels of 0..255, and would make every input the
-# same constant. And on 1 / |std|; within it no normalised pixel overflows float32.
+# MAX_STATISTIC bounds |mean| and |std| for pixels scaled to 0..1. Larger values are meant for pixels of 0..255 and
+# would map every input to nearly the same constant. MAX_SCALE bounds 1 / |std|, so that no normalised pixel overflows
+# float32.
 MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessSpec:
-    """How one model wants its images: resize, pad or cut the centre, then (pixel / 255 - mean) / std.
+    """Preprocessing of one model: resize, pad, centre crop, then (pixel / 255 - mean) / std.
 
     Attributes:
-        input_size: (height, width) that the model takes, in pixels.
-        resize_size: (height, width) before the centre is cut out; at least `input_size`.
-        resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (for a square, the shorter side becomes
-            that long); "stretch" resizes to exactly `resize_size`; "letterbox" keeps the aspect ratio, fits the whole
-            image into `resize_size` and pads it there with `pad_color`, the image in the centre.
-        interpolation: one of INTERPOLATIONS; always antialiased, as Pillow does it.
-        mean, std: a number for each channel, for pixels scaled to 0..1, in the order the model sees the channels.
+        input_size: (height, width) of the model input, in pixels.
+        resize_size: (height, width) before the centre crop; at least `input_size`.
+        resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (if that is square, its side is the new
+            length of the shorter side); "stretch" resizes to exactly `resize_size`; "letterbox" keeps the aspect ratio,
+            fits the whole image into `resize_size`, centres it there and pads the rest with `pad_color`.
+        interpolation: one of INTERPOLATIONS; antialiased, as in Pillow.
+        mean, std: one value per channel, for pixels scaled to 0..1, in the model's channel order.
         channel_order: "rgb" or "bgr".
-        pad_color: (red, green, blue), 0 to 255 each, with "letterbox"; None otherwise.
+        pad_color: (red, green, blue), each 0 to 255, with "letterbox"; None otherwise.
     """
 
     input_size: tuple[int, int]
@@ -58,7 +60,7 @@ class PreprocessSpec:
     pad_color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be carried out; the values may come from a stranger's file."""
+        """Validate the values, which may come from an untrusted file."""
         sizes = (*self.input_size, *self.resize_size)
         if len(self.input_size) != 2 or len(self.resize_size) != 2:
             raise ModelError(
@@ -86,50 +88,50 @@ class PreprocessSpec:
             if len(values) != 3 or not all(isinstance(v, int | float) and abs(v) <= MAX_SCALE for v in values):
                 raise ModelError(f"{name} must be three numbers of at most {MAX_STATISTIC:g}, not {list(values)}")
         if any(abs(v) * MAX_SCALE < 1 for v in self.std):
-            raise ModelError(f"std must not be 0 or close to it, as in {list(self.std)}")
+            raise ModelError(f"std must not be 0 or close to 0, not {list(self.std)}")
         if problem := for_bytes(self.mean, self.std):
             raise ModelError(problem)
 
     def _check_pad_color(self) -> None:
         color = self.pad_color
         if (self.resize_mode == "letterbox") != (color is not None):
-            raise ModelError("resize_mode letterbox needs a pad_color, such as [0, 0, 0], and no other mode takes one")
+            raise ModelError("resize_mode letterbox requires a pad_color, such as [0, 0, 0]; other modes take none")
         if color is not None and (len(color) != 3 or any(type(v) is not int or not 0 <= v <= 255 for v in color)):
             raise ModelError(f"pad_color must be three whole numbers from 0 to 255, not {list(color)}")
 
     def as_dict(self) -> dict[str, Any]:
-        """The specification as JSON-ready values; `from_dict` reads it back.
+        """Return the specification as JSON-ready values, which `from_dict` reads back.
 
-        It is part of cache keys: a field that came later is left out where it is not used.
+        The values are part of cache keys, so fields added in later versions are omitted where they are unused.
         """
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         return values if self.pad_color is not None else {k: v for k, v in values.items() if k != "pad_color"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PreprocessSpec:
-        """Read what `as_dict` wrote.
+        """Create a specification from the values of `as_dict`.
 
         Raises:
-            ModelError: a field is missing, unknown or not of its kind.
+            ModelError: a field is missing, unknown or invalid.
         """
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise ModelError(f"preprocessing is not understood: {error}") from error
+            raise ModelError(f"invalid preprocessing: {error}") from error
 
     @property
     def geometry(self) -> tuple[object, ...]:
-        """What decides the pixels; models that agree on it share one resize."""
+        """Fields that determine the resized pixels; models with equal geometry share one resize."""
         return self.input_size, self.resize_size, self.resize_mode, self.interpolation, self.pad_color
 
     def reduction(self, width: int, height: int) -> int:
-        """How many times as small an image of this size may be decoded: 1, 2, 4 or 8.
+        """Return the factor by which an image of this size may be reduced while it is decoded: 1, 2, 4 or 8.
 
-        What is left is ENOUGH_PIXELS times as wide and high as what it is resized to, or more, so that the resize still
-        averages over a finer grid than its own. On photographs the pixels that come out then differ from those of a
-        whole decode by less than a grey level on average, and 99 in 100 values by 6 at most (tests/runtime/
-        test_reduced.py). "nearest" takes single pixels instead of averages, so it gets the whole image.
+        The reduced image is at least ENOUGH_PIXELS times as wide and high as the resized one, so that the resize still
+        averages over a finer grid than its own. On photographs, the resulting pixels differ from those of a full decode
+        by less than one grey level on average, and 99 % of the values by at most 6 (tests/runtime/test_reduced.py).
+        "nearest" picks single pixels instead of averaging, so it always uses the full image.
         """
         if self.interpolation == "nearest":
             return 1
@@ -139,33 +141,37 @@ class PreprocessSpec:
 
 
 def for_bytes(mean: Sequence[float], std: Sequence[float]) -> str:
-    """What is wrong with a mean and a std that are meant for pixels of 0..255; "" where they fit pixels of 0..1."""
+    """Return an error message if a mean or std is meant for pixels of 0..255, "" if both suit pixels of 0..1."""
     large_mean, large_std = (max(map(abs, values)) > MAX_STATISTIC for values in (mean, std))
     if not large_mean and not large_std:
         return ""
     mean = [value / 255 for value in mean] if large_mean else mean
     std = [value / 255 for value in std] if large_std or min(map(abs, std)) >= 1 else std
     shown = [",".join(f"{value:.4g}" for value in values) for values in (mean, std)]
-    return f"mean and std are for pixels of 0..1, these for 0..255; divided by 255: --mean {shown[0]} --std {shown[1]}"
+    return (
+        "mean and std must be for pixels scaled to 0..1, but these are for 0..255; use the values divided by 255: "
+        f"--mean {shown[0]} --std {shown[1]}"
+    )
 
 
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
-    """The centre of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
+    """Return the centre crop of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
     return resize_and_crop_reduced(Decoded.whole(image), spec)
 
 
 def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
-    """The centre of the resized image, [H, W, 3] uint8 in RGB order.
+    """Return the centre crop of the resized image, [H, W, 3] uint8 in RGB order.
 
-    Only the part that survives the crop is resized: sampling positions and filter are those of a full resize
-    followed by a crop, so the two differ by intermediate rounding alone: a grey level here and there, or, for
-    "nearest" and "box", which have edges, the neighbour where a sample falls right between two pixels. On images of a
-    few pixels Pillow may run its two passes in another order, which shows where they overshoot.
+    Only the region that survives the crop is resized. Sampling positions and filter are those of a full resize followed
+    by a crop, so the results differ only by intermediate rounding: occasionally by one grey level or, for the
+    discontinuous filters "nearest" and "box", by picking the neighbour where a sample falls exactly between two pixels.
+    On images of a few pixels, Pillow may run its two passes in the opposite order, which is visible where they
+    overshoot.
     """
     image, (whole_width, whole_height), times = decoded
     if spec.resize_mode == "letterbox":
         return _letterboxed(decoded, spec)
-    # In pixels of the image at hand, of which the whole may be no whole number.
+    # The full size in pixels of the reduced image, which may be fractional.
     width, height = whole_width / times, whole_height / times
     to_height, to_width = _resized_size(whole_width, whole_height, spec)
     crop_height, crop_width = spec.input_size
@@ -173,8 +179,8 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
     across, down = width / to_width, height / to_height
     upper, lower = top * down, min((top + crop_height) * down, height)
     if spec.resize_mode == "cover" and crop_height * whole_width < crop_width * whole_height:
-        # Since version 13, Pillow runs the vertical pass first where the height shrinks much more than the width. It
-        # would take the crop of a tall image for such a case, unlike the full resize: up to 9 levels apart at edges.
+        # Since version 13, Pillow runs the vertical pass first if the height shrinks much more than the width. It would
+        # do so for the crop of a tall image but not for the full resize, a difference of up to 9 levels at edges.
         reach = WIDEST_FILTER * max(down, 1.0) + 1
         first, last = max(0, math.floor(upper - reach)), min(image.height, math.ceil(lower + reach))
         image = image.crop((0, first, image.width, last))
@@ -185,7 +191,7 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
 
 
 def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
-    """The whole image, resized and then padded to `resize_size`, of which the centre is cut out."""
+    """Resize the whole image, pad it to `resize_size` and return the centre crop."""
     image, (whole_width, whole_height), times = decoded
     to_height, to_width = _resized_size(whole_width, whole_height, spec)
     box = (0, 0, whole_width / times, whole_height / times)
@@ -198,7 +204,7 @@ def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
 
 
 def normalize(crops: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.float32]:
-    """Crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32, (pixel / 255 - mean) / std by table look-up."""
+    """Convert crops [n, H, W, 3] uint8 to a batch [n, 3, H, W] float32: (pixel / 255 - mean) / std by table look-up."""
     levels = np.arange(256, dtype=np.float64) / 255.0
     table = np.stack([(levels - m) / s for m, s in zip(spec.mean, spec.std, strict=True)]).astype(np.float32)
     source = np.array([0, 1, 2] if spec.channel_order == "rgb" else [2, 1, 0])
@@ -211,11 +217,11 @@ def _resized_size(width: int, height: int, spec: PreprocessSpec) -> tuple[int, i
     to_height, to_width = spec.resize_size
     if spec.resize_mode == "stretch":
         return to_height, to_width
-    if spec.resize_mode == "letterbox":  # as Pillow's ImageOps.pad, but at least a pixel
+    if spec.resize_mode == "letterbox":  # like Pillow's ImageOps.pad, but at least one pixel
         if width * to_height > height * to_width:
             return max(1, round(height / width * to_width)), to_width
         return to_height, max(1, round(width / height * to_height))
-    # Integer arithmetic: the side that does not decide is rounded down, as torchvision and timm do.
+    # Integer arithmetic: the other side is rounded down, as in torchvision and timm.
     if to_width * height >= to_height * width:
         return max(to_height, to_width * height // width), to_width
     return to_height, max(to_width, to_height * width // height)

@@ -1,8 +1,8 @@
-"""Places that measure what models cost, one file each.
+"""Places where the costs of models are measured, one module each.
 
-A place is a module beside this one that holds a `PLACE` (see `leepfrog.costs.places.base.Place`), or an entry point of
-another package in the group `leepfrog.costs`. Its name is the module's or the entry point's name. Nothing here imports
-NumPy: completion and help read the names.
+A place is a module of this package that defines `PLACE` (see `leepfrog.costs.places.base.Place`), or another package's
+entry point in the group `leepfrog.costs`. Its name is that of the module or entry point. Do not import NumPy here:
+shell completion and help read the names.
 
 >>> PLACES.names()[0]
 'here'
@@ -15,6 +15,6 @@ from leepfrog.inference.choices import HERE
 from leepfrog.plugins import Plugins
 
 GROUP = "leepfrog.costs"
-"""The entry points of other packages' places."""
+"""Entry-point group for places of other packages."""
 
-PLACES = Plugins(__name__, "PLACE", GROUP, Place, "place", HERE)  # type: ignore[type-abstract]  # for isinstance
+PLACES = Plugins(__name__, "PLACE", GROUP, Place, "place", HERE)  # type: ignore[type-abstract]  # used with isinstance

@@ -1,4 +1,4 @@
-"""Costs on this machine, each model in a fresh process."""
+"""Costs on this machine, measured with each model in a fresh process."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from leepfrog.inference.bounded import seconds_per_image, seconds_set
 from leepfrog.inference.cache import cache_key
 from leepfrog.inference.model import ModelFile
 
-# How long single images, and then batches, are timed.
+# Default measuring time in seconds, spent once on single images and once on batches.
 BRIEFLY = 0.15
-# Sets it for costs that a ranking measures on its way.
+# Environment variable that overrides the default.
 SECONDS_VARIABLE = "LEEPFROG_COST_SECONDS"
-# A measurement runs some 70 images, and may take as long as the time limit allows for this many.
+# A measurement runs about 70 images. It times out after the time allowed for this many images.
 LONGEST_IN_IMAGES = 200
-# What the system takes as a limit of time.
+# Longest timeout in seconds that all systems accept.
 LONGEST = 2_000_000
-# Costs are measured again once; so many in a row that stay in doubt mean that the machine stays busy.
+# Doubtful costs are measured again once. If this many in a row remain in doubt, the machine is busy and the rest are
+# not measured again.
 STILL_BUSY = 3
 
-_NOT_OURS = "is damaged, or of another leepfrog or machine"
+_NOT_OURS = "is damaged, or was written by another leepfrog version or machine"
 
 
 class ThisMachine:
-    """What an earlier run measured on this machine with as many threads, or what is measured now."""
+    """Costs on this machine: stored by an earlier run with the same number of threads, or measured now."""
 
     def costs(self, models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
-        """What models cost here. What is in doubt is measured once more, after all others; if it stays so, not kept.
+        """Return the costs of models on this machine.
+
+        Doubtful costs are measured once more after all others; those that remain in doubt are not stored.
 
         Args:
-            models: the files.
-            context: without `measure_seconds`, `$LEEPFROG_COST_SECONDS` or BRIEFLY counts. Its progress advances with
-                each model, and gets a notice of costs that cannot be read or kept.
+            models: the model files.
+            context: the execution environment. `measure_seconds` defaults to `$LEEPFROG_COST_SECONDS`, then to BRIEFLY.
+                `progress` advances with each model and receives a notice if costs cannot be read or stored.
 
         Raises:
             ModelError, MachineError: see `measure`.
@@ -82,17 +85,17 @@ PLACE = ThisMachine()
 
 
 def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFLY) -> Cost:
-    """Run a model in a process of its own.
+    """Measure the cost of a model in a separate process.
 
     Args:
-        model: the file.
-        device: its name, such as "cpu" (see `leepfrog.inference.devices`).
-        threads: threads within one run.
-        seconds: how long to time single images, and then batches.
+        model: the model file.
+        device: name of the device, such as "cpu" (see `leepfrog.inference.devices`).
+        threads: number of threads within one run.
+        seconds: measuring time in seconds, spent once on single images and once on batches.
 
     Raises:
-        ModelError: it cannot be loaded or run.
-        MachineError: the device is not there, or the process cannot be started.
+        ModelError: the model cannot be loaded or run.
+        MachineError: the device is not available, or the process cannot be started.
     """
     best = best_reference(device, threads)
     limit = min(LONGEST_IN_IMAGES * seconds_per_image() + 10 * seconds, LONGEST)
@@ -100,12 +103,12 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
     try:
         done = child.run("leepfrog.costs.worker", *arguments, timeout=limit)
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{model.name}: takes too long to be measured, more than {limit:g} s") from None
+        raise ModelError(f"{model.name}: the cost measurement timed out after {limit:g} s") from None
     try:
         measured = json.loads(done.stdout)
     except ValueError:
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ModelError(f"{model.name}: fails when run by itself: {why[:300]}") from None
+        raise ModelError(f"{model.name}: the measuring process failed: {why[:300]}") from None
     if "error" in measured:
         raise (MachineError if measured["exit_code"] == MachineError.exit_code else ModelError)(measured["error"])
     remember_reference(device, threads, measured["reference"])
@@ -113,19 +116,22 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
 
 
 def store_cost(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
-    """Keep a cost for later runs on this machine, unless it is in doubt; `notice` reports a failure."""
+    """Store a cost for later runs on this machine unless it is in doubt; failures are reported to `notice`."""
     if cost.doubtful:
         return
     try:
         write_whole(_path(model, device, cost.threads), sealed({"machine": machine(device), **cost.as_dict()}))
     except MachineError as error:
-        notice(f"the cost of {model.name} is not kept, the next run measures it again: {error}")
+        notice(f"the cost of {model.name} could not be stored; the next run will measure it again: {error}")
 
 
 def stored_cost(
     model: ModelFile, device: str, threads: int, notice: Callable[[str], None], otherwise: str = "is measured again"
 ) -> Cost | None:
-    """What `store_cost` stored on this machine; if that cannot be read, `notice` is told what becomes of the cost."""
+    """Return the cost stored by `store_cost` on this machine, or None if there is none.
+
+    If it cannot be used, `notice` receives the problem and, as `otherwise`, what happens to the cost instead.
+    """
     path = _path(model, device, threads)
     try:
         values = unsealed(read_regular(path, LARGEST_TEXT))

@@ -1,4 +1,4 @@
-"""Costs that earlier runs measured on this machine: nothing is measured now, and what is not known stays so."""
+"""Costs measured by earlier runs on this machine; nothing is measured now, so missing costs remain unknown."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from leepfrog.inference.model import ModelFile
 
 
 class KeptCosts:
-    """For a machine that is busy, where measuring takes long and says little."""
+    """Stored costs only, for busy machines, where measuring is slow and unreliable."""
 
     def costs(self, models: Sequence[ModelFile], context: RunContext) -> list[Cost | None]:
-        """What earlier runs kept.
+        """Return the costs stored by earlier runs, None for models without any.
 
         Raises:
-            UsageError: costs shall be measured anew.
+            UsageError: `measure_again` is set.
         """
         if context.measure_again:
-            raise UsageError("'kept' measures no costs; --costs here does")
+            raise UsageError("'kept' does not measure costs; use --costs here")
         best = best_reference(context.device, context.cores)
         known = [
-            stored_cost(model, context.device, context.cores, context.progress.notice, "is not known")
-            for model in models
+            stored_cost(model, context.device, context.cores, context.progress.notice, "is unknown") for model in models
         ]
         return [cost and cost.doubted(best) for cost in known]
 

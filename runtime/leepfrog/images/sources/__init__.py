@@ -1,7 +1,7 @@
-"""Sources of labelled images, one file each.
+"""Sources of labelled images, one module each.
 
-A source is a module beside this one that holds a `SOURCE`, or an entry point of another package in the group
-`leepfrog.images` that points to a `Source`.
+A source is a module of this package that defines `SOURCE`, or another package's entry point in the group
+`leepfrog.images` that refers to a `Source`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from leepfrog.images.sources.base import Source
 from leepfrog.plugins import Plugins
 
 GROUP = "leepfrog.images"
-"""The entry points of other packages' sources."""
+"""Entry-point group for sources of other packages."""
 
 SOURCES = Plugins(__name__, "SOURCE", GROUP, Source, "images")
 
 
 def sources() -> list[Source]:
-    """All sources, in the order in which they are asked.
+    """Return all sources in the order in which they are tried.
 
     Raises:
-        MachineError: another package's is broken.
+        MachineError: a source of another package is broken.
 
     >>> [source.takes for source in sources()][-1]
     'a folder'

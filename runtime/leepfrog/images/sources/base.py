@@ -1,4 +1,4 @@
-"""What leepfrog needs to know of a source of images."""
+"""Interface of image sources."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from leepfrog.images.labels import mask_notes
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A kind of place that labelled images come from.
+    """A kind of location from which labelled images can be loaded.
 
     Attributes:
-        takes: what it opens, for messages, such as "a folder".
-        accepts: whether a place is of this kind, by its name and by what is there, not by what that holds: a path as
-            the user gave it, or another text. An OSError of it is reported.
-        open_set: the labelled images of a place that it accepts; raises DataSetError. It finds out what images there
-            are and reads none of them: their `read` does (see `leepfrog.images.dataset.EncodedImage`).
-        precedence: of several sources that accept a place, the one with the highest opens it, and of equals the first
-            by name.
+        takes: description of the locations it opens, for messages, such as "a folder".
+        accepts: function that returns whether a location is of this kind. The location is a path as the user gave it,
+            or another string; the function checks its name and its existence, but not its contents. An OSError that it
+            raises is reported to the user.
+        open_set: function that returns the labelled images of an accepted location; raises DataSetError. It lists the
+            images without reading them: that is left to `leepfrog.images.dataset.EncodedImage.read`.
+        precedence: priority if several sources accept a location: the highest opens it; ties are broken by name.
 
     >>> Source("a song", lambda where: where.endswith(".mid"), lambda where: ...).accepts("photos")
     False
@@ -35,13 +35,13 @@ class Source:
 def set_of_files(
     name: str, rows: Sequence[tuple[str, str]], notes: Sequence[str] = (), unreadable: Sequence[str] = ()
 ) -> ImageSet:
-    """A set of image files.
+    """Create a set from image files.
 
     Args:
-        name: where they come from, printable.
-        rows: (path of the image, label).
-        notes: same as for `ImageSet.from_labels`.
-        unreadable: same as for the set.
+        name: printable name of the source.
+        rows: pairs of image path and label.
+        notes: as in `ImageSet.from_labels`.
+        unreadable: as in `ImageSet`.
 
     Raises:
         DataSetError: fewer than two classes.

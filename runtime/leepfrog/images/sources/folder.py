@@ -1,4 +1,4 @@
-"""A folder with one folder a class, or with images and the table `metadata.csv`."""
+"""Image source for folders with one folder per class, or with images and a `metadata.csv` table."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TABLE = "metadata.csv"
 
 
 def set_of_folder(place: str) -> ImageSet:
-    """The images of a folder.
+    """Return the labelled images of a folder.
 
     Raises:
-        DataSetError: it cannot be read, holds splits instead of classes, or fewer than two classes.
+        DataSetError: the folder cannot be read, contains splits instead of classes, or has fewer than two classes.
     """
     path = Path(place)
     where = printable(path)
     root = read_root(path)
     filled = [folder for folder in root.folders if folder.images]
-    if len(filled) < 2 and os.path.lexists(path / TABLE):  # one folder: all images together beside their table
+    if len(filled) < 2 and os.path.lexists(path / TABLE):  # all images may be in one folder next to their table
         return set_of_table(str(path / TABLE))
     kinds = list(not_read({where: root.not_read} | {folder.name: folder.not_read for folder in root.folders}))
     missed = [sentence for sentence, _ in kinds]
@@ -38,29 +38,29 @@ def set_of_folder(place: str) -> ImageSet:
     if len(classes) < 2:
         _refuse(where, root, [folder.name for folder in classes], [*unreadable, *missed])
     if root.n_loose:
-        notes.append(f"{root.n_loose} image(s) directly in {where} have no class and were left out")
+        notes.append(f"{root.n_loose} image(s) directly in {where} have no class and were skipped")
     empty = (folder.name for folder in root.folders if not folder.images)
-    notes.extend(f"class {printable(name)} has no images and was left out" for name in empty)
+    notes.extend(f"class {printable(name)} has no images and was omitted" for name in empty)
     rows = [(image, folder.name) for folder in classes for image in folder.images]
     images_missed = [sentence for sentence, is_image in kinds if is_image]
     return set_of_files(where, rows, [*unreadable, *notes, *missed], [*unreadable, *images_missed])
 
 
 def _refuse(where: str, root: Root, classes: Sequence[str], reasons: Sequence[str]) -> None:
-    """Raise DataSetError where folders hold fewer than two classes, and say what else was there."""
+    """Raise DataSetError for a folder with fewer than two classes; the message also reports what else was found."""
     more = "".join(f"; {reason}" for reason in reasons[:3])
     if not root.folders:
-        loose = f"{root.n_loose} images lie in it unsorted; " if root.n_loose else ""
+        loose = f"it contains {root.n_loose} unsorted images; " if root.n_loose else ""
         raise DataSetError(
-            f"{where}: no class folders; {loose}put each class's images in a folder of its own, or list them in a CSV "
-            f"table of file_name,label{more}"
+            f"{where}: no class folders; {loose}put the images of each class in a separate folder, or list them in a "
+            f"CSV table with the columns file_name,label{more}"
         )
     try:
         check_classes([printable(name) for name in classes], where)
     except DataSetError as error:
-        loose = f"; {root.n_loose} images lie beside the folders, without a class" if root.n_loose else ""
+        loose = f"; {root.n_loose} images are not in a class folder" if root.n_loose else ""
         raise DataSetError(f"{error}{loose}{more}") from None
 
 
-# Whatever stands in it: a source of a special kind of folder comes first.
+# Accepts any folder, so sources for special kinds of folders take precedence.
 SOURCE = Source("a folder", os.path.isdir, set_of_folder, precedence=-1)

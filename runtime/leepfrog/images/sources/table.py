@@ -1,4 +1,4 @@
-"""A CSV table of `file_name,label`."""
+"""Image source for CSV tables with the columns `file_name,label`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def set_of_table(file: str) -> ImageSet:
-    """The images that a table lists.
+    """Return the images that a table lists.
 
     Raises:
-        DataSetError: it cannot be read, its columns or quotes are wrong, none of its files exists, or fewer than two
-            classes.
+        DataSetError: the table cannot be read, its columns or quotes are wrong, none of its files exists, or there are
+            fewer than two classes.
     """
     path = Path(file)
     where = printable(path)
@@ -59,11 +59,11 @@ def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
                 continue
             if any(row[len(columns) :]):
                 raise DataSetError(
-                    f"{where}, line {line}: {len(row)} fields for {len(columns)} columns; put quotes around a field "
-                    "with a comma in it"
+                    f"{where}, line {line}: {len(row)} fields for {len(columns)} columns; fields that contain a comma "
+                    "must be quoted"
                 )
             if begun - line > 1 and _swallows_rows(row, len(columns), at):
-                raise DataSetError(f"{where}, line {line}: a quote that opens here ends {begun - line - 1} lines later")
+                raise DataSetError(f"{where}, line {line}: a quote opened here closes {begun - line - 1} lines later")
             name, label = (row[i].strip() if i < len(row) else "" for i in at)
             if not name or not label:
                 raise DataSetError(f"{where}, line {line}: file_name or label is empty")
@@ -73,10 +73,10 @@ def _rows(where: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _swallows_rows(row: Sequence[str], n_columns: int, at: Sequence[int]) -> bool:
-    """Whether a field of several lines looks like several rows.
+    """Return whether a multi-line field looks like several rows.
 
-    In a name or label, lines with as many commas as a row do; in a text, where commas are common, lines that name an
-    image file besides.
+    In a file name or label, a line with as many fields as a row does. In any field, including free text, where commas
+    are common, a line with an image file name in the right column does.
     """
     for i, field in enumerate(row):
         for line in field.splitlines()[1:]:
@@ -104,35 +104,35 @@ def _check_columns(where: str, columns: Sequence[str]) -> None:
         )
     for name in COLUMNS:
         if columns.count(name) > 1:
-            raise DataSetError(f"{where}: {columns.count(name)} columns are called {name}; keep the one that is meant")
+            raise DataSetError(f"{where}: {columns.count(name)} columns are named {name}; keep only one of them")
 
 
 def _not_found(path: Path, name: str, n: int) -> str:
     first = printable(os.path.join(path.parent, name))
     return (
-        f"{printable(path)}: none of its {n} images was found, the first not at {first}; file_name is relative to the "
-        f"table's folder{_hint(name, path.parent)}"
+        f"{printable(path)}: none of its {n} images was found; the first was expected at {first}; file_name is "
+        f"relative to the table's folder{_hint(name, path.parent)}"
     )
 
 
 def _hint(name: str, folder: Path) -> str:
-    """What would have been found under another name."""
+    """Return a hint if a similar name exists or the name is malformed, else ""."""
     if "://" in name:
         return "; URLs are not fetched: download the images first"
     plain = name.strip().replace("\\", "/")
-    fixes = ["write / instead of \\"] if "\\" in name else []
+    fixes = ["use / instead of \\"] if "\\" in name else []
     if plain != name.replace("\\", "/"):
-        fixes.append("remove the spaces around it")
+        fixes.append("remove the surrounding spaces")
     for extension in ("", *sorted(EXTENSIONS), *map(str.upper, sorted(EXTENSIONS))):
         for candidate, fix in (
             (folder / (plain + extension), ""),
-            (Path(plain + extension), "it is relative to the working folder"),
-            (folder / (os.path.basename(plain) + extension), "leave its folder out"),
+            (Path(plain + extension), "it is relative to the working directory"),
+            (folder / (os.path.basename(plain) + extension), "remove the folder from file_name"),
         ):
             if os.path.isfile(candidate):
-                added = ["add the ending"] if extension else []
+                added = ["add the extension"] if extension else []
                 return f"; {printable(candidate)} exists: {', '.join([*fixes, *added, *([fix] if fix else [])])}"
     return f"; {', '.join(fixes)}" if fixes else ""
 
 
-SOURCE = Source("a .csv table of file_name,label", _accepts, set_of_table)
+SOURCE = Source("a .csv table with the columns file_name,label", _accepts, set_of_table)
