@@ -62,7 +62,7 @@ def front_in_words(ranking: Ranking) -> list[str]:
 def places_in_words(ranking: Ranking) -> list[str]:
     """Return where costs were measured and which are unknown; empty if all were measured on this machine."""
     places = dict.fromkeys(cost.place for _, cost in ranking.priced if not cost.measured_here)
-    lines = [f"Costs were measured on {place}, not on this machine." for place in places]
+    lines = [f"Costs are from {place}, not from this machine." for place in places]
     if unknown := [model.name for model in ranking.models if model.cost is None and model.sha256]:
         lines.append(f"Not considered for the front because their costs are unknown: {', '.join(unknown)}.")
     return lines
