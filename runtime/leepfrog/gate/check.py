@@ -249,7 +249,7 @@ def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Rank
 
 
 class _Judge:
-    """Compares two rankings within the tolerances."""
+    """Comparison of two rankings within tolerances."""
 
     def __init__(
         self,
