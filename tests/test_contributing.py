@@ -124,7 +124,7 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
     ranked = run("-m", "leepfrog", "rank", tmp_path / "x-images-idx3-ubyte", "--format", "csv", "--quiet")
     assert "small-random" in ranked
     elsewhere = run("-m", "leepfrog", "rank", photographs, "--costs", "sheet", "--quiet")
-    assert "Costs are those of sheet, not of this machine." in elsewhere
+    assert "Costs are from sheet, not from this machine." in elsewhere
     assert "costs of sheet" in run("-m", "leepfrog", "bench", "small-random", "--costs", "sheet", "--quiet")
 
 

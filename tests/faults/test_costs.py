@@ -260,7 +260,7 @@ def test_fault_11_a_baseline_in_doubt_judges_no_latency(baseline: tuple[Path, Pa
     values = json.loads(path.read_text())
     values["models"][0]["cost"]["doubtful"] = ["relative_latency"]
     path.write_text(json.dumps(values))
-    here.call("check", path, folder, "--fail-on", "latency").check(2, "make the baseline again")
+    here.call("check", path, folder, "--fail-on", "latency").check(2, "recreate the baseline")
     here.call("check", path, folder, "--fail-on", "score", "--cached").check(0)
     values["models"][0]["cost"]["doubtful"] = 7
     path.write_text(json.dumps(values))

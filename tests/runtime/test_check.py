@@ -65,7 +65,7 @@ def test_a_changed_model_fails(ranked: tuple[Path, Path], home: Path) -> None:
     assert not found.passed
     assert {failure.model for failure in found.failures if failure.criterion == "score"} == {"plain"}
     (cause,) = causes(found)
-    assert cause.startswith("model: other weights")
+    assert cause.startswith("model: weights changed")
     conforms(found.as_dict())
 
 
@@ -91,8 +91,8 @@ def test_a_renamed_class_passes_and_is_told(ranked: tuple[Path, Path]) -> None:
     (folder / "cat").rename(folder / "aardvark")
     found = check(*ranked)
     assert found.passed
-    assert found.changes == ("labels: class 'cat' is called 'aardvark' now",)
-    assert "changed, within what is allowed: labels: class 'cat'" in as_text(found)
+    assert found.changes == ("labels: class 'cat' renamed to 'aardvark'",)
+    assert "changed without causing a failure: labels: class 'cat'" in as_text(found)
 
 
 def test_an_option_of_onnxruntime_that_moves_int8_fails(
@@ -148,7 +148,7 @@ def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path]
     (home / "models" / "plain.onnx").write_bytes(proto.SerializeToString())
     found = check(path, folder, fail_on=["score", "latency"], latency_tolerance=5.0)
     assert [(failure.criterion, failure.model) for failure in found.failures] == [("latency", "plain")]
-    assert found.failures[0].causes[0].startswith("model: other weights")
+    assert found.failures[0].causes[0].startswith("model: weights changed")
 
 
 def test_the_latency_reference_is_what_the_exporter_makes() -> None:
@@ -196,8 +196,8 @@ def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, 
     huge = edited(good, "size_bytes", 10**400)
     slow = {**good, "receipt": {**good["receipt"], "seconds": 10**400}}
     for values, message in (
-        (lost, "which it does not hold"),
-        (bare, "has nothing to judge by score"),
+        (lost, "which is missing from the ranking"),
+        (bare, "contains nothing to judge by score"),
         (huge, r"is not JSON.*beyond 2\^63"),
         (slow, "is not JSON, or cut short"),
     ):
@@ -222,7 +222,7 @@ def test_one_model_has_no_order(home: Path, tmp_path: Path) -> None:
     put(home, NAMES[0])
     folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
     path.write_text(json.dumps(leepfrog.rank(folder, NAMES[:1], by="leep_loo").as_dict()))
-    with pytest.raises(UsageError, match="has nothing to judge by rank"):
+    with pytest.raises(UsageError, match="contains nothing to judge by rank"):
         check(path, folder, fail_on=["rank"])
     assert check(path, folder, cached=True).criteria == ("score", "size")
 
@@ -244,20 +244,20 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
     good = json.loads(path.read_text())
     other = folder_of_pieces(tmp_path / "others", count=4, names=("china", "cat"))
     (other / "cat").rename(other / "feline")
-    with pytest.raises(UsageError, match="is of other images: none of its classes"):
+    with pytest.raises(UsageError, match="was made from other images: none of its classes"):
         check(path, other)
     for values, message in (
-        ({**good, "models": []}, "holds no models"),
-        ({**good, "models": good["models"] * 2}, "holds the same model twice"),
+        ({**good, "models": []}, "contains no models"),
+        ({**good, "models": good["models"] * 2}, "contains the same model twice"),
         (edited(good, "cost", {"relative_latency": 0}), "cost has no field doubtful"),
         (edited(good, "cost", {"relative_latency": "1"}), "cost has no field doubtful"),
         (edited(good, "size_bytes", math.inf), r"is not JSON.*Infinity"),
         (edited(good, "scores", {}), "has no head_accuracy or size"),
-        (edited(good, "scores", with_another_score(good)), "or a score of it, was not ranked again"),
-        (edited(good, "name", "other"), "tells of '.*', which it does not hold"),
+        (edited(good, "scores", with_another_score(good)), "or one of its scores is missing from the new ranking"),
+        (edited(good, "name", "other"), "lists '.*', which is missing from the ranking"),
         ({**good, "models": [{"name": "plain"}]}, r"ranking.models\[0\] has no rank"),
         ({**good, "kind": "validation", "schema_version": 2}, "validation has no n_train"),
-        ({**good, "receipt": {**good["receipt"], "models": []}}, "tells of no models"),
+        ({**good, "receipt": {**good["receipt"], "models": []}}, "lists no models"),
     ):
         path.write_text(json.dumps(values))
         with pytest.raises(UsageError, match=message):
@@ -280,7 +280,7 @@ def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Her
     done = here.call("check", *ranked, "-q")
     assert done.code == 1
     assert done.out.startswith("FAILED score: plain: leep")
-    assert "    why: model: other weights" in done.out
+    assert "    why: model: weights changed" in done.out
     done = here.call("check", *ranked, "--format", "github", "-q")
     assert done.code == 1
     assert done.out.startswith("::error title=leepfrog score%3A plain::")
@@ -292,7 +292,7 @@ def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Her
     done = here.call("check", *ranked, "--format", "json", "-q")
     assert done.code == 1
     conforms(done.json)
-    here.call("check", "absent.json", ranked[1]).check(2, "leepfrog rank DIR -o baseline.json makes one")
+    here.call("check", "absent.json", ranked[1]).check(2, "create a baseline with leepfrog rank DIR -o baseline.json")
 
 
 def test_what_others_read_is_escaped() -> None:
@@ -329,6 +329,6 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
     done = run()
     assert done.returncode == 1
     assert "FAILED score: plain: leep" in done.stdout
-    assert "why: model: other weights" in done.stdout
+    assert "why: model: weights changed" in done.stdout
     assert "No such file" in done.stdout
     assert "Traceback" not in done.stdout

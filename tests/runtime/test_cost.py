@@ -175,11 +175,11 @@ def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path:
     conforms(ranking.as_dict())
     ranking.save(tmp_path / "ranking.json")
     assert leepfrog.Ranking.load(tmp_path / "ranking.json") == ranking
-    assert "Costs that are not known, so that these are not on the front: plain." in render(ranking)
+    assert "Not considered for the front because their costs are unknown: plain." in render(ranking)
     assert ranking._repr_html_()
     assert [row["latency"] is None for row in records(ranking)] == [model.name == "plain" for model in ranking]
     done = here.call("rank", "photos", "--costs", "kept", "--plot", "front.svg")
-    done.check(0, "Costs that are not known, so that these are not on the front: plain.")
+    done.check(0, "Not considered for the front because their costs are unknown: plain.")
     svg = (here.folder / "front.svg").read_text()
     assert f'id="model-{ranking["made"].rank - 1}"' in svg
     assert f'id="model-{ranking["plain"].rank - 1}"' not in svg
@@ -189,9 +189,7 @@ def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path:
     check = ("check", tmp_path / "ranking.json", "photos", "--cached", "--fail-on")
     here.call(*check, "score").check(0)
     here.call(*check, "latency").check(2, "--costs here does")
-    here.call(*check, "latency", "--costs", "here").check(
-        2, "the latency of plain is not known; make the baseline again"
-    )
+    here.call(*check, "latency", "--costs", "here").check(2, "the latency of plain is unknown; recreate the baseline")
 
 
 def test_a_front_needs_costs(home: Path, here: Here) -> None:
@@ -201,11 +199,11 @@ def test_a_front_needs_costs(home: Path, here: Here) -> None:
     assert ranking.priced == []
     page = render(ranking)
     assert 'id="front"' not in page
-    assert "Costs that are not known" in page
+    assert "because their costs are unknown" in page
     done = here.call("rank", "photos", "--costs", "kept", "--plot", "front.svg")
     assert done.code == 2
     assert "there is no front to draw: no model's cost is known" in done.error
-    assert "Costs that are not known" in done.out
+    assert "because their costs are unknown" in done.out
 
 
 def test_a_budget_without_costs_is_refused_before_any_work(home: Path) -> None:

@@ -279,7 +279,7 @@ def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
         (RankRequest, {"budget": {"size": 1}}, "budget must be a leepfrog.Budget"),
         (ValidateRequest, {"images": 3}, "images must be at least 4, not 3"),
         (ValidateRequest, {"seed": -1}, "seed"),
-        (TasksRequest, {"n_tasks": 2}, "needs at least 3, not 2"),
+        (TasksRequest, {"n_tasks": 2}, "n_tasks must be at least 3 to compute correlations, not 2"),
         (EmbedRequest, {"tolerance": -1.0}, "tolerance must be 0 or more"),
         (EmbedRequest, {"max_images": 1}, "max_images must be at least 2"),
         (ScoreRequest, {"scores": ("beauty",)}, "beauty"),

@@ -94,7 +94,7 @@ def test_a_real_model(zoo_home: Path, tmp_path: Path) -> None:
     assert json.loads(render(found, Format.json))["classes"][0]["typical"][0]["position"] >= 0
     for each in found.classes:
         assert {Path(example.name).parent.name for example in (*each.typical, *each.hard)} == {each.name}
-    with pytest.raises(UsageError, match="names 2: "):
+    with pytest.raises(UsageError, match="matches 2: "):
         leepfrog.explain(folder, "efficientnet_lite[01]")
     with pytest.raises(UsageError, match="top"):
         leepfrog.explain(folder, "mobilenet_v2", top=0)

@@ -114,7 +114,7 @@ def test_noise_rarely_drops_the_best() -> None:
 
 @pytest.mark.parametrize("by", [name for name in SCORE_NAMES if name not in RACEABLE])
 def test_scores_that_do_not_leave_images_out_are_refused(by: str) -> None:
-    with pytest.raises(UsageError, match=f"raced by {by}, .*one of combined, .*ridge"):
+    with pytest.raises(UsageError, match=f"raced by {by}: .*one of combined, .*ridge"):
         rank(photo_set(2), by=by, racing=True)
 
 

@@ -75,9 +75,9 @@ def test_any_score_may_decide() -> None:
     [
         ({}, UsageError, "models must be a mapping"),
         ({"a": np.ones((120, 2))}, UsageError, "'a' must be a name with a mapping"),
-        ({"a": {"feature": features(1, 0)}}, UsageError, "a: 'feature' is neither"),
+        ({"a": {"feature": features(1, 0)}}, UsageError, "a: unknown array 'feature'"),
         ({"a": {}}, UsageError, "a: has neither"),
-        ({"a": {"probs": probs(1, 0)}}, UsageError, "a: has no features, which linear_probe reads"),
+        ({"a": {"probs": probs(1, 0)}}, UsageError, "a: has no features, required by linear_probe"),
         ({"a": {"features": features(1, 0)[:50]}}, ArrayError, "a: labels has 120 entries for 50 rows"),
         ({"a": {"features": features(1, 0) * np.nan}}, ArrayError, "a: features row 0 holds NaN"),
         ({"a": {"features": features(1, 0), "probs": features(1, 1)}}, ArrayError, "a: probs row"),
@@ -135,7 +135,7 @@ def test_what_the_command_line_refuses(here: Here) -> None:
         (("--features", "weak=y.npy"), "two files of weak"),
         (("--features", "=y.npy"), "give MODEL=FILE"),
         (("--by", "lep"), "'lep' is unknown"),
-        (("--by", "leep"), "strong: has no probs, which leep reads"),
+        (("--by", "leep"), "strong: has no probs, required by leep"),
     ):
         here.call(*arguments, *more).check(2, message)
     here.call("score", "--labels", "y.npy", "--features", "y.npy", "--by", "knn").check(2, "name each array")
@@ -145,4 +145,4 @@ def test_what_the_command_line_refuses(here: Here) -> None:
 def test_arrays_in_memory_cannot_be_verified(here: Here) -> None:
     rank_arrays(MODELS, LABELS).save(here.folder / "ranking.json")
     here.call("verify", "ranking.json", ".").check(2, "the arrays were in memory")
-    here.call("check", "ranking.json", ".").check(2, "a ranking of arrays, which leepfrog verify takes")
+    here.call("check", "ranking.json", ".").check(2, "a ranking of arrays; use leepfrog verify")

@@ -162,13 +162,13 @@ def test_causes_of_changed_data(home: Path, tmp_path: Path) -> None:
     first = receipt()
     assert data_causes(first, receipt()) == []
     (folder / "cat").rename(folder / "kitten")
-    assert data_causes(first, receipt()) == ["labels: class 'cat' is called 'kitten' now"]
+    assert data_causes(first, receipt()) == ["labels: class 'cat' renamed to 'kitten'"]
     (folder / "kitten").rename(folder / "cat")
     (folder / "cat" / "00.jpg").rename(folder / "coffee" / "moved.jpg")
     told = ["labels: the same images in other classes: 'cat' 20 -> 19 images, 'coffee' 20 -> 21 images"]
     assert data_causes(first, receipt()) == told
     (folder / "coffee" / "moved.jpg").unlink()
-    assert data_causes(first, receipt()) == ["data: other images: 'cat' 20 -> 19 images"]
+    assert data_causes(first, receipt()) == ["data: different images: 'cat' 20 -> 19 images"]
     (folder / "cat" / "01.jpg").write_text("no image any more")
     assert data_causes(first, receipt())[1] == "data: 0 -> 1 images skipped"
 
@@ -183,13 +183,13 @@ def test_causes_of_a_changed_model(home: Path, tmp_path: Path) -> None:
     first = receipt()
     put(home, NAMES[0], license="another")
     assert receipt().sha256 != first.sha256
-    assert model_causes(first, receipt()) == ["model: the file says something else of itself"]
+    assert model_causes(first, receipt()) == ["model: metadata changed"]
     spec = find_models(NAMES[:1])[0].metadata.preprocess
     put(home, NAMES[0], preprocess=dataclasses.replace(spec, mean=(0.5, 0.5, 0.5)))
     assert model_causes(first, receipt()) == ["preprocessing: mean [0.0, 0.0, 0.0] -> [0.5, 0.5, 0.5]"]
     put(home, NAMES[0], noise=0.1)
     (told,) = model_causes(first, receipt())
-    assert told.startswith("model: other weights (")
+    assert told.startswith("model: weights changed (")
 
 
 def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +225,8 @@ def test_a_baseline_that_is_none_is_a_wrong_call(home: Path, tmp_path: Path) -> 
         "empty": ("", "is not JSON"),
         "not UTF-8": (b"\xff\xfe{}", "is not JSON"),
         "nested": ("[" * 100_000, "is not JSON"),
-        "a list": ("[]", "is no result with a receipt"),
-        "another JSON": ('{"kind": "cake"}', "is no result with a receipt"),
+        "a list": ("[]", "not a result with a receipt"),
+        "another JSON": ('{"kind": "cake"}', "not a result with a receipt"),
         "of another version": (json.dumps({**good, "schema_version": 1}), "has schema version 1"),
         "no receipt": (json.dumps({**good, "receipt": None}), "ranking.receipt is None, not an object"),
     }

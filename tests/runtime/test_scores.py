@@ -270,7 +270,7 @@ def test_the_command_line(here: Here) -> None:
     assert [line.split(",")[0] for line in some] == ["score", "logme", "knn"]
     for arguments, code, message in (
         ((), 2, "--probs, --features or both"),
-        (("--probs", "p.npy", "-s", "ridge"), 2, "ridge reads --features"),
+        (("--probs", "p.npy", "-s", "ridge"), 2, "ridge needs --features"),
         (("--probs", "p.npy", "-s", "lep"), 2, "'lep' is unknown"),
         (("--features", "y.npy"), 3, r"[N, D]"),
         (("--features", "x.npy", "--probs", "y.npy"), 3, "probs"),

@@ -71,12 +71,12 @@ def test_scores_of_arrays_verify(tmp_path: Path) -> None:
     np.save(paths[2], rng.normal(size=(40, 6)))
     found = verified(result, tmp_path / "arrays")
     assert {each.where.split(".")[1] for each in found.differences} == {"ridge"}
-    assert found.causes == ("data: the array features is another",)
+    assert found.causes == ("data: array features changed",)
     values = json.loads(result.read_text())
     for outside in ("../labels.npy", str(paths[0]), "..", ""):
         values["receipt"]["arrays"]["labels"]["file"] = outside
         result.write_text(json.dumps(values))
-        with pytest.raises(LeepfrogError, match=r"receipt\.arrays\.labels: .* is not a file's name"):
+        with pytest.raises(LeepfrogError, match=r"receipt\.arrays\.labels: .* is not a bare file name"):
             verified(result, tmp_path / "arrays")
 
 
@@ -102,7 +102,7 @@ def test_what_changed_is_told(home: Path, tmp_path: Path) -> None:
     wheres = [each.where for each in found.differences]
     assert "models.plain.scores.leep.value" in wheres
     assert not [where for where in wheres if where.startswith("models.coarse.scores.leep")]
-    assert found.causes[0].startswith("model: other weights")
+    assert found.causes[0].startswith("model: weights changed")
     assert found.causes[0].endswith("(plain)")
 
 
@@ -138,11 +138,11 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no models have been exported yet"):
         verified(path, folder)
     put(home, "other")
-    with pytest.raises(UsageError, match=r"the baseline's model '.*' is not here"):
+    with pytest.raises(UsageError, match=r"the baseline's model '.*' was not found"):
         verified(path, folder)
     assert verified(path, folder, models=[tmp_path / "elsewhere"]).same
     (tmp_path / "elsewhere" / "copy.onnx").write_bytes(model("plain", noise=1.0).SerializeToString())
-    with pytest.raises(UsageError, match="the baseline's model 'plain' is not here"):
+    with pytest.raises(UsageError, match="the baseline's model 'plain' was not found"):
         verified(path, folder, models=[tmp_path / "elsewhere"])
 
 

@@ -293,7 +293,7 @@ def test_run_again_and_judged(mixed: Path, here: Here) -> None:
     here.call("check", "base.json", "photos").check(0)
     # A model that lost its probabilities since.
     (mixed / "models" / "plain.onnx").write_bytes(made.embedder("plain").SerializeToString())
-    here.call("check", "base.json", "photos").check(2, "plain, or a score of it, was not ranked again")
+    here.call("check", "base.json", "photos").check(2, "plain or one of its scores is missing from the new ranking")
 
 
 def test_nobody_reads_of_leep_where_no_model_has_it(mixed: Path) -> None:

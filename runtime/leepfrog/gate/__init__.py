@@ -1,1 +1,1 @@
-"""Run results again and compare them with the earlier run."""
+"""Reproduce earlier results and compare them with the originals."""

@@ -1,4 +1,4 @@
-"""A result file of an earlier run, read again."""
+"""Baselines: result files of earlier runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from leepfrog.validation.tasks import TaskStudy
 from leepfrog.validation.validate import Validation
 
 Replayable = Ranking | Scores | Validation | TaskStudy | Embedding
-"""Results that have a receipt, from which they can be made again."""
+"""Results with a receipt, from which they can be reproduced."""
 
 _KINDS: tuple[type[Ranking | Scores | Validation | TaskStudy], ...] = (Ranking, Scores, Validation, TaskStudy)
-_REMEDY = "leepfrog rank DIR -o baseline.json makes one"
+_REMEDY = "create a baseline with leepfrog rank DIR -o baseline.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Baseline:
     """An earlier result.
 
     Attributes:
-        file: its path, for messages.
-        result: the result in it.
-        receipt: how the result was made.
+        file: path of the file, for messages.
+        result: result read from the file.
+        receipt: record of how the result was made.
     """
 
     file: str
@@ -38,11 +38,11 @@ class Baseline:
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
-        """Read a JSON result, or an embedding.
+        """Read a JSON result or an embedding.
 
         Raises:
-            UsageError: missing, of another kind or version, or truncated. An unreadable baseline is a usage error: it
-                must never count as a passed check.
+            UsageError: the file is missing, truncated, or of an unsupported kind or version. An unreadable baseline is
+                a usage error, so that it never counts as a passed check.
         """
         file = printable(path)
         try:
@@ -53,7 +53,7 @@ class Baseline:
 
     @property
     def kind(self) -> str:
-        """The name of the kind of result."""
+        """Name of the kind of result."""
         return self.result.kind
 
 
@@ -62,7 +62,7 @@ def _result(path: Path) -> Ranking | Scores | Validation | TaskStudy:
     for kind in _KINDS:
         if isinstance(values, dict) and values.get("kind") == kind.kind:
             return kind.from_dict(values)
-    raise UsageError("is no result with a receipt")
+    raise UsageError("not a result with a receipt")
 
 
 def _embedding(path: Path) -> Embedding:

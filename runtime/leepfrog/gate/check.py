@@ -1,14 +1,14 @@
-"""A ranking as a regression check: run it again, and say what got worse and, as far as the receipts show, why.
+"""Regression check of a ranking: run it again and report what got worse, with likely causes from the receipts.
 
-What is judged, one or more of CRITERIA:
+The check judges one or more of CRITERIA:
 
-score    each model's scores by themselves. Those that depend on the other models too, such as an expected accuracy,
-         are left out: one changed model would change all of them.
-rank     pairs of models that were not tied in the baseline, and now have the opposite order and are again not tied.
-latency  a run's time as a multiple of a reference graph's, both measured in this run: seconds differ between machines
-         and moments. What fails or is in doubt is measured twice more, and the median of what is not in doubt counts.
-         If all is in doubt, nothing is judged: the check neither passes nor fails.
-size     bytes of the model's file.
+score    the scores of each model on its own. Scores that depend on the other models, such as an expected accuracy, are
+         excluded: a single changed model would change all of them.
+rank     pairs of models that are not tied in either ranking and have swapped order.
+latency  the time per image relative to that of a reference graph, both measured in this run: absolute times vary
+         between machines and runs. Latencies that fail or are in doubt are measured twice more, and the median of the
+         measurements not in doubt counts. If all are in doubt, the check neither passes nor fails.
+size     the size of the model file in bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from leepfrog.receipts.causes import data_causes, environment_causes, model_caus
 from leepfrog.receipts.receipt import Receipt
 from leepfrog.results import Result
 
-# Scores without a standard error, and those whose error is 0.
+# Tolerance for scores without a standard error or with a standard error of 0.
 LEAST = 1e-6
 SIZE_TOLERANCE = 0.01
 MEASUREMENTS, SECONDS = 3, 1.0
@@ -47,17 +47,17 @@ UNKNOWN = "no cause found: the receipts show no change"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One value that was judged.
+    """The verdict on one value.
 
     Attributes:
         criterion: one of CRITERIA.
         model: name of the model; two names for a pair.
-        what: the score's name, or "order", "latency" (relative to the reference graph), "size" (bytes).
-        was, now: the values; for an order, the scores' differences.
-        allowed: how far `now` may be from `was`, or, for latency and size, above it.
-        failed: whether it is beyond that.
-        causes: possible causes of a failure, the likeliest first.
-        doubtful: whether it could not be judged, because other work on the machine disturbed every measurement.
+        what: name of the score, or "order", "latency" (relative to the reference graph), "size" (bytes).
+        was, now: values in the baseline and the new run; for an order, the score differences.
+        allowed: largest allowed distance of `now` from `was`; for latency and size, the largest allowed increase.
+        failed: true if the change exceeds `allowed`; for an order, if it is reversed without ties.
+        causes: possible causes of a failure, most likely first.
+        doubtful: true if the value could not be judged because other work disturbed every measurement.
     """
 
     criterion: str
@@ -76,14 +76,12 @@ class Finding:
     def message(self) -> str:
         """A short description of the change."""
         if self.criterion == "rank":
-            return f"changed places ({self.was:+.4g} -> {self.now:+.4g})"
+            return f"order reversed ({self.was:+.4g} -> {self.now:+.4g})"
         if self.doubtful:
             return "not judged: other work disturbed every measurement; check again when the machine is quiet"
         if self.criterion == "latency":
             most = 1 + self.allowed / self.was
-            return (
-                f"{self.now / self.was:.2f} times the time of before, allowed {most:.2f}, against the reference graph"
-            )
+            return f"{self.now / self.was:.2f} times the baseline, relative to the reference graph (allowed {most:.2f})"
         if self.criterion == "size":
             return f"{self.was:,.0f} -> {self.now:,.0f} bytes"
         return f"{self.what} {self.was:.5g} -> {self.now:.5g} (allowed +- {self.allowed:.2g})"
@@ -91,14 +89,14 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Check(Result):
-    """A second run compared with a baseline.
+    """Result of comparing a new run with a baseline.
 
     Attributes:
-        baseline: the baseline file.
+        baseline: path of the baseline file.
         criteria: the criteria that were judged.
-        findings: one for each value judged, failures first.
-        changes: every difference between the receipts, whether or not anything failed.
-        receipt: of the second run.
+        findings: verdict on each value, failures first.
+        changes: all differences between the receipts, whether or not anything failed.
+        receipt: receipt of the new run.
     """
 
     kind: ClassVar = "check"
@@ -123,7 +121,7 @@ class Check(Result):
 
     @property
     def passed(self) -> bool:
-        """Whether everything was judged, and nothing failed."""
+        """True if everything was judged and nothing failed."""
         return not self.failures and not self.undecided
 
 
@@ -143,15 +141,15 @@ def check(
     Args:
         baseline: a file written by `leepfrog rank DIR -o baseline.json`.
         data: the images, same as for `leepfrog.rank`.
-        models: where the baseline's models are, found by name; empty for the models folder.
-        fail_on: the CRITERIA to judge; None for score, size and, where there are several models, rank.
-        tolerance: how far a score may move, in its baseline's standard errors.
-        latency_tolerance: fraction by which a relative latency may grow.
+        models: files or folders with the baseline's models, found by name; empty for the models folder.
+        fail_on: the CRITERIA to judge; None for score, size and, if there are several models, rank.
+        tolerance: largest allowed change of a score, in standard errors of the baseline score.
+        latency_tolerance: largest allowed increase of a relative latency, as a fraction.
         cached: use cached outputs instead of running the models on all images again.
         context: execution environment; None for the baseline's device.
 
     Raises:
-        UsageError: the baseline is missing, broken, not a ranking, or of other classes or models: never a pass.
+        UsageError: the baseline is missing, broken, not a ranking, or for other classes or models; this never passes.
         LeepfrogError: see `leepfrog.rank`.
     """
     fail_on = None if fail_on is None else several(fail_on)
@@ -164,9 +162,9 @@ def check(
     stored = Baseline.read(Path(baseline))
     baseline_ranking = stored.result
     if not isinstance(baseline_ranking, Ranking):
-        raise UsageError(f"{stored.file}: is {stored.kind}, not a ranking; leepfrog verify takes it")
+        raise UsageError(f"{stored.file}: contains a {stored.kind}, not a ranking; use leepfrog verify")
     if stored.receipt.command == RankArraysRequest.command:
-        raise UsageError(f"{stored.file}: is a ranking of arrays, which leepfrog verify takes")
+        raise UsageError(f"{stored.file}: contains a ranking of arrays; use leepfrog verify")
     _check_rows(stored, baseline_ranking)
     criteria = tuple(
         fail_on or (criterion for criterion in DEFAULT_CRITERIA if criterion != "rank" or len(baseline_ranking) > 1)
@@ -174,10 +172,10 @@ def check(
     in_doubt = [model.name for model in baseline_ranking if "relative_latency" in model.doubtful]
     if in_doubt and "latency" in criteria:
         raise UsageError(
-            f"{stored.file}: the latency of {in_doubt[0]} was measured while other work disturbed it; make the "
-            "baseline again when the machine is quiet"
+            f"{stored.file}: the latency of {in_doubt[0]} is in doubt, as other work disturbed its measurement; "
+            "recreate the baseline when the machine is quiet"
         )
-    # Rank exactly the models to be judged: no racing, and no further models.
+    # Rank exactly the models to be judged, without racing.
     names = {model.name for model in baseline_ranking}
     asked = dataclasses.replace(
         stored.receipt,
@@ -199,7 +197,7 @@ def check(
     for criterion in criteria:
         judged = list(judge.findings(criterion))
         if not judged:
-            raise UsageError(f"{stored.file}: has nothing to judge by {criterion}")
+            raise UsageError(f"{stored.file}: contains nothing to judge by {criterion}")
         findings += judged
     if "latency" in criteria:
         findings = _measured_again(findings, stored.receipt, files, context_of(stored.receipt, context).checked())
@@ -208,10 +206,10 @@ def check(
 
 
 def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
-    """UsageError where a ranking lacks a score or size to be judged, or its models are not those of its receipt."""
+    """Raise UsageError if a ranking lacks a score or size to judge, or its models differ from its receipt."""
     names = [model.name for model in ranking]
     if len(set(names)) < len(names) or not names:
-        raise UsageError(f"{baseline.file}: holds {'the same model twice' if names else 'no models'}")
+        raise UsageError(f"{baseline.file}: contains {'the same model twice' if names else 'no models'}")
     for model in ranking:
         if ranking.ranked_by not in model.scores or not (model.size_bytes or 0) > 0:
             raise UsageError(f"{baseline.file}: {model.name} has no {ranking.ranked_by} or size")
@@ -221,37 +219,37 @@ def _check_rows(baseline: Baseline, ranking: Ranking) -> None:
     left = () if race is None else (*(drop.model for drop in race.dropped), *(name for name, _ in race.outside))
     lost = [model.name for model in baseline.receipt.models if model.name not in (*names, *left)]
     if lost:
-        raise UsageError(f"{baseline.file}: its receipt tells of {lost[0]!r}, which it does not hold")
+        raise UsageError(f"{baseline.file}: its receipt lists {lost[0]!r}, which is missing from the ranking")
 
 
 def _same_subject(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
-    """UsageError where the second run ranked other images, or lacks a model or score to be judged."""
+    """Raise UsageError if the new run ranked other images, or lacks a model or score to judge."""
     images, images_now = baseline.receipt.data, new_ranking.receipt.data
     if images is None or images_now is None:
-        raise UsageError(f"{baseline.file}: its receipt tells of no images")
+        raise UsageError(f"{baseline.file}: its receipt records no images")
     if not images.classes.keys() & images_now.classes.keys() and images.images_sha256 != images_now.images_sha256:
-        raise UsageError(f"{baseline.file}: is of other images: none of its classes is among those ranked now")
+        raise UsageError(f"{baseline.file}: was made from other images: none of its classes is in the given image set")
     again = {model.name: model for model in new_ranking}
     for model in baseline_ranking:
         if model.name not in again or not model.scores.keys() <= again[model.name].scores.keys():
-            raise UsageError(f"{baseline.file}: {model.name}, or a score of it, was not ranked again")
+            raise UsageError(f"{baseline.file}: {model.name} or one of its scores is missing from the new ranking")
 
 
 def _same_place(baseline: Baseline, baseline_ranking: Ranking, new_ranking: Ranking) -> None:
-    """UsageError where latencies are not known, or were measured at different places and cannot be compared."""
+    """Raise UsageError if latencies are unknown, or not comparable because they were measured at different places."""
     for model in baseline_ranking:
         before, cost = model.cost, new_ranking[model.name].cost
         if before is None or cost is None:
-            raise UsageError(f"{baseline.file}: the latency of {model.name} is not known; make the baseline again")
+            raise UsageError(f"{baseline.file}: the latency of {model.name} is unknown; recreate the baseline")
         if before.place != cost.place:
             raise UsageError(
                 f"{baseline.file}: the latency of {model.name} was measured at {printable(before.place)!r}, now at "
-                f"{printable(cost.place)!r}; judge it there (--costs), or make the baseline again"
+                f"{printable(cost.place)!r}; measure at the same place (--costs) or recreate the baseline"
             )
 
 
 class _Judge:
-    """Compares two rankings within the tolerances."""
+    """Comparison of two rankings within tolerances."""
 
     def __init__(
         self,
@@ -277,7 +275,7 @@ class _Judge:
         return self.of_data + of_models + self.of_environment
 
     def causes(self, *models: str, of_data: bool = True) -> tuple[str, ...]:
-        """Possible causes of a failure that involves these models."""
+        """Return possible causes of a failure that involves these models."""
         of_models = [cause for model in models for cause in self.of_models.get(model, [])]
         return tuple((self.of_data if of_data else []) + of_models + self.of_environment) or (UNKNOWN,)
 
@@ -327,7 +325,7 @@ class _Judge:
 def _measured_again(
     findings: Sequence[Finding], receipt: Receipt, models: Sequence[StrPath], context: RunContext
 ) -> list[Finding]:
-    """Measure latencies that failed or are in doubt again, for longer; the median of those not in doubt counts."""
+    """Repeat failed or doubtful latency measurements for longer; the median of those not in doubt counts."""
     paths = zip(receipt.models, find_again(receipt, models), strict=True)
     files = {model.name: ModelFile.read(path) for model, path in paths}
     context = dataclasses.replace(context, measure_seconds=SECONDS)
@@ -335,8 +333,8 @@ def _measured_again(
     def again(finding: Finding) -> Finding:
         measured = [] if finding.doubtful else [finding.now]
         for _ in range(MEASUREMENTS - 1):
-            why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times as slow"
-            context.progress.notice(f"latency of {finding.model}: {why}; measured again")
+            why = "in doubt" if finding.doubtful else f"{finding.now / finding.was:.2f} times the baseline"
+            context.progress.notice(f"latency of {finding.model}: {why}; measuring again")
             (cost,) = measure_costs([files[finding.model]], context)
             if "relative_latency" not in cost.doubtful:
                 measured.append(cost.relative_latency)

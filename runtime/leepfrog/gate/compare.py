@@ -29,8 +29,8 @@ class Difference:
     """One value that changed.
 
     Attributes:
-        where: its path in the result, such as "models.mobilenet_v2.scores.leep.value".
-        was, now: the values; None where there is none.
+        where: path of the value in the result, such as "models.mobilenet_v2.scores.leep.value".
+        was, now: values in the first and the second run; None if absent.
     """
 
     where: str
@@ -40,16 +40,16 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Verification(Result):
-    """A result compared with a second run.
+    """Result of comparing a result with a second run.
 
     Attributes:
-        of: the kind of the result.
-        n_compared: values compared.
-        tolerance: the largest allowed difference, absolute or relative.
-        worst: the largest such difference among values within the tolerance.
-        differences: values that differ by more.
-        causes: differences between the receipts, which may explain them; listed also where no value differs.
-        receipt: of the second run.
+        of: kind of the result.
+        n_compared: number of values compared.
+        tolerance: largest allowed difference, absolute or relative.
+        worst: largest difference among values within the tolerance.
+        differences: values that differ by more than the tolerance.
+        causes: differences between the receipts, which may explain the differences; listed even if no value differs.
+        receipt: receipt of the second run.
     """
 
     kind: ClassVar = "verification"
@@ -66,7 +66,7 @@ class Verification(Result):
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs."""
+        """True if no value differs."""
         return not self.differences
 
 
@@ -74,10 +74,10 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = VERIFY_TOLER
     """Compare a second run's result with the first one's.
 
     Args:
-        baseline: the first.
-        now: the second, of the same kind.
-        tolerance: numbers a, b are the same where |a - b| <= tolerance max(1, |a|, |b|); of an embedding's values,
-            tolerance times the largest. From 0 to below 1: at 1, all numbers would be the same.
+        baseline: result of the first run.
+        now: result of the second run, of the same kind.
+        tolerance: numbers a, b are equal if |a - b| <= tolerance max(1, |a|, |b|); for embeddings, the largest value
+            replaces 1. Must be in [0, 1): at 1, all numbers of the same sign would be equal.
 
     Raises:
         UsageError: the tolerance is out of range.
@@ -101,7 +101,7 @@ def compare(baseline: Baseline, now: Replayable, tolerance: float = VERIFY_TOLER
 
 
 def _anywhere(result: Replayable) -> Replayable:
-    """A result whose notes name the images' folder alone, wherever it lies."""
+    """Return a result whose notes contain only the name of the image folder, not its path."""
     if isinstance(result, Scores | Embedding):
         return result
     name = result.data.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
@@ -109,11 +109,11 @@ def _anywhere(result: Replayable) -> Replayable:
 
 
 def all_causes(was: Receipt, now: Receipt) -> list[str]:
-    """Every difference between two receipts."""
+    """Return all differences between two receipts."""
     models = {model.name: model for model in now.models}
     causes = data_causes(was, now)
     if was.arguments.get("probe_sha256") != now.arguments.get("probe_sha256"):
-        causes.append("model: the probe is another")
+        causes.append("model: probe changed")
     for model in was.models:
         if model.name in models:
             causes += [f"{cause} ({model.name})" for cause in model_causes(model, models[model.name])]
@@ -121,7 +121,7 @@ def all_causes(was: Receipt, now: Receipt) -> list[str]:
 
 
 def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
-    """Whether two rankings differ in order, but only among models that are tied in the first."""
+    """Return whether two rankings differ in order, but only among models that are tied in the first."""
     if not isinstance(was, Ranking) or not isinstance(now, Ranking):
         return False
     place = {model.name: i for i, model in enumerate(now)}
@@ -134,13 +134,13 @@ def _only_ties_moved(was: Replayable, now: Replayable) -> bool:
 
 
 def _pairs(was: Any, now: Any, path: FieldPath, skipped: Collection[str]) -> Iterator[tuple[FieldPath, Any, Any]]:
-    """Pairs of corresponding values; rows that have names are matched by name.
+    """Yield the paths and values of corresponding fields; rows with names are matched by name.
 
     Args:
-        was: a result, or a part of one.
-        now: the same of the second run.
-        path: their path in the result.
-        skipped: fields that differ in this way are left out (see `leepfrog.results`).
+        was: result of the first run, or a part of it.
+        now: corresponding part of the second run.
+        path: path of the part in the result.
+        skipped: kinds of fields that are not compared; see `leepfrog.results`.
     """
     if dataclasses.is_dataclass(was) and type(was) is type(now):
         for field in dataclasses.fields(was):
@@ -169,7 +169,7 @@ _ROWS = (tuple, np.ndarray)
 
 
 def _by_name(rows: tuple[Any, ...] | NDArray[Any]) -> dict[str, Any] | None:
-    """Rows of a table by name; None where they have no names, or two have the same."""
+    """Return the rows of a table by name; None if names are missing or not unique."""
     for key in ("name", "model"):
         if len(rows) and all(isinstance(getattr(row, key, None), str) for row in rows):
             named = {getattr(row, key): row for row in rows}
@@ -178,7 +178,7 @@ def _by_name(rows: tuple[Any, ...] | NDArray[Any]) -> dict[str, Any] | None:
 
 
 def _apart(was: object, now: object, scale: float) -> float:
-    """The difference of two values as `compare` counts it; infinite where they differ and are not numbers."""
+    """Return the difference of two values as defined by `compare`; infinite for unequal values that are not numbers."""
     if not (_number(was) and _number(now)):
         return 0.0 if was == now else math.inf
     assert isinstance(was, int | float)

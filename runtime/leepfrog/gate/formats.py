@@ -11,19 +11,19 @@ from leepfrog.gate.check import Check, Finding
 
 
 def as_text(check: Check) -> str:
-    """Plain text: what failed and why, and what was judged."""
+    """Format as plain text: failures with possible causes, and the number of values judged."""
     lines = []
     for criterion, model, message, causes in _failures(check):
         lines.append(f"FAILED {criterion}: {model}: {message}")
         lines += [f"    why: {cause}" for cause in causes]
     lines += [f"NOT JUDGED {finding.criterion}: {finding.model}: {finding.message}" for finding in check.undecided]
     if check.passed:
-        lines += [f"changed, within what is allowed: {change}" for change in check.changes]
+        lines += [f"changed without causing a failure: {change}" for change in check.changes]
     return "\n".join(map(plain, [*lines, _verdict(check)]))
 
 
 def as_github(check: Check) -> str:
-    """GitHub workflow commands: one annotation per failed model, and a notice."""
+    """Format as GitHub workflow commands: one annotation per failed model and criterion, and a summary notice."""
     lines = [
         f"::error title={_property(f'leepfrog {criterion}: {model}')}::{_data('; '.join([message, *causes]))}"
         for criterion, model, message, causes in _failures(check)
@@ -36,7 +36,7 @@ def as_github(check: Check) -> str:
 
 
 def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """Criterion, model, message and causes of the failures; all scores of a model are one entry."""
+    """Yield criterion, model, message and causes of each failure, with all scores of a model in one entry."""
     groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for finding in check.failures:
         groups.setdefault((finding.criterion, finding.model, finding.causes), []).append(finding.message)
@@ -67,7 +67,7 @@ def _property(text: str) -> str:
 
 
 def as_junit(check: Check) -> str:
-    """JUnit XML: one test case per finding."""
+    """Format as JUnit XML, with one test case per finding."""
     suite = ElementTree.Element(
         "testsuite",
         name="leepfrog check",

@@ -1,4 +1,4 @@
-"""Run the command that a receipt records again."""
+"""Repeat the command recorded in a receipt."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _REQUESTS: dict[str, type[Request]] = {
     request.command: request
     for request in (RankRequest, RankArraysRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreRequest)
 }
-# Arguments in receipts that belong to neither the request nor the context: defaults resolved during the run.
+# Receipt arguments that belong to neither the request nor the context: defaults resolved during the run.
 _RESOLVED = ("probe_sha256",)
 
 
 def request_of(receipt: Receipt) -> Request:
-    """The request that a receipt records.
+    """Return the request recorded in a receipt.
 
     Raises:
-        UsageError: its command or an argument is unknown to this leepfrog.
+        UsageError: the command or an argument is unknown to this version of leepfrog.
     """
     kind = _REQUESTS.get(receipt.command)
     if kind is None:
@@ -46,7 +46,7 @@ def request_of(receipt: Receipt) -> Request:
 
 
 def context_of(receipt: Receipt, context: RunContext) -> RunContext:
-    """A context as strict as the first run's and, where it names no device, batch size or place of costs, with its.
+    """Return a context at least as strict as the first run's, with its device, batch size and costs as defaults.
 
     Raises:
         UsageError: the receipt's arguments are invalid.
@@ -56,7 +56,7 @@ def context_of(receipt: Receipt, context: RunContext) -> RunContext:
     for name, value in recorded.items():
         if type(value) is not kinds[name]:
             raise UsageError(f"receipt.arguments: {name} is {value!r:.40}")
-    # What this call asks for comes first; only strictness is never given up.
+    # Values set in this call take precedence, except that recorded strictness is always kept.
     changes = {name: value for name, value in recorded.items() if not getattr(context, name)}
     return context.replace(**changes)
 
@@ -70,19 +70,19 @@ def rerun(
     cached: bool = False,
     with_costs: bool = True,
 ) -> Replayable:
-    """Run the same request now.
+    """Repeat the request of a baseline.
 
     Args:
-        baseline: the result of the first run.
-        data: the images; for scores of arrays, the folder that the arrays lie in.
-        models: where the models are: files or folders; empty for the models folder.
+        baseline: result of the first run.
+        data: the images; for scores of arrays, the folder that contains the arrays.
+        models: files or folders with the models; empty for the models folder.
         context: execution environment; see `context_of`.
         cached: use cached outputs instead of running the models on all images again.
-        with_costs: measure what models cost. Without, that is done only where a budget needs it.
+        with_costs: measure the costs of models; otherwise they are measured only if a budget needs them.
 
     Raises:
-        UsageError: the command or an argument is unknown to this leepfrog, or a model is not here.
-        LeepfrogError: see the command that is run again.
+        UsageError: the command or an argument is unknown to this version of leepfrog, or a model is missing.
+        LeepfrogError: see the repeated command.
     """
     receipt = baseline.receipt
     try:
@@ -100,24 +100,24 @@ def rerun(
 
 
 def find_again(receipt: Receipt, models: Sequence[StrPath]) -> list[Path]:
-    """The files of a receipt's models, by name: among `models`, or else in the models folder.
+    """Find the files of a receipt's models by name, in `models` or else in the models folder.
 
     Raises:
         UsageError: a model is missing, or two models have the same name.
     """
     names = [model.name for model in receipt.models]
     if not names:
-        raise UsageError("the receipt tells of no models")
+        raise UsageError("the receipt lists no models")
     if len(set(names)) < len(names):
-        raise UsageError("two models of the baseline go by one name; export one of them under another --name")
+        raise UsageError("two models of the baseline have the same name; export one of them with another --name")
     known = exported() if not models else {}
     if not set(names) <= known.keys():  # in other folders, or named differently from their files
         known = known | _named(models)
     missing = [name for name in names if name not in known]
     if missing:
         raise UsageError(
-            f"the baseline's model {missing[0]!r} is not here ({did_you_mean(missing[0], known)}); export it, or name "
-            "its file or folder with --models"
+            f"the baseline's model {missing[0]!r} was not found ({did_you_mean(missing[0], known)}); export it, or "
+            "give its file or folder with --models"
         )
     return [known[name] for name in names]
 
@@ -127,6 +127,6 @@ def _named(wanted: Sequence[StrPath]) -> dict[str, Path]:
     for model in find_models(wanted):
         if model.name in paths_by_name:
             both = f"{printable(paths_by_name[model.name])} and {printable(model.path)}"
-            raise UsageError(f"two models are called {model.name!r}: {both}")
+            raise UsageError(f"two models have the name {model.name!r}: {both}")
         paths_by_name[model.name] = model.path
     return paths_by_name

@@ -1,1 +1,1 @@
-"""Rankings of models."""
+"""Rank models by their expected transfer accuracy or by a score."""

@@ -1,4 +1,4 @@
-"""A ranking out of scored models and their costs."""
+"""Assemble a ranking from scored models and their costs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def assembled(
     race: Race | None,
     receipt: Receipt,
 ) -> Ranking:
-    """The result: models in order, how sure that is, who is within the budget and on the front.
+    """Return the ranking: ordered models with certainty, budget violations and the Pareto front.
 
     Args:
-        request: what was asked for.
-        outputs: of the models.
-        models: with their scores, in any order.
-        costs: theirs, measured.
-        race: what racing did, None where there was none.
-        receipt: of the ranking.
+        request: options of the ranking.
+        outputs: outputs of the models.
+        models: models with their scores, in any order.
+        costs: measured costs of the models.
+        race: record of the race; None without racing.
+        receipt: receipt of the ranking.
     """
     images, labels, rule = outputs.hashed.image_set, outputs.hashed.labels, request.rule
     decision = rule.decide([scored.scores for scored in models], labels)
@@ -68,7 +68,7 @@ def assembled(
 def _rows(
     request: RankRequest, ordered: Sequence[ScoredModel], certainty: Certainty, costs: CostTable
 ) -> Iterator[RankedModel]:
-    """The models' rows, best first."""
+    """Yield the rows of the models, best first."""
     limits = [request.budget.exceeded(costs[scored.model], scored.model.size) for scored in ordered]
     affordable = [scored for scored, broken in zip(ordered, limits, strict=True) if not broken]
     on_front = _on_front(request.rule.decisive, affordable, costs)
@@ -94,7 +94,7 @@ def _rows(
 
 
 def standing(certainty: Certainty, i: int, n_source: int | None, n_features: int | None) -> RankedModel:
-    """The row of the model at place i: how it stands, without what only a file has."""
+    """Return the row of the model at position i of the order, without the attributes of its file."""
     return RankedModel(
         rank=i + 1,
         group=certainty.groups[i],
@@ -109,7 +109,7 @@ def standing(certainty: Certainty, i: int, n_source: int | None, n_features: int
 
 
 def _on_front(by: str, affordable: Sequence[ScoredModel], costs: CostTable) -> set[str]:
-    """The hashes of models such that no other affordable one is as good and as quick."""
+    """Return the file hashes of the affordable models on the Pareto front of score and latency."""
     points = [(scored, cost.latency) for scored in affordable if (cost := costs[scored.model]) is not None]
     front = pareto_front([scored.scores[by].value for scored, _ in points], [latency for _, latency in points])
     return {scored.model.sha256 for (scored, _), on in zip(points, front, strict=True) if on}

@@ -1,4 +1,4 @@
-"""What a device allows, and which models are worth a look within it."""
+"""Cost budgets and the Pareto front of score and latency."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from leepfrog.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """The most that a model may cost; None for no limit.
+    """Upper limits on a model's cost; None for no limit.
 
     Attributes:
-        latency: median seconds of a run on one image.
-        size: bytes of the file.
-        memory: bytes that a process with the model holds at most.
+        latency: median time per image, in seconds.
+        size: size of the model file, in bytes.
+        memory: peak memory of a process running the model, in bytes.
 
     Raises:
-        UsageError: a limit that is not a positive number.
+        UsageError: a limit is not a positive number.
 
     >>> Budget(latency=0.02, size=10e6)
     Budget(latency=0.02, size=10000000.0, memory=None)
@@ -32,7 +32,7 @@ class Budget:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that are not positive numbers."""
+        """Check that all limits are positive numbers."""
         for name, limit in dataclasses.asdict(self).items():
             valid = isinstance(limit, Real) and not isinstance(limit, bool) and 0 < float(limit) < math.inf
             if limit is not None and not valid:
@@ -40,19 +40,19 @@ class Budget:
 
     @property
     def needs_costs(self) -> bool:
-        """Whether a limit is of something that has to be measured."""
+        """True if there is a limit on a measured cost, that is, latency or memory."""
         return self.latency is not None or self.memory is not None
 
     def exceeded(self, cost: Cost | None, size: int) -> tuple[str, ...]:
-        """Which limits a model breaks, by name.
+        """Return the names of the limits that a model exceeds.
 
         Raises:
-            UsageError: its cost is not known and there is a limit of latency or memory.
+            UsageError: the cost is unknown and there is a limit on latency or memory.
         """
         if cost is None:
             if self.needs_costs:
                 raise UsageError(
-                    "a budget of latency or memory needs the costs of all models, of which some are not known; "
+                    "a budget on latency or memory needs the costs of all models, and some are unknown; "
                     "measure them: leepfrog bench, or rank with --costs here"
                 )
             return ("size",) if self.size is not None and size > self.size else ()
@@ -62,7 +62,7 @@ class Budget:
 
 
 def pareto_front(scores: Sequence[float], latencies: Sequence[float]) -> list[bool]:
-    """Which models no other beats: none is at least as good and as quick, and better in one of the two."""
+    """Return which models are Pareto-optimal: no other is at least as good and fast, and better in one of the two."""
     points = list(zip(scores, latencies, strict=True))
     return [
         not any(s >= score and t <= latency and (s, t) != (score, latency) for s, t in points)

@@ -1,4 +1,4 @@
-"""How sure a ranking is: intervals, chances to be the best, groups that the images do not tell apart."""
+"""Statistical certainty of a ranking: intervals, probabilities of being best, groups of tied models."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from leepfrog.scoring.uncertainty import intervals, resampled_means
 
 Floats = NDArray[np.float64]
 
-# Two models are tied where the chance that the order is the other way round is larger: two standard errors, a coin's
-# chance of 1 in 20 to call equals apart in either direction.
+# Two models are tied if the probability of the reverse order is larger than this. It corresponds to two standard
+# errors, or a two-sided 5 % chance of separating equal models.
 TIE_CHANCE, TIE_ERRORS = 0.025, 2.0
-# And what it takes to see a real difference with a chance of 4 in 5.
+# Standard errors needed to detect a real difference with 80 % power.
 POWER_ERRORS = TIE_ERRORS + 0.84
-# Beyond so many times the images at hand, nobody will take them.
+# Report no number of images beyond this multiple of the available ones: collecting them would be impractical.
 MOST_TIMES = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """What would tell two models apart.
+    """What it would take to separate two tied models.
 
     Attributes:
-        first, second: the models' names.
-        difference: of their scores.
-        standard_error: of the difference, the same images for both.
-        images_needed: further images, classes in the same proportions, with which the difference, if it is what it
-            seems, would show with a chance of 4 in 5; None for more than MOST_TIMES those at hand.
+        first, second: names of the models.
+        difference: score of the first minus score of the second.
+        standard_error: standard error of the difference, with images paired.
+        images_needed: number of additional images, in the same class proportions, needed to detect the observed
+            difference with 80 % power; None if more than MOST_TIMES the available images are needed.
     """
 
     first: str
@@ -46,17 +46,17 @@ class Separation:
 
 @dataclasses.dataclass(frozen=True)
 class Certainty:
-    """An order of models, and how sure it is.
+    """An order of models and its statistical certainty.
 
     Attributes:
-        order: positions of the models, best first. All that follows is in this order.
-        names: the models' names.
-        scores: the models' scores by name, with intervals.
-        losses: how far each is expected to be below whichever is best; None where no accuracy decides.
-        probability_best: one per model: the chance that it is the first.
-        groups: one per model, from 1: models of a group are tied with its first.
-        tied_with: one per model: places of all models that it is tied with.
-        separation: of the first two, where they are tied.
+        order: input indices of the models, best first. All other attributes are in this order.
+        names: names of the models.
+        scores: scores of each model by name, with intervals.
+        losses: expected accuracy deficit of each model against the best; None if no expected accuracy decides.
+        probability_best: probability that the model is the best, for each model.
+        groups: tie group of each model, from 1; the models of a group are tied with its first.
+        tied_with: for each model, positions in the order of all models that it is tied with.
+        separation: what it would take to separate the first two models; None if they are not tied.
     """
 
     order: list[int]
@@ -70,17 +70,17 @@ class Certainty:
 
 
 def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.int64]) -> Certainty:
-    """The order of models and how sure it is.
+    """Return the order of models and its statistical certainty.
 
-    What the images leave open comes from the terms of the scores, resampled with the same images for all models, so
-    that what is hard for all counts for none; for expected accuracies, from their joint distribution.
+    Uncertainty is estimated by resampling the terms of the scores with the same images for all models, so that
+    variation common to all models cancels. Expected accuracies use their joint distribution instead.
 
     Args:
-        names: the models.
-        decision: their scores.
-        labels: the images' classes [N], in the order of the scores' terms.
+        names: names of the models.
+        decision: scores of the models.
+        labels: class index of each image, [N], in the order of the scores' terms.
     """
-    # Models that are alike but for rounding stay in the order in which they were given.
+    # Compare rounded scores, so that models that differ only by rounding errors keep their input order.
     order = sorted(range(len(names)), key=lambda i: -float(f"{decision.scores[i][decision.by].value:.12g}"))
     scores = [decision.scores[i] for i in order]
     score_names = [name for of_model in scores for name in of_model]
@@ -105,7 +105,7 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
             for of_model in scores
         ],
         [None if expected is None else float(expected.loss[i]) for i in order],
-        # A tie, such as of two models that know everything, is shared.
+        # Models with equal draws, such as two perfect models, share the probability.
         (best / best.sum(axis=1, keepdims=True)).mean(axis=0).tolist(),
         _groups(draws),
         _ties(draws),
@@ -114,12 +114,12 @@ def certainty_of(names: Sequence[str], decision: Decision, labels: NDArray[np.in
 
 
 def _tied(draws: Floats, better: int, other: int) -> bool:
-    """Whether draws [B, M], as likely as each other, leave open which of two models is better."""
+    """Return whether two models are tied, given equally likely draws [B, M]."""
     return float((draws[:, other] >= draws[:, better]).mean()) > TIE_CHANCE
 
 
 def _groups(draws: Floats) -> list[int]:
-    """The first model without a group leads one, and all that are tied with it join."""
+    """Return the tie groups: the first ungrouped model starts a group, and all ungrouped models tied with it join."""
     groups = [0] * draws.shape[1]
     while 0 in groups:
         leader, group = groups.index(0), max(groups) + 1
@@ -141,7 +141,7 @@ def _ties(draws: Floats) -> list[list[int]]:
 def _separation(
     names: Sequence[str], order: Sequence[int], decision: Decision, draws: Floats, n: int
 ) -> Separation | None:
-    """What would tell the first two apart, where they are tied."""
+    """Return what it would take to separate the first two models; None if they are not tied."""
     if len(names) < 2 or not _tied(draws, 0, 1):
         return None
     first, second = (decision.deciding[i].value for i in order[:2])
@@ -152,9 +152,9 @@ def _separation(
 
 
 def _times_as_many(order: Sequence[int], decision: Decision, difference: float, error: float) -> float | None:
-    """How many times the images at hand would likely tell the first two models apart; None for beyond MOST_TIMES."""
+    """Return the multiple of the available images that would separate the first two models; None beyond MOST_TIMES."""
     most = float(MOST_TIMES + 1)
-    if decision.expected is None:  # the error falls with the root of the number of images
+    if decision.expected is None:  # the error falls with the square root of the number of images
         times = (POWER_ERRORS * error / difference) ** 2 if difference > 0 else math.inf
         return times if times <= most else None
 

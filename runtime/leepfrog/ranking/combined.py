@@ -1,8 +1,8 @@
-"""The default order of earlier versions: three scores that judge features in different ways, in units of their noise.
+"""Combined score, the default of earlier versions: the mean of three feature scores in units of their noise.
 
-Retrained heads and few shots want different scores, and each score errs in its own way: the ridge's held-out
-likelihood is noisy on few images, LogME's evidence is steady but judges a linear regression, 1-NN sees what no linear
-head does. `tests/studies/default_order` measures this and its rivals.
+The best score depends on the goal, and each score has its own weakness: the held-out likelihood of ridge is noisy on
+few images, LogME's evidence is stable but models a linear regression, and 1-NN detects structure that no linear head
+can use. `tests/studies/default_order` compares this score with alternatives.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ PARTS = ("ridge", "logme", "knn")
 
 
 def combined(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> list[Score]:
-    """How many standard errors a model is above the average of the models, mean over PARTS.
+    """Compute how many standard errors each model is above the average model, averaged over PARTS.
 
         combined_m = 1/3 sum_k (s_mk - mean_m s_mk) / e_k,  e_k^2 = mean_m SE(s_mk - mean_m s_mk)^2
 
-    with the standard errors of differences over the same images. Dividing by noise, not by the spread of the models,
-    lets a score that tells the models apart count for more than one that does not, and a hopeless model in the zoo
-    does not change how the others compare. It says nothing of a model by itself: among other models it is another
-    number. More images make differences larger.
+    where SE is the standard error of a difference with images paired. Dividing by noise rather than by the spread of
+    the models gives more weight to scores that separate the models, and keeps an outlier among the models from changing
+    how the others compare. The value is relative: it depends on the other models, and differences grow with the number
+    of images.
 
     Args:
-        scores: each model's scores by name, PARTS among them, from the same images.
-        labels: the images' classes, [N].
+        scores: scores of each model by name, including PARTS, from the same images.
+        labels: class index of each image, [N].
 
     Returns:
-        One a model; its terms take the e_k as given.
+        One score per model; its terms treat the e_k as constants.
     """
     total = np.zeros((len(scores), len(labels)))
     for part in PARTS:
@@ -42,7 +42,7 @@ def combined(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -
         apart = terms - terms.mean(axis=0)
         errors = [standard_error(difference, labels) or 0.0 for difference in apart]
         noise = float(np.sqrt(np.mean(np.square(errors))))
-        # What rounding leaves of models that are alike is no noise.
+        # Ignore rounding errors between identical models: they are not noise.
         if noise > 1e-12 * float(np.abs(terms).max()):
             total += apart / noise / len(PARTS)
     widths = [of_model[PARTS[0]].n_source for of_model in scores]

@@ -1,4 +1,4 @@
-"""What decides the order of models: the accuracy to expect for a goal, or a score; and scores that compare models."""
+"""Decide the order of models by the expected accuracy for a goal or by a score, and scale scores across models."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from leepfrog.scoring.score import Score
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What shall decide an order.
+    """The criterion that decides the order of models.
 
     Attributes:
-        goal: what models are wanted for, one of GOAL_NAMES.
-        by: the score that decides; None for the accuracy to expect for the goal.
+        goal: what the models are to be used for, one of GOAL_NAMES.
+        by: name of the deciding score; None for the expected accuracy for the goal.
 
     Raises:
-        UsageError: either is unknown.
+        UsageError: the goal or the score is unknown.
     """
 
     goal: str
     by: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot decide."""
+        """Check that the goal and the score exist."""
         check_name("goal", self.goal, GOAL_NAMES)
         if self.by is not None:
             check_name("score", self.by, (COMBINED, *SCORES))
 
     @property
     def of_goal(self) -> Goal | None:
-        """The goal, where it decides."""
+        """The goal, if its expected accuracy decides; otherwise None."""
         return GOALS[self.goal] if self.by is None else None
 
     @property
     def decisive(self) -> str:
-        """The name of what decides, among the scores of `decide`."""
+        """Name of the deciding score among the scores returned by `decide`."""
         return self.by or GOALS[self.goal].accuracy
 
     @property
     def reads(self) -> list[Definition]:
-        """The scores that it needs of every model."""
+        """The scores that every model must have."""
         if self.by is None:
             return chosen_scores(GOALS[self.goal].reads)
         return chosen_scores(PARTS if self.by == COMBINED else self.by)
 
     def decide(self, scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> Decision:
-        """The scores of several models once they are compared.
+        """Compare models and return their scores, including those that depend on the other models.
 
         Args:
-            scores: each model's scores by name, those that the rule reads among them.
-            labels: the images' classes, [N], in the order of the scores' terms.
+            scores: scores of each model by name, including those that the rule reads.
+            labels: class index of each image, [N], in the order of the scores' terms.
         """
         compared = scaled(scores, labels)
         expected: Expectation | None = None
@@ -76,12 +76,12 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decision:
-    """Scores of models that have been compared.
+    """Scores of models after comparison.
 
     Attributes:
-        by: the name of the score that decides the order.
-        scores: each model's by name.
-        expected: what to expect of the models, where that decides.
+        by: name of the score that decides the order.
+        scores: scores of each model by name.
+        expected: expected accuracies of the models, if they decide the order; otherwise None.
     """
 
     by: str
@@ -90,12 +90,12 @@ class Decision:
 
     @property
     def deciding(self) -> list[Score]:
-        """The score that decides, of each model."""
+        """The deciding score of each model."""
         return [of_model[self.by] for of_model in self.scores]
 
 
 def scaled(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> list[dict[str, Score]]:
-    """Each model's scores by name, those that compare models (`Definition.among`) scaled over the models with them."""
+    """Return each model's scores by name, with relative ones (`Definition.among`) scaled across models."""
     compared = [dict(of_model) for of_model in scores]
     for name in dict.fromkeys(name for of_model in scores for name in of_model):
         definition = SCORES.get(name)
@@ -106,7 +106,7 @@ def scaled(scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> 
 
 
 def is_relative(name: str) -> bool:
-    """Whether a score depends on the other models of a ranking."""
+    """Return whether a score depends on the other models in the ranking."""
     return name not in SCORES or SCORES[name].among is not None
 
 

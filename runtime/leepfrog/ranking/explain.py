@@ -1,4 +1,4 @@
-"""Why a model gets its LEEP: which source classes carry each target class, and what it is taken for."""
+"""Explain a model's LEEP: the source classes that predict each target class, and the confusions between classes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ Integers = NDArray[np.int64]
 
 SCHEMA_VERSION = 1
 
-# Images of each class to name as typical, and as hard.
+# Number of typical and of hard images to list per class.
 EXAMPLES = 2
 
-# Images looked at in one matrix.
+# Images processed per block, to bound memory.
 BLOCK = 2048
 
 
 @dataclasses.dataclass(frozen=True)
 class Carrier:
-    """A source class's part in predicting a target class.
+    """The contribution of one source class to predicting a target class.
 
     Attributes:
-        name: the source class, or its number where the model does not say names.
-        index: its place in the model's output.
-        share: of the probability that images of the target class get for it, the part that comes this way.
-        purity: P(target class | source class), of all that the source class is predicted for.
+        name: name of the source class, or its number if the model stores no class names.
+        index: index of the source class in the model's output.
+        share: fraction of the target class's predicted probability, over its own images, that comes through this
+            source class.
+        purity: P(target class | source class), the fraction of the source class's mass on images of the target class.
     """
 
     name: str
@@ -53,11 +54,11 @@ class Carrier:
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """Another target class that images of a class are taken for.
+    """Another target class that images of a class are mistaken for.
 
     Attributes:
-        name: the class.
-        probability: that it gets from them, on average.
+        name: name of the other class.
+        probability: mean predicted probability of the other class.
     """
 
     name: str
@@ -69,10 +70,10 @@ class Example:
     """An image of a class.
 
     Attributes:
-        name: what messages call it.
-        position: its place in the image set.
-        term: its term of leave-one-out LEEP, the log of the probability that its class gets.
-        taken_for: the class that is the most probable.
+        name: name of the image as used in messages.
+        position: index of the image in the image set.
+        term: term of leave-one-out LEEP, the log of the probability predicted for the image's class.
+        taken_for: the most probable class.
     """
 
     name: str
@@ -83,18 +84,18 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class ClassExplanation:
-    """One target class. An image's own mass is left out of what predicts it, but for the carriers.
+    """One target class; all values except the carriers exclude an image's own mass from its prediction.
 
     Attributes:
-        name: the class.
-        n_images: its images.
-        leep_loo: its images' mean term of leave-one-out LEEP.
-        probability: that its images get for it, on average.
-        accuracy: part of its images for which it is the most probable.
-        carriers: source classes, the largest share first.
-        confusions: other classes, the most probable first.
-        typical: its images with the highest terms, the highest first.
-        hard: its images with the lowest terms, the lowest first; none is in both, and no copy of another.
+        name: name of the class.
+        n_images: number of images of the class.
+        leep_loo: mean leave-one-out LEEP term over images of the class.
+        probability: mean predicted probability of the class over its own images.
+        accuracy: fraction of images of the class for which it is the most probable.
+        carriers: source classes with the largest shares, in descending order.
+        confusions: most probable other classes, in descending order.
+        typical: images with the highest terms, in descending order.
+        hard: images with the lowest terms, in ascending order; disjoint from `typical`, without duplicate images.
     """
 
     name: str
@@ -113,11 +114,11 @@ class Explanation(Result):
     """A model's leave-one-out LEEP, class by class.
 
     Attributes:
-        data, model: of what.
-        n_images: images used.
-        leep_loo: the score, the mean over images.
-        classes: the worst first.
-        notes: what was odd.
+        data, model: source of the images and name of the model.
+        n_images: number of images used.
+        leep_loo: leave-one-out LEEP, the mean of its terms over images.
+        classes: explanation of each class, lowest leave-one-out LEEP first.
+        notes: irregularities and how they were handled.
     """
 
     kind: ClassVar = "explanation"
@@ -134,18 +135,19 @@ class Explanation(Result):
 def explain(
     data: ImageSet | StrPath, model: StrPath, *, top: int = 3, context: RunContext | None = None
 ) -> Explanation:
-    """Say, for each class of a data set, how a model comes to its leave-one-out LEEP.
+    """Explain, class by class, how a model arrives at its leave-one-out LEEP.
 
-    LEEP predicts class y for image x with probability sum_z P(y | z) theta_z(x): each source class z is a way.
+    LEEP predicts class y for image x with probability sum_z P(y | z) theta_z(x), a sum of contributions of source
+    classes z.
 
     Args:
         data: same as for `leepfrog.rank`.
-        model: one, same as for `leepfrog.rank`.
-        top: how many source classes and confusions to name.
+        model: a single model, specified as for `leepfrog.rank`.
+        top: maximum number of source classes and of confusions to list per class.
         context: execution environment; None for the CPU of this machine.
 
     Raises:
-        UsageError: not one model, one without probabilities over source classes, or `top` below 1.
+        UsageError: not exactly one model, a model without probabilities over source classes, or `top` below 1.
         LeepfrogError: see `leepfrog.rank`.
     """
     if top < 1:
@@ -155,7 +157,7 @@ def explain(
     images, files = find_inputs(data, [model])
     if len(files) != 1:
         names = ", ".join(file.name for file in files)
-        raise UsageError(f"an explanation is of one model; {os.fspath(model)!r} names {len(files)}: {names}")
+        raise UsageError(f"explain takes a single model; {os.fspath(model)!r} matches {len(files)}: {names}")
     refuse_without_probs("an explanation of LEEP", files)
     outputs = infer(images, files, context)
     return explain_outputs(outputs, outputs.models, top=top, notices=recorder.notices)[0]
@@ -164,13 +166,13 @@ def explain(
 def explain_outputs(
     outputs: Outputs, models: Sequence[ModelOutputs], *, top: int = 3, notices: Sequence[str] = ()
 ) -> list[Explanation]:
-    """Explain several models, one after the other, as `explain` does.
+    """Explain several models from their outputs; see `explain`.
 
     Args:
-        outputs: of a set.
-        models: those of the outputs' models that are explained.
-        top: how many source classes and confusions to name.
-        notices: what was said while the models ran.
+        outputs: outputs of all models on an image set.
+        models: outputs of the models to explain, a subset of `outputs`.
+        top: maximum number of source classes and of confusions to list per class.
+        notices: notices issued while the models ran.
     """
     hashed, images = outputs.hashed, outputs.hashed.image_set
     present, labels = np.unique(hashed.labels, return_inverse=True)
@@ -195,7 +197,7 @@ def explain_outputs(
 
 @dataclasses.dataclass(frozen=True)
 class _Used:
-    """Where a sample's images stand in their set, [N], and the hash of every image of the set."""
+    """Index of each sample image in its image set, [N], and the content hashes of all images in the set."""
 
     images: ImageSet
     positions: Integers
@@ -204,7 +206,7 @@ class _Used:
     def examples(
         self, rows: Integers, predictions: Floats, names: list[str], label: int
     ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """A class's typical and hard images, from its places in the sample [n] and their predictions [n, C]."""
+        """Return the typical and the hard images of a class, given its sample rows [n] and their predictions [n, C]."""
         best_first = np.argsort(-predictions[:, label], kind="stable")
         half = (len(rows) + 1) // 2
         floor = 1 / (len(self.positions) * len(names))
@@ -230,7 +232,7 @@ def _classes(
     total = joint.sum(axis=0)
     purity = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
     predictions = held_out_predictions(sample, joint)
-    ways = joint * purity  # what each source class gives the target class's own images, summed over them
+    ways = joint * purity  # predicted probability by source class, summed over the target class's own images
     floor = 1 / (len(sample) * sample.n_target)
     explained = []
     for label, name in enumerate(names):
@@ -261,12 +263,13 @@ def _classes(
 
 
 def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
-    """LEEP's probabilities of all target classes, [N, C], each image's own mass left out.
+    """Return LEEP's leave-one-out predictions of all target classes, [N, C].
 
-    sum_z theta_z(x_i) (S_yz - [y = y_i] theta_z(x_i)) / (S_z - theta_z(x_i)), over source classes with something left.
+    sum_z theta_z(x_i) (S_yz - [y = y_i] theta_z(x_i)) / (S_z - theta_z(x_i)), over source classes whose mass does not
+    come from image i alone.
 
     Args:
-        sample: with probabilities [N, Z].
+        sample: sample with probabilities [N, Z].
         joint: S, sums of probabilities by target class, [C, Z].
     """
     total = joint.sum(axis=0)
@@ -274,7 +277,7 @@ def held_out_predictions(sample: ProbSample, joint: Floats) -> Floats:
     for start in range(0, len(sample), BLOCK):
         theta = sample.probs[start : start + BLOCK].astype(np.float64)
         left = total - theta
-        # What rounding leaves of a class that only this image knows is nothing.
+        # Treat rounding residue as zero: all mass of this source class comes from the image itself.
         weights = np.divide(theta, left, out=np.zeros_like(theta), where=left > 1e-12 * total)
         predictions[start : start + BLOCK] = weights @ joint.T
         rows = np.arange(len(theta))

@@ -1,4 +1,4 @@
-"""A model's scores from its outputs in the cache."""
+"""Score a model from its cached outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_terms
 
-# LEEP and leave-one-out LEEP read one shard of outputs at a time: all images count, however many there are.
+# LEEP and leave-one-out LEEP read outputs shard by shard, so they use all images, however many there are.
 ALWAYS = ("leep_loo", "leep")
 
 
@@ -26,10 +26,10 @@ class ScoredModel:
     """A model with its scores on the images used.
 
     Attributes:
-        outputs: the model and what it put out.
-        scores: by name.
-        first_classes: its most probable source class of each image, [N]; None where it has no source classes, or LEEP
-            was not wanted.
+        outputs: outputs of the model.
+        scores: scores by name.
+        first_classes: index of the most probable source class of each image, [N]; None if the model has no source
+            classes or LEEP was not requested.
     """
 
     outputs: ModelOutputs
@@ -38,17 +38,17 @@ class ScoredModel:
 
     @property
     def model(self) -> ModelFile:
-        """The model's file."""
+        """The model file."""
         return self.outputs.model
 
 
 def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], threads: int) -> ScoredModel:
-    """Scores of a model; those that read what it does not put out are left out.
+    """Score a model, omitting scores whose required output it does not provide.
 
     Args:
-        outputs: the model's.
-        definitions: the scores.
-        threads: cores to use.
+        outputs: outputs of the model.
+        definitions: definitions of the scores.
+        threads: number of cores to use.
     """
     names = {definition.name for definition in definitions}
     scores, first_classes = {}, None
@@ -69,7 +69,7 @@ def score_model(outputs: ModelOutputs, definitions: Sequence[Definition], thread
 
 
 def scores_readable_from(scores: Sequence[Definition], model: ModelFile) -> list[Definition]:
-    """Those of the scores that read what a model puts out."""
+    """Return the scores whose required output a model provides."""
     return [definition for definition in scores if definition.reads in model.metadata.outputs]
 
 
@@ -79,13 +79,13 @@ def further_scores(
     definitions: Sequence[Definition],
     threads: int,
 ) -> dict[str, Score]:
-    """Scores that read a model's outputs as a whole, from MOST_IMAGES at most, their terms those of all images.
+    """Compute scores that need all outputs in memory, from at most MOST_IMAGES images, with terms for all images.
 
     Args:
-        labels: the images' classes, [N].
-        read: by kind of output, what gives those of images at some positions.
-        definitions: the scores.
-        threads: cores to use.
+        labels: class index of each image, [N].
+        read: functions that return the outputs at the given image positions, by kind of output.
+        definitions: definitions of the scores.
+        threads: number of cores to use.
     """
     drawn = drawn_in_proportion(labels, MOST_IMAGES)
     kinds = dict.fromkeys(definition.reads for definition in definitions)
@@ -95,7 +95,7 @@ def further_scores(
 
 
 def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:
-    """LEEP and leave-one-out LEEP of a model, and its first class of each image; a shard in memory at a time."""
+    """Return LEEP, leave-one-out LEEP and the most probable class of each image, with one shard in memory at a time."""
     images = outputs.hashed.image_set
 
     def shards() -> Iterator[Shard]:
@@ -114,7 +114,7 @@ def _leep(outputs: ModelOutputs) -> tuple[dict[str, Score], NDArray[np.int64]]:
     if mass is None:
         raise outputs.none_left()
     both = leep_scores(mass, shards)
-    # The cache's order is not the images'.
+    # Restore the order of the images: the cache has its own.
     order = np.argsort(np.concatenate(positions))
     scores = {s.name: dataclasses.replace(s, terms=s.terms[order]) for s in (both.leep, both.leep_loo)}
     return scores, np.concatenate(first)[order]

@@ -1,4 +1,4 @@
-"""Notes on scores: which models lack some, and what they can and cannot say of these images."""
+"""Notes on missing scores and on their limits for the given images."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ OUTPUTS = {"probs": "probabilities over source classes", "features": "features"}
 
 
 def lacking(models: Iterable[ModelFile]) -> dict[str, list[str]]:
-    """The names of models without an output, by output."""
+    """Return, for each output, the names of the models that lack it."""
     models = list(models)
     return {kind: [model.name for model in models if kind not in model.metadata.outputs] for kind in OUTPUTS}
 
 
 def absent_scores(without: Mapping[str, Sequence[str]], scores: Sequence[Definition]) -> Iterator[str]:
-    """A note on each output that models lack, and on the scores that they therefore lack, where there are any.
+    """Yield a note for each missing output, naming the affected scores and models.
 
     Args:
-        without: the names of models without an output, by output.
-        scores: those that are computed.
+        without: names of the models that lack an output, by output.
+        scores: definitions of the computed scores.
     """
     for kind, names in without.items():
         absent = [definition.name for definition in scores if definition.reads == kind]
@@ -39,20 +39,20 @@ def absent_scores(without: Mapping[str, Sequence[str]], scores: Sequence[Definit
 def thin_data(
     counts: NDArray[np.int64], rule: Rule, scores: Sequence[Definition], with_leep: bool, what: str = "images"
 ) -> Iterator[str]:
-    """Notes on classes of a single image, and on images too many to read all.
+    """Yield notes on classes with a single image and on scores computed from a subsample.
 
     Args:
-        counts: images of each class.
-        rule: what decides the order.
-        scores: those that are computed.
-        with_leep: whether leave-one-out LEEP is among them for any model.
-        what: what images are called.
+        counts: number of images per class.
+        rule: criterion that decides the order.
+        scores: definitions of the computed scores.
+        with_leep: true if leave-one-out LEEP is computed for any model.
+        what: word for the examples, such as "images" or "rows".
     """
     if once := int(np.count_nonzero(counts == 1)):
         if with_leep:
-            yield f"{once} class(es) have a single image, for which leave-one-out LEEP can only use its floor"
+            yield f"{once} class(es) have a single image; its leave-one-out LEEP term is only the floor value"
         if rule.of_goal is not None:
-            yield f"{once} class(es) have a single image, about which no held-out head can be right"
+            yield f"{once} class(es) have a single image, which no held-out head can classify correctly"
     further = [definition.name for definition in scores if definition.name not in ALWAYS]
     if further and counts.sum() > MOST_IMAGES:
-        yield f"{', '.join(further)}: from {MOST_IMAGES:,} of the {what}, each class its share"
+        yield f"{', '.join(further)}: computed from a stratified sample of {MOST_IMAGES:,} {what}"

@@ -1,10 +1,10 @@
-"""Racing: models that are clearly behind on some of the images do not see the others.
+"""Racing: drop models early that are clearly behind on a sample of the images.
 
-After O. Maron, A. Moore, "Hoeffding races" (NIPS 1993), with the standard error of paired differences for the bound.
-All models are judged on the same growing sample of images, each class its share, and a model leaves when it is behind
-the leader, image by image, by more than ERRORS standard errors. The chosen score has to be one whose terms leave the
-image out of what predicts it: plain LEEP flatters models, and the more so the more source classes they have and the
-fewer the images, so that small samples would favour the wrong ones.
+After O. Maron, A. Moore, "Hoeffding races" (NIPS 1993), with the standard error of paired differences as the bound.
+All models are judged on the same growing stratified sample of images. A model is dropped when it is behind the leader
+by more than ERRORS standard errors of the mean per-image difference. The deciding score must be held out, that is, no
+image may contribute to its own prediction: plain LEEP is biased upwards, more so for models with many source classes
+and for few images, so small samples would favour the wrong models.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Judge = Callable[[list[int], NDArray[np.int64]], "Standing"]
 RACEABLE = (COMBINED, *(name for name, score in SCORES.items() if score.held_out))
 
 ERRORS = 3.0
-# The first sample, as far as there are so many images: standard errors of fewer are guesses.
+# Size of the first sample, if that many images are available; with fewer, standard errors are unreliable.
 FIRST_IMAGES, FIRST_PER_CLASS = 50, 5
 GROWTH = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """How models stand on a sample of images.
+    """Standing of models on a sample of images.
 
     Attributes:
-        n_images: that were judged.
-        best: place of the leader.
-        deficits: how far each model is behind the leader.
-        errors: the deficits' standard errors; None where they are not known.
+        n_images: number of images in the sample.
+        best: index of the leader.
+        deficits: score deficit of each model against the leader.
+        errors: standard errors of the deficits; None where unknown.
     """
 
     n_images: int
@@ -51,7 +51,7 @@ class Standing:
 
     @classmethod
     def of(cls, decision: Decision, labels: NDArray[np.int64]) -> Standing:
-        """By what decides the order: image by image, or by the joint distribution of expected accuracies."""
+        """Compute standings by the deciding score, from paired terms or joint draws of expected accuracies."""
         values = [score.value for score in decision.deciding]
         best = int(np.argmax(values))
         if decision.expected is not None:
@@ -65,14 +65,14 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:
-    """A model that left a race.
+    """A model that was dropped from a race.
 
     Attributes:
-        model: its name.
-        n_images: how many images it had seen.
-        leader: the name of the best model on these.
-        deficit: the leader's score less its own, on these images.
-        standard_error: of that difference, the same images for both.
+        model: name of the model.
+        n_images: number of images that the model had seen.
+        leader: name of the best model on these images.
+        deficit: score of the leader minus score of the model on these images.
+        standard_error: standard error of the deficit, with images paired.
     """
 
     model: str
@@ -84,18 +84,18 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """What racing saved and what it risked.
+    """Record of a race: the savings and the risk.
 
     Attributes:
-        n_models, n_images: what a full run would have been.
-        samples: the sizes of the samples, the last of them all images.
-        dropped: the models that did not see all images, in the order in which they left.
-        outside: models that break the budget and did not start, by name, with the limits that they break.
-        passes: images through models, those from the cache counted as well.
-        passes_of_full_run: the same without racing.
-        errors: how many standard errors behind a model had to be.
-        risk: at most so large is the chance that noise put the best model of the full run out: a normal tail for each
-            comparison made.
+        n_models, n_images: numbers of models and images of a full run.
+        samples: sizes of the samples; the last is the number of all images.
+        dropped: models that did not see all images, in the order in which they were dropped.
+        outside: names of models that did not start because they exceed the budget, with the exceeded limits.
+        passes: number of forward passes of single images, including those served from the cache.
+        passes_of_full_run: number of forward passes without racing.
+        errors: number of standard errors by which dropped models had to be behind.
+        risk: upper bound on the probability that noise eliminated the best model of the full run; one normal tail per
+            comparison.
     """
 
     n_models: int
@@ -110,25 +110,25 @@ class Race:
 
 
 def check_raceable(rule: Rule) -> None:
-    """UsageError where models cannot be raced by what decides their order."""
+    """Raise UsageError if models cannot be raced by the deciding score."""
     if rule.by is not None and rule.by not in RACEABLE:
         raise UsageError(
-            f"models cannot be raced by {rule.by}, which does not leave images out one by one, so that small samples "
-            f"favour other models than large ones; one of {', '.join(RACEABLE)}"
+            f"models cannot be raced by {rule.by}: it is not a held-out score, so small samples are biased; choose one "
+            f"of {', '.join(RACEABLE)}"
         )
 
 
 def run_race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> tuple[list[int], Race]:
-    """Drop models until all images are needed to tell the others apart.
+    """Drop models on growing samples until the next sample would be all images.
 
     Args:
-        names: the models.
-        labels: classes of the images that can be used, [N].
-        judge: given models and positions of images, ascending, how the models stand; it may leave images out, the same
-            for all models.
+        names: names of the models.
+        labels: class index of each usable image, [N].
+        judge: function that returns the standing of some models on images at ascending positions; it may exclude
+            images, the same for all models.
 
     Returns:
-        The models that are left, and what happened. They have not seen all images yet.
+        Indices of the remaining models, which have not seen all images yet, and the record of the race.
     """
     order, alive = growing(labels), list(range(len(names)))
     dropped: list[Dropped] = []
@@ -168,7 +168,7 @@ def run_race(names: Sequence[str], labels: NDArray[np.int64], judge: Judge) -> t
 
 
 def growing(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
-    """An order of images [N] each beginning of which holds every class in proportion, at random within a class."""
+    """Return a random order of images [N] in which every prefix has all classes in proportion."""
     rng = np.random.default_rng(seed)
     sort_keys = np.empty(len(labels))
     members = members_of(np.unique(labels, return_inverse=True)[1])
@@ -180,7 +180,7 @@ def growing(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
 
 
 def first_sample(labels: NDArray[np.int64], order: NDArray[np.int64]) -> int:
-    """How many images a race starts with: enough for standard errors, and two classes of two images at least."""
+    """Return the size of the first sample: enough for standard errors, with at least two classes of two images."""
     n = max(FIRST_IMAGES, FIRST_PER_CLASS * len(np.unique(labels)))
     while n < len(labels) and np.count_nonzero(np.bincount(labels[order[:n]]) >= 2) < 2:
         n = round(n * GROWTH)

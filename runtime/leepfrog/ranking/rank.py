@@ -1,4 +1,4 @@
-"""Rank models on a labelled set of images."""
+"""Rank models on a labelled image set."""
 
 from __future__ import annotations
 
@@ -42,20 +42,21 @@ NO_BUDGET = Budget()
 
 @dataclasses.dataclass(frozen=True)
 class RankRequest(ModelsRequest):
-    """What a ranking is asked for.
+    """Options of a ranking.
 
     Attributes:
-        by: a score that decides the order instead of an expected accuracy: "combined" (see `leepfrog.ranking.combined`)
+        by: score that decides the order instead of an expected accuracy: "combined" (see `leepfrog.ranking.combined`)
             or one of `leepfrog.scoring.registry`.
-        scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed for every model with
-            probabilities, and the scores that decide the order always.
-        budget: the most that a model may cost; those that cost more are marked, not left out.
-        racing: models clearly behind on some of the images do not see the others (see `leepfrog.ranking.racing`).
-        goal: what the models are wanted for: "head" (a linear head is retrained), "few-shot" (class means of five
-            images) or "finetune" (see `leepfrog.ranking.goals`). The accuracy to expect for it decides the order.
+        scores: names of further scores, or "all". LEEP and leave-one-out LEEP are computed for every model with
+            probabilities; the scores that decide the order are always computed.
+        budget: upper limits on a model's cost; models that exceed them are marked, not excluded.
+        racing: true to drop models early that are clearly behind on a sample of the images (see
+            `leepfrog.ranking.racing`).
+        goal: what the models are to be used for: "head" (retrained linear head), "few-shot" (class means of five
+            images) or "finetune" (see `leepfrog.ranking.goals`). The expected accuracy for the goal decides the order.
 
     Raises:
-        UsageError: a goal or score is unknown, or cannot decide a race.
+        UsageError: a goal or score is unknown, or the score cannot decide a race.
     """
 
     command: ClassVar = "rank"
@@ -67,7 +68,7 @@ class RankRequest(ModelsRequest):
     goal: str = HEAD
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be ranked by."""
+        """Check the options."""
         rule = self.rule
         chosen_scores(self.scores)
         if not isinstance(self.budget, Budget):
@@ -77,22 +78,22 @@ class RankRequest(ModelsRequest):
 
     @property
     def rule(self) -> Rule:
-        """What decides the order."""
+        """The criterion that decides the order."""
         return Rule(self.goal, self.by)
 
     @property
     def further(self) -> list[Definition]:
-        """The scores to compute besides LEEP and leave-one-out LEEP."""
+        """The scores to compute in addition to LEEP and leave-one-out LEEP."""
         names = [*self.scores, *(definition.name for definition in self.rule.reads)]
         return [definition for definition in chosen_scores(names) if definition.name not in ALWAYS]
 
     @property
     def computed(self) -> list[Definition]:
-        """All scores to compute, for models that put out what they read."""
+        """All scores to compute for models that provide the required outputs."""
         return [*chosen_scores(ALWAYS), *self.further]
 
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> Ranking:
-        """The ranking of these models on these images."""
+        """Rank the models on the images."""
         return ranked_outputs(self, data, models, context)[0]
 
 
@@ -110,18 +111,18 @@ def rank(
     """Rank models by how well they are expected to transfer to labelled images, without training anything.
 
     Args:
-        data: a folder with one folder a class, a CSV table of `file_name,label`, or an ImageSet.
+        data: a folder with one subfolder per class, a CSV table of `file_name,label`, or an ImageSet.
         models: one or several names, wildcards, sources or files (see `find_models`); empty for all exported models.
-        goal: what the models are wanted for: "head", "few-shot" or "finetune". For this and the following, see
-            `RankRequest`.
-        by: a score that decides the order; None for the accuracy to expect for the goal.
-        scores: one or several further scores by name, or "all".
-        budget: the most that a model may cost.
-        racing: models clearly behind on some of the images do not see the others.
+        goal: what the models are to be used for: "head", "few-shot" or "finetune"; see `RankRequest` for this and the
+            following options.
+        by: score that decides the order; None for the expected accuracy for the goal.
+        scores: one or more names of further scores, or "all".
+        budget: upper limits on a model's cost.
+        racing: true to drop models early that are clearly behind on a sample of the images.
         context: execution environment; None for the CPU of this machine.
 
     Returns:
-        Ranking, best model first. Outputs are cached by content: a second run on the same images takes no inference.
+        Ranking, best model first. Outputs are cached by content: a second run on the same images needs no inference.
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
@@ -133,7 +134,7 @@ def rank(
 def ranked_outputs(
     request: RankRequest, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext
 ) -> tuple[Ranking, Outputs]:
-    """A ranking, and the outputs that it is made of, for callers that go on to explain it."""
+    """Return a ranking and the underlying outputs, for callers that also explain it."""
     recorder = Recorder(context)
     context = recorder.context
     warming = threading.Thread(target=_warm_up, daemon=True)
@@ -142,7 +143,7 @@ def ranked_outputs(
     _check_readable(request, candidates)
     warming.start()
     if request.budget.needs_costs:
-        _limits_broken(request.budget, candidates, costs)  # before all other work: an error where a cost is not known
+        _limits_broken(request.budget, candidates, costs)  # fail on unknown costs before any other work
 
     hashed = hash_images(images, context)
     chosen, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)
@@ -154,14 +155,14 @@ def ranked_outputs(
 
 
 def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> None:
-    """UsageError where a model lacks what decides the order."""
+    """Raise UsageError if a model lacks an output that the deciding scores need."""
     if any(definition.reads == PROBS_OUTPUT for definition in request.rule.reads):
-        remedy = "; rank by a score of features, such as ridge, or leave them out with --models"
+        remedy = "; rank by a feature-based score such as ridge, or exclude these models with --models"
         refuse_without_probs(request.rule.decisive, candidates, remedy)
 
 
 def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -> list[ScoredModel]:
-    """Every model's scores by itself."""
+    """Return the scores of each model on its own."""
     context.progress.start("scoring", len(outputs.models))
     scored = []
     n_predictions = len(outputs.hashed.labels) * len(outputs.hashed.image_set.classes)
@@ -176,11 +177,11 @@ def _score_models(outputs: Outputs, request: RankRequest, context: RunContext) -
 def _raced(
     request: RankRequest, hashed: HashedImages, candidates: Sequence[ModelFile], inference: Inference, costs: CostTable
 ) -> tuple[Sequence[ModelFile], Race]:
-    """The models that are left when those outside of the budget or clearly behind are gone, and what happened."""
+    """Return the models that are within the budget and survive the race, and a record of the race."""
     broken = _limits_broken(request.budget, candidates, costs)
     inside = [model for model in candidates if not broken.get(model.name)]
     if not inside:
-        raise UsageError("no model is within the budget, so none can race; rank without --race shows them all")
+        raise UsageError("no model is within the budget, so there is nothing to race; omit --race to rank all models")
     positions, rule = np.flatnonzero(hashed.used), request.rule
 
     def judge(alive: list[int], sample: NDArray[np.int64]) -> Standing:
@@ -195,7 +196,7 @@ def _raced(
 
 
 def _limits_broken(budget: Budget, candidates: Sequence[ModelFile], costs: CostTable) -> dict[str, tuple[str, ...]]:
-    """The limits that each model breaks, by its name; nothing is measured where there is no budget."""
+    """Return the budget limits that each model exceeds, by model name; without a budget, measure nothing."""
     if budget == NO_BUDGET:
         return {}
     costs.measure(candidates)
@@ -203,14 +204,14 @@ def _limits_broken(budget: Budget, candidates: Sequence[ModelFile], costs: CostT
     for model in candidates:
         cost = costs[model]
         limits = budget.exceeded(cost, model.size)
-        # A model that is over a limit only by a value in doubt may still be the best: it races.
+        # A model that exceeds limits only by values in doubt may still be the best, so it takes part in the race.
         broken[model.name] = limits if set(limits) - set(cost.doubtful if cost else ()) else ()
     return broken
 
 
 def _warm_up() -> None:
-    """Compile the scores' kernels, or load them from Numba's cache, while images decode."""
+    """Compile the kernels of the scores, or load them from Numba's cache, while images are decoded."""
     probs, labels = np.full((4, 2), 0.5, np.float32), np.array([0, 0, 1, 1])
-    with contextlib.suppress(Exception):  # what fails here fails again where it is needed, and is reported there
+    with contextlib.suppress(Exception):  # errors here recur and are reported where the kernels are needed
         leep(probs, labels)
         resampled_means(leep_loo(probs, labels).terms[:, None], labels, replicates=1)

@@ -1,4 +1,4 @@
-"""Rank models by arrays of what they put out: for any modality, and any way to run them."""
+"""Rank models by arrays of their outputs, for any modality and any inference framework."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ Arrays = Mapping[str, ArrayLike]
 
 @dataclasses.dataclass(frozen=True)
 class RankArraysRequest(Request):
-    """What a ranking of arrays is asked for.
+    """Options of a ranking of arrays.
 
     Attributes:
-        by: see `leepfrog.RankRequest`.
-        goal: see `leepfrog.RankRequest`.
-        scores: further scores by name, or "all". LEEP and leave-one-out LEEP are computed where there are `probs`.
+        by: score that decides the order; see `leepfrog.RankRequest`.
+        goal: what the models are to be used for; see `leepfrog.RankRequest`.
+        scores: names of further scores, or "all". LEEP and leave-one-out LEEP are computed for models with `probs`.
 
     Raises:
         UsageError: a goal or score is unknown.
@@ -58,34 +58,34 @@ class RankArraysRequest(Request):
     scores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be ranked by."""
+        """Check the options."""
         chosen_scores(self.scores)
         _ = self.rule
 
     @property
     def rule(self) -> Rule:
-        """What decides the order."""
+        """The criterion that decides the order."""
         return Rule(self.goal, self.by)
 
     @property
     def computed(self) -> list[Definition]:
-        """All scores to compute, for models that have what they read."""
+        """All scores to compute for models that provide the required arrays."""
         return chosen_scores([*ALWAYS, *self.scores, *(definition.name for definition in self.rule.reads)])
 
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Ranking:
-        """The ranking once more; UsageError where the arrays were in memory or the receipt lacks some."""
+        """Repeat the ranking; UsageError if the arrays were in memory or the receipt is incomplete."""
         files: dict[str, dict[str, Path]] = {}
         hashes: dict[str, str] = {}
         for name, array in receipt.arrays.items():
             if array.file is None:
-                raise UsageError("the arrays were in memory, where they cannot be found again")
+                raise UsageError("the arrays were in memory and cannot be loaded again")
             if hashes.setdefault(array.file, array.sha256) != array.sha256:
-                raise UsageError(f"two arrays were files of one name, {printable(array.file)}, in different folders")
+                raise UsageError(f"two arrays have the same file name, {printable(array.file)}, in different folders")
             model, _, kind = name.rpartition("/")
             files.setdefault(model, {})[kind] = data / array.file
         labels = files.pop("", {}).get(LABELS)
         if labels is None:
-            raise UsageError("the receipt tells of no labels")
+            raise UsageError("the receipt records no labels")
         return rank_array_files(files, labels, self, context)
 
 
@@ -98,25 +98,25 @@ def rank_arrays(
     scores: str | Sequence[str] = (),
     context: RunContext | None = None,
 ) -> Ranking:
-    """Rank models by what they put out for labelled examples of any kind: images, text, sound.
+    """Rank models by their outputs for labelled examples of any kind: images, text, sound.
 
-    How expected accuracies follow from what is seen was studied on networks that see images.
+    The estimation of expected accuracies was calibrated on image networks only.
 
     Args:
-        models: by name, `{"features": [N, D], "probs": [N, Z]}`; either may be absent, as far as what decides the order
-            does not read it. The rows are the same examples for all models.
-        labels: [N] integers or strings, 0 or more.
-        goal: "head", "few-shot" or "finetune". For this and the following, see `leepfrog.RankRequest`.
-        by: a score that decides the order; None for the accuracy to expect for the goal.
-        scores: one or several further scores by name, or "all".
-        context: whom to tell how far the work is, and how many threads to use.
+        models: arrays of each model by name, `{"features": [N, D], "probs": [N, Z]}`. Either array may be absent if the
+            deciding scores do not need it. Rows are the same examples for all models.
+        labels: class labels [N], non-negative integers or strings.
+        goal: "head", "few-shot" or "finetune"; see `leepfrog.RankRequest` for this and the following options.
+        by: score that decides the order; None for the expected accuracy for the goal.
+        scores: one or more names of further scores, or "all".
+        context: progress listener and number of threads.
 
     Returns:
-        Ranking, best model first, as of `leepfrog.rank`; what only files have is empty or None.
+        Ranking, best model first, as from `leepfrog.rank`; attributes of model files are empty or None.
 
     Raises:
-        ArrayError: an array is not what it has to be.
-        UsageError: no models, or one lacks what decides the order.
+        ArrayError: an array is invalid.
+        UsageError: no models are given, or one lacks an array that the deciding scores need.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -140,10 +140,10 @@ def rank_array_files(
     request: RankArraysRequest,
     context: RunContext | None = None,
 ) -> Ranking:
-    """`rank_arrays` of `.npy` files.
+    """Rank models by arrays in `.npy` files; see `rank_arrays`.
 
     Raises:
-        ArrayError, UsageError: see `rank_arrays`, or a file cannot be read.
+        ArrayError, UsageError: see `rank_arrays`; or a file cannot be read.
     """
     recorder = Recorder(context)
     arrays = {name: {kind: load_array(path) for kind, path in paths.items()} for name, paths in models.items()}
@@ -154,7 +154,7 @@ def rank_array_files(
 
 
 def _checked(models: Mapping[str, Arrays]) -> dict[str, dict[str, NDArray[Any]]]:
-    """The arrays by model and kind; UsageError where there is none, or one of an unknown kind."""
+    """Return the arrays by model and kind; UsageError if a model has none or one of an unknown kind."""
     if not isinstance(models, Mapping) or not models:
         raise UsageError('models must be a mapping from names to {"features": [N, D], "probs": [N, Z]}')
     checked: dict[str, dict[str, NDArray[Any]]] = {}
@@ -162,7 +162,7 @@ def _checked(models: Mapping[str, Arrays]) -> dict[str, dict[str, NDArray[Any]]]
         if not isinstance(name, str) or not isinstance(arrays, Mapping):
             raise UsageError(f'{name!r:.40} must be a name with a mapping {{"features": [N, D], "probs": [N, Z]}}')
         if unknown := [kind for kind in arrays if kind not in KINDS]:
-            raise UsageError(f"{printable(name)}: {unknown[0]!r:.40} is neither 'features' nor 'probs'")
+            raise UsageError(f"{printable(name)}: unknown array {unknown[0]!r:.40}; expected 'features' or 'probs'")
         checked[name] = {kind: as_array(arrays[kind], kind) for kind in KINDS if arrays.get(kind) is not None}
         if not checked[name]:
             raise UsageError(f"{printable(name)}: has neither 'features' nor 'probs'")
@@ -179,7 +179,7 @@ def _ranked(
     rule = request.rule
     for name, arrays in models.items():
         if absent := [definition for definition in rule.reads if definition.reads not in arrays]:
-            raise UsageError(f"{printable(name)}: has no {absent[0].reads}, which {absent[0].name} reads")
+            raise UsageError(f"{printable(name)}: has no {absent[0].reads}, required by {absent[0].name}")
     class_names, labels, counts = np.unique(class_labels(classes), return_inverse=True, return_counts=True)
     recorder.start("scoring", len(models))
 
@@ -221,7 +221,7 @@ def _ranked(
 
 
 def _scores(sample: Sample, definitions: Sequence[Definition]) -> dict[str, Score]:
-    """The scores that a sample allows: LEEP and leave-one-out LEEP of all images, others of a part of very many."""
+    """Return all computable scores: LEEP scores from all rows, others from a subsample if there are very many rows."""
     parts = {kind: part for kind in KINDS if (part := getattr(sample, kind)) is not None}
     readable = [definition for definition in definitions if definition.reads in parts]
     scores = {definition.name: definition.of(sample) for definition in readable if definition.name in ALWAYS}

@@ -1,4 +1,4 @@
-"""A ranking as one flat record per model: the rows of its CSV, and of a data frame."""
+"""Flat records of a ranking, one per model, for CSV files and data frames."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ COSTS = tuple(name for name in (*NUMBERS, "doubtful", "place") if name not in ("
 
 
 def records(ranking: Ranking) -> list[dict[str, object]]:
-    """One record per model, best first; all have the same keys.
+    """Return one record per model, best first; all records have the same keys.
 
-    Costs are in seconds and bytes, scores in their own units, each with its standard error and 90 % interval; scores
-    that a model lacks are None.
+    Costs are in seconds and bytes. Scores are in their own units, with standard errors and 90 % intervals; scores that
+    a model does not have are None.
     """
     names = score_names(ranking)
     return [_record(model, names) for model in ranking.models]

@@ -1,4 +1,4 @@
-"""What a ranking says, as frozen data that are written as JSON and read again."""
+"""Ranking results as frozen dataclasses that are written to and read from JSON."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ SCHEMA_VERSION = 3
 
 @dataclasses.dataclass(frozen=True)
 class RankedModel:
-    """One model's row.
+    """One row of a ranking.
 
     Attributes:
-        rank: 1 is best.
-        group: from 1; the images leave open that a model is as good as the first of its group.
-        tied_with: names of all models that the images do not tell it from.
-        probability_best: the chance that it is the best: that its accuracy is, or, where a score decides the order,
-            that it comes first when the images are drawn again, class by class.
-        expected_loss: how far its accuracy is expected to be below that of whichever model is best, from 0 to 1; None
-            where a score decides the order.
-        name: which model.
-        scores: score by name, with 90 % intervals; those that read probabilities only where it has any. The expected
-            accuracy of the ranking's goal is one of them.
-        n_source: Z, None where the model has no probabilities over source classes.
-        n_features: D, None where it has no features.
-        source, license, path, sha256: the model's file; empty, as the numbers that follow are None, where arrays were
-            ranked.
-        n_parameters: numbers in the weights.
-        top1: published ImageNet top-1 in percent, if known.
-        size_bytes: the ONNX file's size.
-        macs: multiply-adds on one image, if they could be counted.
-        cost: measured at `cost.place`, whose other work may have changed what `cost.doubtful` names; None if not known.
-        outside: the limits of the budget that it breaks, by name.
-        on_front: whether it is within the budget and no other such model is as good and as quick.
-        variant: how it differs from its float32 parent, None for a model that has none.
-        n_inferred: images that passed the model in this run; the others came from the cache.
+        rank: place in the ranking; 1 is best.
+        group: number of the tie group, from 1; every model is statistically tied with the first of its group.
+        tied_with: names of all models that are statistically tied with this one.
+        probability_best: probability that this model's accuracy is the highest or, if a score decides the order, that
+            it comes first when the images are resampled within each class.
+        expected_loss: expected accuracy deficit against the best model, from 0 to 1; None if a score decides the
+            order.
+        name: name of the model.
+        scores: scores by name, with 90 % intervals; scores that need probabilities only if the model has them. The
+            expected accuracy for the ranking's goal is one of them.
+        n_source: number of source classes Z; None if the model does not output class probabilities.
+        n_features: number of features D; None if the model does not output features.
+        source, license, path, sha256: origin, license, path and hash of the model file; empty for rankings of arrays,
+            for which the numbers that follow are None.
+        n_parameters: number of parameters.
+        top1: published ImageNet top-1 accuracy in percent, if known.
+        size_bytes: size of the ONNX file.
+        macs: multiply-accumulate operations per image, if they could be counted.
+        cost: cost measured at `cost.place`; other work may have disturbed the values named in `cost.doubtful`. None if
+            unknown.
+        outside: names of the budget limits that the model exceeds.
+        on_front: true if the model is within the budget and no other such model is at least as good and as fast.
+        variant: how the model differs from its float32 parent; None if it has no parent.
+        n_inferred: number of images run through the model this time; outputs for the others came from the cache.
     """
 
     rank: int = field(metadata=OF_ORDER)
@@ -81,45 +82,45 @@ class RankedModel:
 
     @property
     def tied_with_best(self) -> bool:
-        """Whether the images leave open that it is as good as the first."""
+        """True if the model is statistically tied with the first."""
         return self.group == 1
 
     @property
     def latency_in_doubt(self) -> bool:
-        """Whether other work on the machine may have changed the latency, which is then what a run takes at most."""
+        """True if other work may have slowed the measurement; the latency is then an upper bound."""
         return "latency" in self.doubtful
 
     @property
     def doubtful(self) -> tuple[str, ...]:
-        """Which values of its cost are in doubt."""
+        """Names of the cost values that are in doubt."""
         return self.cost.doubtful if self.cost else ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as JSON-ready values."""
+        """Return the row as JSON-ready values."""
         return encode_fields(self)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Ranking(Result):
-    """Models by how well they are expected to transfer, best first.
+    """Models ordered by how well they are expected to transfer, best first.
 
-    `for model in ranking`, `len(ranking)`, `ranking[0]` and `ranking["mobilenet_v2"]` give its models. A notebook shows
-    it as a table.
+    `for model in ranking`, `len(ranking)`, `ranking[0]` and `ranking["mobilenet_v2"]` access its models.
+    Notebooks show a ranking as a table.
 
     Attributes:
-        data: where the images came from.
-        classes: images used, by class.
-        n_images: images used.
-        notes: what was odd and what was done about it.
-        ranked_by: the score that decides the order: the goal's expected accuracy, or another.
-        goal: what the models are wanted for; None where another score than its accuracy decides the order.
-        budget: the most that a model may cost.
-        shown: scores that were asked for by name, in that order.
-        separation: what would tell the first two apart, where they are tied.
-        models: the rows.
-        drifts: variants in fewer bits against those of their parents that are among the models.
-        race: which models were dropped early, None where all saw all images.
-        receipt: what made it.
+        data: source of the images.
+        classes: number of images used, by class.
+        n_images: number of images used.
+        notes: irregularities and how they were handled.
+        ranked_by: name of the score that decides the order: the expected accuracy for the goal, or another score.
+        goal: what the models are to be used for; None if a score other than the expected accuracy decides the order.
+        budget: upper limits on a model's cost.
+        shown: names of the explicitly requested scores, in the requested order.
+        separation: what it would take to separate the first two models, if they are tied.
+        models: rows, best first.
+        drifts: comparisons of reduced-precision variants with their float32 parents, where both are ranked.
+        race: record of the race, with the models dropped early; None if all models saw all images.
+        receipt: record of how the ranking was made.
     """
 
     kind: ClassVar = "ranking"
@@ -140,18 +141,18 @@ class Ranking(Result):
     receipt: Receipt = field(metadata=MEASURED)
 
     def __iter__(self) -> Iterator[RankedModel]:
-        """The models, best first."""
+        """Iterate over the models, best first."""
         return iter(self.models)
 
     def __len__(self) -> int:
         return len(self.models)
 
     def __getitem__(self, which: int | str) -> RankedModel:
-        """A model by its place, 0 for the best, or by its name.
+        """Return a model by position, 0 for the best, or by name.
 
         Raises:
             KeyError: no model has this name.
-            IndexError: there are not so many.
+            IndexError: the position is out of range.
         """
         if not isinstance(which, str):
             return self.models[which]
@@ -167,31 +168,31 @@ class Ranking(Result):
 
     @property
     def best(self) -> RankedModel | None:
-        """The best model within the budget; None where none is."""
+        """The best model within the budget; None if no model is within it."""
         return next((model for model in self.models if not model.outside), None)
 
     @property
     def tied(self) -> list[RankedModel]:
-        """The models that the images leave open to be the best, the first among them; one where it is clear."""
+        """The models statistically tied for first place, including the first; a single model if the best is clear."""
         return [model for model in self.models if model.tied_with_best]
 
     @property
     def n_classes(self) -> int:
-        """Classes of which images were used."""
+        """Number of classes with at least one image used."""
         return sum(map(bool, self.classes.values()))
 
     @property
     def priced(self) -> list[tuple[RankedModel, Cost]]:
-        """The models whose costs are known, with these."""
+        """The models with known costs, paired with their costs."""
         return [(model, model.cost) for model in self.models if model.cost is not None]
 
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
-        """Images left out."""
+        """Images that were skipped."""
         return self.receipt.data.skipped if self.receipt.data else ()
 
     def to_frame(self) -> Any:
-        """A pandas data frame with a row per model, best first: scores with their intervals, costs, the front.
+        """Return a pandas data frame with one row per model, best first: scores with intervals, costs and the front.
 
         Raises:
             MachineError: pandas is not installed.
@@ -205,7 +206,7 @@ class Ranking(Result):
         return pandas.DataFrame.from_records(records(self))
 
     def _repr_html_(self) -> str:
-        """A table for notebooks."""
+        """Return an HTML table for notebooks."""
         from leepfrog.ranking.table import brief_table
 
         header, rows, *_ = brief_table(self)

@@ -1,4 +1,4 @@
-"""Scores of one model from arrays in files, whatever it saw."""
+"""Score a single model from arrays in files, for any modality."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from leepfrog.scoring.score import Score, with_intervals
 
 @dataclasses.dataclass(frozen=True)
 class Scores(Result):
-    """A model's scores.
+    """Scores of one model.
 
     Attributes:
-        scores: by name, with 90 % intervals, in the order asked for.
-        receipt: what made them.
+        scores: scores by name, with 90 % intervals, in the requested order.
+        receipt: record of how the scores were made.
     """
 
     kind: ClassVar = "scores"
@@ -42,10 +42,10 @@ class Scores(Result):
 
 @dataclasses.dataclass(frozen=True)
 class ScoreRequest(Request):
-    """What scores of arrays are asked for.
+    """Options of scoring arrays.
 
     Attributes:
-        scores: by name; "all" or none for all that the arrays allow.
+        scores: names of the scores; "all" or empty for all that the arrays allow.
 
     Raises:
         UsageError: a score is unknown.
@@ -55,14 +55,14 @@ class ScoreRequest(Request):
     scores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse unknown scores."""
+        """Check that all scores exist."""
         chosen_scores(self.scores)
 
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Scores:
-        """The scores once more; UsageError where the receipt tells of no labels."""
+        """Repeat the scoring; UsageError if the receipt records no labels."""
         arrays = {name: data / array.file for name, array in receipt.arrays.items() if array.file is not None}
         if "labels" not in arrays:
-            raise UsageError("the receipt tells of no labels")
+            raise UsageError("the receipt records no labels")
         return score_files(arrays["labels"], arrays.get("probs"), arrays.get("features"), self.scores, context)
 
 
@@ -76,15 +76,15 @@ def score_files(
     """Score a model from its predictions, its features or both.
 
     Args:
-        labels: a `.npy` file, [N] integers.
-        probs: a `.npy` file, [N, Z], or None.
-        features: a `.npy` file, [N, D], or None.
-        names: scores; empty for all that the arrays allow.
-        context: whom to tell how far the work is.
+        labels: `.npy` file of class labels, [N] integers.
+        probs: `.npy` file of predictions, [N, Z], or None.
+        features: `.npy` file of features, [N, D], or None.
+        names: one or more names of scores; empty for all that the arrays allow.
+        context: execution environment, such as the progress listener.
 
     Raises:
-        UsageError: nothing to score, or a score whose array is not given.
-        ArrayError: a file or an array is not what it has to be.
+        UsageError: neither array is given, or a score needs one that is not given.
+        ArrayError: a file or an array is invalid.
     """
     recorder = Recorder(context)
     names = several(names)
@@ -94,7 +94,7 @@ def score_files(
     chosen = chosen_scores(names or ["all"])
     absent = next((definition for definition in chosen if given[definition.reads] is None), None)
     if names and absent is not None and "all" not in names:
-        raise UsageError(f"{absent.name} reads --{absent.reads}, which is not given")
+        raise UsageError(f"{absent.name} needs --{absent.reads}, which is not given")
     chosen = [definition for definition in chosen if given[definition.reads] is not None]
     arrays = {name: None if path is None else load_array(path) for name, path in given.items()}
     sample = Sample.of(load_array(labels), **arrays)
@@ -113,10 +113,10 @@ def score_files(
 
 
 def load_array(path: StrPath) -> NDArray[Any]:
-    """An array from a `.npy` file; pickled objects are refused.
+    """Load an array from a `.npy` file, refusing pickled objects.
 
     Raises:
-        ArrayError: missing, no `.npy` file, cut short, or pickled.
+        ArrayError: the file is missing, not a `.npy` file, truncated, or contains pickled objects.
     """
     path = Path(path)
     try:
@@ -132,9 +132,9 @@ def load_array(path: StrPath) -> NDArray[Any]:
     except ArrayError:
         raise
     except MemoryError:
-        raise ArrayError(f"{printable(path)}: broken, or larger than the memory of this machine") from None
-    except Exception as error:  # NumPy's reader raises nearly anything on broken headers
+        raise ArrayError(f"{printable(path)}: broken, or too large for the memory of this machine") from None
+    except Exception as error:  # NumPy raises many kinds of exceptions on broken headers
         reason = one_line(error)
-        reason = "holds pickled Python objects, which are not loaded" if "pickle" in reason else f"broken: {reason}"
+        reason = "contains pickled Python objects, which are not loaded" if "pickle" in reason else f"broken: {reason}"
         raise ArrayError(f"{printable(path)}: {reason}") from None
     return array

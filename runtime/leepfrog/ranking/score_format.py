@@ -1,4 +1,4 @@
-"""How scores are shown: their titles, units and digits."""
+"""Display formats of scores: titles, units and digits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from leepfrog.ranking.goal_names import ACCURACY_OF
 
 @dataclasses.dataclass(frozen=True)
 class ScoreFormat:
-    """How a score is shown.
+    """Display format of a score.
 
     Attributes:
-        title: of its column.
-        words: what it is called in a sentence.
-        unit: after a value, "" for none.
-        factor: that values are multiplied by.
-        digits, interval_digits: after the point, of a value and of an interval's ends.
+        title: column title.
+        words: name of the score in sentences.
+        unit: unit appended to values, "" for none.
+        factor: factor that values are multiplied by for display.
+        digits, interval_digits: decimal places of values and of interval bounds.
     """
 
     title: str
@@ -28,7 +28,7 @@ class ScoreFormat:
     interval_digits: int = 3
 
     def value(self, value: float, sign: str = "") -> str:
-        """A value, without its unit.
+        """Format a value without its unit.
 
         >>> format_of("head_accuracy").value(0.8731)
         '87.3'
@@ -36,7 +36,7 @@ class ScoreFormat:
         return f"{self.factor * value:{sign}.{self.digits}f}"
 
     def interval(self, low: float, high: float) -> str:
-        """An interval, without a unit."""
+        """Format an interval without a unit."""
         return f"{self.factor * low:.{self.interval_digits}f} to {self.factor * high:.{self.interval_digits}f}"
 
 
@@ -44,7 +44,7 @@ _TITLES = {"leep_loo": "LOO-LEEP", "leep": "LEEP"}
 
 
 def format_of(name: str) -> ScoreFormat:
-    """The format of a score."""
+    """Return the display format of a score."""
     if name in ACCURACY_OF:
         return ScoreFormat("accuracy %", f"expected accuracy of {ACCURACY_OF[name]}", " %", 100.0, 1, 1)
     title = _TITLES.get(name, name)
@@ -52,5 +52,5 @@ def format_of(name: str) -> ScoreFormat:
 
 
 def points(loss: float) -> str:
-    """A difference of accuracies from 0 to 1 in percentage points."""
+    """Format a difference of accuracies, from 0 to 1, in percentage points."""
     return f"{100 * loss:.1f}"

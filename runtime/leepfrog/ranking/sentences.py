@@ -1,4 +1,4 @@
-"""What a ranking says in sentences, for the command line and the report alike."""
+"""Sentences that summarize a ranking, shared by the command line and the report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from leepfrog.ranking.score_format import format_of, points
 
 
 def chance_level(ranking: Ranking) -> float:
-    """What LEEP gives for knowing the sizes of the classes and nothing else: minus their entropy."""
+    """Return the LEEP of a predictor that knows only the class sizes: minus the entropy of the classes."""
     shares = [n / ranking.n_images for n in ranking.classes.values() if n]
     return sum(share * math.log(share) for share in shares)
 
 
 def verdict(ranking: Ranking) -> str:
-    """What to take, in a sentence."""
+    """Return the recommended model in one sentence."""
     first = ranking.best or ranking[0]
     shown = format_of(ranking.ranked_by)
     score = first.scores[ranking.ranked_by]
@@ -32,27 +32,27 @@ def verdict(ranking: Ranking) -> str:
 
 
 def trust_in_words(ranking: Ranking) -> list[str]:
-    """How well it is known that the order is that of the goal; nothing where a score decides."""
+    """Return how well the order is known to predict accuracy for the goal; empty if a score decides the order."""
     return [] if ranking.goal is None else [TRUST[ranking.goal]]
 
 
 def certainty_in_words(ranking: Ranking) -> list[str]:
-    """What the images leave open, and what would settle it; nothing where they leave nothing open."""
+    """Return which models are tied and how many images would separate the first two; empty without ties."""
     tied = ranking.tied
     if len(tied) < 2:
         return []
-    lines = f"= tied: these images do not tell the {len(tied)} apart"
+    lines = f"= tied: these images do not separate the {len(tied)} models"
     apart = ranking.separation
     if apart is None:
         return [lines]
     pair = f"{apart.first} from {apart.second}"
     if apart.images_needed is None:
-        return [f"{lines}; not even {MOST_TIMES} times as many would likely tell {pair}"]
-    return [f"{lines}; about {_rounded(apart.images_needed)} more would likely tell {pair}"]
+        return [f"{lines}; even {MOST_TIMES} times as many would probably not separate {pair}"]
+    return [f"{lines}; about {_rounded(apart.images_needed)} more would probably separate {pair}"]
 
 
 def front_in_words(ranking: Ranking) -> list[str]:
-    """What the mark of the front means; nothing where it marks none, or there is but one model."""
+    """Return what the front mark means; empty if no model is marked or there is only one."""
     if len(ranking) < 2 or not any(model.on_front for model in ranking):
         return []
     others = "no other model" if ranking.budget == Budget() else "no other model within the budget"
@@ -60,24 +60,24 @@ def front_in_words(ranking: Ranking) -> list[str]:
 
 
 def places_in_words(ranking: Ranking) -> list[str]:
-    """Where costs were measured, and which are not known; nothing if all were measured on this machine."""
+    """Return where costs were measured and which are unknown; empty if all were measured on this machine."""
     places = dict.fromkeys(cost.place for _, cost in ranking.priced if not cost.measured_here)
-    lines = [f"Costs are those of {place}, not of this machine." for place in places]
+    lines = [f"Costs are from {place}, not from this machine." for place in places]
     if unknown := [model.name for model in ranking.models if model.cost is None and model.sha256]:
-        lines.append(f"Costs that are not known, so that these are not on the front: {', '.join(unknown)}.")
+        lines.append(f"Not considered for the front because their costs are unknown: {', '.join(unknown)}.")
     return lines
 
 
 def doubts_in_words(ranking: Ranking) -> list[str]:
-    """Which costs are in doubt, and what depends on them; nothing if the machine was quiet."""
-    # The relative latency is for `check`, and not shown.
+    """Return which costs are in doubt and what depends on them; empty if the machine was quiet."""
+    # The relative latency is used only by `check` and not shown here.
     doubtful = [model for model in ranking.models if set(model.doubtful) - {"relative_latency"}]
     if not doubtful:
         return []
     slow = [model.name for model in doubtful if model.latency_in_doubt]
     kinds = dict.fromkeys(name.replace("_", " ") for model in doubtful for name in model.doubtful)
     what = f"~ latencies in doubt, {', '.join(slow)}" if slow else f"{', '.join(kinds)} in doubt"
-    bound = " They take this long at most." if slow else ""
+    bound = " They are upper bounds." if slow else ""
     where = next(cost.place_in_words for _, cost in ranking.priced if cost.doubtful)
     why = f"{what}: other work slowed {where} while costs were measured.{bound}"
     lines = [f"{why} Measure again when the machine is quiet: leepfrog bench."]
@@ -89,30 +89,30 @@ def doubts_in_words(ranking: Ranking) -> list[str]:
 
 
 def race_saved(race: Race) -> str:
-    """What racing saved."""
+    """Return how much inference racing saved."""
     if race.passes == race.passes_of_full_run:
-        return f"Race: it saved nothing; no model left it before all {race.samples[-1]:,} images."
+        return f"Race: nothing saved; no model was dropped before all {race.samples[-1]:,} images."
     saved = race.passes_of_full_run / race.passes
     return (
-        f"Race: {race.passes:,} images through models instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
-        f"samples of {', '.join(f'{n:,}' for n in race.samples)}."
+        f"Race: {race.passes:,} forward passes instead of {race.passes_of_full_run:,}, {saved:.1f} times fewer; "
+        f"samples of {', '.join(f'{n:,}' for n in race.samples)} images."
     )
 
 
 def race_risked(race: Race) -> str:
-    """How models were dropped, and what that risks."""
+    """Return the rule by which models were dropped and the risk that it dropped the best."""
     return (
-        f"Each was behind the best on the same images by more than {race.errors:g} standard errors; the chance "
-        f"that noise put out the best of a full run is below {race.risk:.1%}."
+        f"Each was more than {race.errors:g} standard errors behind the best on the same images; the probability "
+        f"that noise eliminated the best model of a full run is below {race.risk:.1%}."
     )
 
 
 def race_outside(race: Race) -> list[str]:
-    """The models that a budget kept from starting."""
+    """Return the models that did not start the race because they exceed the budget."""
     return [f"Did not start: {name}, over {', '.join(limits)}" for name, limits in race.outside]
 
 
 def _rounded(n: int) -> str:
-    """To two digits: it is an estimate."""
+    """Round up to two significant digits, since the number is an estimate."""
     unit = 10 ** max(len(str(n)) - 2, 0)
     return f"{math.ceil(n / unit) * unit:,}"

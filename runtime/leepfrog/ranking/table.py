@@ -1,4 +1,4 @@
-"""A ranking as tables and sentences: what the command line, notebooks and reports show of it."""
+"""Format a ranking as tables and sentences for the command line, notebooks and reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from leepfrog.tables import Column, Part, Table, table_of
 ALWAYS = ("leep_loo", "leep")
 
 BRIEF = ("rank", "model", "90 % interval", "loss", "P(best)", "ms/image", "size MB", "front")
-"""The columns that a notebook shows besides the score."""
+"""Titles of the columns that a notebook shows in addition to the score."""
 
 LEAST = (
     "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
@@ -36,7 +36,7 @@ LEAST = (
 
 
 def parts(ranking: Ranking) -> list[Part]:
-    """All of a ranking, in the order of reading: sentences and tables."""
+    """Return the whole ranking as sentences and tables, in reading order."""
     by = format_of(ranking.ranked_by).words
     head = f"{ranking.n_images} images of {ranking.n_classes} classes from {ranking.data}; best {by} first"
     if any("leep" in model.scores for model in ranking):
@@ -45,24 +45,24 @@ def parts(ranking: Ranking) -> list[Part]:
     shown: list[Part] = [[verdict(ranking), *trust_in_words(ranking)], head, ranking_table(ranking)]
     shown += [*([marks] if marks else []), *places_in_words(ranking), *doubts_in_words(ranking)]
     if ranking.drifts:
-        shown += ["Variants against their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
+        shown += ["Variants compared with their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
     return shown if ranking.race is None else [*shown, *race_parts(ranking.race, ranking.ranked_by)]
 
 
 def ranking_table(ranking: Ranking) -> Table:
-    """A row per model, best first."""
-    by = format_of(ranking.ranked_by).title  # which must stay, whatever room there is
+    """Return a table with one row per model, best first."""
+    by = format_of(ranking.ranked_by).title  # never dropped, however narrow the terminal is
     return table_of(columns(ranking), ranking.models, tuple(title for title in LEAST if title != by))
 
 
 def brief_table(ranking: Ranking) -> Table:
-    """The columns that say most."""
+    """Return a table of the most informative columns."""
     wanted = (*BRIEF, format_of(ranking.ranked_by).title)
     return table_of((column for column in columns(ranking) if column.title in wanted), ranking.models)
 
 
 def columns(ranking: Ranking) -> list[Column[RankedModel]]:
-    """What decides the order and how sure it is, then LEEP, other scores, baselines, costs."""
+    """Return all columns: the deciding score and its certainty, then LEEP, other scores, model facts and costs."""
     by = ranking.ranked_by
     computed = {name for model in ranking for name in model.scores}
     further = [name for name in dict.fromkeys((*ALWAYS, *ranking.shown)) if name in computed and name != by]
@@ -89,56 +89,56 @@ def columns(ranking: Ranking) -> list[Column[RankedModel]]:
 
 
 def score_column(name: str) -> Column[RankedModel]:
-    """A score, whether or not all models have it."""
+    """Return the column of a score; cells of models without the score are empty."""
     return Column(format_of(name).title, lambda model: score_text(model, name))
 
 
 def score_names(ranking: Ranking) -> list[str]:
-    """Every score that some model has, LEEP's first."""
-    # Models without probabilities lack those that read them; all have the others.
+    """Return the names of all scores that at least one model has, LEEP scores first."""
+    # Models differ only in the scores that need probabilities, so the longest dictionary holds every name.
     most = max((model.scores for model in ranking.models), key=len, default={})
     return list(dict.fromkeys((*ALWAYS, *most)))
 
 
 def rank_text(ranking: Ranking) -> Callable[[RankedModel], str]:
-    """A model's rank, with "=" after it where others are tied with the best as well; digits stand below digits."""
+    """Return a formatter of ranks: "=" follows the rank of models tied for first; a space keeps other ranks aligned."""
     several = len(ranking.tied) > 1
     return lambda model: f"{model.rank}{'=' if several and model.tied_with_best else ' '}"
 
 
 def score_text(model: RankedModel, name: str) -> str:
-    """A score's value with as many digits as mean something; "" where the model lacks it."""
+    """Return a score's value with its significant digits; "" if the model does not have the score."""
     return format_of(name).value(model.scores[name].value) if name in model.scores else ""
 
 
 def interval_text(model: RankedModel, by: str) -> str:
-    """The 90 % interval of a score."""
+    """Return the 90 % interval of a score."""
     return format_of(by).interval(*(model.scores[by].interval or (math.nan, math.nan)))
 
 
 def loss_text(model: RankedModel) -> str:
-    """How far below the best model's its accuracy is expected to be, in points; "" where a score decides."""
+    """Return the expected accuracy loss against the best model, in points; "" if the order is decided by a score."""
     return "" if model.expected_loss is None else points(model.expected_loss)
 
 
 def head_accuracy_text(model: RankedModel) -> str:
-    """How often a linear head is right about images that it was not fitted to, in percent; "" without ridge."""
+    """Return the held-out accuracy of a linear (ridge) head, in percent; "" without the ridge score."""
     return f"{100 * model.scores['ridge'].diagnostics['accuracy']:.1f}" if "ridge" in model.scores else ""
 
 
 def published_text(model: RankedModel) -> str:
-    """The published top-1 accuracy on ImageNet, in percent; "" if it is not known."""
+    """Return the published ImageNet top-1 accuracy, in percent; "" if unknown."""
     return "" if model.top1 is None else f"{model.top1:.1f}"
 
 
 def over_budget(model: RankedModel) -> str:
-    """Which limits a model breaks, with "?" after those that it may not break, "" if none."""
+    """Return the exceeded budget limits, with "?" after those whose measurement is in doubt; "" if there are none."""
     limits = (f"{limit}?" if limit in model.doubtful else limit for limit in model.outside)
     return f"over {', '.join(limits)}" if model.outside else ""
 
 
 def drift_table(drifts: Sequence[Drift], by: str) -> Table:
-    """Variants in fewer bits against their float32 parents, by the score that decides the order."""
+    """Return a table comparing reduced-precision variants with their float32 parents by the deciding score."""
     decisive = format_of(by)
 
     def times(ratio: float | None) -> str:
@@ -163,14 +163,14 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
 
 
 def race_parts(race: Race, by: str) -> list[Part]:
-    """What racing dropped, saved and risked."""
+    """Return what racing saved, the dropped models and the risk of dropping the best one."""
     dropped: list[Part] = [race_table(race, by), race_risked(race)] if race.dropped else []
     outside = race_outside(race)
     return [race_saved(race), *dropped, *([outside] if outside else [])]
 
 
 def race_table(race: Race, by: str) -> Table:
-    """The models that left a race, by how much of what decides the order."""
+    """Return a table of the models dropped from a race, with their deficits in the deciding score."""
     shown = format_of(by)
     header = ("dropped", "after images", "behind", f"by{shown.unit}", "+-", "standard errors")
     rows = [

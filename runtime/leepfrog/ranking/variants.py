@@ -1,4 +1,4 @@
-"""What fewer bits change on these images, and where costs are measured: variants against their float32 parents."""
+"""Compare reduced-precision variants with their float32 parents, in scores and measured costs."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from leepfrog.results import MEASURED
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.uncertainty import standard_error
 
-# A variant is called broken where its predictions have next to nothing to do with its parent's, or where the held-out
-# head loses this much accuracy, beyond doubt.
+# A variant is broken if its top-1 agreement with the parent is below BROKEN_AGREEMENT, or if it is significantly worse
+# and the held-out head loses more than BROKEN_LOSS in accuracy.
 BROKEN_AGREEMENT = 0.1
 BROKEN_LOSS = 0.1
-# Latencies closer than this are called the same.
+# Relative latency differences up to this count as equal speed.
 SAME_SPEED = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Drift:
-    """A variant against its float32 parent, on the same images.
+    """Comparison of a variant with its float32 parent on the same images.
 
     Attributes:
-        model, parent: their names.
+        model, parent: names of the variant and its parent.
         precision: "fp16" or "int8".
-        score: the variant's score less the parent's.
-        standard_error: of that difference, images paired; None where there is but one image of each class.
-        head: what the held-out linear head gains in accuracy, None where no score has one.
-        top1_agreement: part of the images that get the same first source class; None where there are none.
-        latency, size, memory: the variant's divided by the parent's; None where a cost is not known.
+        score: score of the variant minus score of the parent.
+        standard_error: standard error of that difference, with images paired; None for a single image.
+        head: change in held-out accuracy of the linear head; None if no score provides it.
+        top1_agreement: fraction of images with the same most probable source class; None without source classes.
+        latency, size, memory: cost of the variant divided by cost of the parent; None if a cost is unknown.
         verdict: any of "broken", "worse", "slower".
-        latency_in_doubt: whether other work on the machine may have changed either latency; then it is never "slower".
+        latency_in_doubt: true if other work may have disturbed either latency; the verdict is then never "slower".
     """
 
     model: str
@@ -54,13 +54,13 @@ class Drift:
 
 
 def drifts(models: Sequence[ScoredModel], costs: CostTable, labels: NDArray[np.int64], by: str) -> list[Drift]:
-    """Compare each variant whose parent is among the models with it.
+    """Compare each variant with its parent, where the parent is among the models.
 
     Args:
-        models: with their scores.
-        costs: theirs.
-        labels: the images' classes, [N].
-        by: the score that decides the order.
+        models: models with their scores.
+        costs: costs of the models.
+        labels: class index of each image, [N].
+        by: name of the score that decides the order.
     """
     known = {scored.model.sha256: scored for scored in models}
     pairs = (
@@ -111,7 +111,7 @@ def _drift(variant: ScoredModel, parent: ScoredModel, costs: CostTable, labels: 
 
 
 def _held_out_accuracy(scores: Mapping[str, Score]) -> float | None:
-    """How often a head is right about images that it was not fitted to; None where no score says it."""
+    """Return the held-out accuracy of a head; None if no score provides it."""
     if "ridge" in scores:
         return scores["ridge"].diagnostics["accuracy"]
     return next((scores[name].value for name in ("linear_probe", "few_shot") if name in scores), None)

@@ -1,1 +1,1 @@
-"""Receipts: what made a result, so that a second run can be held against it."""
+"""Receipts: records of how results were made, for comparison with later runs."""

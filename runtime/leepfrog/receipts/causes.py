@@ -1,4 +1,4 @@
-"""What differs between two receipts: why a second run may give other numbers."""
+"""Differences between two receipts, as possible causes of different results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from leepfrog.receipts.receipt import DataReceipt, ModelReceipt, Receipt
 
-# Entries of the environment: RUNTIME and PICTURES can change numbers, MACHINE only timings.
+# Keys of the environment: RUNTIME and PICTURES can affect scores, MACHINE only timings.
 RUNTIME = (
     "onnxruntime",
     "provider",
@@ -23,9 +23,9 @@ MACHINE = ("threads", "machine", "processor", "system")
 
 
 def data_causes(was: Receipt, now: Receipt) -> list[str]:
-    """How the images or arrays differ."""
+    """Return how the images or arrays differ."""
     causes = [
-        f"data: the array {name} is another"
+        f"data: array {name} changed"
         for name in {**was.arrays, **now.arrays}
         if name not in was.arrays or name not in now.arrays or was.arrays[name].sha256 != now.arrays[name].sha256
     ]
@@ -43,7 +43,7 @@ def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
         if was.classes[old].n and was.classes[old].sha256 == now.classes[name].sha256
     ]
     for old, name in renamed:
-        yield f"labels: class {old!r} is called {name!r} now"
+        yield f"labels: class {old!r} renamed to {name!r}"
     gone = [name for name in gone if name not in {old for old, _ in renamed}]
     new = [name for name in new if name not in {name for _, name in renamed}]
     changed = [
@@ -51,21 +51,21 @@ def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
         for name in was.classes
         if name in now.classes and was.classes[name].sha256 != now.classes[name].sha256
     ]
-    changed += [f"{name!r} is gone" for name in gone] + [f"{name!r} is new" for name in new]
+    changed += [f"{name!r} removed" for name in gone] + [f"{name!r} added" for name in new]
     same = was.images_sha256 == now.images_sha256
     if changed:
         shown = ", ".join(changed[:5]) + (f", {len(changed) - 5} more" if len(changed) > 5 else "")
-        what = "labels: the same images in other classes" if same else "data: other images"
+        what = "labels: the same images in other classes" if same else "data: different images"
         yield f"{what}: {shown}"
     if len(was.skipped) != len(now.skipped):
         yield f"data: {len(was.skipped)} -> {len(now.skipped)} images skipped"
 
 
 def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
-    """How a model's file differs."""
+    """Return how a model file differs."""
     causes = []
     if was.weights_sha256 != now.weights_sha256:
-        causes.append(f"model: other weights ({was.weights_sha256[:8]} -> {now.weights_sha256[:8]})")
+        causes.append(f"model: weights changed ({was.weights_sha256[:8]} -> {now.weights_sha256[:8]})")
     if was.preprocess != now.preprocess:
         keys = [
             key for key in {**was.preprocess, **now.preprocess} if was.preprocess.get(key) != now.preprocess.get(key)
@@ -73,14 +73,14 @@ def model_causes(was: ModelReceipt, now: ModelReceipt) -> list[str]:
         changes = ", ".join(f"{key} {was.preprocess.get(key)} -> {now.preprocess.get(key)}" for key in keys)
         causes.append(f"preprocessing: {changes}")
     if was.weights_sha256 == now.weights_sha256 and was.graph_sha256 != now.graph_sha256:
-        causes.append("model: the same weights in a graph that was written anew")
+        causes.append("model: same weights, but the graph was rewritten")
     if was.sha256 != now.sha256 and not causes:
-        causes.append("model: the file says something else of itself")
+        causes.append("model: metadata changed")
     return causes
 
 
 def environment_causes(was: Receipt, now: Receipt) -> list[str]:
-    """How what runs the models differs: image preparation, runtime, machine."""
+    """Return how the environment differs: image preprocessing, runtime and machine."""
     causes = []
     for what, keys in (("preprocessing", PICTURES), ("runtime", RUNTIME), ("machine", MACHINE)):
         changed = [

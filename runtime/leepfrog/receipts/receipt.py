@@ -21,7 +21,7 @@ class SkippedImage:
 
 @dataclasses.dataclass(frozen=True)
 class ClassReceipt:
-    """The images of one class: how many, and a hash of their contents that ignores order and names."""
+    """The images of one class: their number, and a hash of their contents that ignores order and names."""
 
     n: int
     sha256: str
@@ -32,12 +32,12 @@ class DataReceipt:
     """The images used.
 
     Attributes:
-        name: where they came from.
+        name: source of the images.
         sha256: hash of the used images' contents and classes; ignores order and file names.
-        images_sha256: hash of their contents alone; the same for the same images in other classes.
-        n_images: images used.
-        classes: the images used, by class.
-        skipped: images left out.
+        images_sha256: hash of the contents alone; unaffected by moving images between classes.
+        n_images: number of images used.
+        classes: images used, by class.
+        skipped: skipped images with reasons.
     """
 
     name: str
@@ -54,12 +54,12 @@ class ModelReceipt:
 
     Attributes:
         name: the model's name.
-        source: where it was exported from.
+        source: source that the model was exported from.
         sha256: hash of the file.
-        graph_sha256: hash of the network alone, without the metadata.
-        weights_sha256: hash of its weights, ignoring their names; unchanged where only the graph was rewritten.
+        graph_sha256: hash of the network without the metadata.
+        weights_sha256: hash of the weights, ignoring their names; unchanged if only the graph was rewritten.
         size_bytes: size of the file.
-        preprocess: how its images were preprocessed.
+        preprocess: preprocessing of the images.
     """
 
     name: str
@@ -73,29 +73,29 @@ class ModelReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReceipt:
-    """The identity of an array: its file's name and a hash of the file, or None and a hash of what was in memory."""
+    """The identity of an array: name and hash of its file, or None and a hash of an array in memory."""
 
     file: str | None
     sha256: str
 
     def __post_init__(self) -> None:
-        """Refuse anything but a bare name: a receipt from a stranger must not point `verify` at other folders."""
+        """Accept only bare file names: an untrusted receipt must not point `verify` at other folders."""
         if self.file is not None and (self.file in ("", "..") or Path(self.file).name != self.file):
-            raise UsageError(f"{self.file!r:.40} is not a file's name")
+            raise UsageError(f"{self.file!r:.40} is not a bare file name")
 
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """How a result was made.
+    """The record of how a result was made.
 
     Attributes:
-        command: "rank", "score", "embed", "validate" or "tasks".
-        arguments: the request besides data and models, and what counts of the context (`Request.of_context`).
-        data: the images, None where there were none.
-        arrays: the arrays of `score`, by what they hold.
-        models: the models.
+        command: name of the command: "rank", "rank_arrays", "score", "embed", "validate" or "tasks".
+        arguments: options of the request, and the relevant options of the context (`Request.of_context`).
+        data: the images used; None if there were none.
+        arrays: the arrays of `score` and `rank_arrays`, by role.
+        models: the models used.
         environment: versions, provider in use, threads, machine (see `leepfrog.inference.device.environment`).
-        seed: seed of everything random.
+        seed: random seed.
         started: start time, in UTC.
         seconds: duration in seconds.
         stages: duration in seconds, by stage.
@@ -115,19 +115,19 @@ class Receipt:
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an invalid seed."""
+        """Check the seed."""
         check_seed(self.seed)
 
     def as_dict(self) -> dict[str, Any]:
-        """The receipt as JSON-ready values."""
+        """Return the receipt as JSON-ready values."""
         return encode_fields(self)
 
     @classmethod
     def from_dict(cls, values: object) -> Receipt:
-        """Read what `as_dict` wrote.
+        """Read the output of `as_dict`.
 
         Raises:
-            UsageError: something is missing or of another type; the message is the reason alone.
+            UsageError: a value is missing or has the wrong type; the message contains only the reason.
         """
         try:
             return decode(cls, values, "receipt")

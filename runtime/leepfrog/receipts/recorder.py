@@ -1,4 +1,4 @@
-"""Record how a result is made, while it is made."""
+"""Record how a result is made during its computation."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from leepfrog.receipts.request import Request
 
 
 class Recorder:
-    """Records how a result is made: when work began, how long its stages took, which problems occurred.
+    """Recorder of how a result is made: start time, durations of stages and problems.
 
     Attributes:
-        context: the checked execution environment, which reports progress to this recorder.
+        context: validated execution environment, which reports progress to this recorder.
         notices: problems on this machine so far, and how they were handled.
     """
 
     def __init__(self, context: RunContext | None = None) -> None:
-        """Begin.
+        """Start recording.
 
         Raises:
             UsageError, MachineError: see `RunContext.checked`.
@@ -79,14 +79,14 @@ class Recorder:
         models: Sequence[ModelFile] = (),
         **resolved: Any,
     ) -> Receipt:
-        """The receipt of a finished result.
+        """Return the receipt of a finished result.
 
         Args:
             request: the request.
             images: the images used and skipped.
-            arrays: the arrays of `score`.
+            arrays: receipts of the arrays of `score` and `rank_arrays`.
             models: the model files.
-            resolved: further arguments: what the request left open, by name, JSON-ready.
+            resolved: further arguments by name, JSON-ready: defaults resolved during the run.
         """
         self._end_stage()
         context = self.context
@@ -117,7 +117,7 @@ def _has_heif(images: ImageSet) -> bool:
 
 
 def model_receipt(model: ModelFile) -> ModelReceipt:
-    """The receipt of a model."""
+    """Return the receipt of a model."""
     return ModelReceipt(
         name=model.name,
         source=printable(model.metadata.source),
@@ -130,7 +130,7 @@ def model_receipt(model: ModelFile) -> ModelReceipt:
 
 
 def array_receipt(path: Path) -> ArrayReceipt:
-    """The receipt of an array; ArrayError where it cannot be read."""
+    """Return the receipt of an array file; ArrayError if it cannot be read."""
     try:
         with open_regular(path) as stream:
             return ArrayReceipt(printable(path.name), hashlib.file_digest(stream, "sha256").hexdigest())
@@ -139,13 +139,13 @@ def array_receipt(path: Path) -> ArrayReceipt:
 
 
 def memory_receipt(array: NDArray[Any]) -> ArrayReceipt:
-    """The receipt of an array in memory."""
+    """Return the receipt of an array in memory."""
     described = f"{array.dtype} {array.shape} ".encode()
     return ArrayReceipt(None, hashlib.sha256(described + np.ascontiguousarray(array).tobytes()).hexdigest())
 
 
 def data_receipt(hashed: HashedImages) -> DataReceipt:
-    """The receipt of the images used."""
+    """Return the receipt of the images used."""
     images = hashed.image_set
     by_class: list[list[bytes]] = [[] for _ in images.classes]
     for digest, at in hashed.positions.items():
@@ -166,5 +166,5 @@ def data_receipt(hashed: HashedImages) -> DataReceipt:
 
 
 def _hash_of(parts: Iterable[bytes]) -> str:
-    """A hash that does not depend on the order of the parts."""
+    """Return a hash that does not depend on the order of the parts."""
     return hashlib.sha256(b"\n".join(sorted(parts))).hexdigest()

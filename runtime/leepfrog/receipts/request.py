@@ -1,4 +1,4 @@
-"""Requests as data: made by callers, stored in receipts, and read from them to run a command again."""
+"""Requests as data: created by callers, stored in receipts and read back to repeat a command."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from leepfrog.receipts.receipt import Receipt
 
 @dataclasses.dataclass(frozen=True)
 class Request(abc.ABC):
-    """What a command is asked to do, besides data and models.
+    """The options of a command, apart from data and models.
 
-    A subclass is a frozen dataclass that refuses invalid values with UsageError when it is made. `command` is
-    its name in receipts.
+    Subclasses are frozen dataclasses that raise UsageError for invalid values on construction. `command` is the
+    name of the command in receipts.
 
     Attributes:
-        seed: seed of everything random; a separate field in receipts.
+        seed: random seed; a separate field in receipts.
     """
 
     command: ClassVar[str]
     of_context: ClassVar[tuple[str, ...]] = ("strict", "device", "batch_size")
-    """Fields of the context that a receipt records among the arguments."""
+    """Names of context fields that receipts record among the arguments."""
     of_models: ClassVar = False
-    """Whether models are run, rather than arrays read."""
+    """True if the command runs models instead of reading arrays."""
     seed: int = dataclasses.field(default=0, kw_only=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """The request as JSON-ready values, without the seed."""
+        """Return the request as JSON-ready values, without the seed."""
         values = encode_fields(self)
         del values["seed"]
         return values
 
     @abc.abstractmethod
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Any:
-        """The result once more.
+        """Repeat the request and return the result.
 
         Args:
-            data: the images; for scores of arrays, the folder that the arrays lie in.
-            models: the receipt's models, in its order.
-            receipt: of the first run.
+            data: the images; for scores of arrays, the folder that contains the arrays.
+            models: model files, in the order of the receipt.
+            receipt: receipt of the first run.
             context: execution environment.
 
         Raises:
-            UsageError: the receipt lacks something.
+            UsageError: the receipt is incomplete.
         """
 
     @classmethod
     def field_names(cls) -> set[str]:
-        """Names of the arguments, without the seed."""
+        """Return the names of the arguments, without the seed."""
         return {field.name for field in dataclasses.fields(cls)} - {"seed"}
 
     @classmethod
     def from_dict(cls, arguments: dict[str, Any], seed: int = 0) -> Self:
-        """Read what `as_dict` gave; other arguments of a receipt are ignored.
+        """Read the output of `as_dict`; other arguments of a receipt are ignored.
 
         Raises:
-            UsageError: something is missing or invalid.
+            UsageError: a value is missing or invalid.
         """
         known = {name: value for name, value in arguments.items() if name in cls.field_names()}
         try:
@@ -73,14 +73,14 @@ class Request(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class ModelsRequest(Request):
-    """What a command is asked to do with models on images."""
+    """The options of a command that runs models on images."""
 
     of_models: ClassVar = True
 
     @abc.abstractmethod
     def run(self, data: Any, models: Any, context: RunContext, /) -> Any:
-        """The result."""
+        """Run the command and return the result."""
 
     def run_again(self, data: Path, models: Sequence[Path], receipt: Receipt, context: RunContext) -> Any:
-        """The result once more; see `Request`."""
+        """Repeat the request and return the result; see `Request`."""
         return self.run(data, models, context)

@@ -1,1 +1,1 @@
-"""The truth that scores promise to foretell, and how well they do."""
+"""Validate scores against measured transfer accuracies."""

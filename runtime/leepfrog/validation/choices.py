@@ -1,4 +1,4 @@
-"""Defaults that the command line shows as well, in a module that is quick to import."""
+"""Defaults shared with the command line, in a module that is fast to import."""
 
 IMAGES = 1000
 SPLITS = 3

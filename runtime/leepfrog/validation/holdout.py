@@ -1,4 +1,4 @@
-"""What a validation works on: every model's outputs for the usable images, and splits of these."""
+"""Model outputs with class labels, and splits into training and held-out images, for validations."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from leepfrog.ranking.notes import absent_scores, lacking
 from leepfrog.scoring.definition import Definition
 from leepfrog.scoring.sample import FeatureSample, ProbSample
 
-# Two to fit and cross-validate with, two to be judged on.
+# Minimum images per class: two for fitting and cross-validation, two held out for testing.
 FEWEST = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelledOutputs:
-    """Models' outputs on a set, with the classes that have usable images.
+    """Outputs of models on an image set, restricted to classes with usable images.
 
     Attributes:
-        outputs: the models'.
-        classes: names of the classes.
-        labels: of the usable images, [N], in 0..C-1.
+        outputs: outputs of the models.
+        classes: names of the classes with usable images.
+        labels: class index of each usable image, [N], in 0..C-1.
     """
 
     outputs: Outputs
@@ -40,16 +40,16 @@ class LabelledOutputs:
 
     @property
     def files(self) -> list[ModelFile]:
-        """The models."""
+        """The model files."""
         return [model_outputs.model for model_outputs in self.outputs]
 
     @property
     def data(self) -> str:
-        """Where the images came from."""
+        """Source of the images."""
         return self.outputs.hashed.image_set.name
 
     def samples(self, model_outputs: ModelOutputs) -> tuple[ProbSample | None, FeatureSample]:
-        """A model's outputs for all usable images; no predictions where it has none."""
+        """Return a model's predictions and features for all usable images; None for missing predictions."""
         n_target, has_probs = len(self.classes), model_outputs.model.metadata.has_probs
         return (
             ProbSample(self.labels, n_target, model_outputs.probs()) if has_probs else None,
@@ -57,7 +57,7 @@ class LabelledOutputs:
         )
 
     def notes(self, scores: Sequence[Definition]) -> tuple[str, ...]:
-        """What is odd about the images, and which of the scores some models lack."""
+        """Return notes on irregularities of the images and on scores that some models lack."""
         hashed = self.outputs.hashed
         absent = absent_scores(lacking(self.files), scores)
         return (*hashed.image_set.notes, *self.outputs.notes(), *absent, *hashed.skips())
@@ -66,10 +66,10 @@ class LabelledOutputs:
 def labelled_outputs(
     data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext
 ) -> LabelledOutputs:
-    """Run what is not in the cache; the arguments and errors are those of `leepfrog.rank`.
+    """Run models on images, reusing cached outputs; see `leepfrog.rank` for arguments and further errors.
 
     Raises:
-        DataSetError: a class with fewer than FEWEST images.
+        DataSetError: a class has fewer than FEWEST usable images.
     """
     images, files = find_inputs(data, models)
     outputs = infer(images, files, context)
@@ -79,15 +79,16 @@ def labelled_outputs(
     if counts.min() < FEWEST:
         raise DataSetError(
             f"{images.name}: class {classes[int(counts.argmin())]!r} has {counts.min()} usable image(s); a validation "
-            f"needs {FEWEST} of each, to fit heads to some and judge them on the others"
+            f"needs at least {FEWEST} per class, to fit heads on some and test them on the others"
         )
     return LabelledOutputs(outputs, classes, labels.astype(np.int64))
 
 
 def split(labels: NDArray[np.int64], most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of training images, half of each class but at most about `most` in all, and of all other images.
+    """Split images into positions of training and of held-out images, stratified by class.
 
-    Every class keeps its share, and at least 2 on each side.
+    The training part is half of the images, or about `most` if that is fewer. Each class has at least 2 images in each
+    part.
     """
     share = min(0.5, most / len(labels))
     classes = shuffled(members_of(labels), np.random.default_rng(seed))

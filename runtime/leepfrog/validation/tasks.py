@@ -1,4 +1,4 @@
-"""The protocol of LEEP's paper: one model, many tasks out of one labelled set, score against accuracy.
+"""Validation protocol of the LEEP paper: compare scores with accuracies of one model on many tasks from one data set.
 
 Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, section 5.1.
 """
@@ -33,7 +33,7 @@ from leepfrog.validation.transfer_accuracy import retrained_head
 
 SCHEMA_VERSION = 2
 
-# What the number of classes alone says: a guess is right once in so many times.
+# Baseline that uses only the number of classes: the log of the accuracy of random guessing.
 BY_CLASSES = "-log(classes)"
 
 MOST_TASKS = 10_000
@@ -41,13 +41,13 @@ MOST_TASKS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One choice of classes.
+    """One task, a selection of classes.
 
     Attributes:
-        classes: their names.
-        n_train, n_test: images that score and head see, and that are held out.
-        accuracy: of a retrained head on the latter, from 0 to 1.
-        scores: by name; those that read what the model does not put out are absent.
+        classes: names of the classes.
+        n_train, n_test: numbers of images for scoring and fitting the head, and of held-out images.
+        accuracy: accuracy of a retrained head on the held-out images, from 0 to 1.
+        scores: scores by name; scores whose required output the model does not provide are absent.
     """
 
     classes: tuple[str, ...]
@@ -59,11 +59,11 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class OverTasks:
-    """How a score goes with accuracy over tasks.
+    """Correlation of a score with accuracy over tasks.
 
     Attributes:
-        pearson, kendall: over all tasks; None where the score or the truth does not vary.
-        pearson_within: Pearson's correlation among tasks with the same number of classes.
+        pearson, kendall: correlation over all tasks; None if the score or the accuracy does not vary.
+        pearson_within: Pearson correlation among tasks with the same number of classes.
     """
 
     pearson: float | None
@@ -73,14 +73,14 @@ class OverTasks:
 
 @dataclasses.dataclass(frozen=True)
 class TaskStudy(Result):
-    """Many tasks of one model.
+    """Results of one model on many tasks.
 
     Attributes:
-        data, model: of what.
-        tasks: in the order they were drawn.
-        correlations: by score; BY_CLASSES among them.
-        notes: what was odd.
-        receipt: what made it.
+        data, model: source of the images and name of the model.
+        tasks: tasks in the order in which they were drawn.
+        correlations: correlations by score, including the baseline BY_CLASSES.
+        notes: irregularities and how they were handled.
+        receipt: record of how the study was made.
     """
 
     kind: ClassVar = "tasks"
@@ -96,15 +96,15 @@ class TaskStudy(Result):
 
 @dataclasses.dataclass(frozen=True)
 class TasksRequest(ModelsRequest):
-    """What a study of tasks is asked for.
+    """Options of a study of tasks.
 
     Attributes:
-        n_tasks: how many, at least 3.
-        scores: by name.
-        images: the most training images of a task.
+        n_tasks: number of tasks, at least 3.
+        scores: names of the scores.
+        images: maximum number of training images per task.
 
     Raises:
-        UsageError: a score is unknown, or a number out of range.
+        UsageError: a score is unknown or a number is out of range.
     """
 
     command: ClassVar = "tasks"
@@ -113,16 +113,16 @@ class TasksRequest(ModelsRequest):
     images: int = IMAGES
 
     def __post_init__(self) -> None:
-        """Refuse unknown scores and numbers out of range."""
+        """Check the scores and the ranges of numbers."""
         if self.n_tasks < 3:
-            raise UsageError(f"a correlation over tasks needs at least 3, not {self.n_tasks}")
+            raise UsageError(f"n_tasks must be at least 3 to compute correlations, not {self.n_tasks}")
         if self.n_tasks > MOST_TASKS:
             raise UsageError(f"n_tasks must be at most {MOST_TASKS:,}, not {self.n_tasks}")
         check_seed(self.seed)
         chosen_scores(self.scores)
 
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> TaskStudy:
-        """The study.
+        """Run the study.
 
         Raises:
             UsageError, DataSetError: see `study_tasks`.
@@ -132,12 +132,12 @@ class TasksRequest(ModelsRequest):
         labelled = labelled_outputs(data, models, context)
         if len(labelled.files) != 1:
             names = ", ".join(os.fspath(model) for model in several(models))
-            raise UsageError(f"a study of tasks is of one model; {names!r} names {len(labelled.files)}")
+            raise UsageError(f"a study of tasks takes a single model; {names!r} matches {len(labelled.files)}")
         if not scores_readable_from(chosen_scores(self.scores), labelled.files[0]):
-            remedy = "; a score of features, such as --score ridge, needs none"
+            remedy = "; use a feature-based score instead, such as --score ridge"
             refuse_without_probs(", ".join(self.scores), labelled.files, remedy)
         if len(labelled.classes) < 3:
-            raise DataSetError(f"{labelled.data}: tasks of other classes need at least 3 classes")
+            raise DataSetError(f"{labelled.data}: a study of tasks needs at least 3 classes")
         tasks = _judged(self, labelled, context)
         return TaskStudy(
             data=labelled.data,
@@ -159,30 +159,30 @@ def study_tasks(
     seed: int = 0,
     context: RunContext | None = None,
 ) -> TaskStudy:
-    """Score a model on random choices of classes, and hold the scores against its retrained heads' accuracies.
+    """Score a model on random selections of classes and compare the scores with accuracies of retrained heads.
 
-    Each task draws a number of classes, from 2 to all, then so many classes; half of their images, at most `images`,
-    are scored and fitted to, the others judge.
+    Each task draws a number of classes, from 2 to all, and then that many classes. Half of their images, at most about
+    `images`, are used for scoring and fitting; the others measure the accuracy.
 
     Args:
         data: same as for `leepfrog.rank`, with at least 3 classes.
-        model: one, same as for `leepfrog.rank`.
-        n_tasks: how many, at least 3.
-        scores: one or several by name.
-        images: the most training images of a task.
-        seed: of classes, splits and folds.
+        model: a single model, specified as for `leepfrog.rank`.
+        n_tasks: number of tasks, at least 3.
+        scores: one or more names of scores.
+        images: maximum number of training images per task.
+        seed: random seed of classes, splits and folds.
         context: execution environment; None for the CPU of this machine.
 
     Raises:
-        UsageError: not one model, or a number out of range.
-        DataSetError: too few classes or images.
+        UsageError: not exactly one model, or a number is out of range.
+        DataSetError: there are too few classes or images.
         LeepfrogError: see `leepfrog.rank`.
     """
     return TasksRequest(n_tasks, several(scores), images, seed=seed).run(data, [model], context or RunContext())
 
 
 def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContext) -> tuple[Task, ...]:
-    """Draw tasks, and judge each."""
+    """Draw tasks, and score and test the model on each."""
     (model_outputs,) = labelled.outputs
     probs, features = labelled.samples(model_outputs)
     chosen = scores_readable_from(chosen_scores(request.scores), model_outputs.model)
@@ -209,7 +209,7 @@ def _judged(request: TasksRequest, labelled: LabelledOutputs, context: RunContex
 
     tasks = []
     context.progress.start("tasks", request.n_tasks)
-    # Many small fits side by side: linear algebra with threads of its own would only be in their way.
+    # Many small fits run in parallel, so multithreaded linear algebra would only oversubscribe the cores.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
         for task in pool.map(judged, range(request.n_tasks)):
             tasks.append(task)

@@ -1,4 +1,4 @@
-"""What scores are held against: heads that are retrained, or made from a few images, judged on images held out."""
+"""Transfer accuracies to validate scores against: retrained and few-shot heads on held-out images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from leepfrog.scoring.sample import FeatureSample
 
 Floats = NDArray[np.float64]
 
-# Penalties that are tried, times 1 / N, on features whose root mean square deviation is 1; strongest first, so that
-# each fit begins where the one before ended.
+# Candidate penalties, to be multiplied by 1 / N, for features with a root mean square deviation of 1; strongest first,
+# so that each fit starts from the previous solution.
 PENALTIES = 10.0 ** np.arange(3.0, -1.5, -1.0)
 FOLDS = 5
 TOLERANCE = 1e-4
-# The share of the identity in the covariance of a Mahalanobis head: a few images say little of it.
+# Shrinkage of the Mahalanobis covariance towards the identity, since few images estimate it poorly.
 SHRINKAGE = 0.5
 
 
@@ -28,8 +28,8 @@ class RetrainedHead:
     """A retrained head.
 
     Attributes:
-        correct: which of the M images held out it is right about, [M].
-        penalty: the one chosen by cross-validation, times N.
+        correct: true for each held-out image that is classified correctly, [M].
+        penalty: penalty chosen by cross-validation, times N.
     """
 
     correct: NDArray[np.bool_]
@@ -37,26 +37,26 @@ class RetrainedHead:
 
     @property
     def accuracy(self) -> float:
-        """On the images held out, from 0 to 1."""
+        """Accuracy on the held-out images, from 0 to 1."""
         return float(self.correct.mean())
 
 
 def retrained_head(
     train: FeatureSample, features: NDArray[np.floating], labels: NDArray[np.int64], seed: int = 0
 ) -> RetrainedHead:
-    """Softmax regression on a model's features, its penalty chosen by the likelihood of 5 folds of the training images.
+    """Fit a softmax regression to features, with the penalty chosen by 5-fold cross-validated likelihood.
 
     Args:
-        train: features and labels to fit to.
-        features: of the images held out, [M, D].
-        labels: their classes [M], numbered as in `train`.
-        seed: of the folds.
+        train: features and labels of the training images.
+        features: features of the held-out images, [M, D].
+        labels: class indices of the held-out images, [M], numbered as in `train`.
+        seed: random seed of the folds.
     """
     n = len(train)
     penalty = held_out_softmax(train, PENALTIES.tolist(), FOLDS, seed).strength
     x, scale = unit_coordinates(train)
     fit = fit_softmax(x, train.labels, np.full(n, 1 / n), train.n_target, penalty / n, TOLERANCE)
-    # Back from principal coordinates, outside of which the head has no part.
+    # Transform weights back from principal coordinates; the head has no component outside of them.
     weights = train.centered.T @ (train.coordinates / train.variances @ fit.theta[:-1]) / scale
     logits = (features / train.unit - train.x.mean(axis=0)) @ weights + fit.theta[-1]
     return RetrainedHead(logits.argmax(axis=1) == labels, penalty)
@@ -70,18 +70,18 @@ def few_shot_accuracy(
     episodes: int,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Accuracies of the nearest class mean, by Euclidean and by Mahalanobis distance, mean over episodes.
+    """Return the mean accuracies over episodes of the nearest class mean, by Euclidean and by Mahalanobis distance.
 
-    Each episode draws `shots` training images of every class (or all that it has). The Mahalanobis distance is by the
-    covariance within classes of the images drawn, half of it replaced by the identity times its mean variance.
+    Each episode draws `shots` training images per class, or all if there are fewer. The Mahalanobis distance uses the
+    within-class covariance of the drawn images, shrunk halfway towards the identity times its mean variance.
 
     Args:
-        train: features and labels to draw from.
-        features: of the images held out, [M, D].
-        labels: their classes [M], numbered as in `train`.
-        shots: images of a class.
-        episodes: how many draws.
-        seed: of the draws; models that get the same see the same images.
+        train: features and labels of the training images to draw from.
+        features: features of the held-out images, [M, D].
+        labels: class indices of the held-out images, [M], numbered as in `train`.
+        shots: number of images per class.
+        episodes: number of draws.
+        seed: random seed of the draws; the same seed draws the same images for all models.
     """
     rng = np.random.default_rng(seed)
     x = train.centered
@@ -99,10 +99,10 @@ def few_shot_accuracy(
 
 
 def _mahalanobis(means: Floats, apart: Floats) -> Floats:
-    """Class means [C, D] times the inverse of the shrunk covariance of deviations [n, D], in the deviations' span."""
+    """Return class means [C, D] times the inverse of the shrunk covariance of deviations [n, D]."""
     n, width = apart.shape
     mean_variance = float((apart**2).sum()) / (n * width)
-    if not mean_variance:  # one image a class
+    if not mean_variance:  # one image per class
         return means
     ridge = SHRINKAGE * mean_variance
     gram = (1 - SHRINKAGE) / n * (apart @ apart.T)

@@ -1,4 +1,4 @@
-"""Which score to trust on a zoo: every score and baseline against retrained and few-shot heads on images held out."""
+"""Validate scores and baselines on a zoo against accuracies of retrained and few-shot heads on held-out images."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ MOST_SPLITS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ValidatedModel:
-    """One model's truth.
+    """Measured accuracies and scores of one model.
 
     Attributes:
-        name: the model's.
-        accuracy: by truth (see TRUTHS), mean over splits, from 0 to 1.
-        scores: by name, mean over splits; baselines among them; None where not known, or where the model lacks what
-            the score reads.
+        name: name of the model.
+        accuracy: mean accuracy over splits, from 0 to 1, by kind of head (see TRUTHS).
+        scores: mean scores and baselines over splits, by name; None if unknown or if the model lacks the required
+            output.
     """
 
     name: str
@@ -58,19 +58,19 @@ class ValidatedModel:
 
 @dataclasses.dataclass(frozen=True)
 class Validation(Result):
-    """How well scores foretell the truth.
+    """Agreement of scores with measured transfer accuracies.
 
     Attributes:
-        data: where the images came from.
-        n_train, n_test: images of a split that scores and heads see, and that are held out.
-        n_classes: classes.
-        n_splits, shots, episodes: repetitions, and what a few shots are.
-        models: best retrained head first.
-        agreements: by truth, then by score or baseline.
-        baselines: which of these names are baselines.
-        chance: standard deviation, for this number of models, of the weighted tau of a score that knows nothing.
-        notes: what was odd.
-        receipt: what made it.
+        data: source of the images.
+        n_train, n_test: numbers of training images (for scores and heads) and of held-out images per split.
+        n_classes: number of classes.
+        n_splits, shots, episodes: number of splits, and images per class and number of draws of few-shot heads.
+        models: models with accuracies and scores, best retrained head first.
+        agreements: agreement of each score or baseline with the accuracies, by kind of head and then by name.
+        baselines: names of the baselines among the scores.
+        chance: standard deviation of the weighted tau of a random score, for this number of models.
+        notes: irregularities and how they were handled.
+        receipt: record of how the validation was made.
     """
 
     kind: ClassVar = "validation"
@@ -91,24 +91,24 @@ class Validation(Result):
     receipt: Receipt = dataclasses.field(metadata=MEASURED)
 
     def best(self, truth: str, names: str | Sequence[str]) -> str:
-        """Of these scores the one to trust: the highest weighted tau, then the least regret."""
+        """Return the name of the best score by the highest weighted tau, then by the lowest regret."""
         agreed = self.agreements[truth]
         return max(several(names), key=lambda name: (_or_worst(agreed[name].weighted_tau), -agreed[name].regret))
 
 
 @dataclasses.dataclass(frozen=True)
 class ValidateRequest(ModelsRequest):
-    """What a validation is asked for.
+    """Options of a validation.
 
     Attributes:
-        scores: by name, or "all"; with those that a goal's expected accuracy is read from among them, that is judged
-            too.
-        images: the most training images of a split.
-        splits: repetitions.
-        shots: images of a class that few-shot heads see.
+        scores: names of the scores, or "all". The expected accuracy for a goal is validated too if all scores that it
+            is computed from are included.
+        images: maximum number of training images per split.
+        splits: number of splits.
+        shots: number of images per class for few-shot heads.
 
     Raises:
-        UsageError: a score is unknown, or a number out of range.
+        UsageError: a score is unknown or a number is out of range.
     """
 
     command: ClassVar = "validate"
@@ -118,7 +118,7 @@ class ValidateRequest(ModelsRequest):
     shots: int = SHOTS
 
     def __post_init__(self) -> None:
-        """Refuse unknown scores and numbers out of range."""
+        """Check the scores and the ranges of numbers."""
         chosen_scores(self.scores)
         for name, value, least in (("images", self.images, 4), ("splits", self.splits, 1), ("shots", self.shots, 1)):
             if value < least:
@@ -128,7 +128,7 @@ class ValidateRequest(ModelsRequest):
         check_seed(self.seed)
 
     def run(self, data: ImageSet | StrPath, models: StrPath | Sequence[StrPath], context: RunContext) -> Validation:
-        """The validation.
+        """Run the validation.
 
         Raises:
             UsageError, DataSetError: see `validate`.
@@ -192,24 +192,24 @@ def validate(
     seed: int = 0,
     context: RunContext | None = None,
 ) -> Validation:
-    """Hold scores against what they promise to foretell, on a user's own images and models.
+    """Compare scores with the transfer accuracies that they should predict, on the given images and models.
 
-    Each split takes half of every class, at most `images` in all, to score models and to fit heads; the truth is how
-    the heads do on the rest. A model's truth is the mean over splits; each split's scores are held against it.
+    Each split takes half of every class, at most about `images` in total, to score models and to fit heads, and tests
+    the heads on the other images. The scores of each split are compared with the accuracies averaged over all splits.
 
     Args:
         data: same as for `leepfrog.rank`.
         models: same as for `leepfrog.rank`; at least 2.
-        scores: one or several by name, or "all"; see `ValidateRequest` for this and the arguments up to `seed`.
-        images: the most training images of a split.
-        splits: repetitions.
-        shots: images of a class that few-shot heads see.
-        seed: of splits, folds and episodes.
+        scores: one or more names of scores, or "all"; see `ValidateRequest`.
+        images: maximum number of training images per split.
+        splits: number of splits.
+        shots: number of images per class for few-shot heads.
+        seed: random seed of splits, folds and episodes.
         context: execution environment; None for the CPU of this machine.
 
     Raises:
-        UsageError: fewer than 2 models, or a number out of range.
-        DataSetError: a class with fewer than 4 images.
+        UsageError: fewer than 2 models, or a number is out of range.
+        DataSetError: a class has fewer than 4 usable images.
         LeepfrogError: see `leepfrog.rank`.
     """
     return ValidateRequest(several(scores), images, splits, shots, seed=seed).run(data, models, context or RunContext())
@@ -221,12 +221,12 @@ def _repeated(
     splits: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     context: RunContext,
 ) -> tuple[list[list[dict[str, Score]]], NDArray[np.float64]]:
-    """Each split's scores of each model, by name, and the accuracies [models, splits, TRUTHS] of heads."""
+    """Return the scores of each split and model by name, and the accuracies of heads, [models, splits, TRUTHS]."""
     models, chosen = labelled.outputs.models, chosen_scores(request.scores)
     context.progress.start("validating", len(models) * len(splits))
     scores: list[list[dict[str, Score]]] = [[] for _ in splits]
     truths = np.zeros((len(models), len(splits), len(TRUTHS)))
-    # Many small fits side by side: linear algebra with threads of its own would only be in their way.
+    # Many small fits run in parallel, so multithreaded linear algebra would only oversubscribe the cores.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(context.cores) as pool:
         for m, model_outputs in enumerate(models):
             probs, features = labelled.samples(model_outputs)
@@ -250,7 +250,7 @@ def _repeated(
 
 
 def _compared(scores: list[dict[str, Score]], labels: NDArray[np.int64]) -> list[dict[str, Score]]:
-    """The models' scores, and all that depends on several models and can be had of them."""
+    """Return the models' scores, with all relative scores that can be computed from them."""
     scores = scaled(scores, labels)
     rules = {rule.decisive: rule for rule in (*map(Rule, GOAL_NAMES), Rule(HEAD, COMBINED))}
     for rule in rules.values():
@@ -260,7 +260,7 @@ def _compared(scores: list[dict[str, Score]], labels: NDArray[np.int64]) -> list
 
 
 def _truths(train: FeatureSample, held: FeatureSample, shots: int, seed: int) -> tuple[float, ...]:
-    """Accuracies in the order of TRUTHS."""
+    """Return the accuracies of heads, in the order of TRUTHS."""
     head = retrained_head(train, held.features, held.labels, seed)
     return head.accuracy, *few_shot_accuracy(train, held.features, held.labels, shots, EPISODES, seed)
 
