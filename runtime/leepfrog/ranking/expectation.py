@@ -1,13 +1,13 @@
-"""The accuracy to expect of each model, how sure that is, and what choosing one of them may cost.
+"""Joint posterior distribution of the models' accuracies.
 
-A model's held-out predictions say how many images it gets right, which is what is wanted but coarse, and often how
-likely it finds the right classes, which is finer but something else. Across the models of a ranking the two go
-together, so the second steadies the first. This is a normal model with a prior that the models themselves give
-(parametric empirical Bayes: C. Morris, JASA 1983): what is extreme by chance is drawn towards what is usual, and since
-the same holds for whichever model comes out first, no winner is flattered (B. Efron, "Tweedie's formula and selection
+The held-out accuracy of a model estimates the wanted quantity directly but coarsely. Its held-out log-likelihood has
+less noise but is a different quantity. Both are correlated across models, so each model's accuracy is estimated from
+all statistics of all models. This is parametric empirical Bayes (C. Morris, JASA 1983): normal likelihood, normal prior
+with mean and variance estimated from the models being ranked. Extreme values shrink towards the mean, so that the
+estimate for the model that happens to come first is not biased upwards (B. Efron, "Tweedie's formula and selection
 bias", JASA 2011).
 
-Accuracies are angles asin(sqrt(accuracy)) here, whose noise does not depend on them.
+Accuracies are transformed to angles asin(sqrt(accuracy)), whose sampling variance does not depend on the accuracy.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from leepfrog.scoring.uncertainty import LEVEL, strata
 Floats = NDArray[np.float64]
 
 DRAWS = 4000
-# Of the standard normal distribution, as many parts of equal probability.
+# Midpoints of equally probable intervals of the standard normal distribution.
 QUANTILES = ndtri((np.arange(200) + 0.5) / 200)
 
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """Something that a model's images show, and how it goes together with the accuracy that is wanted.
+    """A statistic of a model's held-out predictions, and its relation to the accuracy.
 
     Attributes:
-        score: that it comes with.
-        part: of the score, None for the score itself.
-        is_share: whether it is a share of images, which is turned into an angle.
-        slope: how much it changes with the accuracy's angle.
-        correlation: how well the two go together among models, but for the noise of the images.
+        score: name of the score that provides it.
+        part: name of a part of that score; None for the score itself.
+        is_share: whether it is a fraction of images, which is transformed to an angle.
+        slope: regression slope of the statistic on the angle of the accuracy.
+        correlation: correlation with the angle of the accuracy across models, without sampling noise.
     """
 
     score: str
@@ -49,27 +49,28 @@ class Statistic:
     correlation: float
 
     def terms(self, scores: Mapping[str, Score]) -> Floats:
-        """Its terms by image, [N], of a model's scores."""
+        """Return the per-image terms [N] of the statistic, given a model's scores."""
         score = scores[self.score]
         return (score if self.part is None else score.parts[self.part]).terms
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How an accuracy follows from what is seen, from the image sets and networks of tests/studies/default_order.
+    """Parameters that relate statistics to accuracies, estimated by tests/studies/default_order.
+
+    With n images per class, `x_of_few` contributes x_of_few / n.
 
     Attributes:
-        statistics: those that are seen; the first is the accuracy of held-out predictions, of slope 1.
-        spread: the usual standard deviation of angles among models.
-        weight: for how many models the usual spread counts beside those at hand.
-        shift: how much larger a model's angle is than that of its held-out predictions, on many images.
-        shift_of_few: the same beyond that for one image per class; with n of them 1/n of it. A head that sees all
-            images is better than one that saw a part of them.
-        common, common_of_few: standard deviation of that shift among image sets, the same for all models of one, in the
-            same two parts.
-        shared: correlation between what different statistics depend on beside the accuracy.
-        noise_of_few: how much more variance held-out statistics have for one image per class than means of independent
-            images, since heads fitted to few images are chance as well; with n of them 1/n of it.
+        statistics: the observed statistics; the first is the held-out accuracy, with slope 1.
+        spread: prior standard deviation of the angles across models.
+        weight: number of models that the prior spread counts for, when it is combined with the observed spread.
+        shift, shift_of_few: difference between a model's angle and that of its held-out accuracy. It is positive,
+            because a head that is fitted to all images is better than the heads of cross-validation.
+        common, common_of_few: standard deviation of that difference across image sets; it is the same for all models on
+            one image set.
+        shared: correlation between the residuals of different statistics given the accuracy.
+        noise_of_few: excess variance of held-out statistics, relative to means of independent images. Heads fitted to
+            few images are random as well.
     """
 
     statistics: tuple[Statistic, ...]
@@ -85,16 +86,16 @@ class Calibration:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Expectation:
-    """What to expect of M models.
+    """Posterior of the accuracies of M models on new images.
 
     Attributes:
-        accuracy: of a head on further images, [M].
-        interval: holds it with a probability of 90 %, [M, 2].
-        loss: how far below the best model's it is expected to be, [M].
-        draws: accuracies that are as likely as each other, [DRAWS, M].
-        terms: [M, N], of which `accuracy` is the mean: what each image does to it.
-        apart: given two models and how many times the images at hand there are, how far apart their angles are expected
-            to be, and the standard deviation of that. Some of it no images take away.
+        accuracy: expected accuracy, [M].
+        interval: 90 % interval of the accuracy, [M, 2].
+        loss: expected difference to the accuracy of the best model, [M].
+        draws: draws from the joint posterior of the accuracies, [DRAWS, M].
+        terms: contribution of each image, [M, N]; the mean over images is `accuracy`.
+        apart: function of two models and a factor by which the number of images grows. Returns the mean and the
+            standard deviation of the difference of their angles; part of it remains with any number of images.
     """
 
     accuracy: Floats
@@ -108,33 +109,33 @@ class Expectation:
 def expectation(
     scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64], calibration: Calibration, seed: int = 0
 ) -> Expectation:
-    """What held-out predictions let expect.
+    """Return the posterior of the models' accuracies, given their held-out predictions.
 
     Args:
-        scores: each model's scores by name, those of the calibration's statistics among them.
-        labels: the images' classes, [N].
-        calibration: of the kind of accuracy that is expected.
-        seed: of the draws.
+        scores: scores of each model by name, including those that provide the calibration's statistics.
+        labels: class index of each image, [N].
+        calibration: parameters for the kind of accuracy.
+        seed: seed of the draws.
     """
     terms = [np.stack([statistic.terms(of_model) for of_model in scores]) for statistic in calibration.statistics]
-    # Of very many images the scores read a part; their terms are those of all.
+    # On large sets, scores are computed from a subsample, but their terms cover all images.
     n_read = min(of_model[statistic.score].n_samples for statistic in calibration.statistics for of_model in scores)
     seen = _Seen.of(terms, labels, n_read, calibration)
     mean, covariance, gain = _posterior(seen, calibration)
     images_per_class = n_read / len(np.unique(labels))
     mean = mean + calibration.shift + calibration.shift_of_few / images_per_class
     covariance = covariance + (calibration.common + calibration.common_of_few / images_per_class) ** 2
-    # By Cholesky's root, which is continuous in the covariance: a draw is nearly the same on all machines.
+    # The Cholesky factor is a continuous function of the covariance, so draws are nearly the same on all machines.
     covariance[np.diag_indices_from(covariance)] += 1e-12
     draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="cholesky")
     accuracies = _accuracy(draws)
     best = accuracies.max(axis=1, keepdims=True)
     deviations = np.sqrt(np.diag(covariance))
     ends = ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    # By quantiles rather than by draws, so that models that are alike get the same.
+    # Quantiles instead of draws, so that identical models get identical values.
     angles = mean[:, None] + deviations[:, None] * QUANTILES
     accuracy = _accuracy(angles).mean(axis=1)
-    # The accuracy's derivative by the angle's mean, through which the gain says what an image does.
+    # Derivative of the accuracy with respect to the mean angle: the chain rule from images to accuracies.
     slope = np.where((angles > 0) & (angles < np.pi / 2), np.sin(2 * angles), 0).mean(axis=1)
 
     def apart(first: int, second: int, times: float) -> tuple[float, float]:
@@ -158,13 +159,13 @@ def _accuracy(angles: Floats) -> Floats:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Seen:
-    """What is seen of M models: each one's first statistic, then each one's second, and so on for all K.
+    """Observed statistics: the first of all M models, then the second, and so on for all K.
 
     Attributes:
         n_models: M.
-        values: angles of shares, and means, [K M].
-        influence: of each image on the values, [K M, N], mean 0.
-        noise: the values' covariance, had other images of the same classes been taken.
+        values: angles of fractions, and means of other statistics, [K M].
+        influence: influence of each image on the values, [K M, N], with mean 0.
+        noise: sampling covariance of the values (stratified by class), [K M, K M].
     """
 
     n_models: int
@@ -184,7 +185,7 @@ class _Seen:
                 means, apart = np.arcsin(np.sqrt(share)), apart / (2 * np.sqrt(share * (1 - share)))[:, None]
             values.append(means)
             influence.append(apart)
-            # A model that is right about all images may still be wrong about others.
+            # A model without errors on these images may still make some on others.
             least += [1 / (8 * n_read) if statistic.is_share else 0.0] * n_models
         noise = _steadied(_covariance_of_means(np.concatenate(influence), labels), n_models, n_read)
         at = np.arange(len(noise))
@@ -194,11 +195,11 @@ class _Seen:
 
 
 def _posterior(seen: _Seen, calibration: Calibration) -> tuple[Floats, Floats, Floats]:
-    """Mean [M] and covariance [M, M] of the models' angles, and how the mean depends on the values seen, [M, K M]."""
+    """Return the posterior mean [M] and covariance [M, M] of the angles, and the gain [M, K M] of the mean."""
     one = np.eye(seen.n_models)
     slopes = np.array([statistic.slope for statistic in calibration.statistics])
     correlations = np.array([statistic.correlation for statistic in calibration.statistics])
-    # A factor model: beside the angle, each statistic depends on something of its own.
+    # Factor model: each statistic depends on the angle and on a residual of its own.
     beside = slopes * np.sqrt(1 / correlations**2 - 1)
     usual = np.outer(slopes, slopes) + np.outer(beside, beside) * np.where(np.eye(len(slopes)), 1, calibration.shared)
     scale, scales = _scales(seen, calibration.spread**2 * usual, calibration.weight)
@@ -206,23 +207,23 @@ def _posterior(seen: _Seen, calibration: Calibration) -> tuple[Floats, Floats, F
     spread = calibration.spread**2 * scale
     total = spread * np.kron(usual, one) + seen.noise
     to_angles = spread * np.kron(slopes[:, None], one)
-    # The mean of each statistic is not known: generalised least squares.
+    # The mean of each statistic across models is unknown: generalised least squares.
     kinds = np.kron(np.eye(len(slopes)), np.ones((seen.n_models, 1)))
     weighted = np.linalg.solve(total, kinds)
     precision = kinds.T @ weighted
     to_means = np.linalg.solve(precision, weighted.T)
     to_own = np.linalg.solve(total, to_angles).T
     gain = kinds[: seen.n_models] @ to_means + to_own @ (np.eye(len(total)) - kinds @ to_means)
-    # What the images leave open, and what the unknown means do.
+    # Posterior covariance given the means, and the contribution of the uncertain means.
     left = kinds[: seen.n_models] - to_own @ kinds
     covariance = spread * one - to_own @ to_angles + left @ np.linalg.solve(precision, left.T)
     return gain @ seen.values, (covariance + covariance.T) / 2, gain
 
 
 def _scales(seen: _Seen, usual: Floats, weight: float) -> tuple[float, Floats]:
-    """How much more models vary here than is usual, as a variance; and each statistic beside the angle, as a factor.
+    """Return the variance across models relative to the prior, and a scale factor for each statistic.
 
-    Each is what is seen less what is chance, and what is usual, which counts as `weight` models.
+    Both compare the observed variance, less the sampling noise, with the prior, which counts as `weight` models.
     """
     degrees = max(seen.n_models - 1, 1)
     by_kind = seen.values.reshape(len(usual), seen.n_models)
@@ -244,7 +245,7 @@ def _scales(seen: _Seen, usual: Floats, weight: float) -> tuple[float, Floats]:
 
 
 def _covariance_of_means(parts: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Covariance of the means of parts [K, N] over images drawn class by class, [K, K]."""
+    """Return the covariance [K, K] of the means of terms [K, N], for images sampled within classes."""
     order, starts = strata(labels)
     sums = np.zeros((len(parts), len(parts)))
     for a, b in itertools.pairwise(starts):
@@ -255,14 +256,14 @@ def _covariance_of_means(parts: Floats, labels: NDArray[np.int64]) -> Floats:
 
 
 def _steadied(covariance: Floats, n_models: int, n: int) -> Floats:
-    """A covariance of many statistics from few images, its correlations drawn towards those that all models share.
+    """Shrink the correlations of a covariance estimate from n images towards their mean over pairs of models.
 
-    After O. Ledoit, M. Wolf, "Honey, I shrunk the sample covariance matrix" (2004).
+    Source: O. Ledoit, M. Wolf, "Honey, I shrunk the sample covariance matrix" (2004).
     """
     deviations = np.sqrt(np.diag(covariance))
     scale = np.outer(deviations, deviations)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
-    np.fill_diagonal(correlation, 1.0)  # of what does not vary as well, so that the others keep their variances
+    np.fill_diagonal(correlation, 1.0)  # also of constant statistics, so that the others keep their variances
     blocks = correlation.reshape(len(covariance) // n_models, n_models, -1, n_models)
     same = np.einsum("aibi->ab", blocks) / n_models
     others = (blocks.sum(axis=(1, 3)) - n_models * same) / max(n_models * (n_models - 1), 1)

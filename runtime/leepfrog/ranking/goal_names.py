@@ -1,4 +1,4 @@
-"""The goals' names and words, for those who must not wait for the scores' imports (help, completion)."""
+"""Names and descriptions of the goals, without the imports of the scores (for help and completion)."""
 
 HEAD, FEW_SHOT, FINETUNE = "head", "few-shot", "finetune"
 
@@ -10,7 +10,7 @@ ACCURACY_OF = {
     HEAD_ACCURACY: "a retrained linear head",
     FEW_SHOT_ACCURACY: "the nearest of class means of 5 images",
 }
-"""Whose accuracy the expected accuracies are, by their names among the scores."""
+"""The classifier that each expected accuracy refers to, by score name."""
 
 TRUST = {
     HEAD: "In a study of 7 image sets the first of 8 models was within a point of the best in 68 % of trials with 100 "
@@ -20,4 +20,4 @@ TRUST = {
     FINETUNE: "Little is known of this order: of 8 networks fine-tuned on 100 images, its first lost 0 to 2 points on "
     "three image sets and 42 on a fourth (weighted tau 0.1 to 0.6).",
 }
-"""How well it is known which model is best for a goal, from tests/studies/default_order."""
+"""Reliability of the order for each goal, measured by tests/studies/default_order."""

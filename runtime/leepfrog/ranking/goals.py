@@ -1,4 +1,4 @@
-"""What a model is wanted for, and what tells how well it will do."""
+"""Goals: the intended use of a model, and the calibration of its expected accuracy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from leepfrog.scoring.score import Score, mean_of
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """A use of a model.
+    """An intended use of models.
 
     Attributes:
-        name: on the command line and in results.
-        accuracy: the name of the expected accuracy among a model's scores.
-        calibration: how it follows from what the images show.
+        name: name on the command line and in results.
+        accuracy: name of the expected accuracy among a model's scores.
+        calibration: parameters of the expected accuracy.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Goal:
 
     @property
     def reads(self) -> list[str]:
-        """The scores that it follows from."""
+        """Names of the scores that the expected accuracy is computed from."""
         return list(dict.fromkeys(statistic.score for statistic in self.calibration.statistics))
 
     def expectation(self, scores: Sequence[Mapping[str, Score]], labels: NDArray[np.int64]) -> Expectation:
-        """What to expect of models, by their scores and the images' classes [N]."""
+        """Return the posterior of the models' accuracies, given their scores and the class indices [N]."""
         return expectation(scores, labels, self.calibration)
 
     def scores(self, expected: Expectation, labels: NDArray[np.int64], read: Sequence[Score]) -> list[Score]:
-        """The expected accuracies as scores, with their intervals; `read` is what they follow from, by model."""
+        """Return the expected accuracies as scores with intervals; `read` holds a source score of each model."""
         found = []
         for i, source in enumerate(read):
             score = mean_of(self.accuracy, expected.terms[i], labels, source.n_source, {})
@@ -47,8 +47,8 @@ class Goal:
         return found
 
 
-# From tests/studies/default_order: fitted to all its sets and networks, but for common_of_few, shared and noise_of_few,
-# which were chosen by hand.
+# Fitted to all image sets and networks of tests/studies/default_order, except common_of_few, shared and noise_of_few,
+# which were set by hand.
 _HEAD = Calibration(
     statistics=(
         Statistic("linear_probe", None, True, 1.0, 0.975),
@@ -72,4 +72,4 @@ GOALS = {
         Goal(FINETUNE, HEAD_ACCURACY, _HEAD),
     )
 }
-"""By name."""
+"""Goals by name."""

@@ -1,4 +1,4 @@
-"""How well a score foretells the truth about some models (or some tasks)."""
+"""Agreement of a score with the truth about models or tasks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CHANCE_ORDERS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """A score against the truth. None where it is not defined, as for a score that is the same for all.
+    """Agreement of a score with the truth. Values are None where undefined, for example for a constant score.
 
     Attributes:
-        n: models (or tasks) compared.
+        n: number of models or tasks compared.
         pearson: linear correlation.
         kendall: Kendall's tau-b.
-        weighted_tau: Vigna's tau with hyperbolic weights, which counts an error more the nearer it is to the top.
-        regret: what the model that the score puts first loses against the best of all, in points of 100; the mean where
-            several are first.
-        rel_at_k: the best among the score's first k, as a part of the best of all.
+        weighted_tau: Vigna's tau with hyperbolic weights: errors near the top weigh more.
+        regret: accuracy of the best model minus that of the model with the highest score, in percentage points; the
+            mean if several models share the highest score.
+        rel_at_k: best accuracy among the k models with the highest scores, divided by the best accuracy of all.
     """
 
     n: int
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def agreement(scores: Sequence[float | None], truth: Sequence[float], k: int = TOP) -> Agreement:
-    """Agreement of scores with the truth, from 0 to 1; models without a score can not be chosen by it.
+    """Return the agreement of scores with the true accuracies (0 to 1); models without a score are never chosen.
 
     Source of the weighted tau: S. Vigna, "A weighted correlation index for rankings with ties", WWW 2015.
     """
@@ -52,7 +52,7 @@ def agreement(scores: Sequence[float | None], truth: Sequence[float], k: int = T
         return Agreement(0, None, None, None, 100 * (best - float(np.mean(truth))), float(np.mean(truth)) / best)
     varied = len(known) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0
     first = np.flatnonzero(x == x.max())
-    top = np.lexsort((y, -x))[:k]  # of equal scores the worse model, for it may be taken
+    top = np.lexsort((y, -x))[:k]  # among equal scores the worse model first: it may be the one chosen
     return Agreement(
         len(known),
         float(np.corrcoef(x, y)[0, 1]) if varied else None,
@@ -64,7 +64,7 @@ def agreement(scores: Sequence[float | None], truth: Sequence[float], k: int = T
 
 
 def mean_agreement(agreements: Sequence[Agreement]) -> Agreement:
-    """Over repetitions, leaving out what is not defined."""
+    """Return the mean over repetitions, ignoring undefined values."""
 
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
@@ -85,7 +85,7 @@ def mean_agreement(agreements: Sequence[Agreement]) -> Agreement:
 
 
 def within_groups(x: Floats, y: Floats, groups: NDArray[np.int64]) -> float | None:
-    """Pearson's correlation of x and y [T], each group's mean taken off; None without variation."""
+    """Return Pearson's correlation of x and y [T] after subtracting group means; None without variation."""
     left = [values - (np.bincount(groups, values) / np.maximum(np.bincount(groups), 1))[groups] for values in (x, y)]
     sizes = [float(np.sqrt((values**2).sum())) for values in left]
     if min(sizes) <= 1e-12:
@@ -94,7 +94,7 @@ def within_groups(x: Floats, y: Floats, groups: NDArray[np.int64]) -> float | No
 
 
 def chance_spread(n: int) -> float:
-    """Standard deviation of the weighted tau of n models by a score that knows nothing, from random orders."""
+    """Return the standard deviation of the weighted tau of n models in random order, by simulation."""
     from scipy import stats
 
     rng, truth = np.random.default_rng(0), np.arange(n)
