@@ -39,9 +39,7 @@ def chosen_format(wanted: Format | None, output: Path | None) -> Format:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
         known = ", ".join(f".{f.value}" for f in Format if f is not Format.table)
-        raise UsageError(
-            f"-o {output}: cannot infer the format from this extension (known: {known}); use --format"
-        ) from None
+        raise UsageError(f"-o {output}: unknown extension (expected {known}); set the format with --format") from None
 
 
 def as_text(

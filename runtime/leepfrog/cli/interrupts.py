@@ -68,7 +68,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """Watch for a second Ctrl-C in a thread: Python's handlers cannot run while the main thread is in native code."""
+        """Watch for a second Ctrl-C in a thread: native code in the main thread delays Python's signal handlers."""
         first = None
         with self._signals:
             while numbers := self._signals.recv(64):

@@ -64,9 +64,7 @@ def _message_and_code(error: Exception) -> tuple[str, int]:
     if os.environ.get("LEEPFROG_DEBUG"):
         raise error
     reason = one_line(error, None)
-    message = (
-        f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows the traceback)"
-    )
+    message = f"internal error, please report it: {type(error).__name__}: {reason} (LEEPFROG_DEBUG=1 shows where)"
     return message, 70
 
 
