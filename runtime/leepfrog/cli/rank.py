@@ -70,7 +70,7 @@ def rank(
     ] = None,
     race: Annotated[
         bool,
-        typer.Option("--race", help="Save inference: drop models that are clearly behind or over budget early."),
+        typer.Option("--race", help="Save inference: drop models early if clearly behind or over the budget."),
     ] = False,
     plot: Annotated[
         Path | None,
@@ -79,7 +79,7 @@ def rank(
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Write a full report with explanations and sample images: .html file.", callback=check_output
+            "--report", help="Write a full report with explanations and images: .html file.", callback=check_output
         ),
     ] = None,
     format_: FormatOption = None,
