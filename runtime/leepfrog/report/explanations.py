@@ -70,7 +70,7 @@ def shown_explanations(
 
     Args:
         explanations: explanations on the same images, most important first: thumbnails are assigned in this order.
-        images: the images as the models saw them (`HashedImages.image_set`), with greys of more than 8 bits scaled alike.
+        images: the images as the models saw them (`HashedImages.image_set`), with the same scaling of deep greys.
         most_bytes: limit on the total size of all thumbnails.
     """
     chosen = [_chosen(explanation.classes) for explanation in explanations]

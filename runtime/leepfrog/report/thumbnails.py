@@ -22,7 +22,7 @@ def thumbnails(images: ImageSet, positions: Sequence[int], most_bytes: int = MOS
     """Return JPEG data URIs of images, one per position, in order until the limit is reached.
 
     Args:
-        images: the images as the models saw them (`HashedImages.image_set`), with greys of more than 8 bits scaled alike.
+        images: the images as the models saw them (`HashedImages.image_set`), with the same scaling of deep greys.
         positions: index of each wanted image in the set. Repeated images count again, since the page holds a copy each
             time.
         most_bytes: limit on the total size.
