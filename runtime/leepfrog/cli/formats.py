@@ -135,7 +135,7 @@ def as_table(table: Table, width: int | None = None) -> str:
     lines = [line(cells[0]), "  ".join("-" * widths[i] for i in shown), *map(line, cells[1:])]
     if left_out:
         names = ", ".join(cells[0][i] for i in sorted(left_out))
-        lines.append(f"(omitted to fit the terminal: {names}; --format csv or a pipe shows all)")
+        lines.append(f"(omitted to fit: {names}; --format csv or a pipe shows all)")
     return "\n".join(lines)
 
 
