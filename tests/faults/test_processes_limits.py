@@ -132,7 +132,7 @@ def test_fault_06_a_limited_number_of_threads_is_an_error_that_says_so(tmp_path:
         "except MachineError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert "cannot start a thread" in done.stdout
+    assert "no thread can be started" in done.stdout
 
 
 # Each row is tried at once: settings that nobody obeys cannot hide one another.

@@ -158,6 +158,6 @@ def test_the_command_line(two_home: Path, here: Here) -> None:
     for arguments, message in (
         (("--plot", "x.svg"), "--plot requires --tasks"),
         (("--tasks", "5", "-m", FAST[0], "--plot", "x.gif"), ".html, .png, .svg"),
-        (("--tasks", "5", "-m", ",".join(FAST)), "one model"),
+        (("--tasks", "5", "-m", ",".join(FAST)), "a single model"),
     ):
         run(*arguments).check(2, message)
