@@ -117,7 +117,7 @@ def test_ranked_probed_and_in_fewer_bits(home: Path, tmp_path: Path, here: Here)
     done = here.call("export", "onnx:many.onnx", "--preprocess", "imagenet", "--no-probs", "--probe")
     done.check(0, f"no probabilities over source classes, {made.WIDTH} features from Gemm", "many.fisher.onnx")
     done = here.call("export", "many", "--precision", "fp16,int8", "--calibrate", "photos")
-    done.check(0, "against many on ", "features' cosine")
+    done.check(0, "compared with many on ", "feature cosine")
     done = here.call("rank", "photos", "--format", "json")
     done.check(0)
     assert {model["name"] for model in done.json["models"]} == {"many", "many-fp16", "many-int8"}

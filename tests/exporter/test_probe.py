@@ -316,7 +316,7 @@ def test_a_probe_that_mixes_images_is_refused() -> None:
 
 def test_the_command_line(zoo_home: Path, here: Here) -> None:
     done = here.call("export", "mobilenet_v2", "--probe", "--depth", "4", "-q")
-    done.check(0, "mobilenet_v2.fisher.onnx", "3520 filters of 4 layers, the first 48 left out")
+    done.check(0, "mobilenet_v2.fisher.onnx", "3520 filters of 4 layers, without the first 48")
     assert ProbeFile.read(zoo_home / "models" / "mobilenet_v2.fisher.onnx").metadata.n_features == 1280
     alone = here.call("export", "mobilenet_v2", "--depth", "4")
-    assert (alone.code, alone.err) == (2, "leepfrog: error: --depth goes with --probe\n")
+    assert (alone.code, alone.err) == (2, "leepfrog: error: --depth requires --probe\n")

@@ -99,12 +99,12 @@ TABLES = ("rank photos", "bench --seconds 0.01", "validate photos -m made,twin.o
 @pytest.mark.parametrize("words", TABLES)
 def test_fault_20_tables_fit_the_terminal(words: str, furnished: Here) -> None:
     wide = on_a_terminal(400, words.split(), furnished.folder)
-    assert not [line for line in wide if "no room for" in line]
+    assert not [line for line in wide if "omitted to fit" in line]
     narrow = on_a_terminal(80, words.split(), furnished.folder)
     before, after = ([line for line in lines if line and not line.strip("- ")] for lines in (wide, narrow))
     assert len(before) == len(after) > 0
     assert max(map(len, after)) <= 80, narrow
-    left_out = [line for line in narrow if line.startswith("(no room for: ")]
+    left_out = [line for line in narrow if line.startswith("(omitted to fit: ")]
     assert bool(left_out) == (max(map(len, before)) > 80)
 
 
@@ -119,9 +119,9 @@ def test_fault_20_a_table_that_is_no_terminal_s_is_whole(furnished: Here) -> Non
             assert column in header
     shown = on_a_terminal(80, ["rank", "photos"], furnished.folder)
     header = next(line for line in shown if line.startswith("rank"))
-    left_out = next(line for line in shown if line.startswith("(no room for: "))
+    left_out = next(line for line in shown if line.startswith("(omitted to fit: "))
     assert "made" in shown[shown.index(header) + 2]
-    assert {"p95", "memory MB"} <= set(left_out.removeprefix("(no room for: ").partition(";")[0].split(", "))
+    assert {"p95", "memory MB"} <= set(left_out.removeprefix("(omitted to fit: ").partition(";")[0].split(", "))
     assert "accuracy %" in header
 
 
@@ -131,7 +131,7 @@ def test_fault_46_a_wildcard_that_the_shell_expanded(furnished: Here) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=furnished.folder)
     assert done.returncode == 2
     assert "unexpected extra argument" in done.stderr
-    assert "put wildcards in quotes" in done.stderr
+    assert "quote wildcards" in done.stderr
     other = furnished.call("rank", "photos", "nothing-of-that-name")
     assert other.code == 2
     assert "unexpected extra argument" in other.err

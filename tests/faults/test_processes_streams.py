@@ -164,7 +164,7 @@ def test_fault_36_the_first_ctrl_c_still_ends_in_order(tmp_path: Path, with_made
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode in (0, 130, -signal.SIGINT)
-    assert running.returncode != 130 or "what was finished is cached" in err
+    assert running.returncode != 130 or "finished work is cached" in err
     process(["rank", photos, "-m", "made"]).check(0)
 
 

@@ -205,7 +205,7 @@ def test_links_and_pipes_as_output(home: Path, tmp_path: Path) -> None:
 def test_lists_of_models(two: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=1)
     for value in (",", "made,"):
-        here.call("rank", "photos", "-m", value).check(2, "an empty name in")
+        here.call("rank", "photos", "-m", value).check(2, "empty name in")
     here.call("rank", "photos", "-m", ",".join(f"absent{i}" for i in range(600))).check(2, "absent0")
     here.call("rank", "photos", "-q", "-m", "made, twin").check(0)
 
@@ -225,7 +225,7 @@ def test_ctrl_c(zoo_home: Path, tmp_path: Path) -> None:
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert out == ""
-    assert "leepfrog: error: interrupted; what was finished is cached" in err
+    assert "leepfrog: error: interrupted; finished work is cached" in err
     assert "Traceback" not in err
 
 
@@ -303,7 +303,7 @@ def test_doctor_names_an_onnxruntime_that_does_not_import(home: Path, tmp_path: 
     (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('libonnx.so: no such file')\n")
     done = run("doctor", PYTHONPATH=str(tmp_path))
     assert done.code == 4
-    assert "problem: onnxruntime does not import: libonnx.so: no such file; pip install" in done.out
+    assert "problem: onnxruntime cannot be imported: libonnx.so: no such file; pip install" in done.out
     folder = folder_of_pieces(tmp_path / "photos", count=1)
     run("rank", folder, PYTHONPATH=str(tmp_path)).check(4, "leepfrog doctor")
 

@@ -113,7 +113,7 @@ def test_amounts(text: str, kind: str, expected: float) -> None:
     ("text", "kind"), [("20", "time"), ("ms", "time"), ("20MB", "time"), ("-1ms", "time"), ("0MB", "bytes")]
 )
 def test_bad_amounts(text: str, kind: str) -> None:
-    with pytest.raises(UsageError, match="give a number with a unit"):
+    with pytest.raises(UsageError, match="expected a positive number with a unit"):
         amount(text, kind, "--max-latency")
 
 
@@ -202,7 +202,7 @@ def test_a_front_needs_costs(home: Path, here: Here) -> None:
     assert "because their costs are unknown" in page
     done = here.call("rank", "photos", "--costs", "kept", "--plot", "front.svg")
     assert done.code == 2
-    assert "there is no front to draw: no model's cost is known" in done.error
+    assert "cannot plot score against latency: no model's cost is known" in done.error
     assert "because their costs are unknown" in done.out
 
 

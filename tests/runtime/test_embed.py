@@ -208,7 +208,7 @@ def test_the_command_line(tiny: Path, here: Here) -> None:
     refused.check(3)
     assert refused.err.count("\n") == 1
     here.call("distance", "a.npz").check(2)
-    here.call("embed", "photos", "--probe", "made", "-o", "a.txt").check(2, "file ends in .npz")
+    here.call("embed", "photos", "--probe", "made", "-o", "a.txt").check(2, "must be an .npz file")
 
 
 @pytest.mark.full

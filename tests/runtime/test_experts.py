@@ -148,7 +148,7 @@ def test_the_command_line(home: Path, here: Here) -> None:
     first = embed(here.folder / "photos", "made", name="photos")
     library.add(first)
     bare = here.call("experts", "photos", "--library", "L")
-    bare.check(0, "no recommendation: the library knows the errors of fewer than two models")
+    bare.check(0, "no recommendation: the library has the errors of fewer than two models")
     library.add(first, {"net": 0.25, "other": 0.5})
     done = here.call("experts", "photos", "-l", "L")
     done.check(0)

@@ -318,7 +318,7 @@ def test_signals_at_any_moment(
         elif done.code != 0:  # 0: it had ended before
             # By the signal itself, which a shell calls 130 too: Python was starting or ending, or ends so after all.
             assert done.code in (130, -signal.SIGINT), done
-            assert done.code != 130 or "interrupted; what was finished is cached" in done.error
+            assert done.code != 130 or "interrupted; finished work is cached" in done.error
         all_whole(*folders)
     process(words).check(0)
     all_whole(*folders)

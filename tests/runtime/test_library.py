@@ -101,8 +101,8 @@ def test_the_command_line(here: Here) -> None:
     assert library("list", "L", "--format", "json").out.startswith("{")
     for arguments, message in [
         (("list", "none"), "none: not a library, or empty; create it with leepfrog library add none TASK.npz"),
-        (("add", "L", "1.npz", "1.npz"), "two of these tasks are called 'one'"),
-        (("add", "L", "2.npz", "--errors", "e.csv"), "e.csv: has errors on 'one', none of these tasks (two)"),
+        (("add", "L", "1.npz", "1.npz"), "two of these tasks are named 'one'"),
+        (("add", "L", "2.npz", "--errors", "e.csv"), "e.csv: errors on 'one', not one of these tasks (two)"),
     ]:
         refused = library(*arguments)
         refused.check(2, message)

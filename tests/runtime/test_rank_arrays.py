@@ -132,8 +132,8 @@ def test_what_the_command_line_refuses(here: Here) -> None:
     arguments = saved(here)
     for more, message in (
         (("--features", "y.npy"), "some arrays are named and some are not"),
-        (("--features", "weak=y.npy"), "two files of weak"),
-        (("--features", "=y.npy"), "give MODEL=FILE"),
+        (("--features", "weak=y.npy"), "two files for weak"),
+        (("--features", "=y.npy"), "expected MODEL=FILE"),
         (("--by", "lep"), "'lep' is unknown"),
         (("--by", "leep"), "strong: has no probs, required by leep"),
     ):

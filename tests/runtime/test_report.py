@@ -164,7 +164,7 @@ def test_many_classes_and_models_stay_usable(reported: Reported) -> None:
     text = render(ranking, big)
     page = Page(text)
     words = " ".join(page.text.split())
-    assert "The 20 classes with the lowest LOO-LEEP and the 5 with the highest; 975 between" in words
+    assert "The 20 classes with the lowest LOO-LEEP and the 5 with the highest. The other 975 are" in words
     assert "class number 19;" in page.text
     assert "170 further models" in page.text
     assert "5000 images could not be used" in page.text
@@ -283,7 +283,7 @@ def test_thumbnails_stop_at_their_limit() -> None:
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
     check_report_path(tmp_path / "page.HTML")
-    with pytest.raises(UsageError, match=r"--report page.pdf: a report is written as .html or .htm"):
+    with pytest.raises(UsageError, match=r"--report page.pdf: unsupported extension; expected .html or .htm"):
         check_report_path(Path("page.pdf"))
 
 

@@ -144,7 +144,7 @@ def test_the_command_line(two_home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=8)
     run = functools.partial(here.call, "validate", "photos")
     both = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1")
-    both.check(0, "for a retrained head", "2 models are few")
+    both.check(0, "for a retrained head", "with only 2 models")
     lines = run("-m", ",".join(FAST), "-s", "leep,ridge", "--splits", "1", "--format", "csv").out.splitlines()
     assert len(lines) == 1 + 3 * 5
     tasks = run("-m", FAST[0], "--tasks", "6", "--plot", "tasks.svg", "--format", "json")
@@ -156,8 +156,8 @@ def test_the_command_line(two_home: Path, here: Here) -> None:
         assert task["scores"]["-log(classes)"] == pytest.approx(-math.log(len(task["classes"])))
     assert "minus log of the number of classes" in (here.folder / "tasks.svg").read_text()
     for arguments, message in (
-        (("--plot", "x.svg"), "--plot goes with --tasks"),
+        (("--plot", "x.svg"), "--plot requires --tasks"),
         (("--tasks", "5", "-m", FAST[0], "--plot", "x.gif"), ".html, .png, .svg"),
-        (("--tasks", "5", "-m", ",".join(FAST)), "one model"),
+        (("--tasks", "5", "-m", ",".join(FAST)), "a single model"),
     ):
         run(*arguments).check(2, message)

@@ -1,1 +1,1 @@
-"""The command line: one file a command; reads arguments, calls the library, prints."""
+"""Command line: one module per command, which parses arguments, calls the library and prints the result."""

@@ -1,4 +1,4 @@
-"""Times and sizes with their units, as on the command line."""
+"""Parsing of times and sizes with units."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _UNITS = {
 
 
 def amount(text: str | None, kind: str, option: str) -> float | None:
-    """A number with its unit, such as "20ms" or "10MB", in seconds or bytes.
+    """Parse a number with a unit, such as "20ms" or "10MB", into seconds or bytes.
 
     Args:
-        text: what the user wrote, None for no limit.
+        text: value of the option, None for no limit.
         kind: "time" or "bytes".
-        option: whose value it is, for the message.
+        option: name of the option, for the error message.
 
     Raises:
-        UsageError: no number, no unit of that kind, or nothing left to spend.
+        UsageError: the number or the unit is invalid, or the amount is not positive and finite.
     """
     if text is None:
         return None
@@ -30,5 +30,7 @@ def amount(text: str | None, kind: str, option: str) -> float | None:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2].lower() not in units or not 0 < float(match[1]) < math.inf:
         example = "20ms" if kind == "time" else "10MB"
-        raise UsageError(f"{option} {text!r}: give a number with a unit ({', '.join(units)}), such as {example}")
+        raise UsageError(
+            f"{option} {text!r}: expected a positive number with a unit ({', '.join(units)}), such as {example}"
+        )
     return float(match[1]) * units[match[2].lower()]

@@ -1,4 +1,4 @@
-"""The command line as a whole: what stands before a command."""
+"""Typer application and its global options."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""A progress bar on a terminal's stderr; silence elsewhere.
+"""Progress bar for terminals; nothing is printed if stderr is not a terminal.
 
-The bar is one line of plain characters that a carriage return takes back: there are no colours to switch off, and
-nothing that a terminal would have to understand.
+The bar is one line of plain characters, redrawn after a carriage return. It uses no colours and no escape sequences.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from leepfrog.cli.output import remark
 from leepfrog.files import printable
 
 WIDTH = 30
-# Between two drawings, so that a terminal over a slow line keeps up.
+# Minimum time between redraws, so that terminals on slow connections keep up.
 SECONDS = 0.1
 
 
 class Bars:
-    """A leepfrog.progress.Progress that draws one bar a stage. Use it in a `with` block."""
+    """Progress listener (leepfrog.progress.Progress) that draws one bar per stage. Use it in a `with` block."""
 
     def __init__(self, quiet: bool = False) -> None:
-        """Draw nothing where `quiet`, where stderr is no terminal, and where the terminal cannot go back on a line."""
+        """Create the bar; it is not drawn if `quiet`, if stderr is not a terminal, or if the terminal is dumb."""
         self._quiet = quiet
         self._draws = not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._lock = threading.Lock()  # inference advances from threads of its own
+        self._lock = threading.Lock()  # inference reports progress from its own threads
         self._what, self._done, self._total = "", 0, 0
         self._began = self._drawn = 0.0
         self._width = 0
@@ -45,21 +44,21 @@ class Bars:
             self._wipe()
 
     def start(self, what: str, total: int) -> None:
-        """Begin a stage; the bar of the stage before goes."""
+        """Start a stage, whose bar replaces that of the previous stage."""
         with self._lock:
             self._what, self._done, self._total = printable(what), 0, total
             self._began = time.monotonic()
             self._draw()
 
     def advance(self, steps: int) -> None:
-        """Move the stage's bar."""
+        """Advance the bar of the current stage."""
         with self._lock:
             self._done += steps
             if time.monotonic() - self._drawn > SECONDS or self._done >= self._total:
                 self._draw()
 
     def notice(self, text: str) -> None:
-        """Print a remark without tearing the bar."""
+        """Print a remark without garbling the bar."""
         text = printable(text)
         with self._lock:
             self.noticed.append(text)
@@ -76,7 +75,7 @@ class Bars:
         if 0 < part < 1:
             left = round((self._drawn - self._began) * (1 - part) / part)
             line += f", {left // 60}:{left % 60:02} left"
-        # One column stays free: a full line would move on to the next.
+        # Leave one column free: a full line would wrap.
         line = line[: shutil.get_terminal_size().columns - 1]
         self._write(f"\r{line.ljust(self._width)}")
         self._width = len(line)
@@ -90,5 +89,5 @@ class Bars:
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
-        except OSError:  # the terminal is gone, which is no reason to stop
+        except OSError:  # the terminal is gone; continue without a bar
             self._draws = False

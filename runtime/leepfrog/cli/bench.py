@@ -1,4 +1,4 @@
-"""leepfrog bench: what models cost on this machine."""
+"""leepfrog bench: measure the cost of models on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leepfrog.tables import Column, table_of
 if TYPE_CHECKING:
     from leepfrog.costs.report import CostReport, MeasuredModel
 
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("runs", "of the model", "MACs M", "params M", "p95", "size MB", "images/s")
 
 
@@ -29,30 +29,37 @@ def bench(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL", help="Same as for rank --models (default: all exported).", autocompletion=complete_models
+            metavar="MODEL",
+            help="Same as for rank --models (default: all exported models).",
+            autocompletion=complete_models,
         ),
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option("--seconds", min=0.01, max=MOST_SECONDS, help="To time single images, and again for batches."),
+        typer.Option(
+            "--seconds",
+            min=0.01,
+            max=MOST_SECONDS,
+            help="Seconds per model to time single images, and again to time batches.",
+        ),
     ] = 2.0,
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
     run: RunOptions,
 ) -> None:
-    """Measure models here and now, each in a fresh process: latency of one image, throughput of 16, peak memory.
+    """Measure each model in a fresh process: latency of single images, throughput in batches of 16, peak memory.
 
-    Runs that other programs disturb are left out; ~ marks what stays in doubt, which is not kept. Preprocessing is not
-    counted. The memory is that of a whole process with onnxruntime at one image; "of the model" is what came with
-    loading and running it.
+    Runs disturbed by other programs are excluded; ~ marks values that stay in doubt, which are not stored.
+    Preprocessing is not counted. The memory is that of the whole process, with onnxruntime, for single images; "of the
+    model" is the part added by loading and running the model.
     """
     from leepfrog.costs.measured import measure_costs
     from leepfrog.costs.report import CostReport, MeasuredModel
     from leepfrog.inference.device import environment
     from leepfrog.inference.model_lookup import find_models
 
-    if not seconds <= MOST_SECONDS:  # NaN passes some versions of typer
+    if not seconds <= MOST_SECONDS:  # some versions of typer let NaN through
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
     written_as = chosen_format(format_, output)
     with Bars(run.quiet) as bars:
@@ -67,13 +74,13 @@ def bench(
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
             f"~ in doubt: other work slowed {measured[0].place_in_words} while {n} of {len(measured)} models were "
-            "measured; they take this long at most. These costs are not kept: measure them again when it is quiet",
+            "measured; their values are upper limits and are not stored: measure again when the machine is idle",
             run.quiet,
         )
 
 
 def render(report: CostReport, headline: str, written_as: Format, width: int | None = None) -> str:
-    """Costs as text in a format; `width` is that of the terminal, for a table that fits."""
+    """Render a cost report in a format; `width` is the terminal's width in columns."""
     from leepfrog.costs.formatting import images_per_second, megabytes, millions, milliseconds
 
     columns: list[Column[MeasuredModel]] = [

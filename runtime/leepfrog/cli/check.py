@@ -1,4 +1,4 @@
-"""leepfrog check: a ranking as a regression check."""
+"""leepfrog check: use a ranking as a regression check."""
 
 from __future__ import annotations
 
@@ -38,41 +38,41 @@ class CheckFormat(StrEnum):
 @run_options("device", "threads", "batch_size", "costs", "quiet", again=True)
 def check(
     baseline: Annotated[
-        Path, typer.Argument(metavar="BASELINE.json", help="Written by leepfrog rank DIR -o BASELINE.json.")
+        Path, typer.Argument(metavar="BASELINE.json", help="Ranking written by leepfrog rank DIR -o BASELINE.json.")
     ],
     data: DataArgument,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
             "--fail-on",
-            help=f"What can fail: {', '.join(CRITERIA)} (default: {','.join(DEFAULT_CRITERIA)}).",
+            help=f"Criteria that can fail: {', '.join(CRITERIA)} (default: {','.join(DEFAULT_CRITERIA)}).",
             autocompletion=complete_criteria,
         ),
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", min=0, help="How far a score may move, in its standard errors."),
+        typer.Option("--tolerance", min=0, help="Allowed change of a score, in standard errors."),
     ] = SCORE_TOLERANCE,
     latency_tolerance: Annotated[
-        float, typer.Option("--latency-tolerance", min=0, help="Fraction by which a relative latency may grow.")
+        float, typer.Option("--latency-tolerance", min=0, help="Allowed growth of a relative latency, as a fraction.")
     ] = LATENCY_TOLERANCE,
     models: ModelFilesOption = None,
     format_: Annotated[
         CheckFormat | None,
-        typer.Option("--format", help="Output format (default: by -o .json or .xml, else table)."),
+        typer.Option("--format", help="Output format (default: by the extension of -o, .json or .xml, else table)."),
     ] = None,
     output: OutputOption = None,
     cached: CachedOption = False,
     *,
     run: RunOptions,
 ) -> None:
-    """Rank again, compare with a baseline, and exit with 1 if something got worse; says why, as far as receipts tell.
+    """Rank again, compare with a baseline, and exit with 1 if anything got worse. Receipts show likely causes.
 
-    A score fails when it moves by more than the tolerance, an order when models that the baseline's images told apart
-    stand the other way round, a latency, taken relative to a reference graph timed in turns, when it grows, a size when
-    the file grows by more than 1 %. A latency that other work on the machine disturbs is measured again, and if it
-    stays in doubt the exit code is 4. A baseline that is missing, or none of whose classes or not all of whose models
-    are there, exits with 2.
+    A score fails if it changes by more than the tolerance, an order if models that the baseline separated have swapped
+    places, a latency (relative to a reference graph that is timed alternately) if it grows by more than its tolerance,
+    and a size if the file grows by more than 1 %. A latency disturbed by other work on the machine is measured again;
+    if it stays in doubt, the exit code is 4. The exit code is 2 if the baseline, all of its classes or any of its
+    models are missing.
     """
     from leepfrog.gate.formats import as_github, as_junit, as_text
 

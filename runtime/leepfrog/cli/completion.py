@@ -1,6 +1,6 @@
-"""What a shell's Tab offers as the values of options and arguments.
+"""Shell completion for values of options and arguments.
 
-A shell waits for this at every Tab: nothing is imported that takes time; models are known by their file names alone.
+The shell waits for it at every Tab, so slow imports are avoided and models are listed by file name alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leepfrog.ranking.goal_names import GOAL_NAMES
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.task2vec.choices import DISTANCES, ESTIMATORS
 
-# What a shell takes as it is. zsh evaluates what it is offered, and typer's escapes can be undone by a backslash.
+# Characters that shells take literally. zsh evaluates completions, and a backslash can undo typer's escapes.
 _PLAIN = re.compile(r"[\w.,@%+=/-]*")
 
 Values = Callable[[], Iterable[str]]
@@ -28,7 +28,7 @@ Completer = Callable[[str], list[str]]
 
 
 def one_of(values: Values | Iterable[str]) -> Completer:
-    """Offers the values that begin with what is typed."""
+    """Return a completer for a single value."""
 
     def offered(incomplete: str) -> list[str]:
         return _plain(value for value in _known(values) if value.startswith(incomplete))
@@ -37,7 +37,7 @@ def one_of(values: Values | Iterable[str]) -> Completer:
 
 
 def some_of(values: Values | Iterable[str]) -> Completer:
-    """Offers the values that may follow the last comma of what is typed, less those before it."""
+    """Return a completer for comma-separated values; it does not offer values that are already given."""
 
     def offered(incomplete: str) -> list[str]:
         before, comma, typed = incomplete.rpartition(",")
@@ -49,7 +49,7 @@ def some_of(values: Values | Iterable[str]) -> Completer:
 
 
 def _plain(values: Iterable[str]) -> list[str]:
-    """Those that a shell cannot misunderstand: a model's file may be named by a stranger."""
+    """Return the values that are safe in a shell; names of model files may come from untrusted sources."""
     return [value for value in values if _PLAIN.fullmatch(value)]
 
 
@@ -58,29 +58,29 @@ def _known(values: Values | Iterable[str]) -> Iterable[str]:
         return values
     try:
         return values()
-    except Exception:  # whatever is wrong, a shell is no place to say so
+    except Exception:  # completion must not print errors into the user's prompt
         return []
 
 
 def models() -> list[str]:
-    """Names of exported models."""
+    """Return the names of exported models."""
     return [path.stem for path in sorted(paths.models().glob("*.onnx")) if not path.name.endswith(PROBE_SUFFIX)]
 
 
 def probes() -> list[str]:
-    """Names of models with a probe."""
+    """Return the names of models with a probe."""
     return [path.name.removesuffix(PROBE_SUFFIX) for path in sorted(paths.models().glob(f"*{PROBE_SUFFIX}"))]
 
 
 def zoo() -> list[str]:
-    """Names of the zoo's entries."""
+    """Return the names of the zoo's entries."""
     from leepfrog_exporter.zoo import load
 
     return list(load())
 
 
 def sources() -> list[str]:
-    """What can be exported: the zoo's entries, and exported models for variants of them."""
+    """Return what can be exported: the zoo's entries, and exported models, of which variants can be made."""
     return list(dict.fromkeys([*zoo(), *models()]))
 
 

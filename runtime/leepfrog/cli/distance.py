@@ -1,4 +1,4 @@
-"""leepfrog distance: how far tasks lie from each other."""
+"""leepfrog distance: distances between embedded tasks."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ if TYPE_CHECKING:
 
 
 def distance(
-    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="Two or more, by leepfrog embed.")],
+    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="Two or more files by leepfrog embed.")],
     kind: Annotated[
         str | None,
         typer.Option(
             "--kind",
-            help=f"One distance, as a table of all tasks against all: {either(DISTANCES)} "
-            "(default: all of them, pair by pair).",
+            help=f"Show one distance, as a matrix: {either(DISTANCES)} "
+            "(default: all distances, one row per pair of tasks).",
             autocompletion=complete_distance,
         ),
     ] = None,
     depth: Annotated[
-        int | None, typer.Option("--depth", min=1, help="Compare so many layers, the last ones (default: all).")
+        int | None, typer.Option("--depth", min=1, help="Compare only this many of the last layers (default: all).")
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Distances between embedded tasks. 0 is the same; a task's noise is how far another sample of it would lie.
+    """Print distances between embedded tasks. 0 means the same task.
 
-    symmetric is TASK2VEC's, 0 to 1. asymmetric, from the first task to the second, is less where the first is complex:
-    models trained for it suit more tasks.
+    "noise" is the distance to expect between two samples of the same task. "symmetric" is TASK2VEC's distance, from 0
+    to 1. "asymmetric", from the first task to the second, is smaller if the first is complex: models trained for such
+    a task suit more tasks.
     """
     from leepfrog.task2vec.distance_table import ComparedTask, DistanceTable
 
     if len(files) < 2:
-        raise UsageError("a distance needs two tasks; leepfrog embed DIR --probe NAME -o TASK.npz makes one")
+        raise UsageError("a distance needs two tasks; create them with leepfrog embed DIR --probe NAME -o TASK.npz")
     if kind is not None:
         check_name("distance", kind, DISTANCES)
     written_as = chosen_format(format_, output)
@@ -71,7 +72,7 @@ def distance(
 
 
 def _all_to_all(distances: DistanceTable, kind: str) -> Table:
-    """One distance of all tasks to all."""
+    """Return the matrix of one distance between all tasks."""
     names = [task.name for task in distances.tasks]
     rows = [
         (task.name, f"{task.noise:.4f}", *(f"{value:.4g}" for value in row))
@@ -81,7 +82,7 @@ def _all_to_all(distances: DistanceTable, kind: str) -> Table:
 
 
 def _pairs(distances: DistanceTable) -> Table:
-    """All distances, a row per pair of tasks in either order."""
+    """Return all distances, one row per ordered pair of tasks."""
     kinds = [kind.replace("_", " ") for kind in distances.distances]
     rows = [
         (

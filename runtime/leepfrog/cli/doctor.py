@@ -1,4 +1,4 @@
-"""leepfrog doctor: what is installed, what it can use, and what is wrong with it."""
+"""leepfrog doctor: check the installation, its devices and its folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN = 5
 
 
 def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
-    """Show versions, processors, threads and caches, and name what is wrong. Exits with 4 where something is."""
+    """Show versions, devices, threads and folders, and report problems. Exits with 4 if there are any."""
     diagnosis = examine()
     written_as = chosen_format(format_, output)
     facts = [*diagnosis.facts.items()]
@@ -40,12 +40,12 @@ def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: Qui
 
 
 def examine() -> Diagnosis:
-    """Look at versions, processors, threads and folders."""
+    """Examine versions, devices, threads and folders."""
     problems: list[str] = []
     facts = {"python": sys.version.split()[0]}
     wheels = onnxruntime_wheels()
     facts |= {name: _version(name) or "missing" for name in RUNTIME}
-    if len(wheels) == 1:  # onnxruntime-gpu, -openvino and others are onnxruntime too
+    if len(wheels) == 1:  # onnxruntime-gpu, -openvino and others provide onnxruntime, too
         facts["onnxruntime"] = metadata.version(wheels[0])
     facts |= {name: _version(name) or "not installed (export extra)" for name in EXPORT}
     problems += [f"{name} is missing: pip install leepfrog" for name in RUNTIME if facts[name] == "missing"]
@@ -69,7 +69,7 @@ def examine() -> Diagnosis:
         facts["providers"] = ", ".join(available)
         facts["devices"] = ", ".join(name for name in DEVICES.names() if DEVICES.named(name).provider in available)
     except (ImportError, AttributeError, OSError, MemoryError) as error:
-        problems.append(f"onnxruntime does not import: {error}; pip install --force-reinstall onnxruntime")
+        problems.append(f"onnxruntime cannot be imported: {error}; pip install --force-reinstall onnxruntime")
     places = {
         "home": paths.home(),
         "models": paths.models(),
@@ -79,19 +79,19 @@ def examine() -> Diagnosis:
     for name, folder in places.items():
         count, size, unreadable = _contents(folder)
         facts[name] = f"{folder} ({count} files, {size / 1e6:.1f} MB)"
-        if name == "home":  # the other places are within it
+        if name == "home":  # the other folders are inside it
             problems += [
                 f"{error.filename} cannot be read ({error.strerror}); make it readable, or delete it"
                 for error in unreadable[:SHOWN]
             ]
             problems += [f"{len(unreadable) - SHOWN} more cannot be read"] * (len(unreadable) > SHOWN)
         if (name == "home" or folder.is_dir()) and (reason := _cannot_write(folder)) is not None:
-            problems.append(f"{folder} cannot be written ({reason}); set LEEPFROG_HOME to a folder that can")
+            problems.append(f"{folder} cannot be written ({reason}); set LEEPFROG_HOME to a writable folder")
     return Diagnosis(facts, tuple(problems))
 
 
 def onnxruntime_wheels() -> list[str]:
-    """Installed distributions that unpack into the same `onnxruntime` folder."""
+    """Return the installed distributions that unpack into the same `onnxruntime` folder."""
     names = {(dist.metadata["Name"] or "").lower(): dist for dist in metadata.distributions()}
     return sorted(
         name for name, dist in names.items()
@@ -100,7 +100,7 @@ def onnxruntime_wheels() -> list[str]:
 
 
 def _unpacks_into(folder: str, dist: metadata.Distribution) -> bool:
-    """Whether a distribution has files in a folder; onnxruntime-extensions, for one, has a folder of its own."""
+    """Return whether a distribution has files in a folder; onnxruntime-extensions, for example, has a different one."""
     return any(file.parts[0] == folder for file in dist.files or ())
 
 
@@ -112,7 +112,7 @@ def _version(name: str) -> str | None:
 
 
 def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
-    """How many files there are at any depth, their bytes, and what could not be read."""
+    """Return the number of files at any depth, their total size in bytes, and the errors of unreadable ones."""
     count, size = 0, 0
     unreadable: list[OSError] = []
     for where, _, names in os.walk(folder, onerror=unreadable.append):
@@ -123,7 +123,7 @@ def _contents(folder: Path) -> tuple[int, int, list[OSError]]:
                 count += 1
             except OSError as error:
                 unreadable.append(error)
-    absent = (FileNotFoundError, NotADirectoryError)  # that a folder cannot be made there is found by writing
+    absent = (FileNotFoundError, NotADirectoryError)  # whether a missing folder can be created is tested by writing
     return count, size, [error for error in unreadable if not isinstance(error, absent)]
 
 

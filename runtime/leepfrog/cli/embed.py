@@ -1,4 +1,4 @@
-"""leepfrog embed: a folder of images as a task embedding."""
+"""leepfrog embed: compute the task embedding of a set of images."""
 
 from __future__ import annotations
 
@@ -28,39 +28,50 @@ def embed(
         str,
         typer.Option(
             "--probe",
-            help="A model with a probe (leepfrog export NAME --probe), or its file.",
+            help="Model with a probe (leepfrog export NAME --probe), or its file.",
             autocompletion=complete_probe,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The embedding's file, .npz.", callback=check_output)],
-    name: Annotated[str | None, typer.Option("--name", help="Of the task (default: the folder's).")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Write the embedding to this .npz file.", callback=check_output)
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the task (default: that of the folder).")] = None,
     estimator: Annotated[
         str,
         typer.Option(
-            "--estimator", help="signs (least noise for its time), sampled or exact.", autocompletion=complete_estimator
+            "--estimator",
+            help="Fisher estimator: signs (least noise for its time), sampled or exact.",
+            autocompletion=complete_estimator,
         ),
     ] = DEFAULT_ESTIMATOR,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", min=0, help="Stop once another sample would lie this near; 0: all images."),
+        typer.Option(
+            "--tolerance",
+            min=0,
+            help="Stop once the expected distance to another sample is below this; 0: use all images.",
+        ),
     ] = DEFAULT_TOLERANCE,
     max_images: Annotated[
-        int | None, typer.Option("--max-images", min=2, help="Backward passes at most (default: all images).")
+        int | None, typer.Option("--max-images", min=2, help="Maximum number of backward passes (default: all images).")
     ] = None,
     head_only: Annotated[
-        bool, typer.Option("--head-only", help="The last layer alone, in closed form: no probe, no backward passes.")
+        bool,
+        typer.Option(
+            "--head-only", help="Embed only the last layer, in closed form: no probe file, no backward passes."
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of images and the random signs.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the image order and the signs.")] = 0,
     *,
     run: RunOptions,
 ) -> None:
     """Embed a task as the Fisher information of a network's filters (TASK2VEC), for leepfrog distance.
 
-    A linear head is fitted to the network's features, and gradients go back through the probe, an ONNX file: no
-    training framework is needed, and no weights change. Embeddings by one probe can be compared.
+    A linear head is fitted to the network's features, and gradients are propagated back through the probe, an ONNX
+    file: no training framework is needed, and no weights change. Only embeddings from the same probe are comparable.
     """
     if output.suffix != ".npz":
-        raise UsageError(f"-o {printable(output)}: an embedding's file ends in .npz")
+        raise UsageError(f"-o {printable(output)}: an embedding must be an .npz file")
     request = leepfrog.EmbedRequest(estimator, tolerance, max_images, head_only, seed=seed)
     with Bars(run.quiet) as bars:
         embedding = request.run(data, probe, run.context(bars), name)
@@ -71,17 +82,17 @@ def embed(
 
 
 def describe(embedding: Embedding, path: Path) -> str:
-    """What was embedded, in two lines."""
+    """Return a summary of an embedding, in two lines."""
     made = embedding.made
     return (
         f"{printable(path)}  {printable(embedding.name)}: {len(embedding.vector)} filters of {len(embedding.layers)} "
         f"layer(s) of {made['probe']}, {made['n_images']} of {made['n_available']} images\n"
-        f"another sample of the task would lie about {embedding.self_distance:.3f} away"
+        f"distance to another sample of the same task: about {embedding.self_distance:.3f}"
     )
 
 
 def remarks(embedding: Embedding) -> list[str]:
-    """What is odd about the images."""
+    """Return notes on the images, and the images that were skipped."""
     lines = [f"note: {note}" for note in embedding.made["notes"]]
     skipped = embedding.made["receipt"]["data"]["skipped"]
     return lines + skipped_lines([(image["name"], image["reason"]) for image in skipped], "the file")

@@ -1,4 +1,4 @@
-"""leepfrog experts: which models a library of tasks recommends for a task."""
+"""leepfrog experts: recommend models for a task from a library of tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leepfrog.tables import Column, Part, table_of
 if TYPE_CHECKING:
     from leepfrog.task2vec.recommend import Expert, NearbyTask, Recommendation
 
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("tasks", "mean regret %", "best with probability")
 SHOWN = 5
 
@@ -27,19 +27,22 @@ SHOWN = 5
 @run_options("device", "threads", "quiet")
 def experts(
     data: Annotated[
-        Path, typer.Argument(metavar="DIR|TASK.npz", help="Images, one folder a class, or what leepfrog embed made.")
+        Path,
+        typer.Argument(
+            metavar="DIR|TASK.npz", help="Folder with one subfolder of images per class, or a file by leepfrog embed."
+        ),
     ],
-    library: Annotated[Path, typer.Option("--library", "-l", help="By leepfrog library add.")],
+    library: Annotated[Path, typer.Option("--library", "-l", help="Library folder written by leepfrog library add.")],
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
     run: RunOptions,
 ) -> None:
-    """Recommend models for a task by their errors on the library's tasks that are like it.
+    """Recommend models for a task by their errors on similar tasks of a library.
 
-    Expected regret is the model's error less the best model's, by the tasks nearby; the probability of being the best
-    is MODEL2VEC's, which is cautious: with few tasks it differs little from model to model, and its order counts.
-    Below the table stands how such choices do when each of the library's tasks is left out in turn.
+    Expected regret is the model's error minus the best model's, estimated from nearby tasks. The probability of being
+    the best comes from MODEL2VEC, which is cautious: with few tasks it varies little between models, and only its order
+    counts. Below the table, the ways of choosing are compared by cross-validation on the library's tasks.
     """
     from leepfrog.task2vec.embed import probe_of
     from leepfrog.task2vec.library import Library
@@ -60,7 +63,7 @@ def experts(
 
 
 def render(recommendation: Recommendation, written_as: Format, width: int | None = None) -> str:
-    """A recommendation as text in a format; `width` is that of the terminal, for a table that fits."""
+    """Render a recommendation in a format; `width` is the terminal's width in columns."""
     near: list[Column[NearbyTask]] = [
         Column("task", lambda task: task.name, number=False),
         Column("distance", lambda task: f"{task.distance:.3f}"),
@@ -77,9 +80,11 @@ def render(recommendation: Recommendation, written_as: Format, width: int | None
     ranked = table_of(columns, enumerate(recommendation.experts, start=1), LEAST)
     title = (
         f"{recommendation.task}: nearest of {len(recommendation.neighbours)} tasks "
-        f"(another sample of it would lie about {recommendation.noise:.3f} away)"
+        f"(distance to another sample of the same task: about {recommendation.noise:.3f})"
     )
-    nothing = "no recommendation: the library knows the errors of fewer than two models (library add --errors)"
+    nothing = (
+        "no recommendation: the library has the errors of fewer than two models; add some with library add --errors"
+    )
     if written_as is Format.csv:
         return as_text(written_as, recommendation, [ranked])
     nearest = table_of(near, recommendation.neighbours[:SHOWN])
@@ -90,6 +95,6 @@ def render(recommendation: Recommendation, written_as: Format, width: int | None
             for selector in sorted(recommendation.judged, key=lambda selector: selector.regret)
         )
         parts.append(
-            f"regret in % of choosing so for each task of the library, left out in turn (in at most ten parts): {ways}"
+            f"regret in % of each way of choosing, on held-out tasks of the library (at most ten folds): {ways}"
         )
     return as_text(written_as, recommendation, parts, width)

@@ -1,4 +1,4 @@
-"""leepfrog explain: why a model gets its LEEP."""
+"""leepfrog explain: explain the LEEP of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from leepfrog.tables import Column, table_of
 if TYPE_CHECKING:
     from leepfrog.ranking.explain import ClassExplanation, Explanation
 
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("taken for", "images", "right %")
 
 
@@ -32,19 +32,19 @@ def explain(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="One exported model: a name, a source, or a file.", autocompletion=complete_model
+            "--model", "-m", help="Exported model: a name, a source or a file.", autocompletion=complete_model
         ),
     ],
-    top: Annotated[int, typer.Option("--top", min=1, help="Source classes and confusions to name.")] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, help="Number of source classes and confusions to list.")] = 3,
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
     run: RunOptions,
 ) -> None:
-    """Say which of a model's own classes tell each of yours, and which of yours it takes for another.
+    """Show which of a model's own classes predict each of yours, and which of yours it confuses.
 
-    LEEP predicts your classes by way of the model's. "Carried by" names the model's classes by their part in that;
-    "taken for" names your other classes by the probability that they get. Your classes are listed worst first.
+    LEEP predicts your classes from the model's own classes. "Carried by" lists the model's classes by their share in
+    that prediction, "taken for" your other classes by predicted probability. Your classes are listed worst first.
     """
     written_as = chosen_format(format_, output)
     with Bars(run.quiet) as bars:
@@ -56,7 +56,7 @@ def explain(
 
 
 def render(explanation: Explanation, written_as: Format, width: int | None = None) -> str:
-    """An explanation as text in a format; `width` is that of the terminal, for a table that fits."""
+    """Render an explanation in a format; `width` is the terminal's width in columns."""
 
     def carriers(row: ClassExplanation) -> str:
         return ", ".join(f"{way.name} {100 * way.share:.0f}%" for way in row.carriers)
@@ -74,6 +74,6 @@ def render(explanation: Explanation, written_as: Format, width: int | None = Non
     ]
     head = (
         f"{explanation.model} on {explanation.n_images} images from {explanation.data}: "
-        f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of what follows"
+        f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of the values below"
     )
     return as_text(written_as, explanation, [head, table_of(columns, explanation.classes, LEAST)], width)

@@ -1,4 +1,4 @@
-"""leepfrog export: sources into scoring models."""
+"""leepfrog export: convert models into scoring models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _check_output(output: Path | None) -> Path | None:
-    """Before any work: MachineError where the model cannot be written there."""
+    """Raise MachineError before any work if the model cannot be written there."""
     if output is not None:
         check_output(output if output.suffix == ".onnx" else output / "model.onnx")
     return output
@@ -48,67 +48,72 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A folder, or a file ending in .onnx (default: the zoo).", callback=_check_output
+            "--output",
+            "-o",
+            help="Folder, or file ending in .onnx (default: the models folder).",
+            callback=_check_output,
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="What the model is called (default: as its source).")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model (default: that of its source).")] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Text file of source class names, one a line.")
+        Path | None, typer.Option("--labels", help="Text file of source class names, one per line.")
     ] = None,
     license: Annotated[str | None, typer.Option("--license", "--licence", help="License of the weights.")] = None,
     output_name: Annotated[
-        str | None, typer.Option("--output-name", help="The graph's output that holds the classes, if it has several.")
+        str | None,
+        typer.Option("--output-name", help="Graph output that holds the classes, if there are several outputs."),
     ] = None,
     no_probs: Annotated[
         bool,
-        typer.Option("--no-probs", help="Its outputs are no source classes: an embedding, or a multi-label head."),
+        typer.Option("--no-probs", help="The outputs are not source classes, but an embedding or a multi-label head."),
     ] = False,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Untrained weights: tries an export without a model hub.")
+        bool, typer.Option("--random-weights", help="Use untrained weights, to try an export without a model hub.")
     ] = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Also write the model's probe, NAME.fisher.onnx, for TASK2VEC embeddings.")
     ] = False,
     depth: Annotated[
-        int | None, typer.Option("--depth", min=1, help="With --probe: so many layers, the last ones (default: all).")
+        int | None,
+        typer.Option("--depth", min=1, help="With --probe: use only this many of the last layers (default: all)."),
     ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
             "--precision",
-            help=f"{', '.join(PRECISIONS)} or both: also write these variants, each a model of its own.",
+            help=f"Also write variants as separate models: {', '.join(PRECISIONS)} or both.",
             autocompletion=complete_precisions,
         ),
     ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", metavar="DIR", help="With int8: images like those that the model will see."),
+        typer.Option(
+            "--calibrate", metavar="DIR", help="With int8: calibration images like those that the model will see."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
     quiet: QuietOption = False,
     *,
     preprocess: PreprocessOptions,
 ) -> None:
-    """Make scoring models: ONNX files that put out features and probs and carry their own preprocessing.
+    """Create scoring models: ONNX files that output features and probs and include their preprocessing.
 
-    Each export is checked against its source on the same images and refused where they differ. Needs the export extra;
-    onnx: sources need no torch. With --precision, SOURCE may also be a model that is exported already; the variants are
-    compared with it on your images, and named after it: mobilenet_v2-int8.
+    Each export is compared with its source on the same images and rejected if they differ. Requires the export extra;
+    onnx: sources need no torch. With --precision, SOURCE may also be an exported model; its variants are compared with
+    it on your images, and named after it: mobilenet_v2-int8.
     """
     precisions = split_commas(precision)
     names_one_file = name is not None or (output is not None and output.suffix == ".onnx")
     if len(sources) > 1 and names_one_file:
-        raise UsageError("--name and an .onnx file as --output go with a single SOURCE")
+        raise UsageError("--name and an .onnx file as --output require a single SOURCE")
     if depth is not None and not probe:
-        raise UsageError("--depth goes with --probe")
+        raise UsageError("--depth requires --probe")
     if probe and precisions:
-        raise UsageError("--probe goes without --precision: probes are made of float32 models")
+        raise UsageError("--probe cannot be combined with --precision: probes are made from float32 models")
     if calibrate is not None and "int8" not in precisions:
-        raise UsageError("--calibrate goes with --precision int8")
+        raise UsageError("--calibrate requires --precision int8")
     if len(precisions) > 1 and names_one_file:
-        raise UsageError("--name and an .onnx file as --output go with a single --precision")
+        raise UsageError("--name and an .onnx file as --output require a single --precision")
     check_exporter()
     from leepfrog_exporter.export import ExportOptions
     from leepfrog_exporter.export import export as export_source
@@ -139,7 +144,7 @@ def _export_probe(model: ModelFile, depth: int | None, quiet: bool) -> None:
 def _export_variants(
     sources: list[str], precisions: list[str], calibrate: Path | None, options: ExportOptions, quiet: bool
 ) -> None:
-    """Parents first, as far as they are not there; what the options say of name, output and force is the variants'."""
+    """Export missing parents, then the variants, to which the options name, output and force apply."""
     from leepfrog_exporter.export import export as export_source
     from leepfrog_exporter.precision.variant import VariantOptions, check_precision, export_variant
 
@@ -165,7 +170,7 @@ def _export_variants(
 
 
 def check_exporter() -> None:
-    """MachineError where the export extra is not installed: one line on what is lacking."""
+    """Raise MachineError, with the command to install it, if the export extra is missing."""
     try:
         importlib.import_module("leepfrog_exporter.export")
     except ModuleNotFoundError as error:

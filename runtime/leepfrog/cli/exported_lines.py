@@ -1,4 +1,4 @@
-"""What `export` and `zoo pull` print about the files that they made."""
+"""Lines that `export` and `zoo pull` print about the files they wrote."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def described_variant(model: ModelFile) -> str:
-    """One line on a variant, and one on each recipe that was tried, where there were several."""
+    """Return one line on a variant, and one per recipe if several were tried."""
     measured, made = model.metadata.parity, model.metadata.variant
     assert made is not None
     kind = "synthetic images" if measured.get("synthetic") else "images"
     line = f"{printable(model.path)}  {model.size / 1e6:.1f} MB"
-    if measured.keys() >= _COMPARED:  # a variant that another program made need not say how it compares
+    if measured.keys() >= _COMPARED:  # variants made by other programs may lack the comparison
         parent, same = printable(made.parent), _first_class(measured, " of ")
-        line += f", same first class as {parent} on {same}" if same else f", against {parent} on "
-        line += f"{measured['n_inputs']} {kind}, features' cosine {measured['features_cosine']:.4f}"
+        line += f", same top class as {parent} on {same}" if same else f", compared with {parent} on "
+        line += f"{measured['n_inputs']} {kind}, feature cosine {measured['features_cosine']:.4f}"
     tried = [
         f"    {trial['recipe']}: {_first_class(trial, ', ')}{trial['features_cosine']:.4f}"
         for trial in made.tried
@@ -34,14 +34,14 @@ _COMPARED = {"features_cosine", "n_inputs"}
 
 
 def _first_class(measured: Mapping[str, Any], after: str) -> str:
-    """How often the first source class is the same; "" where there are no source classes."""
+    """Return how often the top source class is the same, or "" if there are no source classes."""
     return f"{measured['top1_agreement']:.0%}{after}" if "top1_agreement" in measured else ""
 
 
 def described_probe(probe: ProbeFile) -> str:
-    """One line on a probe."""
+    """Return one line on a probe."""
     made = probe.metadata
-    left_out = f", the first {made.skipped} left out" if made.skipped else ""
+    left_out = f", without the first {made.skipped}" if made.skipped else ""
     return (
         f"{printable(probe.path)}  {probe.size / 1e6:.1f} MB, {made.n_filters} filters of {len(made.layers)} layers"
         f"{left_out}"
@@ -49,7 +49,7 @@ def described_probe(probe: ProbeFile) -> str:
 
 
 def described(model: ModelFile) -> str:
-    """Lines on an exported model: how far it differs from its source, and what was taken for its classes."""
+    """Return lines on an exported model: its difference from the source, its classes and its features."""
     parity = model.metadata.parity
     reference, head = (printable(str(parity.get(key, ""))) for key in ("reference", "head"))
     difference, allowed, n_source, n_features = (

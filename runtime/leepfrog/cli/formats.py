@@ -1,4 +1,4 @@
-"""Results as text: tables for terminals, Markdown, CSV and JSON."""
+"""Rendering of results as terminal tables, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leepfrog.tables import Part, Table
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """Output formats of results."""
 
     table = "table"
     json = "json"
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 
 def chosen_format(wanted: Format | None, output: Path | None) -> Format:
-    """The format asked for, else what the output file's ending says, else a table; UsageError of an unknown ending."""
+    """Return the requested format, else that of the output's extension, else table; UsageError if that is unknown."""
     if wanted is not None:
         return wanted
     if output is None or output.suffix in ("", ".txt"):
@@ -39,7 +39,7 @@ def chosen_format(wanted: Format | None, output: Path | None) -> Format:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
         known = ", ".join(f".{f.value}" for f in Format if f is not Format.table)
-        raise UsageError(f"-o {output}: cannot infer the format from this ending ({known}); use --format") from None
+        raise UsageError(f"-o {output}: unknown extension (expected {known}); set the format with --format") from None
 
 
 def as_text(
@@ -49,14 +49,14 @@ def as_text(
     width: int | None = None,
     records: Sequence[Mapping[str, object]] | None = None,
 ) -> str:
-    """A result in a format.
+    """Render a result in a format.
 
     Args:
         written_as: the format.
-        result: what JSON has.
-        parts: what a terminal and Markdown show.
-        width: columns of the terminal; None for tables as wide as their content.
-        records: the rows of the CSV, which all have the same keys; None for those of the last table.
+        result: the result, for JSON.
+        parts: sentences and tables, for terminals and Markdown.
+        width: width of the terminal in columns; None for tables as wide as their content.
+        records: rows of the CSV, all with the same keys; None for the rows of the last table.
     """
     if written_as is Format.json:
         return as_json(result.as_dict())
@@ -69,7 +69,7 @@ def as_text(
 
 
 def _shown(part: Part, written_as: Format, width: int | None) -> str:
-    """A part of a result on a terminal or as Markdown."""
+    """Render a part of a result for a terminal or as Markdown."""
     in_markdown = written_as is Format.md
     if isinstance(part, Table):
         return as_markdown(part) if in_markdown else as_table(part, width)
@@ -79,7 +79,7 @@ def _shown(part: Part, written_as: Format, width: int | None) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Indented JSON; a number that is not known or infinite, for which JSON has no word, is null."""
+    """Return indented JSON; NaN and infinities become null."""
     return json_text(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -92,7 +92,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Comma-separated values, quoted where needed; texts that a spreadsheet would evaluate are made harmless."""
+    """Return comma-separated values, quoted where needed; text that a spreadsheet would evaluate is escaped."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(csv_cell, header))
@@ -102,19 +102,19 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     cells = [[markdown(cell) for cell in row] for row in (table.header, *table.rows)]
     rule = ["---:" if number else ":---" for number in table.numbers]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
 
 
 def as_table(table: Table, width: int | None = None) -> str:
-    """An aligned plain-text table. Cells are never cut off or wrapped.
+    """Return an aligned plain-text table. Cells are never truncated or wrapped.
 
     Args:
-        table: what to show.
-        width: columns of the terminal. Where the table does not fit, its least important columns are left out, and a
-            line below it names them. None for a table as wide as its content.
+        table: the table.
+        width: width of the terminal in columns. If the table does not fit, its least important columns are omitted and
+            named in a line below it. None for a table as wide as its content.
     """
     cells = [[plain(cell) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(_width(row[i]) for row in cells) for i in range(len(table.header))]
@@ -135,7 +135,7 @@ def as_table(table: Table, width: int | None = None) -> str:
     lines = [line(cells[0]), "  ".join("-" * widths[i] for i in shown), *map(line, cells[1:])]
     if left_out:
         names = ", ".join(cells[0][i] for i in sorted(left_out))
-        lines.append(f"(no room for: {names}; --format csv or a pipe shows all)")
+        lines.append(f"(omitted to fit: {names}; --format csv or a pipe shows all)")
     return "\n".join(lines)
 
 
@@ -144,7 +144,7 @@ def _width(text: str) -> int:
 
 
 def terminal_width(output: Path | None) -> int | None:
-    """The columns of the terminal that a result is shown on; None where it goes elsewhere, or they are not known."""
+    """Return the terminal width in columns, or None if the result goes elsewhere or the width is unknown."""
     if output is not None or sys.stdout is None or not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size((0, 0)).columns or None

@@ -1,4 +1,4 @@
-"""Ctrl-C, also where native code swallows it or keeps Python from seeing it."""
+"""Ctrl-C handling that also works where native code swallows the signal or delays Python's handlers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from typing import Any, Self
 from leepfrog import child
 
 INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C ended: 128 and the signal's number."""
+"""Exit code of a process ended by Ctrl-C: 128 plus the signal number."""
 
-# Two signals that come closer together are one Ctrl-C: the terminal's, and that of a wrapper that passes it on.
+# Signals closer together than this count as one Ctrl-C: a wrapper may forward the one that the terminal sent.
 SECONDS_APART = 0.05
 
 
 class Interrupts:
-    """Within a `with` block, Ctrl-C is a KeyboardInterrupt, raised again where it was swallowed.
+    """Context manager in which Ctrl-C raises KeyboardInterrupt, again if native code swallowed it.
 
-    A second Ctrl-C ends the process at once, with exit code INTERRUPTED.
+    A second Ctrl-C ends the process immediately, with exit code INTERRUPTED.
 
     Attributes:
-        seen: whether it came. An error that comes then is its doing: an import, say, fails with an ImportError.
+        seen: whether Ctrl-C was pressed. It then counts as the cause of later errors: an interrupted import, for
+            example, fails with an ImportError.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
-        # Where the signal is ignored, as in a shell's background jobs, it stays so.
+        # Where the signal is ignored, as in background jobs of a shell, leave it ignored.
         if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._ours, self._hook = True, sys.unraisablehook
             signal.signal(signal.SIGINT, self._note)
@@ -46,12 +47,12 @@ class Interrupts:
             wakeup.setblocking(False)
             self._wakeup = wakeup
             signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-            with contextlib.suppress(RuntimeError):  # no thread can be started
+            with contextlib.suppress(RuntimeError):  # the thread cannot be started
                 threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ours and not self.seen:  # else the process is about to end, which a second Ctrl-C may hasten
+        if self._ours and not self.seen:  # otherwise the process is about to end, which a second Ctrl-C may speed up
             signal.set_wakeup_fd(-1)
             self._wakeup.close()
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,14 +61,14 @@ class Interrupts:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
         while frame is not None:
-            if frame.f_code is Interrupts._again.__code__:  # there it would be lost; it is sent again
+            if frame.f_code is Interrupts._again.__code__:  # an exception would be lost there; the signal is sent again
                 return
             frame = frame.f_back
         self._handled += 1
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """In a thread: Python's handlers run in the main thread, and so not while that is in native code."""
+        """Watch for a second Ctrl-C in a thread: native code in the main thread delays Python's signal handlers."""
         first = None
         with self._signals:
             while numbers := self._signals.recv(64):
@@ -80,31 +81,31 @@ class Interrupts:
                         _end()
 
     def _again(self, lost: Any) -> None:
-        """Python would only print what a destructor or a callback from native code raised, and go on."""
+        """Send Ctrl-C again if a destructor or native callback swallowed it: Python would only print the exception."""
         if isinstance(lost.exc_value, KeyboardInterrupt):
             threading.Thread(target=self._send_again, args=(self._handled,), daemon=True).start()
         else:
             self._hook(lost)
 
     def _send_again(self, handled: int) -> None:
-        """Once the callback is over: within it, the signal would be lost in the same way.
+        """Send the signal again once the callback has returned; within it, the exception would be lost again.
 
-        A signal also ends a wait, but not one that begins in the very moment between Python's look for signals and the
-        system call. So it is sent until it is handled.
+        A signal ends a wait in progress, but not one that begins between Python's check for signals and the system
+        call. So it is sent until it is handled.
         """
         time.sleep(0.01)
         while self._handled == handled:
             self._resent += 1
             if os.name == "posix":
                 os.kill(os.getpid(), signal.SIGINT)
-            else:  # on Windows os.kill would end the process
+            else:  # on Windows, os.kill would end the process
                 signal.raise_signal(signal.SIGINT)
             time.sleep(0.2)
 
 
 def _end() -> None:
-    """End the process now, and its children. Files that are not finished have names that later runs remove."""
+    """End the process and its children immediately. Unfinished files have temporary names, which later runs remove."""
     child.kill_all()
     with contextlib.suppress(OSError):
-        os.write(2, b"\nleepfrog: error: interrupted twice, ended at once\n")
+        os.write(2, b"\nleepfrog: error: interrupted twice, exiting immediately\n")
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""leepfrog library: embedded tasks kept together, with models' errors on them."""
+"""leepfrog library: collections of embedded tasks, with the errors of models on them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from leepfrog.tables import Column, table_of
 if TYPE_CHECKING:
     from leepfrog.task2vec.library import ListedTask
 
-app = typer.Typer(help="Embedded tasks kept together.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Collections of embedded tasks.", no_args_is_help=True, rich_markup_mode=None)
 
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("models", "classes", "images", "noise")
 
-LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="A folder.")]
+LibraryArgument = Annotated[Path, typer.Argument(metavar="LIBRARY", help="Library folder.")]
 
 
 @app.command("add")
 def add(
     library: LibraryArgument,
-    files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="By leepfrog embed, all by one probe.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="TASK.npz", help="Files by leepfrog embed, all from the same probe.")
+    ],
     errors: Annotated[
         Path | None,
-        typer.Option("--errors", help="CSV of models' errors on these tasks: task,model,error (a fraction)."),
+        typer.Option("--errors", help="CSV of models' errors on these tasks: task,model,error (as a fraction)."),
     ] = None,
 ) -> None:
-    """Add embedded tasks to a library, which is a folder; a task of the same name is replaced."""
+    """Add embedded tasks to a library folder, replacing tasks of the same name."""
     from leepfrog.task2vec.embedding import check_comparable
     from leepfrog.task2vec.library import Library, read_errors
 
@@ -44,12 +46,12 @@ def add(
     names = [task.name for task in tasks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"two of these tasks are called {twice!r}; give one another --name when embedding")
+        raise UsageError(f"two of these tasks are named {twice!r}; embed one of them again with another --name")
     table = read_errors(errors) if errors else {}
     unknown = next((task for task, _ in table if task not in names), None)
     if unknown is not None:
         raise UsageError(
-            f"{printable(errors or '')}: has errors on {unknown!r}, none of these tasks ({', '.join(names[:5])})"
+            f"{printable(errors or '')}: errors on {unknown!r}, not one of these tasks ({', '.join(names[:5])})"
         )
     whole = Library(library)
     for task in tasks:
@@ -62,7 +64,7 @@ def add(
 def list_(
     library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False
 ) -> None:
-    """List a library's tasks, and the best of the models whose errors on them are known."""
+    """List the tasks of a library, with the best of the models whose errors are known."""
     from leepfrog.task2vec.library import Library
 
     written_as = chosen_format(format_, output)

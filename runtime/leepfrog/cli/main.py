@@ -1,4 +1,4 @@
-"""The command line's frame: what a command raises becomes one line and an exit code (see leepfrog.errors)."""
+"""Command-line entry point: turns exceptions into a one-line message and an exit code (see leepfrog.errors)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from leepfrog.errors import LeepfrogError, one_line
 
 
 def main() -> None:
-    """Run the command line; deliberate errors become one line and their exit code."""
-    # Numba's other settings, when invalid or for debugging, stop it, slow it down or print to stdout.
+    """Run the command line; report each error as one line and exit with its code."""
+    # Drop all other Numba settings: invalid ones stop Numba, debugging ones slow it down or print to stdout.
     for name in [name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"]:
         del os.environ[name]
-    # Pillow warns of what it then decodes all the same, or of what becomes an error of ours.
+    # Pillow warns about images that it decodes anyway, or that leepfrog reports as errors.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with Interrupts() as interrupts:
         try:
-            # Imported here, so that Ctrl-C at any moment is one line too.
+            # Import inside the try block, so that Ctrl-C during the imports is reported as one line, too.
             from leepfrog.cli.app import app
             from leepfrog.cli.output import steady_streams, write_out
 
             steady_streams()
             try:
                 app()
-            finally:  # of --help and --version, too
+            finally:  # also after --help and --version
                 write_out()
         except KeyboardInterrupt:
             _fail(*_INTERRUPTION)
         except SystemExit as stop:
-            if stop.code == INTERRUPTED:  # typer makes that of Ctrl-C, silently
+            if stop.code == INTERRUPTED:  # typer turns Ctrl-C into this exit code, without a message
                 _fail(*_INTERRUPTION)
             _end_if_exit_fails(stop.code)
             raise
@@ -40,27 +40,27 @@ def main() -> None:
             _fail(*(_INTERRUPTION if interrupts.seen else _message_and_code(error)))
 
 
-_INTERRUPTION = "interrupted; what was finished is cached, run the same command to go on", INTERRUPTED
+_INTERRUPTION = "interrupted; finished work is cached, run the same command again to continue", INTERRUPTED
 
 
 def _message_and_code(error: Exception) -> tuple[str, int]:
-    """What is said of an error, and its exit code."""
+    """Return the message and the exit code for an error."""
     if isinstance(error, LeepfrogError):
         return str(error), error.exit_code
     if isinstance(error, ImportError):
-        remedy = "leepfrog doctor shows which, pip install leepfrog mends it"
+        remedy = "run leepfrog doctor to find it and pip install leepfrog to fix it"
         return f"a package is missing or broken: {error}; {remedy}", 4
     if isinstance(error, MemoryError):
-        return "out of memory; smaller arrays, fewer models at once (--models) or fewer --threads need less", 4
+        return "out of memory; use smaller arrays, fewer models at once (--models) or fewer --threads", 4
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return (
-            "no thread can be started: a limit on memory or processes (ulimit -v, ulimit -u) or too many --threads",
+            "cannot start a thread: memory or process limit reached (ulimit -v, ulimit -u), or too many --threads",
             4,
         )
-    if isinstance(error, OSError):  # what no one nearer to it knew how to explain
+    if isinstance(error, OSError):  # not handled closer to its source
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         reason = f"{error.strerror or error}{where}"
-        return f"the machine refuses: {reason} (leepfrog doctor shows where things are kept)", 4
+        return f"system error: {reason} (leepfrog doctor lists the folders in use)", 4
     if os.environ.get("LEEPFROG_DEBUG"):
         raise error
     reason = one_line(error, None)
@@ -78,7 +78,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _end_if_exit_fails(code: object) -> None:
-    """End the process at once where `sys.exit` would not: onnxruntime keeps a thread, or Python is to go on (-i)."""
+    """Exit immediately where `sys.exit` would not end the process: unfinished onnxruntime calls or PYTHONINSPECT."""
     bounded = sys.modules.get("leepfrog.inference.bounded")
     stuck = bounded is not None and bounded.unfinished()
     if not stuck and not (sys.flags.inspect and os.environ.get("PYTHONINSPECT")):

@@ -1,4 +1,4 @@
-"""leepfrog map: a library of tasks as a picture."""
+"""leepfrog map: plot a library of tasks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from leepfrog.plots.figure import check_plot_path
 
 
 def map(
-    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="By leepfrog library add.")],
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="Library folder written by leepfrog library add.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The picture: .html, .png or .svg.", callback=check_output)
+        Path,
+        typer.Option("--output", "-o", help="Write the plot to this .html, .png or .svg file.", callback=check_output),
     ],
     quiet: QuietOption = False,
 ) -> None:
-    """Draw a library's tasks: the clustered matrix of symmetric distances, and the tasks on a plane.
+    """Plot the tasks of a library: the clustered matrix of symmetric distances, and the tasks on a plane.
 
-    The colours are clusters. The bar called noise is how far another sample of the same task would lie: dots nearer to
-    each other than that may be one task. The plane cannot show all distances right; its title says how well it does.
+    Colours mark clusters. The length of the bar named "noise" is the distance to expect between two samples of the same
+    task: dots closer than that may be one task. A plane cannot preserve all distances; its title shows how well it
+    does.
     """
     check_plot_path(output)
     from leepfrog.plots.task_map import draw_task_map
@@ -34,7 +36,7 @@ def map(
 
     tasks = Library(library).tasks()
     if len(tasks.names) < 2:
-        raise UsageError(f"{printable(library)}: a map needs two tasks; leepfrog library add puts in more")
+        raise UsageError(f"{printable(library)}: a map needs two tasks; add more with leepfrog library add")
     distances = symmetric(tasks.vectors)
     names = [printable(name) for name in tasks.names]
     title = printable(library.resolve().name)

@@ -1,4 +1,4 @@
-"""Options that belong together, and that a command gets as one object."""
+"""Option groups: related options that a command receives as one object."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Command = Callable[..., None]
 def option_group(
     parameter: str, options: Mapping[str, tuple[Any, Any]], made: Callable[..., object]
 ) -> Callable[[Command], Command]:
-    """Give a command further options, and hand what is made of their values to one of its parameters.
+    """Return a decorator that adds options to a command and passes them as one object to one of its parameters.
 
     Args:
-        parameter: its keyword-only parameter that takes the object.
+        parameter: name of the command's keyword-only parameter for the object.
         options: annotation and default of each option, by name.
-        made: is given the options' values by name, and returns the object.
+        made: factory of the object; called with the values of the options as keyword arguments.
     """
 
     def decorate(command: Command) -> Command:
@@ -38,7 +38,7 @@ def option_group(
         def with_group(**given: Any) -> None:
             command(**{parameter: made(**{name: given.pop(name) for name in options})}, **given)
 
-        # What Typer reads.
+        # Typer reads the signature and the annotations.
         del with_group.__wrapped__
         with_group.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_group.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -16,27 +16,27 @@ from leepfrog.files import check_writable
 
 
 def check_output(path: Path | None) -> Path | None:
-    """The callback of an option that names a file to write: MachineError before any work, where it cannot be."""
+    """Option callback for output files: raise MachineError before any work if the file cannot be written."""
     if path is not None:
         check_writable(path)
     return path
 
 
 def _takes_all(path: Path) -> bool:
-    """Whether it is a pipe or device, which one output may follow another into."""
+    """Return whether a path is a pipe or device, which can take several outputs one after another."""
     return path.exists() and not path.is_file()
 
 
 def check_distinct(*outputs: Path | None) -> None:
-    """UsageError where two outputs are one file, of which the second would replace the first."""
+    """Raise UsageError if two outputs are the same file, since the second would replace the first."""
     places = [os.path.realpath(path) for path in outputs if path is not None and not _takes_all(path)]
     twice = next((path for path in places if places.count(path) > 1), None)
     if twice is not None:
-        raise UsageError(f"two outputs are the same file, {twice}; give each a file of its own")
+        raise UsageError(f"two outputs are the same file, {twice}; use a separate file for each")
 
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="How to write the result (default: by the ending of -o, else table).")
+    Format | None, typer.Option("--format", help="Output format (default: by the extension of -o, else table).")
 ]
 OutputOption = Annotated[
     Path | None,
@@ -53,7 +53,7 @@ ModelsOption = Annotated[
     typer.Option(
         "--models",
         "-m",
-        help="Names, wildcards, .onnx files or folders, separated by commas or repeated (default: all exported).",
+        help="Names, wildcards, .onnx files or folders; comma-separated or repeated (default: all exported models).",
         autocompletion=complete_models,
     ),
 ]
@@ -62,18 +62,18 @@ ModelFilesOption = Annotated[
     typer.Option(
         "--models",
         "-m",
-        help="Names, files or folders to find its models among (default: the models folder).",
+        help="Names, files or folders to search for its models (default: the models folder).",
         autocompletion=complete_models,
     ),
 ]
 CachedOption = Annotated[
-    bool, typer.Option("--cached", help="Use cached outputs; by default, models run on all images again.")
+    bool, typer.Option("--cached", help="Use cached outputs instead of running the models on all images again.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Suppress progress and remarks on stderr.")]
 
 
 def either(names: Iterable[str]) -> str:
-    """Names for a help text.
+    """Return names as an enumeration for help texts.
 
     >>> either(["a", "b", "c"])
     'a, b or c'
@@ -83,12 +83,12 @@ def either(names: Iterable[str]) -> str:
 
 
 def split_commas(values: list[str] | None) -> list[str]:
-    """`-m a,b -m c` as a list of three; a path that exists is never split. UsageError where one is empty."""
+    """Split `-m a,b -m c` into three names, but no path that exists. Raise UsageError if a name is empty."""
     chosen: list[str] = []
     for value in values or []:
-        # os.path.exists, unlike Path.exists, takes a list too long to be a file name for what it is.
+        # os.path.exists returns False for lists too long to be a file name, where Path.exists raises an error.
         parts = [value] if os.path.exists(value) else [part.strip() for part in value.split(",")]
         if "" in parts:
-            raise UsageError(f"an empty name in {value!r}")
+            raise UsageError(f"empty name in {value!r}")
         chosen += parts
     return chosen

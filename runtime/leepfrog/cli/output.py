@@ -1,4 +1,4 @@
-"""Results on stdout or in a file; progress and remarks on stderr."""
+"""Output: results go to stdout or a file, progress and remarks to stderr."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SHOWN_SKIPS = 5
 
 
 def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = False) -> None:
-    """Write a result to a file, whole or not at all, or to stdout.
+    """Write a result to stdout or, atomically, to a file.
 
     Args:
         text: the result.
-        output: the file, None for stdout.
-        quiet: do not say where it went.
-        commands: it holds commands for a CI system, and so nothing in it is escaped here.
+        output: the file, or None for stdout.
+        quiet: whether to suppress the remark that names the file.
+        commands: whether the text holds commands for a CI system, which must not be escaped.
 
     Raises:
-        MachineError: it cannot be written.
+        MachineError: the result cannot be written.
     """
     text = text.rstrip("\n")
     text = (text if commands else "\n".join(map(plain, text.split("\n")))) + "\n"
@@ -40,26 +40,26 @@ def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = F
 
 
 def write_out(text: str = "") -> None:
-    """Write to stdout, and all that is still buffered: Python itself would fail to only when it ends, with code 120.
+    """Write to stdout and flush it; without this, a failed flush would only surface at exit, with code 120.
 
     Raises:
-        MachineError: it cannot be written.
+        MachineError: stdout cannot be written to.
     """
     try:
-        if text:  # a stdout that is closed is an error only where there is something to write
+        if text:  # a closed stdout is an error only if there is something to write
             sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, has seen enough; the command goes on and keeps its exit code
+    except BrokenPipeError:  # the reader, such as head, has exited; continue and keep the exit code
         _give_up(sys.stdout)
     except OSError as error:
         _give_up(sys.stdout)
         raise MachineError(
-            f"the result cannot be written to stdout: {error.strerror or error}; -o writes it to a file"
+            f"cannot write the result to stdout: {error.strerror or error}; use -o to write it to a file"
         ) from None
 
 
 def _is_stdout(path: Path) -> bool:
-    """Whether a path, such as /dev/stdout, is where stdout goes: a log that is appended to must not be replaced."""
+    """Return whether a path, such as /dev/stdout, is stdout itself: a log opened for appending must not be replaced."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):
@@ -67,10 +67,10 @@ def _is_stdout(path: Path) -> bool:
 
 
 def write_file(path: Path, content: bytes, quiet: bool = False) -> None:
-    """Write a file whole or not at all, and say so; a link stays a link, a pipe or device is written to.
+    """Write a file atomically and report it; follow symbolic links, and write directly to pipes and devices.
 
     Raises:
-        MachineError: it cannot be written.
+        MachineError: the file cannot be written.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         write_through(path, content)
@@ -80,10 +80,10 @@ def write_file(path: Path, content: bytes, quiet: bool = False) -> None:
 
 
 def finish(*steps: Callable[[], object]) -> None:
-    """Do all of several last steps, such as writing files, even where one fails.
+    """Run all final steps, such as writing files, even if one of them fails.
 
     Raises:
-        Exception: the first one that a step raised.
+        Exception: the first exception that a step raised.
     """
     failed: list[Exception] = []
     for step in steps:
@@ -98,14 +98,14 @@ def finish(*steps: Callable[[], object]) -> None:
 
 
 def skipped_lines(skipped: Sequence[tuple[str, str]], listed_in: str) -> list[str]:
-    """Lines on the first of the images that were skipped, by name and reason, and how many more `listed_in` has."""
+    """Return a line for each of the first skipped (name, reason) pairs, and one that says where the rest is listed."""
     lines = [f"skipped: {name}: {reason}" for name, reason in skipped[:SHOWN_SKIPS]]
     more = len(skipped) - SHOWN_SKIPS
     return [*lines, f"skipped: {more} more, listed in {listed_in}"] if more > 0 else lines
 
 
 def remark(text: str, quiet: bool = False) -> None:
-    """A line for people, on stderr, unless they asked for quiet; where nobody can read it, that is no error."""
+    """Print a line to stderr unless quiet; a closed or broken stderr is not an error."""
     if quiet or sys.stderr is None:
         return
     try:
@@ -115,15 +115,16 @@ def remark(text: str, quiet: bool = False) -> None:
 
 
 def steady_streams() -> None:
-    """Let stdout and stderr take any text, and all of it or fail; keep files from getting the numbers of closed ones.
+    """Make stdout and stderr accept any text and write all of it or fail.
 
-    What is no terminal gets UTF-8, as files do; a terminal that lacks a character gets an escape for it.
+    Streams other than terminals get UTF-8, as files do; terminals get escapes for characters that they lack. The
+    descriptors of closed standard streams are occupied, so that no file opened later is mistaken for one.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -134,29 +135,29 @@ def steady_streams() -> None:
                 stream = io.TextIOWrapper(patient, encoding, line_buffering=stream.line_buffering)
                 setattr(sys, name, stream)
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-    if sys.stdout is None:  # how Python shows a stream that was closed before it started
+    if sys.stdout is None:  # how Python represents a stream that was closed at start-up
         sys.stdout = _ClosedStdout()
 
 
 class _BlockingFile(io.FileIO):
-    """A descriptor that takes all that is written: where it does not block and is full, this waits for its reader."""
+    """Raw file that accepts all data: when a non-blocking descriptor is full, it waits for the reader."""
 
     def write(self, data: Any) -> int:
-        """How many bytes were written, at least one."""
+        """Write data and return the number of bytes written, at least one."""
         while (written := super().write(data)) is None:
             select.select([], [self], [])
         return written
 
 
 class _ClosedStdout(io.TextIOBase):
-    """In place of a stdout that is closed: what is written to it is lost, and that is an error."""
+    """Replacement for a closed stdout, on which every write is an error."""
 
     def write(self, text: str) -> int:
-        """Raises OSError."""
+        """Raise OSError."""
         raise OSError(errno.EBADF, "stdout is closed")
 
 
 def _give_up(stream: TextIO) -> None:
-    """Send what is still to come, such as Python's own flush at the end, to nowhere."""
+    """Redirect a stream to the null device, so that later writes, such as Python's flush at exit, cannot fail."""
     with contextlib.suppress(OSError):  # a stream without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""The options of `export` that say how a model's images are prepared."""
+"""Preprocessing options of `leepfrog export`."""
 
 from __future__ import annotations
 
@@ -29,28 +29,36 @@ def _option(flag: str, text: str, complete: Callable[..., Any] | None = None) ->
 
 
 _OPTIONS = {
-    "preprocess": _option("--preprocess", f"For onnx: files: {either(PRESETS)} (see the README).", complete_preset),
-    "input_size": _option("--input-size", "224 or 224,320: height, width."),
-    "resize_size": _option("--resize-size", "Size before the centre crop."),
-    "resize_mode": _option(
-        "--resize-mode", "cover (keep the aspect, cut off), letterbox (keep it, pad) or stretch.", complete_resize_mode
+    "preprocess": _option(
+        "--preprocess", f"Preset for onnx: sources: {either(PRESETS)} (see the README).", complete_preset
     ),
-    "pad_color": _option("--pad-color", "With letterbox: red,green,blue of 0..255, or one number for all."),
-    "interpolation": _option("--interpolation", f"{either(INTERPOLATIONS)}.", complete_interpolation),
-    "mean": _option("--mean", "A number for each channel, of pixels 0..1: 0.5,0.5,0.5"),
-    "std": _option("--std", "Likewise."),
-    "channel_order": _option("--channel-order", f"{either(CHANNEL_ORDERS)}.", complete_channel_order),
+    "input_size": _option("--input-size", "One number or height,width, such as 224 or 224,320."),
+    "resize_size": _option("--resize-size", "Image size before the centre crop."),
+    "resize_mode": _option(
+        "--resize-mode",
+        "cover (keep the aspect ratio, crop), letterbox (keep it, pad) or stretch.",
+        complete_resize_mode,
+    ),
+    "pad_color": _option("--pad-color", "With letterbox: red,green,blue from 0 to 255, or one number for all."),
+    "interpolation": _option(
+        "--interpolation", f"Resampling filter: {either(INTERPOLATIONS)}.", complete_interpolation
+    ),
+    "mean": _option("--mean", "Mean of each channel, with pixels from 0 to 1: 0.5,0.5,0.5"),
+    "std": _option("--std", "Standard deviation of each channel, as for --mean."),
+    "channel_order": _option(
+        "--channel-order", f"Order of the colour channels: {either(CHANNEL_ORDERS)}.", complete_channel_order
+    ),
 }
 
 
 class PreprocessOptions:
-    """The preprocessing options that `export` was given."""
+    """Preprocessing options given to `leepfrog export`."""
 
     def __init__(self, **given: str | None) -> None:
-        """Refuse what is no number where one is expected.
+        """Parse the numeric options.
 
         Raises:
-            UsageError: a value cannot be read.
+            UsageError: a value is invalid.
         """
         preset = given.pop("preprocess")
         self._choices: dict[str, Any] = given | {
@@ -63,14 +71,14 @@ class PreprocessOptions:
         }
 
     def choice(self) -> PreprocessChoice:
-        """What the exporter takes; it must be installed."""
+        """Return the options as the exporter's type; the exporter must be installed."""
         from leepfrog_exporter.presets import PreprocessChoice
 
         return PreprocessChoice(**self._choices)
 
 
 def preprocess_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options, and hand what they say to its parameter `preprocess`."""
+    """Add these options to a command, and pass them to its parameter `preprocess`."""
     return option_group("preprocess", _OPTIONS, PreprocessOptions)(command)
 
 

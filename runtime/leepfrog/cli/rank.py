@@ -1,4 +1,4 @@
-"""leepfrog rank: models by how well they are expected to transfer to a folder of images."""
+"""leepfrog rank: rank models by how well they are expected to transfer to a set of images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rank(
         str,
         typer.Option(
             "--goal",
-            help="What the models are for: head (retrain a linear head), few-shot (class means of 5 images), finetune.",
+            help="Intended use: head (retrain a linear head), few-shot (class means of 5 images) or finetune.",
             autocompletion=complete_goal,
         ),
     ] = HEAD,
@@ -47,7 +47,7 @@ def rank(
         str | None,
         typer.Option(
             "--by",
-            help=f"Score that decides the order instead: combined, {', '.join(SCORE_NAMES)}.",
+            help=f"Order by this score instead: combined, {', '.join(SCORE_NAMES)}.",
             autocompletion=complete_order,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def rank(
         list[str] | None,
         typer.Option(
             "--score", "-s",
-            help="Further columns, any of these scores with commas between them, or all.",
+            help="Additional columns: these scores, comma-separated, or all.",
             autocompletion=complete_scores,
         ),
     ] = None,
@@ -66,20 +66,20 @@ def rank(
         str | None, typer.Option("--max-size", help="Mark models with larger files, e.g. 10MB.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option("--max-memory", help="Mark models whose process needs more, e.g. 150MB.")
+        str | None, typer.Option("--max-memory", help="Mark models whose process needs more memory, e.g. 150MB.")
     ] = None,
     race: Annotated[
         bool,
-        typer.Option("--race", help="Less inference: drop models early that are clearly behind or over the budget."),
+        typer.Option("--race", help="Save inference: drop models early if clearly behind or over the budget."),
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw score against latency: .html, .png or .svg.", callback=check_output),
+        typer.Option("--plot", help="Plot score against latency: .html, .png or .svg file.", callback=check_output),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", help="Write a page with everything, reasons and images as well: .html.", callback=check_output
+            "--report", help="Write a full report with explanations and images: .html file.", callback=check_output
         ),
     ] = None,
     format_: FormatOption = None,
@@ -87,14 +87,14 @@ def rank(
     *,
     run: RunOptions,
 ) -> None:  # fmt: skip
-    """Rank exported models on labelled images: one inference a model and image, cached for the next time.
+    """Rank exported models on labelled images. Each model runs once per image, and its outputs are cached.
 
-    The order is that of the accuracy to expect of a head fitted to your images, on further ones. "loss" is by how many
-    points that is expected to be below the best of these models, P(best) the chance of being the best, "=" marks models
-    that are statistically tied with the first, "*" those that no other beats in both accuracy and latency, and "~" a
-    latency that other programs disturbed. LEEP is the average log-likelihood of your labels given each model's
+    Models are ordered by the accuracy to expect, on new images, of a head fitted to your images. "loss" is the expected
+    number of points below the best of these models, and P(best) is the probability of being the best. "=" marks models
+    that are statistically tied with the first, "*" those that no other model beats in both accuracy and latency, and
+    "~" latencies disturbed by other programs. LEEP is the average log-likelihood of your labels given each model's
     predictions over its own classes: 0 is perfect, minus the label entropy is no better than knowing the class sizes.
-    LOO-LEEP leaves each image out of what predicts it.
+    LOO-LEEP predicts each image from the other images only.
     """
     from leepfrog.ranking.rank import ranked_outputs
 
@@ -136,7 +136,7 @@ def rank(
 
 
 def render(ranking: Ranking, written_as: Format, width: int | None = None) -> str:
-    """A ranking as text in a format; `width` is that of the terminal, for a table that fits."""
+    """Render a ranking in a format; `width` is the terminal's width in columns."""
     from leepfrog.ranking.records import records
     from leepfrog.ranking.table import parts
 
@@ -144,10 +144,10 @@ def render(ranking: Ranking, written_as: Format, width: int | None = None) -> st
 
 
 def remarks(ranking: Ranking) -> list[str]:
-    """What a reader of the table should know besides: notes, skipped images, the cache."""
+    """Return remarks on the table: notes, skipped images, use of the cache."""
     lines = [f"note: {note}" for note in ranking.notes]
     lines += skipped_lines([(image.name, image.reason) for image in ranking.skipped], "--format json")
     left_early = ranking.race is not None and ranking.race.dropped
     if not left_early and not any(model.n_inferred for model in ranking.models):
-        lines.append("no inference was needed: all outputs came from the cache")
+        lines.append("no inference needed: all outputs came from the cache")
     return lines

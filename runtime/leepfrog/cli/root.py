@@ -1,4 +1,4 @@
-"""The group of all commands, which are imported when they are asked for, and checks of the command line as a whole."""
+"""Root command group: lazily imported commands and checks of the whole command line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COMMANDS = (
     "demo", "rank", "bench", "check", "verify", "explain", "validate", "score", "embed", "distance", "export",
     "experts", "map", "schema", "doctor", "library", "zoo",
 )  # fmt: skip
-"""In the order of --help. Each is a module of this package, with a function of its name or a Typer called `app`."""
+"""Command names in the order of --help. Each is a module here, with a function of that name or a Typer named `app`."""
 
 
 class Commands(Mapping[str, Any]):
-    """Click's commands by name, each imported when it is looked up."""
+    """Mapping from names to Click commands, each imported on lookup."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
@@ -51,37 +51,37 @@ def _command(name: str) -> Any:
 
 
 class Root(TyperGroup):
-    """Imports commands lazily, refuses empty arguments, and explains arguments that a shell made of a wildcard."""
+    """Command group that imports lazily, rejects empty arguments and explains arguments from unquoted wildcards."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = Commands()  # type: ignore[assignment]
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of all commands."""
+        """Return the names of all commands."""
         return list(self.commands)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line.
 
         Raises:
-            UsageError: an argument is empty. As a path it would mean the current folder.
+            UsageError: an argument is empty; as a path it would mean the current folder.
         """
         for before, argument in zip(["", *args], args, strict=False):
             if not argument or re.fullmatch(r"--[\w-]+=", argument):
                 where = argument or before
                 after = f" after {shlex.quote(where)}" if where else ""
-                raise UsageError(f"the command line has an empty argument{after}; is a variable of the shell not set?")
+                raise UsageError(f"empty argument{after} on the command line; is a shell variable unset?")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+        """Run the named command."""
         try:
             return super().invoke(ctx)
-        except Exception as error:  # click's own, which some versions of typer carry a copy of
+        except Exception as error:  # click's UsageError, of which some versions of typer vendor a copy
             message = getattr(error, "message", "")
             match = re.fullmatch(r"Got unexpected extra argument\w*(?:\(s\))? \((.*)\)", message)
             words = match[1].split() if match else []
             if words and os.path.exists(words[0]):
-                error.message = f"{message}; put wildcards in quotes, so that the shell leaves them: -m 'DIR/*.onnx'"  # type: ignore[attr-defined]
+                error.message = f"{message}; quote wildcards, so that the shell does not expand them: -m 'DIR/*.onnx'"  # type: ignore[attr-defined]
             raise

@@ -1,4 +1,4 @@
-"""The options of commands that run models, each written once, and the context that they make."""
+"""Options shared by commands that run models, and the run context built from them."""
 
 from __future__ import annotations
 
@@ -17,28 +17,35 @@ from leepfrog.costs.places import PLACES
 from leepfrog.inference.choices import DEFAULT_DEVICE, HERE, KEPT
 
 DEVICE = Annotated[
-    str, typer.Option("--device", help="cpu, cuda or another that doctor lists.", autocompletion=complete_device)
+    str,
+    typer.Option(
+        "--device", help="cpu, cuda or another device that leepfrog doctor lists.", autocompletion=complete_device
+    ),
 ]
 SAME_DEVICE = Annotated[
     str | None,
-    typer.Option("--device", help="Same as for rank (default: as in the first run).", autocompletion=complete_device),
+    typer.Option("--device", help="Same as for rank (default: that of the first run).", autocompletion=complete_device),
 ]
-THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use (default: all allowed).")]
-BATCH_SIZE = Annotated[int | None, typer.Option("--batch-size", min=1, help="Images per batch (default: by device).")]
+THREADS = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Number of cores to use (default: all available).")
+]
+BATCH_SIZE = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images per batch (default: depends on the device).")
+]
 STRICT = Annotated[bool, typer.Option("--strict", help="Fail on unreadable images instead of skipping them.")]
 
 COSTS = Annotated[
     str,
     typer.Option(
         "--costs",
-        help=f"Where costs come from: {', '.join(PLACES.names())}. {HERE}: this machine, measured if not known yet; "
+        help=f"Source of costs: {', '.join(PLACES.names())}. {HERE}: this machine, measured if not known yet; "
         f"{KEPT}: earlier measurements only.",
         autocompletion=complete_place,
     ),
 ]
 SAME_COSTS = Annotated[
     str | None,
-    typer.Option("--costs", help="Same as for rank (default: as in the first run).", autocompletion=complete_place),
+    typer.Option("--costs", help="Same as for rank (default: that of the first run).", autocompletion=complete_place),
 ]
 
 # Annotation and default of each option.
@@ -55,27 +62,27 @@ _OPTIONS_AGAIN: dict[str, tuple[Any, Any]] = {"device": (SAME_DEVICE, None), "co
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """The run options that a command was given; see `leepfrog.RunContext`.
+    """Run options given to a command; see `leepfrog.RunContext`.
 
     Attributes:
-        quiet: show no progress and no remarks.
-        options: the others that were given, by the names of the context's fields.
+        quiet: whether to suppress progress and remarks.
+        options: all other options given, keyed by field name of the run context.
     """
 
     quiet: bool
     options: dict[str, Any]
 
     def context(self, bars: Bars, **further: Any) -> leepfrog.RunContext:
-        """The context, which draws these bars."""
+        """Return the run context, which reports progress to these bars."""
         return leepfrog.RunContext(**self.options, **further, progress=bars)
 
 
 def run_options(*names: str, again: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these names, and hand what they say to its parameter `run`.
+    """Return a decorator that adds the named options to a command and passes them to its parameter `run`.
 
     Args:
-        names: device, threads, batch_size, costs, strict, quiet.
-        again: whether the command runs a result again: device and costs are those of the first run by default.
+        names: any of device, threads, batch_size, costs, strict, quiet.
+        again: whether the command repeats an earlier run, whose device and costs are then the defaults.
     """
     known = _OPTIONS | _OPTIONS_AGAIN if again else _OPTIONS
 

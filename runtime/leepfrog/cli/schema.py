@@ -1,4 +1,4 @@
-"""leepfrog schema: what results in JSON hold."""
+"""leepfrog schema: JSON Schema of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leepfrog.cli.output import emit
 
 
 def schema(output: OutputOption = None, quiet: QuietOption = False) -> None:
-    """Print the JSON Schema of what commands write with --format json; each result names its definition as "kind"."""
+    """Print the JSON Schema of results in --format json. The field "kind" of a result names its definition."""
     from leepfrog.schema import json_schema
 
     emit(as_json(json_schema()), output, quiet)

@@ -1,4 +1,4 @@
-"""leepfrog score: scores and rankings from arrays, for any modality."""
+"""leepfrog score: scores and rankings from arrays of any modality."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from leepfrog.tables import Column, table_of
 if TYPE_CHECKING:
     from leepfrog.scoring.score import Score
 
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("diagnostics", "inputs", "target classes", "images", "standard error")
 
 
 def score(
-    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row, .npy, [N] integers or strings.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Target class of each row: .npy, [N], integers or strings.")],
     probs: Annotated[
         list[str] | None,
         typer.Option(
             "--probs",
             metavar="[MODEL=]FILE",
-            help="Softmax over source classes, .npy, [N, Z] float32/float64; with its model's name to rank several.",
+            help="Softmax over source classes: .npy, [N, Z], float32 or float64. Give MODEL to rank several models.",
         ),
     ] = None,
     features: Annotated[
@@ -37,7 +37,7 @@ def score(
         typer.Option(
             "--features",
             metavar="[MODEL=]FILE",
-            help="Inputs of the model's last layer, .npy, [N, D] numbers; with its model's name to rank several.",
+            help="Inputs of the model's last layer: .npy, [N, D], numbers. Give MODEL to rank several models.",
         ),
     ] = None,
     names: Annotated[
@@ -45,32 +45,33 @@ def score(
         typer.Option(
             "--score",
             "-s",
-            help="Scores by name, commas between them (default: all that the arrays allow; further columns of models).",
+            help="Scores, comma-separated (default: all that the arrays allow). In a ranking, additional columns.",
             autocompletion=complete_scores,
         ),
     ] = None,
     goal: Annotated[
-        str, typer.Option("--goal", help="What models are ranked for.", autocompletion=complete_goal)
+        str, typer.Option("--goal", help="Intended use of the ranked models.", autocompletion=complete_goal)
     ] = HEAD,
     by: Annotated[
-        str | None, typer.Option("--by", help="Score that ranks models instead.", autocompletion=complete_order)
+        str | None, typer.Option("--by", help="Rank models by this score instead.", autocompletion=complete_order)
     ] = None,
     format_: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Score one model from its predictions, its features or both, whatever it saw (images, text, sound); or rank some.
+    """Score a model from its predictions, its features or both, or rank several models.
 
-    Scores of predictions, such as leep and nce, read --probs, all others --features. The intervals are those that other
-    images of the same classes would fall into. With --features A=a.npy --features B=b.npy the models A and B are ranked
-    as leepfrog rank does, by --goal (head, few-shot, finetune) or --by a score.
+    The inputs may be of any modality: images, text, sound. Scores of predictions, such as leep and nce, read --probs,
+    all others --features. The intervals show where a score would fall with other samples of the same classes. With
+    --features A=a.npy --features B=b.npy, models A and B are ranked as by leepfrog rank, by --goal (head, few-shot,
+    finetune) or --by a score.
     """
     written_as = chosen_format(format_, output)
     given = {"features": _named(features, "--features"), "probs": _named(probs, "--probs")}
     models = list(dict.fromkeys(name for files in given.values() for name in files))
     if models == [None] or not models:
         if by is not None or goal != HEAD:
-            raise UsageError("--goal and --by rank models: name each array, such as --features A=a.npy")
+            raise UsageError("--goal and --by rank named models; name each array, such as --features A=a.npy")
         files = {kind: of_models.get(None) for kind, of_models in given.items()}
         emit(_scores_of_one(labels, files, split_commas(names), written_as, output), output, quiet)
         return
@@ -90,15 +91,15 @@ def score(
 
 
 def _named(values: list[str] | None, option: str) -> dict[str | None, Path]:
-    """The files by the models that they are said to be of, None for a file without a name."""
+    """Return the files by model name; None is the key of a file without a name."""
     files: dict[str | None, Path] = {}
     for value in values or ():
         name, separator, file = value.partition("=")
         model = name if separator and not Path(value).exists() else None
         if model == "" or (file == "" and model is not None):
-            raise UsageError(f"{option} {value}: give MODEL=FILE")
+            raise UsageError(f"{option} {value}: expected MODEL=FILE")
         if model in files:
-            what = "without a model's name; give each as MODEL=FILE" if model is None else f"of {model}"
+            what = "without a model name; give each as MODEL=FILE" if model is None else f"for {model}"
             raise UsageError(f"{option}: two files {what}")
         files[model] = Path(value if model is None else file)
     return files

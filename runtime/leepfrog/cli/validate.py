@@ -1,4 +1,4 @@
-"""leepfrog validate: which score to trust on a zoo."""
+"""leepfrog validate: evaluate which scores to trust on a zoo."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from leepfrog.validation.tasks import OverTasks, TaskStudy
     from leepfrog.validation.validate import Validation
 
-# Taus that differ by less are alike.
+# Weighted taus that differ by less count as equal.
 CLOSE = 0.02
-# The best of many scores that know nothing may be so many standard deviations above 0.
+# The best of many uninformative scores may be this many standard deviations above 0.
 CHANCES = 2.0
 
 
@@ -48,41 +48,41 @@ def validate(
         typer.Option(
             "--score",
             "-s",
-            help="Scores by name, commas between them (default: all; with --tasks: LEEP).",
+            help="Scores, comma-separated (default: all; with --tasks: LEEP).",
             autocompletion=complete_scores,
         ),
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=4, help="Most training images of a split.")] = IMAGES,
-    splits: Annotated[int, typer.Option("--splits", min=1, help="Random splits.")] = SPLITS,
-    shots: Annotated[int, typer.Option("--shots", min=1, help="Images of a class that few-shot heads see.")] = SHOTS,
+    images: Annotated[int, typer.Option("--images", min=4, help="Most training images per split.")] = IMAGES,
+    splits: Annotated[int, typer.Option("--splits", min=1, help="Number of random splits.")] = SPLITS,
+    shots: Annotated[int, typer.Option("--shots", min=1, help="Images per class for few-shot heads.")] = SHOTS,
     tasks: Annotated[
-        int | None, typer.Option("--tasks", min=3, help="Instead: one model on so many random choices of classes.")
+        int | None, typer.Option("--tasks", min=3, help="Instead, study one model on this many random sets of classes.")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg.", callback=check_output),
+        typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg file.", callback=check_output),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of splits, folds, episodes and tasks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of splits, folds, episodes and tasks.")] = 0,
     format_: FormatOption = None,
     output: OutputOption = None,
     *,
     run: RunOptions,
 ) -> None:  # fmt: skip
-    """Hold every score against the truth on your images and models, and say which to trust.
+    """Compare every score with measured accuracy on your images and models, and report which to trust.
 
-    Half of the images are scored and fitted to; the truth is the accuracy on the others of a head that is retrained
-    (linear, its regularisation cross-validated), and of heads made from a few images a class. The baselines, such as
-    "the best on ImageNet", stand in the same table.
+    Half of the images are used for scoring and fitting. The ground truth is the accuracy on the other half, of a
+    retrained head (linear, with cross-validated regularisation) and of heads fitted to a few images per class.
+    Baselines, such as "the best on ImageNet", are in the same table.
     """
     written_as = chosen_format(format_, output)
     if plot is not None:
         if tasks is None:
-            raise UsageError("--plot goes with --tasks: it draws one model's tasks")
+            raise UsageError("--plot requires --tasks: it plots the tasks of one model")
         check_plot_path(plot, "--plot")
         check_distinct(output, plot)
     named = split_commas(models)
     if tasks is not None and len(named) != 1:
-        raise UsageError("--tasks studies one model: name it with --models")
+        raise UsageError("--tasks studies a single model; name it with --models")
     with Bars(run.quiet) as bars:
         context = run.context(bars)
         if tasks is None:
@@ -104,10 +104,10 @@ def validate(
 
 
 def render(validation: Validation, written_as: Format, width: int | None = None) -> str:
-    """A validation as text in a format; `width` is that of the terminal, for a table that fits."""
+    """Render a validation in a format; `width` is the terminal's width in columns."""
     title = (
-        f"{validation.data}: {validation.n_classes} classes; {validation.n_train} images to score and fit, "
-        f"{validation.n_test} to judge, mean of {validation.n_splits} random splits"
+        f"{validation.data}: {validation.n_classes} classes; {validation.n_train} images for scoring and fitting, "
+        f"{validation.n_test} held out; mean of {validation.n_splits} random splits"
     )
     parts: list[Part] = [title, _model_table(validation), _score_table(validation), verdict(validation)]
     records = [
@@ -151,7 +151,7 @@ def _score_table(validation: Validation) -> Table:
 
 
 def verdict(validation: Validation) -> list[str]:
-    """Which score to trust, in words."""
+    """Return sentences on which score to trust."""
     from leepfrog.ranking.decision import Rule
 
     lines = []
@@ -159,19 +159,19 @@ def verdict(validation: Validation) -> list[str]:
     judged = (("head", "a retrained head", HEAD), ("prototype", f"{validation.shots}-shot prototypes", FEW_SHOT))
     for truth, what, goal in judged:
         agreements = validation.agreements[truth]
-        # A score that some models lack is no choice among all, nor is a baseline that does not know them.
+        # A score or baseline that is unknown for some models cannot choose among all of them.
         knowing = [name for name, agreement in agreements.items() if agreement.n == len(validation.models)]
         name = validation.best(truth, [name for name in ours if name in knowing] or ours)
         best = agreements[name]
         if best.weighted_tau is None:
             alike = len({model.accuracy[truth] for model in validation.models}) == 1
-            why = "these models do equally well" if alike else "no score tells these models apart"
+            why = "these models are equally accurate" if alike else "no score separates these models"
             lines.append(f"for {what}: {why}")
             continue
         beyond_chance = best.weighted_tau > CHANCES * validation.chance
         line = f"for {what}, trust {name}: {_agreement_text(best)}"
         if not beyond_chance:
-            line = f"for {what}, no score is better than chance may be; the best was {name}: {_agreement_text(best)}"
+            line = f"for {what}, no score is clearly better than chance; the best was {name}: {_agreement_text(best)}"
         if rivals := [name for name in validation.baselines if name in knowing]:
             rival_name = validation.best(truth, rivals)
             rival = agreements[rival_name]
@@ -191,7 +191,7 @@ def verdict(validation: Validation) -> list[str]:
             comparison = "behind by no more than chance" if behind <= validation.chance else "clearly behind"
             lines.append(f"  rank --goal {goal}, by {decisive}, is {comparison} ({_agreement_text(default)})")
     n = len(validation.models)
-    lines.append(f"{n} models are few: a score that knows nothing has a weighted tau of 0 +/- {validation.chance:.2f}")
+    lines.append(f"with only {n} models, an uninformative score has a weighted tau of 0 +/- {validation.chance:.2f}")
     return lines
 
 
@@ -200,7 +200,7 @@ def _agreement_text(agreement: Agreement) -> str:
 
 
 def render_tasks(study: TaskStudy, written_as: Format) -> str:
-    """A study of tasks as text in a format; CSV has a row a task."""
+    """Render a study of tasks in a format; CSV has one row per task."""
     sizes = [len(task.classes) for task in study.tasks]
     title = (
         f"{study.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {study.data}: scores "
@@ -229,8 +229,8 @@ def _beyond_classes(study: TaskStudy) -> str:
 
     alone = study.correlations[BY_CLASSES].pearson
     return (
-        f"{BY_CLASSES} is what the number of classes alone gives: much of a correlation ({_number(alone)} here) is "
-        "that tasks with more classes are harder; the last column takes it away"
+        f"{BY_CLASSES} knows only the number of classes: tasks with more classes are harder, which explains much of a "
+        f"correlation ({_number(alone)} here); the last column removes this effect"
     )
 
 

@@ -1,4 +1,4 @@
-"""leepfrog verify: a result run again from its receipt."""
+"""leepfrog verify: reproduce a result from its receipt."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ SHOWN = 20
 @run_options("device", "threads", "batch_size", "quiet", again=True)
 def verify(
     result: Annotated[
-        Path, typer.Argument(metavar="RESULT", help="A .json of rank, score or validate, or a .npz of embed.")
+        Path,
+        typer.Argument(metavar="RESULT", help="A .json file by rank, score or validate, or an .npz file by embed."),
     ],
     data: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="The images; for a result of score, its arrays' folder."),
+        typer.Argument(metavar="DIR", help="Folder of the images, or of the arrays for a result of score."),
     ],
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", min=0, help="How far numbers may differ, absolutely or relatively."),
+        typer.Option("--tolerance", min=0, help="Allowed absolute or relative difference of numbers."),
     ] = VERIFY_TOLERANCE,
     models: ModelFilesOption = None,
     format_: FormatOption = None,
@@ -47,9 +48,9 @@ def verify(
     *,
     run: RunOptions,
 ) -> None:
-    """Reproduce a result from its receipt and compare every number. Exits with 1 where they differ.
+    """Reproduce a result from its receipt and compare every number. Exits with 1 if they differ.
 
-    Times and costs are not compared, nor the order of models that the images do not tell apart.
+    Times and costs are not compared, nor is the order of statistically tied models.
     """
     from leepfrog.gate.baseline import Baseline
     from leepfrog.gate.compare import compare
@@ -66,7 +67,7 @@ def verify(
 
 
 def render(verification: Verification, where: str, written_as: Format, width: int | None = None) -> str:
-    """A verification of the result in the file `where`, as text in a format."""
+    """Render the verification of the result in the file `where`, in a format."""
     columns: list[Column[Difference]] = [
         Column("value", lambda difference: difference.where, number=False),
         Column("was", lambda difference: _shown(difference.was)),
@@ -84,7 +85,9 @@ def render(verification: Verification, where: str, written_as: Format, width: in
         parts = [f"not the same: {n} of {of} differ", table_of(columns, differences[:SHOWN])]
         if len(differences) > SHOWN:
             parts.append(f"{len(differences) - SHOWN:,} more, listed with --format json")
-    parts.append([f"changed: {cause}" for cause in verification.causes] or ["changed: nothing that the receipts show"])
+    parts.append(
+        [f"changed: {cause}" for cause in verification.causes] or ["changed: nothing recorded in the receipts"]
+    )
     return as_text(written_as, verification, parts, width)
 
 

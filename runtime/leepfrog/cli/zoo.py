@@ -1,4 +1,4 @@
-"""leepfrog zoo: the models that leepfrog knows by name."""
+"""leepfrog zoo: models available by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leepfrog.cli.output import emit
 from leepfrog.listings import ListedModel, ZooListing
 from leepfrog.tables import Column, table_of
 
-app = typer.Typer(help="The models that leepfrog knows by name.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Models available by name.", no_args_is_help=True, rich_markup_mode=None)
 
 COLUMNS: tuple[Column[ListedModel], ...] = (
     Column("model", lambda model: model.model, number=False),
@@ -28,13 +28,13 @@ COLUMNS: tuple[Column[ListedModel], ...] = (
     Column("top-1 %", lambda model: "" if model.top1 is None else f"{model.top1:.1f}"),
     Column("license", lambda model: model.license, number=False),
 )
-# What a narrow terminal can do without, the least important first.
+# Columns that narrow terminals omit, the least important first.
 LEAST = ("architecture", "weights from", "license")
 
 
 @app.command("list")
 def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
-    """List the zoo, and models of your own that are exported already."""
+    """List the zoo, and exported models of your own."""
     from leepfrog.inference.model_lookup import exported
 
     written_as = chosen_format(format_, output)
@@ -60,22 +60,22 @@ def pull(
             metavar="NAME", help="Zoo entries (default: all that need no model hub).", autocompletion=complete_zoo
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Export again what is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Export again even if the model exists.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch models of the zoo and export them. Needs the export extra."""
+    """Download models of the zoo and export them. Requires the export extra."""
     for line in pull_models(names or [], force, quiet):
-        emit(line, None)  # as each is done: a later one may fail
+        emit(line, None)  # as soon as each is done: a later one may fail
 
 
 def pull_models(names: list[str], force: bool, quiet: bool) -> Iterator[str]:
-    """Export zoo entries, all starters if none is named; one line on each, when it is done."""
+    """Export zoo entries, or all starters if none are named, and yield a line on each when it is done."""
     check_exporter()
     from leepfrog_exporter.export import ExportOptions, export
 
     wanted = names or [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in wanted:
-        zoo.find(name)  # a misspelt name fails before anything is fetched
+        zoo.find(name)  # a misspelt name fails before anything is downloaded
     options = ExportOptions(force=force)
     for name in wanted:
         with Bars(quiet) as bars:

@@ -1,1 +1,1 @@
-"""Pictures, by matplotlib, which is asked for only here: pip install 'leepfrog[plot]'."""
+"""Plots made with matplotlib, which only this package needs: pip install 'leepfrog[plot]'."""

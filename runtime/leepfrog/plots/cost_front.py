@@ -1,4 +1,4 @@
-"""Score against latency, with the models that no other beats."""
+"""Plot of score against latency, with the front of models that no other model beats."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 INSIDE, OUTSIDE = COLORS[0], COLORS[6]
 
-# Points of text: a model's name, its mark.
+# Font size of model names and size of their markers, in points.
 NAME, MARK = 8.0, 7.0
 
 
 def draw_cost_front(ranking: Ranking, ending: str) -> bytes:
-    """A PNG, SVG or HTML file's content.
+    """Return the plot of a ranking as the content of a PNG, SVG or HTML file.
 
     Args:
-        ranking: its models' scores, intervals and costs.
-        ending: ".png", ".svg" or ".html".
+        ranking: the ranking, whose scores, intervals and costs are drawn.
+        ending: file extension, ".png", ".svg" or ".html".
     """
     titles = {f"model-{model.rank - 1}": model.name for model in ranking.models}
     return encoded(cost_front(ranking), ending, titles)
 
 
 def cost_front(ranking: Ranking) -> Figure:
-    """The picture, each model's point under the gid "model-" and its place among the models, from 0.
+    """Return the figure; the gid of each model's point is "model-" and its index in the ranking, from 0.
 
     Raises:
         UsageError: no model's cost is known.
     """
     if not ranking.priced:
-        raise UsageError("there is no front to draw: no model's cost is known")
+        raise UsageError("cannot plot score against latency: no model's cost is known")
     with drawing():
         figure = new_figure(9, 5.5)
         axes = figure.subplots()
@@ -75,11 +75,11 @@ def cost_front(ranking: Ranking) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
         cost = ranking.priced[0][1]
-        axes.set_xlabel(f"ms an image, {cost.threads} threads, {cost.place_in_words}", parse_math=False)
+        axes.set_xlabel(f"ms per image, {cost.threads} threads, {cost.place_in_words}", parse_math=False)
         axes.set_ylabel(f"{shown.words}{shown.unit and f' in{shown.unit}'}, with its 90 % interval", parse_math=False)
         axes.set_title(
             f"{ranking.n_images} images of {len(ranking.classes)} classes from {ranking.data}"
-            "\nfilled: no other model is as good and as quick; crosses: outside the budget"
+            "\nfilled: no other model is both as good and as fast; crosses: over the budget"
             + ("; ~ latency in doubt" if any(model.latency_in_doubt for model in ranking.models) else ""),
             parse_math=False, fontsize=9,
         )  # fmt: skip
@@ -89,10 +89,10 @@ def cost_front(ranking: Ranking) -> Figure:
 
 
 def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
-    """Write the models' names beside their points, best first, clear of the points and of all that is drawn already."""
-    figure.draw_without_rendering()  # the layout, which says where in pixels everything is
+    """Label the points with model names, best first, avoiding the points and everything drawn so far."""
+    figure.draw_without_rendering()  # computes the layout, and with it pixel positions
     axes.autoscale(False)
-    pixels = figure.dpi / 72  # a point of text
+    pixels = figure.dpi / 72  # pixels per point (1/72 inch)
     radius = MARK / 2 * pixels
     obstacles = list(_boxes(axes))
     to_pixels, to_data = axes.transData.transform, axes.transData.inverted().transform
@@ -117,7 +117,7 @@ def _name_points(figure: Figure, axes: Axes, ranking: Ranking) -> None:
 
 
 def _boxes(axes: Axes) -> Iterator[NDArray[np.float64]]:
-    """Around each stretch of each line, and each text: (least x, least y, greatest x, greatest y), in pixels."""
+    """Yield the bounding box (min x, min y, max x, max y) of each line segment and each text, in pixels."""
     for line in axes.lines:
         for ends in itertools.pairwise(line.get_transform().transform(line.get_xydata())):
             yield np.concatenate([np.min(ends, axis=0) - 1, np.max(ends, axis=0) + 1])

@@ -1,4 +1,4 @@
-"""Figures to files: PNG, SVG, or a page that needs nothing else."""
+"""Figures as PNG, SVG or self-contained HTML files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ENDINGS = (".html", ".png", ".svg")
 
-# The eight of Okabe and Ito, told apart by colour-blind eyes too; yellow, faint on white, is darkened.
+# The palette of Okabe and Ito, distinguishable with colour blindness; yellow, faint on white, is darkened.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b5a300")
 
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
-    "svg.fonttype": "none",  # text stays text: smaller, searchable, read out by screen readers
+    "svg.fonttype": "none",  # keep text as text: smaller, searchable, accessible
     "svg.hashsalt": "leepfrog",  # equal figures give equal files
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -32,23 +32,23 @@ SETTINGS: Any = {
 
 
 def check_plot_path(path: Path, option: str = "-o") -> None:
-    """Refuse a file name that no kind of picture goes with, before any work.
+    """Reject file names of unsupported formats before any work.
 
     Raises:
-        UsageError: the ending is not in ENDINGS.
+        UsageError: the extension is not in ENDINGS.
         MachineError: matplotlib is missing or refuses its settings.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"{option} {path}: a picture is written as {', '.join(ENDINGS)}")
+        raise UsageError(f"{option} {path}: unsupported extension; expected {', '.join(ENDINGS)}")
     try:
         import_unconfigured("matplotlib")
     except ImportError:
-        raise MachineError("pictures need matplotlib: pip install 'leepfrog[plot]'") from None
+        raise MachineError("plots need matplotlib: pip install 'leepfrog[plot]'") from None
 
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Within the block, matplotlib's own defaults and `SETTINGS` are in force, whatever the user's settings are."""
+    """Context manager that applies matplotlib's defaults and `SETTINGS` instead of the user's settings."""
     matplotlib: Any = import_unconfigured("matplotlib")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -57,20 +57,20 @@ def drawing() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that needs no display."""
+    """Return an empty figure of a size in inches; it needs no display."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def encoded(figure: Figure, ending: str, titles: Mapping[str, str] | None = None, below: str = "") -> bytes:
-    """A figure as a file's content.
+    """Return a figure as the content of a file.
 
     Args:
-        figure: made within `drawing`.
-        ending: one of ENDINGS.
-        titles: what a pointer that rests on an artist shows, by the artist's gid; not in PNG.
-        below: HTML, already escaped, that follows the figure on a page.
+        figure: a figure made within `drawing`.
+        ending: file extension, one of ENDINGS.
+        titles: tooltips of artists, by gid; not available in PNG.
+        below: escaped HTML that follows the figure in an HTML file.
     """
     stream = io.BytesIO()
     with drawing():
@@ -83,7 +83,7 @@ def encoded(figure: Figure, ending: str, titles: Mapping[str, str] | None = None
         text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(title)}</title>', 1)
     if ending == ".svg":
         return text.encode()
-    # A page holds the <svg> element alone, without the declarations of a file.
+    # In HTML, only the <svg> element is embedded, without the XML declarations of a file.
     svg = text[text.index("<svg") :]
     svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"|( width| height)="[^"]*pt"', "", svg, count=2)
     return PAGE.format(svg=svg, below=below).encode()

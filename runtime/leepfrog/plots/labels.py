@@ -1,4 +1,4 @@
-"""Where the names of points go in a picture, so that they can be read. No drawing: floats in, offsets out."""
+"""Placement of point labels that keeps them readable. Nothing is drawn: floats in, offsets out."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# Of a common sans-serif font, in parts of its size: the width of a character on average, the height of a line.
+# Average character width and line height of common sans-serif fonts, as fractions of the font size.
 CHARACTER, LINE = 0.6, 1.2
 
-# Between a label and its point, in pixels, and how many lines further off it may go where the near places are taken.
+# Gap between a label and its point, in pixels, and further distances, in lines, to try if that is not free.
 GAP = 3.0
 FURTHER = (1.0, 2.0, 3.0, 4.0, 5.5, 7.0, 10.0, 14.0)
 
-# How many small boxes stand for a label's line to its point.
+# Number of small boxes that approximate the line from a label to its point.
 STEPS = 8
 
-# How much worse it is to cover a point or another label than to cover a line.
+# Penalty of covering a point or another label, relative to covering a line.
 FORBIDDEN = 1e6
 
-# Right, left, above, below, then the diagonals, as signs of a label's place against its point.
+# Directions from a point to its label: right, left, above, below, then the diagonals.
 AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def text_size(text: str, font_size: float) -> tuple[float, float]:
-    """About how wide and high a line of text is, in the unit of `font_size`."""
+    """Return the approximate width and height of a line of text, in the unit of `font_size`."""
     return CHARACTER * font_size * len(text), LINE * font_size
 
 
@@ -37,22 +37,22 @@ def place_labels(
     radius: float = 4.0,
     obstacles: ArrayLike = (),
 ) -> Floats:
-    """Choose a place for each label, the first labels first.
+    """Choose a place for each label, in the order given.
 
-    A label takes the first of its candidate places (right, left, above, below, diagonal, then the same further off) at
-    which it overlaps no earlier label and no point; where there is none, the one with the least overlap. It goes a
-    little further off, or to another side, to keep clear of obstacles and of lines between labels and points.
-    Candidates that would leave the area are moved into it.
+    A label takes the first candidate place (right, left, above, below, diagonal, then the same further away) where it
+    overlaps no earlier label and no point; if there is none, it takes the one with the least overlap. It moves a little
+    further away, or to another side, to avoid obstacles and the lines between labels and points. Candidates that would
+    leave the area are moved into it.
 
     Args:
-        points: n points (x, y), in pixels.
-        sizes: the labels' (width, height), in pixels, in the points' order: the most important first.
-        area: (least x, least y, greatest x, greatest y), in pixels. A label leaves it only if it is larger.
-        radius: of the points' marks, in pixels.
-        obstacles: boxes, as `area`, that labels had better not cover, such as lines.
+        points: positions (x, y) of the points, [n, 2], in pixels.
+        sizes: (width, height) of each point's label, [n, 2], in pixels, the most important first.
+        area: (min x, min y, max x, max y), in pixels. A label exceeds it only if it is larger.
+        radius: radius of the points' markers, in pixels.
+        obstacles: boxes in the format of `area` that labels should avoid, such as lines.
 
     Returns:
-        [n, 2], from each point to its label's centre. y may point up or down; "above" is towards greater y.
+        Offset from each point to its label's centre, [n, 2]. y may point up or down; "above" means greater y.
     """
     at = np.asarray(points, np.float64).reshape(-1, 2)
     extents = np.asarray(sizes, np.float64).reshape(-1, 2)
@@ -72,7 +72,7 @@ def place_labels(
         crossed = _overlaps(steps.reshape(-1, 4), others).reshape(len(boxes), STEPS).sum(axis=1)
         costs = FORBIDDEN * _overlaps(boxes, np.vstack([marks, placed])) + _overlaps(boxes, thin)
         costs += np.where(lengths > 0, crossed + lengths, 0)
-        best = int(costs.argmin())  # the first of equals
+        best = int(costs.argmin())  # the first if several are equal
         placed = np.vstack([placed, boxes[best]])
         if lengths[best]:
             thin = np.vstack([thin, steps[best]])
@@ -81,45 +81,45 @@ def place_labels(
 
 
 def leader(offset: ArrayLike, size: ArrayLike, radius: float = 4.0) -> Floats | None:
-    """The line that ties a label to a point that it does not stand beside, None where it does.
+    """Return the line between a point and its label, or None if the label is next to the point.
 
     Args:
-        offset: from the point to the label's centre, in pixels, y as in `place_labels`.
-        size: the label's (width, height), in pixels.
-        radius: of the point's mark, in pixels.
+        offset: offset from the point to the label's centre, in pixels, y as in `place_labels`.
+        size: (width, height) of the label, in pixels.
+        radius: radius of the point's marker, in pixels.
 
     Returns:
-        [2, 2]: both ends of the line, from the point; the second is the label's nearest point.
+        Both ends of the line relative to the point, [2, 2]; the second is on the label.
     """
     lines, lengths = _leaders(np.asarray(offset, np.float64)[None], np.asarray(size, np.float64), radius)
     return lines[0] if lengths[0] else None
 
 
 def _leaders(offsets: Floats, size: Floats, radius: float) -> tuple[Floats, Floats]:
-    """Lines from a point's mark to each of the places of its label, [m, 2, 2], and their lengths, [m], 0 for none."""
+    """Return lines from a point's marker to each candidate label, [m, 2, 2], and their lengths, [m], 0 for no line."""
     nearest = np.clip(0.0, offsets - size / 2, offsets + size / 2)
     away = np.hypot(*nearest.T)
     starts = nearest * (radius / np.maximum(away, radius))[:, None]
-    # Diagonal places are the furthest of those beside the point.
+    # Among the places next to the point, the diagonal ones are the furthest away.
     lengths = np.where(away > 1.5 * (radius + GAP), away - radius, 0.0)
     return np.stack([starts, nearest], axis=1), lengths
 
 
 def _candidates(size: Floats, radius: float) -> Floats:
-    """Centres of the places that a label may take, from its point, best first, [m, 2]."""
+    """Return the candidate centres of a label relative to its point, best first, [m, 2]."""
     beside = radius + GAP
     signs = np.array(AROUND, np.float64)
     places = [signs * (beside + size / 2)]
     for lines in FURTHER:
         away = beside + lines * size[1]
-        # Labels are wide: first higher or lower and no further aside, so that few are far off.
+        # Labels are wide: shift them vertically first, so that few end up far away.
         slanted = signs[4:] * (np.array([beside, away]) + size / 2)
         places += [slanted, signs * (away + size / 2)]
     return np.concatenate(places)
 
 
 def _overlaps(boxes: Floats, taken: Floats) -> Floats:
-    """How much of each box [m, 4] is covered by the boxes of `taken`, summed over these, in square pixels, [m]."""
+    """Return the overlap of each box [m, 4] with the boxes of `taken`, summed over those, in square pixels, [m]."""
     sides = np.minimum(boxes[:, None, 2:], taken[None, :, 2:]) - np.maximum(boxes[:, None, :2], taken[None, :, :2])
     covered: Floats = np.maximum(sides, 0).prod(axis=2).sum(axis=1)
     return covered

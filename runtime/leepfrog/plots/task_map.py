@@ -1,4 +1,4 @@
-"""A library of tasks as a picture: the clustered matrix of distances, and the tasks on a plane."""
+"""Plot of a library of tasks: the clustered matrix of distances, and the tasks on a plane."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# More names than these would lie on top of each other.
+# With more tasks than this, their names would overlap.
 MAX_ROWS_NAMED = 60
 MAX_POINTS_NAMED = 40
 LONGEST = 32
@@ -27,21 +27,21 @@ LONGEST = 32
 def draw_task_map(
     title: str, names: Sequence[str], distances: Floats, noise: Floats, layout: Layout, ending: str
 ) -> bytes:
-    """A PNG, SVG or HTML file's content.
+    """Return the plot of a library as the content of a PNG, SVG or HTML file.
 
     Args:
-        title: of the picture.
-        names: of the tasks, fit for print.
-        distances: [T, T].
-        noise: how far another sample of each task would lie, [T].
-        layout: of these distances.
-        ending: ".png", ".svg" or ".html".
+        title: title of the plot.
+        names: printable names of the tasks.
+        distances: symmetric distances between the tasks, [T, T].
+        noise: distance to expect between two samples of each task, [T].
+        layout: layout computed from these distances.
+        ending: file extension, ".png", ".svg" or ".html".
     """
     with drawing():
         n = len(names)
         figure = new_figure(15, 7)
         matrix_axes, plane_axes = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        # A task's name is text as it stands: a dollar would begin a formula.
+        # Task names are literal text: with math parsing, a dollar sign would start a formula.
         figure.suptitle(_plain(title), parse_math=False)
         order = layout.order
         shown = matrix_axes.imshow(distances[np.ix_(order, order)], cmap="viridis_r", vmin=0, interpolation="nearest")
@@ -66,7 +66,7 @@ def draw_task_map(
                 )
         plane_axes.set_aspect("equal", adjustable="box")
         plane_axes.set_title(f"on a plane (correlation with the distances: {layout.faithfulness:.2f})")
-        # The bar of the mean noise: dots nearer than this may be samples of one task.
+        # Bar of the mean noise: dots closer than this may be samples of one task.
         level = float(np.nanmean(noise)) if np.isfinite(noise).any() else 0.0
         if level > 0:
             plane_axes.plot([0, level], [0.03, 0.03], "k-", lw=2, transform=_mixed(plane_axes))
@@ -76,14 +76,14 @@ def draw_task_map(
 
 
 def _mixed(axes: Axes) -> Transform:
-    """x in units of distance from the left edge of what is drawn, y as a part of the height."""
+    """Return the transform with x in data coordinates and y as a fraction of the axes' height."""
     from matplotlib.transforms import blended_transform_factory
 
     return blended_transform_factory(axes.transData, axes.transAxes)
 
 
 def _table(names: Sequence[str], distances: Floats, noise: Floats, layout: Layout) -> str:
-    """Each task with its nearest, in the order of the matrix."""
+    """Return an HTML table of the tasks and their nearest tasks, in the order of the matrix."""
     others = distances + np.diag(np.full(len(names), np.inf))
     nearest = others.argmin(axis=1)
     rows = []

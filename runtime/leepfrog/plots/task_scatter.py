@@ -1,4 +1,4 @@
-"""Score against accuracy over many tasks, as in LEEP's paper."""
+"""Scatter plot of score against accuracy over many tasks, as in the LEEP paper."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from leepfrog.validation.tasks import BY_CLASSES, TaskStudy
 
 
 def draw_task_scatter(study: TaskStudy, ending: str) -> bytes:
-    """A PNG, SVG or HTML file's content: a panel a score, the number of classes beside it for comparison.
+    """Return the content of a PNG, SVG or HTML file: one panel per score, and one for the number of classes.
 
     Args:
-        study: the tasks.
-        ending: ".png", ".svg" or ".html".
+        study: the study of tasks.
+        ending: file extension, ".png", ".svg" or ".html".
     """
     with drawing():
         names = list(study.correlations)

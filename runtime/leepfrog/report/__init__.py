@@ -1,1 +1,1 @@
-"""A ranking as one HTML file, by Jinja2, which is asked for only here: pip install 'leepfrog[report]'."""
+"""HTML report of a ranking, made with Jinja2, which only this package needs: pip install 'leepfrog[report]'."""

@@ -1,4 +1,4 @@
-"""Why models get their LEEP, as a page shows it: the classes worth a look, with images."""
+"""Explanations of LEEP for the report: selected classes of each model, with images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leepfrog.images.dataset import ImageSet
 from leepfrog.ranking.explain import ClassExplanation, Example, Explanation
 from leepfrog.report.thumbnails import MOST_BYTES, thumbnails
 
-# Of more classes than these together, the worst and the best are shown.
+# With more classes than the sum of these, only the worst and the best are shown.
 MOST_WORST, MOST_BEST = 20, 5
 
 
@@ -20,10 +20,10 @@ class Picture:
     """An image of a class.
 
     Attributes:
-        name: of its file.
-        uri: a small copy, None where there was no room.
-        probability: that its class gets.
-        taken_for: another class that gets more, "" for none.
+        name: file name of the image.
+        uri: data URI of a thumbnail, or None if the limit on their size is reached or the image is unreadable.
+        probability: predicted probability of the image's class.
+        taken_for: another class with a higher probability, or "".
     """
 
     name: str
@@ -34,7 +34,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class ShownClass:
-    """A class with its pictures."""
+    """A class with its most and least certain images."""
 
     explained: ClassExplanation
     typical: tuple[Picture, ...]
@@ -43,13 +43,13 @@ class ShownClass:
 
 @dataclasses.dataclass(frozen=True)
 class ShownExplanation:
-    """What a page shows of an explanation.
+    """The part of an explanation that the report shows.
 
     Attributes:
-        explanation: of what.
-        worst: the classes that score worst, the worst first.
-        best: where not all are shown, those that score best, the best last.
-        n_named: pictures that are named only, since there was no room.
+        explanation: the whole explanation.
+        worst: the classes with the lowest scores, worst first.
+        best: the classes with the highest scores, best last; empty if `worst` has all classes.
+        n_named: number of images that are shown by name only, without a thumbnail.
     """
 
     explanation: Explanation
@@ -59,19 +59,19 @@ class ShownExplanation:
 
     @property
     def n_left_out(self) -> int:
-        """Classes that are not shown."""
+        """Number of classes that are not shown."""
         return len(self.explanation.classes) - len(self.worst) - len(self.best)
 
 
 def shown_explanations(
     explanations: Sequence[Explanation], images: ImageSet, most_bytes: int = MOST_BYTES
 ) -> list[ShownExplanation]:
-    """Choose classes and make thumbnails.
+    """Select classes and create thumbnails.
 
     Args:
-        explanations: of the same images, the most important first: it gets thumbnails first.
-        images: the set as the models saw it (`HashedImages.image_set`), so that deep greys are as bright as for them.
-        most_bytes: of all thumbnails together.
+        explanations: explanations on the same images, most important first: thumbnails are assigned in this order.
+        images: the images as the models saw them (`HashedImages.image_set`), with the same scaling of deep greys.
+        most_bytes: limit on the total size of all thumbnails.
     """
     chosen = [_chosen(explanation.classes) for explanation in explanations]
     positions = [

@@ -1,6 +1,6 @@
-"""The picture of score against latency: where everything stands. A template makes SVG of it.
+"""Layout of the report's plot of score against latency; a template turns it into SVG.
 
-It is drawn twice, for a wide and for a narrow screen, since text must not shrink with the picture.
+The plot is laid out twice, for wide and for narrow screens, so that text does not shrink with it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.score_format import format_of
 from leepfrog.ranking.table import interval_text, over_budget, score_text
 
-# Names longer than this are cut off in the picture; what reads them out gets them whole.
+# Longer names are truncated in labels and tooltips.
 LONGEST_NAME = 34
-# A letter's mean width, in parts of the font's size.
+# Average width of a letter, as a fraction of the font size.
 LETTER = 0.56
-# Of the points' marks.
+# Radius of the points' markers.
 RADIUS = 6.0
 
 _Place = tuple[float, float]
@@ -30,15 +30,15 @@ _Box = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """A picture's size and margins, in units that are CSS pixels where it is shown as large as it is.
+    """Size and margins of a plot, in user units, which are CSS pixels if the plot is not scaled.
 
     Attributes:
-        name: tells pictures of one page apart.
-        width, height: of all.
+        name: identifies the plot within the page.
+        width, height: total size.
         left, top, right, bottom: margins around the axes.
-        font: size of text.
-        most_names, most_labels: so many models are called by name, and so many of the best at least by their place.
-        longest_name: letters of a name that are shown; wide ones take more room than is reckoned with.
+        font: font size.
+        most_names, most_labels: number of models labelled by name, and number of the best labelled at least by rank.
+        longest_name: maximum length of a label; wide letters take more room than estimated.
     """
 
     name: str
@@ -60,7 +60,7 @@ NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30, 24)
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """A mark on an axis."""
+    """A tick on an axis."""
 
     at: float
     text: str
@@ -68,7 +68,7 @@ class Tick:
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """A name: the middle of its base line, and the line (x1, y1, x2, y2) that ties it to a point further off."""
+    """A text label: the middle of its baseline, and the line (x1, y1, x2, y2) to its point, if that is not adjacent."""
 
     text: str
     x: float
@@ -78,15 +78,15 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A model in the picture.
+    """A model in the plot.
 
     Attributes:
-        rank: its place, by which its row is found.
-        kind: "front", "inside" or "outside" the budget.
-        x, y: of its marker.
-        low, high: y of its interval's ends.
-        label: its name or its place, None where there are too many.
-        name, numbers: what is shown and read out when it is pointed at.
+        rank: rank of the model, which identifies its row in the table.
+        kind: "front", "inside" (within the budget, not on the front) or "outside" (over the budget).
+        x, y: position of its marker.
+        low, high: y of the ends of its interval.
+        label: name or rank of the model, or None if there are too many models.
+        name, numbers: text of its tooltip and accessible label.
     """
 
     rank: int
@@ -102,17 +102,17 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """The whole picture.
+    """Layout of the whole plot.
 
     Attributes:
-        canvas: its size.
-        x_ticks, y_ticks: of latency in ms, and of the score.
-        x_title: what latency is.
-        y_title: what the score is.
+        canvas: size and margins.
+        x_ticks, y_ticks: ticks of latency, in ms, and of the score.
+        x_title: title of the latency axis.
+        y_title: title of the score axis.
         points: the models, best first.
-        steps: corners of the line along the models of the front, as SVG takes them.
-        budget, budget_label: x of the most that a run may take and what stands beside it, None where there is no limit.
-        description: the picture in words.
+        steps: corners of the line along the front, in the format of SVG's `points`.
+        budget, budget_label: x of the latency limit, and its label; None if there is no limit.
+        description: description of the plot in words.
     """
 
     canvas: Canvas
@@ -128,7 +128,7 @@ class Front:
 
 
 def front(ranking: Ranking, canvas: Canvas) -> Front:
-    """Place a ranking's models by latency, on a logarithmic axis, and score, with 90 % intervals."""
+    """Lay out a ranking's models by latency, on a logarithmic axis, and by score, with 90 % intervals."""
     by, models = ranking.ranked_by, tuple(model for model, _ in ranking.priced)
     shown = format_of(by)
     costs = [cost for _, cost in ranking.priced]
@@ -158,7 +158,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         canvas=canvas,
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x.log_ticks(9)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in y.ticks(6)),
-        x_title=f"ms an image, {costs[0].threads} threads, {costs[0].place_in_words}",
+        x_title=f"ms per image, {costs[0].threads} threads, {costs[0].place_in_words}",
         y_title=f"{shown.title}, with its 90 % interval",
         points=points,
         steps=" ".join(f"{px:g},{py:g}" for px, py in corners),
@@ -170,7 +170,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """From values between `low` and `high` to positions between `start` and `end`; logarithmic where `is_log`."""
+    """Map from values in `low` to `high` to positions in `start` to `end`; logarithmic if `is_log`."""
 
     low: float
     high: float
@@ -181,7 +181,7 @@ class _Axis:
     @classmethod
     def logarithmic(cls, values: list[float], start: float, end: float) -> _Axis:
         low, high = min(values), max(values)
-        spare = max(1.15, 2.5 / math.sqrt(high / low))  # at least a factor of five, so that there are two ticks
+        spare = max(1.15, 2.5 / math.sqrt(high / low))  # at least a factor of five, for two ticks or more
         return cls(low / spare, high * spare, start, end, True)
 
     @classmethod
@@ -197,7 +197,7 @@ class _Axis:
         return round(self.start + part * (self.end - self.start), 1)
 
     def log_ticks(self, most: int) -> list[float]:
-        """1, 2 and 5 times powers of ten, or the powers alone where those are too many."""
+        """Return 1, 2 and 5 times powers of ten, or only the powers if those are more than `most`."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for steps in ((1, 2, 5), (1,)):
             ticks = [step * 10.0**power for power in powers for step in steps]
@@ -207,7 +207,7 @@ class _Axis:
         return ticks
 
     def ticks(self, most: int) -> list[float]:
-        """Multiples of 1, 2 or 5 times a power of ten."""
+        """Return multiples of 1, 2 or 5 times a power of ten."""
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
@@ -235,7 +235,7 @@ def _cut(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def _corners(front: list[_Place]) -> list[_Place]:
-    """The line that stays as good as a model until the next better one."""
+    """Return the corners of the staircase that keeps the score of a model until the next better one."""
     corners = front[:1]
     for x, y in front[1:]:
         corners += [(x, corners[-1][1]), (x, y)]
@@ -243,7 +243,7 @@ def _corners(front: list[_Place]) -> list[_Place]:
 
 
 def _around(one: _Place, other: _Place) -> _Box:
-    """A stretch of a line as a box."""
+    """Return a box around a line segment."""
     return min(one[0], other[0]) - 1, min(one[1], other[1]) - 1, max(one[0], other[0]) + 1, max(one[1], other[1]) + 1
 
 
@@ -254,13 +254,13 @@ def _description(ranking: Ranking) -> str:
     )
     up = format_of(ranking.ranked_by).words
     text = f"{len(ranking.priced)} models, {up} upward against milliseconds per image to the right"
-    text += f"; no other is as good and as quick as these, from quick to good: {names}." if names else "."
+    text += f"; no other model is both as good and as fast as these, fastest first: {names}." if names else "."
     over = sum(bool(model.outside) for model in ranking.models)
-    return f"{text} {over} outside of the budget." if over else text
+    return f"{text} {over} over the budget." if over else text
 
 
 def _texts(models: tuple[RankedModel, ...], canvas: Canvas) -> list[str]:
-    """What stands beside the points: names of the front's models and the best, of others their places."""
+    """Return the labels of the points: names for models on the front, then for the best; ranks for others."""
     front_first = sorted(models, key=lambda model: not model.on_front)
     named = {model.rank for model in front_first[: canvas.most_names]}
     numbered = {model.rank for model in models[: canvas.most_labels]}
@@ -275,7 +275,7 @@ def _texts(models: tuple[RankedModel, ...], canvas: Canvas) -> list[str]:
 
 
 def _beside(edge: float, canvas: Canvas) -> tuple[Label, _Box]:
-    """The word for the line of the budget, at its foot, on the side where there is more room, and its box."""
+    """Return the label of the budget line and its box: at the foot of the line, on the side with more room."""
     width, height = _size("budget", canvas)
     side = 1 if edge < canvas.width / 2 else -1
     x, y = round(edge + side * (width / 2 + 6), 1), canvas.height - canvas.bottom - 6.0
@@ -283,12 +283,12 @@ def _beside(edge: float, canvas: Canvas) -> tuple[Label, _Box]:
 
 
 def _size(text: str, canvas: Canvas) -> tuple[float, float]:
-    """About how wide and high a line of text is; names have many narrow letters."""
+    """Return the approximate width and height of a line of text; names have many narrow letters."""
     return LETTER * canvas.font * len(text), LINE * canvas.font
 
 
 def _labels(texts: list[str], places: list[_Place], obstacles: list[_Box], canvas: Canvas) -> list[Label | None]:
-    """Labels beside their points, the best models' first; None where there is no text."""
+    """Place the labels, best models first; None where there is no text."""
     shown = [i for i, text in enumerate(texts) if text]
     sizes = [_size(texts[i], canvas) for i in shown]
     area = (canvas.left + 2.0, canvas.top, canvas.width - 2.0, canvas.height - canvas.bottom)

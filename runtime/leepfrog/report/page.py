@@ -1,4 +1,4 @@
-"""A ranking as one HTML file that needs nothing else: no network, no script."""
+"""Report of a ranking as one self-contained HTML file, without network access or scripts."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
 
 ENDINGS = (".html", ".htm")
 
-# The best model is explained, and so many of those that are tied with it.
+# The best model is explained, and this many of those tied with it.
 MOST_TIED = 3
-# So many entries of a list or mapping of the receipt are shown, and so many characters of a text.
+# Limits on what is shown: entries of a list or mapping of the receipt, and characters of a text.
 MOST_ENTRIES, MOST_CHARACTERS = 200, 1000
 
 
 def check_report_path(path: Path) -> None:
-    """Refuse a file that no report can be written to, before any work.
+    """Reject a report that cannot be written, before any work.
 
     Raises:
-        UsageError: its name does not end like a page's.
+        UsageError: the extension is not in ENDINGS.
         MachineError: Jinja2 is missing.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--report {path}: a report is written as {' or '.join(ENDINGS)}")
+        raise UsageError(f"--report {path}: unsupported extension; expected {' or '.join(ENDINGS)}")
     try:
         import jinja2  # noqa: F401
     except ImportError:
@@ -59,11 +59,11 @@ def check_report_path(path: Path) -> None:
 
 
 def report_html(ranking: Ranking, outputs: Outputs) -> str:
-    """The page of a ranking, with the reasons of its best models.
+    """Return the report of a ranking, with explanations of its best models.
 
     Args:
-        ranking: the result.
-        outputs: what it is made of (see `leepfrog.ranking.rank.ranked_outputs`).
+        ranking: the ranking.
+        outputs: the outputs that it was computed from (see `leepfrog.ranking.rank.ranked_outputs`).
 
     Raises:
         LeepfrogError: see `leepfrog.explain`.
@@ -74,16 +74,16 @@ def report_html(ranking: Ranking, outputs: Outputs) -> str:
 
 
 def models_to_explain(ranking: Ranking) -> list[RankedModel]:
-    """The best model and the first of those that are tied with it, as far as they have source classes."""
+    """Return the best model and the first of those tied with it, without models that lack source classes."""
     return [model for model in ranking.tied if model.n_source is not None][: 1 + MOST_TIED]
 
 
 def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
-    """A ranking as an HTML document.
+    """Render a ranking as an HTML document.
 
     Args:
-        ranking: what to show.
-        explained: why the best models get their LEEP, the best first.
+        ranking: the ranking to show.
+        explained: explanations of the best models, best first.
     """
     by = ranking.ranked_by
     return (
@@ -118,19 +118,19 @@ def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
 
 
 def _templates() -> Environment:
-    """Templates that escape what they are given and fail where something is missing."""
+    """Return the template environment, which escapes values and fails on undefined names."""
     import jinja2
     from markupsafe import Markup
 
     def safe(value: object) -> object:
-        """Text of strangers on one line, of bounded length, without characters that turn the direction of others."""
+        """Restrict untrusted text to one line of limited length, without bidirectional control characters."""
         if isinstance(value, str) and not isinstance(value, Markup):
             text = value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}…"
             return printable(text)
         return value
 
     def soft(name: str) -> Markup:
-        """A name that may be broken where its words end, rather than anywhere."""
+        """Return a name that may wrap at the ends of its words only."""
         return Markup("<wbr>").join(re.split(r"(?<=[_./-])(?=.)", str(safe(name))))
 
     environment = jinja2.Environment(
@@ -147,7 +147,7 @@ def _templates() -> Environment:
 
 
 def _limits(ranking: Ranking) -> list[str]:
-    """The budget in words."""
+    """Return the limits of the budget in words."""
     budget = ranking.budget
     limits = (
         ("latency", budget.latency, 1e3, "ms"),
@@ -170,7 +170,7 @@ def _race(ranking: Ranking) -> dict[str, Any] | None:
 
 
 def _receipt(ranking: Ranking) -> dict[str, Any]:
-    """What made the ranking, and under which licenses its models stand."""
+    """Return the receipt of the ranking, with the license of each model."""
     receipt = ranking.receipt.as_dict()
     licenses = {model.name: model.license for model in ranking.models}
     for model in receipt["models"]:

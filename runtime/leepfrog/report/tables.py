@@ -1,4 +1,4 @@
-"""The rows of a report's tables."""
+"""Rows of the report's tables."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from leepfrog.tables import Column, Table, table_of
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """An interval drawn in a row, in percent of its width.
+    """An interval drawn in a row; positions are in percent of the row's width.
 
     Attributes:
-        low, at, high: the interval and the score itself.
-        zero: where the score is 0; None where it is 0 outside of what is drawn.
+        low, at, high: positions of the interval's lower end, the score and the upper end.
+        zero: position of score 0, or None if 0 is outside the drawn range.
     """
 
     low: float
@@ -42,10 +42,10 @@ class Row:
 
     Attributes:
         model: the model.
-        rank: its rank, with "=" where it is tied with the best.
-        score, interval, loss, latency: as text; loss is empty where no accuracy decides the order.
-        bar: the interval, drawn; None where there is none.
-        remark: whether it is on the front, or which limits it breaks.
+        rank: rank of the model, followed by "=" if it is tied with the best.
+        score, interval, loss, latency: text of the cells; loss is empty if the order is not by expected accuracy.
+        bar: drawing of the interval, or None if there is no interval.
+        remark: the limits that the model breaks, or "on the front", or "".
     """
 
     model: RankedModel
@@ -59,7 +59,7 @@ class Row:
 
 
 def ranking_rows(ranking: Ranking) -> list[Row]:
-    """The models, best first, their intervals on one axis."""
+    """Return a row per model, best first, with all intervals on one axis."""
     by = ranking.ranked_by
     rank = rank_text(ranking)
     ends = [end for model in ranking.models for end in model.scores[by].interval or ()]
@@ -84,7 +84,7 @@ def _bar(model: RankedModel, by: str, least: float, most: float) -> Bar:
     width = (most - least) or 1.0
 
     def percent(value: float) -> float:
-        return round(2 + 96 * (value - least) / width, 2)  # a little room for the marks at both ends
+        return round(2 + 96 * (value - least) / width, 2)  # leave room for the marks at both ends
 
     low, high = score.interval
     zero = percent(0.0) if least < 0 < most else None
@@ -92,20 +92,20 @@ def _bar(model: RankedModel, by: str, least: float, most: float) -> Bar:
 
 
 def score_table(ranking: Ranking) -> Table:
-    """Every score that was computed, the one that decides the order first, and what was published."""
+    """Return a table of all computed scores, the one that decides the order first, and of published accuracies."""
     names = dict.fromkeys((ranking.ranked_by, *ALWAYS, *ranking.shown, *score_names(ranking)))
     published = Column("published top-1 %", published_text)
     return table_of([_MODEL, *map(score_column, names), published], ranking.models)
 
 
 def cost_table(ranking: Ranking) -> Table:
-    """What the models cost."""
+    """Return a table of the models' costs."""
     costs: list[Column[RankedModel]] = [
-        Column("ms an image", lambda model: milliseconds(model.cost)),
+        Column("ms per image", lambda model: milliseconds(model.cost)),
         Column("95th percentile", lambda model: milliseconds(model.cost, "latency_p95")),
-        Column("images a second", lambda model: images_per_second(model.cost)),
+        Column("images per second", lambda model: images_per_second(model.cost)),
         Column("memory MB", lambda model: megabytes(model.cost.memory if model.cost else None)),
-        Column("of these the model", lambda model: megabytes(model.cost.memory_of_model if model.cost else None)),
+        Column("of which the model", lambda model: megabytes(model.cost.memory_of_model if model.cost else None)),
         Column("file MB", lambda model: megabytes(model.size_bytes, 1)),
         Column("parameters M", lambda model: millions(model.n_parameters, 1)),
         Column("multiply-adds M", lambda model: millions(model.macs)),

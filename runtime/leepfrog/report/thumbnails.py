@@ -1,4 +1,4 @@
-"""Small copies of images that a page carries in itself."""
+"""Thumbnails of images as data URIs, for embedding in a page."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from PIL import Image
 from leepfrog.errors import ImageError
 from leepfrog.images.dataset import ImageSet
 
-# The longer side in pixels, and the most that the data URIs of a page may take together.
+# Longer side of a thumbnail in pixels, and limit on the total size of all data URIs of a page.
 SIDE = 96
 MOST_BYTES = 600_000
 QUALITY = 72
 
 
 def thumbnails(images: ImageSet, positions: Sequence[int], most_bytes: int = MOST_BYTES) -> list[str | None]:
-    """JPEG data URIs of images of a set, one a position, first come first served while they fit.
+    """Return JPEG data URIs of images, one per position, in order until the limit is reached.
 
     Args:
-        images: the set as the models saw it (`HashedImages.image_set`), so that deep greys are as bright as for them.
-        positions: where in the set each wanted image stands; a page holds a copy wherever it shows one, so what comes
-            again is counted again.
-        most_bytes: of all together.
+        images: the images as the models saw them (`HashedImages.image_set`), with the same scaling of deep greys.
+        positions: index of each wanted image in the set. Repeated images count again, since the page holds a copy each
+            time.
+        most_bytes: limit on the total size.
 
     Returns:
-        None where an image would exceed that, or can no longer be read.
+        A data URI for each position, or None if the limit is exceeded or the image can no longer be read.
     """
     made: dict[int, str] = {}
     uris: list[str | None] = []
     left = most_bytes
     for at in positions:
         if left > 0 and at not in made:
-            # It could be read a moment ago; a report need not fail for it.
+            # The image was readable before; the report should not fail if it no longer is.
             with contextlib.suppress(ImageError):
                 made[at] = _data_uri(images, at)
         uri = made.get(at)
@@ -53,12 +53,12 @@ def _data_uri(images: ImageSet, at: int) -> str:
         image = image.resize(size, Image.Resampling.LANCZOS)
     else:
         image = image.copy()
-    image.info.clear()  # Pillow would write a comment on; where a photograph was taken is nobody's business either
+    image.info.clear()  # Pillow would copy comments, and metadata such as the GPS position must not leak
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _reduction(width: int, height: int) -> int:
-    """Decoded at twice the thumbnail's size at least."""
+    """Return the reduction that decodes an image at no less than twice the thumbnail's size."""
     return next((times for times in (8, 4, 2) if max(width, height) // times >= 2 * SIDE), 1)
