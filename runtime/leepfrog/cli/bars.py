@@ -72,8 +72,10 @@ class Bars:
         part = min(self._done / self._total, 1.0) if self._total else 1.0
         full = round(part * WIDTH)
         line = f"{self._what} [{'#' * full}{'.' * (WIDTH - full)}] {self._done:,}/{self._total:,}"
-        if 0 < part < 1:
-            left = round((self._drawn - self._began) * (1 - part) / part)
+        seconds = self._drawn - self._began
+        if 0 < part < 1 and seconds > 0:
+            rate, left = self._done / seconds, round(seconds * (1 - part) / part)
+            line += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s"
             line += f", {left // 60}:{left % 60:02} left"
         # Leave one column free: a full line would wrap.
         line = line[: shutil.get_terminal_size().columns - 1]

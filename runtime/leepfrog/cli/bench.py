@@ -9,9 +9,9 @@ import typer
 from leepfrog.arguments import MOST_SECONDS
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_models
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption, split_commas
-from leepfrog.cli.output import emit, remark
+from leepfrog.cli.options import split_commas
+from leepfrog.cli.output import remark
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.inference.choices import HERE
@@ -25,6 +25,7 @@ LEAST = ("runs", "of the model", "MACs M", "params M", "p95", "size MB", "images
 
 
 @run_options("device", "threads", "costs", "quiet")
+@result_options()
 def bench(
     models: Annotated[
         list[str] | None,
@@ -43,9 +44,8 @@ def bench(
             help="Seconds per model to time single images, and again to time batches.",
         ),
     ] = 2.0,
-    format_: FormatOption = None,
-    output: OutputOption = None,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:
     """Measure each model in a fresh process: latency of single images, throughput in batches of 16, peak memory.
@@ -61,7 +61,6 @@ def bench(
 
     if not seconds <= MOST_SECONDS:  # some versions of typer let NaN through
         raise UsageError(f"--seconds must be from 0.01 to {MOST_SECONDS}, not {seconds}")
-    written_as = chosen_format(format_, output)
     with Bars(run.quiet) as bars:
         context = run.context(bars, measure_again=True, measure_seconds=seconds).checked()
         files = find_models(split_commas(models))
@@ -70,7 +69,7 @@ def bench(
     report = CostReport(rows, environment(context.device, context.cores))
     how = "each in a fresh process" if context.costs == HERE else f"costs of {measured[0].place_in_words}"
     headline = f"{len(rows)} models on {context.device} with {context.cores} threads, {how}"
-    emit(render(report, headline, written_as, terminal_width(output)), output, run.quiet)
+    out.emit(render(report, headline, out), run.quiet)
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
             f"~ in doubt: other work slowed {measured[0].place_in_words} while {n} of {len(measured)} models were "
@@ -79,8 +78,8 @@ def bench(
         )
 
 
-def render(report: CostReport, headline: str, written_as: Format, width: int | None = None) -> str:
-    """Render a cost report in a format; `width` is the terminal's width in columns."""
+def render(report: CostReport, headline: str, out: ResultOptions) -> str:
+    """Render a cost report."""
     from leepfrog.costs.formatting import images_per_second, megabytes, millions, milliseconds
 
     columns: list[Column[MeasuredModel]] = [
@@ -102,4 +101,4 @@ def render(report: CostReport, headline: str, written_as: Format, width: int | N
         | {"doubtful": " ".join(row.doubtful)}
         for row, cells in zip(report.models, table.rows, strict=True)
     ]
-    return as_text(written_as, report, [headline, table], width, records)
+    return out.text(report, [headline, table], records)

@@ -94,7 +94,7 @@ def check(
         emit(as_json(result.as_dict()), output, run.quiet)
     else:
         write = {CheckFormat.github: as_github, CheckFormat.junit: as_junit, CheckFormat.table: as_text}[written_as]
-        emit(write(result), output, run.quiet, commands=written_as is CheckFormat.github)
+        emit(write(result), output, run.quiet, escaped=written_as is CheckFormat.github)
     if result.failures:
         raise typer.Exit(1)
     if result.undecided:

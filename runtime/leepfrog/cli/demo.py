@@ -6,9 +6,11 @@ from leepfrog_exporter import zoo
 
 import leepfrog
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.formats import Format, terminal_width
+from leepfrog.cli.formats import Format
+from leepfrog.cli.layout import Layout
 from leepfrog.cli.output import emit, remark
 from leepfrog.cli.rank import remarks, render
+from leepfrog.cli.result_options import ResultOptions
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.cli.zoo import pull_models
 
@@ -31,7 +33,8 @@ def demo(*, run: RunOptions) -> None:
     remark("3/3  ranking", run.quiet)
     with Bars(run.quiet) as bars:
         ranking = leepfrog.rank(folder, starters, context=run.context(bars))
-    emit(render(ranking, Format.table, terminal_width(None)), None)
+    out = ResultOptions(Format.table, None, Layout.of(None))
+    out.emit(render(ranking, out))
     for line in remarks(ranking):
         remark(line, run.quiet)
     emit(_next_steps([model.name for model in ranking.models if model.tied_with_best]), None)

@@ -11,9 +11,8 @@ import typer
 import leepfrog
 from leepfrog.arguments import check_name
 from leepfrog.cli.completion import complete_distance
-from leepfrog.cli.formats import as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, either
-from leepfrog.cli.output import emit
+from leepfrog.cli.options import either
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.tables import Table
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from leepfrog.task2vec.distance_table import DistanceTable
 
 
+@result_options(with_quiet=True)
 def distance(
     files: Annotated[list[Path], typer.Argument(metavar="TASK.npz", help="Two or more files by leepfrog embed.")],
     kind: Annotated[
@@ -37,9 +37,8 @@ def distance(
     depth: Annotated[
         int | None, typer.Option("--depth", min=1, help="Compare only this many of the last layers (default: all).")
     ] = None,
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    *,
+    out: ResultOptions,
 ) -> None:
     """Print distances between embedded tasks. 0 means the same task.
 
@@ -53,7 +52,6 @@ def distance(
         raise UsageError("a distance needs two tasks; create them with leepfrog embed DIR --probe NAME -o TASK.npz")
     if kind is not None:
         check_name("distance", kind, DISTANCES)
-    written_as = chosen_format(format_, output)
     tasks = [leepfrog.Embedding.load(path) for path in files]
     if depth is not None:
         tasks = [task.last(depth) for task in tasks]
@@ -68,7 +66,7 @@ def distance(
         {metric: tuple(map(tuple, matrix.tolist())) for metric, matrix in matrices.items()},
     )
     shown = _pairs(table) if kind is None else _all_to_all(table, kind)
-    emit(as_text(written_as, table, [shown], terminal_width(output)), output, quiet)
+    out.emit(out.text(table, [shown]))
 
 
 def _all_to_all(distances: DistanceTable, kind: str) -> Table:

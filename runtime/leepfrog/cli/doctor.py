@@ -11,9 +11,7 @@ import typer
 
 from leepfrog import paths
 from leepfrog.cli.address_space import shortage
-from leepfrog.cli.formats import as_text, chosen_format
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
-from leepfrog.cli.output import emit
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.errors import MachineError
 from leepfrog.files import open_regular, write_whole
 from leepfrog.listings import Diagnosis
@@ -25,16 +23,16 @@ EXPORT = ("torch", "torchvision", "timm", "onnx", "onnxscript")
 SHOWN = 5
 
 
-def doctor(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
+@result_options(with_quiet=True)
+def doctor(*, out: ResultOptions) -> None:
     """Show versions, devices, threads and folders, and report problems. Exits with 4 if there are any."""
     diagnosis = examine()
-    written_as = chosen_format(format_, output)
     facts = [*diagnosis.facts.items()]
     problems = [("problem", problem) for problem in diagnosis.problems]
     found = Table(("what", "found"), facts, (False, False))
     lines = [f"problem: {problem}" for problem in diagnosis.problems] or ["no problems found"]
     records = [{"what": what, "found": value} for what, value in facts + problems]
-    emit(as_text(written_as, diagnosis, [found, lines], records=records), output, quiet)
+    out.emit(out.text(diagnosis, [found, lines], records))
     if diagnosis.problems:
         raise typer.Exit(4)
 

@@ -10,9 +10,9 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.embed import remarks
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption
-from leepfrog.cli.output import emit, remark
+from leepfrog.cli.formats import Format
+from leepfrog.cli.output import remark
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.tables import Column, Part, table_of
 
@@ -25,6 +25,7 @@ SHOWN = 5
 
 
 @run_options("device", "threads", "quiet")
+@result_options()
 def experts(
     data: Annotated[
         Path,
@@ -33,9 +34,8 @@ def experts(
         ),
     ],
     library: Annotated[Path, typer.Option("--library", "-l", help="Library folder written by leepfrog library add.")],
-    format_: FormatOption = None,
-    output: OutputOption = None,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:
     """Recommend models for a task by their errors on similar tasks of a library.
@@ -48,7 +48,6 @@ def experts(
     from leepfrog.task2vec.library import Library
     from leepfrog.task2vec.recommend import recommend
 
-    written_as = chosen_format(format_, output)
     tasks = Library(library)
     if data.suffix == ".npz":
         task = leepfrog.Embedding.load(data)
@@ -56,14 +55,14 @@ def experts(
         with Bars(run.quiet) as bars:
             probe = probe_of(next(tasks.embeddings()))
             task = leepfrog.embed(data, probe, context=run.context(bars))
-    emit(render(recommend(task, tasks), written_as, terminal_width(output)), output, run.quiet)
+    out.emit(render(recommend(task, tasks), out), run.quiet)
     if data.suffix != ".npz":
         for line in remarks(task):
             remark(line, run.quiet)
 
 
-def render(recommendation: Recommendation, written_as: Format, width: int | None = None) -> str:
-    """Render a recommendation in a format; `width` is the terminal's width in columns."""
+def render(recommendation: Recommendation, out: ResultOptions) -> str:
+    """Render a recommendation."""
     near: list[Column[NearbyTask]] = [
         Column("task", lambda task: task.name, number=False),
         Column("distance", lambda task: f"{task.distance:.3f}"),
@@ -85,8 +84,8 @@ def render(recommendation: Recommendation, written_as: Format, width: int | None
     nothing = (
         "no recommendation: the library has the errors of fewer than two models; add some with library add --errors"
     )
-    if written_as is Format.csv:
-        return as_text(written_as, recommendation, [ranked])
+    if out.format is Format.csv:
+        return out.text(recommendation, [ranked])
     nearest = table_of(near, recommendation.neighbours[:SHOWN])
     parts: list[Part] = [title, nearest, ranked if ranked.rows else nothing]
     if recommendation.judged:
@@ -97,4 +96,4 @@ def render(recommendation: Recommendation, written_as: Format, width: int | None
         parts.append(
             f"regret in % of each way of choosing, on held-out tasks of the library (at most ten folds): {ways}"
         )
-    return as_text(written_as, recommendation, parts, width)
+    return out.text(recommendation, parts)

@@ -9,13 +9,11 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_model
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
-    FormatOption,
-    OutputOption,
 )
-from leepfrog.cli.output import emit, remark
+from leepfrog.cli.output import remark
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.tables import Column, table_of
 
@@ -27,6 +25,7 @@ LEAST = ("taken for", "images", "right %")
 
 
 @run_options("device", "threads", "strict", "quiet")
+@result_options()
 def explain(
     data: DataArgument,
     model: Annotated[
@@ -36,9 +35,8 @@ def explain(
         ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="Number of source classes and confusions to list.")] = 3,
-    format_: FormatOption = None,
-    output: OutputOption = None,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:
     """Show which of a model's own classes predict each of yours, and which of yours it confuses.
@@ -46,17 +44,16 @@ def explain(
     LEEP predicts your classes from the model's own classes. "Carried by" lists the model's classes by their share in
     that prediction, "taken for" your other classes by predicted probability. Your classes are listed worst first.
     """
-    written_as = chosen_format(format_, output)
     with Bars(run.quiet) as bars:
         explanation = leepfrog.explain(data, model, top=top, context=run.context(bars))
-    emit(render(explanation, written_as, terminal_width(output)), output, run.quiet)
+    out.emit(render(explanation, out), run.quiet)
     for note in explanation.notes:
         if note not in bars.noticed:
             remark(f"note: {note}", run.quiet)
 
 
-def render(explanation: Explanation, written_as: Format, width: int | None = None) -> str:
-    """Render an explanation in a format; `width` is the terminal's width in columns."""
+def render(explanation: Explanation, out: ResultOptions) -> str:
+    """Render an explanation."""
 
     def carriers(row: ClassExplanation) -> str:
         return ", ".join(f"{way.name} {100 * way.share:.0f}%" for way in row.carriers)
@@ -76,4 +73,4 @@ def render(explanation: Explanation, written_as: Format, width: int | None = Non
         f"{explanation.model} on {explanation.n_images} images from {explanation.data}: "
         f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of the values below"
     )
-    return as_text(written_as, explanation, [head, table_of(columns, explanation.classes, LEAST)], width)
+    return out.text(explanation, [head, table_of(columns, explanation.classes, LEAST)])

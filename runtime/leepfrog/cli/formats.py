@@ -6,16 +6,14 @@ import csv
 import io
 import json
 import math
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from unicodedata import combining, east_asian_width
 
+from leepfrog.cli.layout import PLAIN, Layout, as_lines, chosen_columns
 from leepfrog.errors import UsageError
-from leepfrog.escape import csv_cell, json_text, markdown, markdown_paragraph, plain
+from leepfrog.escape import csv_cell, json_text, markdown, markdown_paragraph
 from leepfrog.results import Result
 from leepfrog.tables import Part, Table
 
@@ -46,7 +44,7 @@ def as_text(
     written_as: Format,
     result: Result,
     parts: Sequence[Part],
-    width: int | None = None,
+    layout: Layout = PLAIN,
     records: Sequence[Mapping[str, object]] | None = None,
 ) -> str:
     """Render a result in a format.
@@ -55,7 +53,7 @@ def as_text(
         written_as: the format.
         result: the result, for JSON.
         parts: sentences and tables, for terminals and Markdown.
-        width: width of the terminal in columns; None for tables as wide as their content.
+        layout: layout of tables.
         records: rows of the CSV, all with the same keys; None for the rows of the last table.
     """
     if written_as is Format.json:
@@ -65,17 +63,17 @@ def as_text(
             return as_csv(list(records[0]), [list(record.values()) for record in records])
         table = [part for part in parts if isinstance(part, Table)][-1]
         return as_csv(table.header, table.rows)
-    return "\n\n".join(_shown(part, written_as, width) for part in parts)
+    if written_as is Format.table:
+        return as_lines(parts, layout)
+    return "\n\n".join(map(_markdown, chosen_columns(parts, layout.columns)))
 
 
-def _shown(part: Part, written_as: Format, width: int | None) -> str:
-    """Render a part of a result for a terminal or as Markdown."""
-    in_markdown = written_as is Format.md
+def _markdown(part: Part) -> str:
     if isinstance(part, Table):
-        return as_markdown(part) if in_markdown else as_table(part, width)
+        return as_markdown(part)
     if isinstance(part, str):
-        return markdown_paragraph(part) if in_markdown else plain(part)
-    return "\n".join(f"- {markdown_paragraph(line)}" if in_markdown else plain(line) for line in part)
+        return markdown_paragraph(part)
+    return "\n".join(f"- {markdown_paragraph(line)}" for line in part)
 
 
 def as_json(value: Any) -> str:
@@ -106,45 +104,3 @@ def as_markdown(table: Table) -> str:
     cells = [[markdown(cell) for cell in row] for row in (table.header, *table.rows)]
     rule = ["---:" if number else ":---" for number in table.numbers]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
-
-
-def as_table(table: Table, width: int | None = None) -> str:
-    """Return an aligned plain-text table. Cells are never truncated or wrapped.
-
-    Args:
-        table: the table.
-        width: width of the terminal in columns. If the table does not fit, its least important columns are omitted and
-            named in a line below it. None for a table as wide as its content.
-    """
-    cells = [[plain(cell) for cell in row] for row in (table.header, *table.rows)]
-    widths = [max(_width(row[i]) for row in cells) for i in range(len(table.header))]
-    shown, left_out = list(range(len(table.header))), []
-    for column in (table.header.index(title) for title in table.least if title in table.header):
-        if width is None or sum(widths[i] + 2 for i in shown) - 2 <= width:
-            break
-        shown.remove(column)
-        left_out.append(column)
-
-    def line(row: Sequence[str]) -> str:
-        padded = []
-        for i in shown:
-            space = " " * (widths[i] - _width(row[i]))
-            padded.append(space + row[i] if table.numbers[i] else row[i] + space)
-        return "  ".join(padded).rstrip()
-
-    lines = [line(cells[0]), "  ".join("-" * widths[i] for i in shown), *map(line, cells[1:])]
-    if left_out:
-        names = ", ".join(cells[0][i] for i in sorted(left_out))
-        lines.append(f"(omitted to fit: {names}; --format csv or a pipe shows all)")
-    return "\n".join(lines)
-
-
-def _width(text: str) -> int:
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def terminal_width(output: Path | None) -> int | None:
-    """Return the terminal width in columns, or None if the result goes elsewhere or the width is unknown."""
-    if output is not None or sys.stdout is None or not sys.stdout.isatty():
-        return None
-    return shutil.get_terminal_size((0, 0)).columns or None

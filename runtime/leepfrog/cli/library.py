@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import leepfrog
-from leepfrog.cli.formats import as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
 from leepfrog.cli.output import emit
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.errors import UsageError
 from leepfrog.files import printable
 from leepfrog.tables import Column, table_of
@@ -61,13 +60,11 @@ def add(
 
 
 @app.command("list")
-def list_(
-    library: LibraryArgument, format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False
-) -> None:
+@result_options(with_quiet=True)
+def list_(library: LibraryArgument, *, out: ResultOptions) -> None:
     """List the tasks of a library, with the best of the models whose errors are known."""
     from leepfrog.task2vec.library import Library
 
-    written_as = chosen_format(format_, output)
     listing = Library(library).listing()
     columns: list[Column[ListedTask]] = [
         Column("task", lambda row: row.task, number=False),
@@ -79,7 +76,7 @@ def list_(
         Column("error %", lambda row: "" if row.error is None else f"{100 * row.error:.1f}"),
     ]
     table = table_of(columns, listing.tasks, LEAST)
-    emit(as_text(written_as, listing, [table], terminal_width(output)), output, quiet)
+    out.emit(out.text(listing, [table]))
 
 
 def _text(value: object) -> str:

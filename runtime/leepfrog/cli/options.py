@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from leepfrog.cli.completion import complete_models
-from leepfrog.cli.formats import Format
 from leepfrog.errors import UsageError
 from leepfrog.files import check_writable
 
@@ -35,9 +34,6 @@ def check_distinct(*outputs: Path | None) -> None:
         raise UsageError(f"two outputs are the same file, {twice}; use a separate file for each")
 
 
-FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Output format (default: by the extension of -o, else table).")
-]
 OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the result to this file instead of stdout.", callback=check_output),

@@ -19,20 +19,20 @@ from leepfrog.files import write_through, write_whole
 SHOWN_SKIPS = 5
 
 
-def emit(text: str, output: Path | None, quiet: bool = False, commands: bool = False) -> None:
+def emit(text: str, output: Path | None, quiet: bool = False, escaped: bool = False) -> None:
     """Write a result to stdout or, atomically, to a file.
 
     Args:
         text: the result.
         output: the file, or None for stdout.
         quiet: whether to suppress the remark that names the file.
-        commands: whether the text holds commands for a CI system, which must not be escaped.
+        escaped: whether to print the text as it is: it has been escaped, or holds commands for a CI system.
 
     Raises:
         MachineError: the result cannot be written.
     """
     text = text.rstrip("\n")
-    text = (text if commands else "\n".join(map(plain, text.split("\n")))) + "\n"
+    text = (text if escaped else "\n".join(map(plain, text.split("\n")))) + "\n"
     if output is not None and not _is_stdout(output):
         write_file(output, text.encode(), quiet)
         return

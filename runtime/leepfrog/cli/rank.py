@@ -11,17 +11,15 @@ import leepfrog
 from leepfrog.cli.amounts import amount
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_goal, complete_order, complete_scores
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
-    FormatOption,
     ModelsOption,
-    OutputOption,
     check_distinct,
     check_output,
     split_commas,
 )
-from leepfrog.cli.output import emit, finish, remark, skipped_lines, write_file
+from leepfrog.cli.output import finish, remark, skipped_lines, write_file
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.plots.figure import check_plot_path
 from leepfrog.ranking.goal_names import HEAD
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
 
 @run_options("device", "threads", "batch_size", "costs", "strict", "quiet")
+@result_options()
 def rank(
     data: DataArgument,
     models: ModelsOption = None,
@@ -82,9 +81,8 @@ def rank(
             "--report", help="Write a full report with explanations and images: .html file.", callback=check_output
         ),
     ] = None,
-    format_: FormatOption = None,
-    output: OutputOption = None,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:  # fmt: skip
     """Rank exported models on labelled images. Each model runs once per image, and its outputs are cached.
@@ -109,14 +107,13 @@ def rank(
         size=amount(max_size, "bytes", "--max-size"),
         memory=amount(max_memory, "bytes", "--max-memory"),
     )
-    written_as = chosen_format(format_, output)
-    check_distinct(output, plot, report)
+    check_distinct(out.output, plot, report)
     request = leepfrog.RankRequest(by, tuple(split_commas(scores)), budget, race, goal)
     with Bars(run.quiet) as bars:
         ranking, outputs = ranked_outputs(request, data, split_commas(models), run.context(bars))
 
     def write_table() -> None:
-        emit(render(ranking, written_as, terminal_width(output)), output, run.quiet)
+        out.emit(render(ranking, out), run.quiet)
         for line in remarks(ranking):
             remark(line, run.quiet)
 
@@ -135,12 +132,12 @@ def rank(
     finish(write_table, write_plot, write_report)
 
 
-def render(ranking: Ranking, written_as: Format, width: int | None = None) -> str:
-    """Render a ranking in a format; `width` is the terminal's width in columns."""
+def render(ranking: Ranking, out: ResultOptions) -> str:
+    """Render a ranking."""
     from leepfrog.ranking.records import records
     from leepfrog.ranking.table import parts
 
-    return as_text(written_as, ranking, parts(ranking), width, records(ranking))
+    return out.text(ranking, parts(ranking), records(ranking))
 
 
 def remarks(ranking: Ranking) -> list[str]:

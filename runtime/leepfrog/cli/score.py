@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.completion import complete_goal, complete_order, complete_scores
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption, split_commas
-from leepfrog.cli.output import emit
+from leepfrog.cli.formats import Format
+from leepfrog.cli.options import split_commas
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.errors import UsageError
 from leepfrog.ranking.goal_names import HEAD
 from leepfrog.tables import Column, table_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LEAST = ("diagnostics", "inputs", "target classes", "images", "standard error")
 
 
+@result_options(with_quiet=True)
 def score(
     labels: Annotated[Path, typer.Option("--labels", help="Target class of each row: .npy, [N], integers or strings.")],
     probs: Annotated[
@@ -55,9 +56,8 @@ def score(
     by: Annotated[
         str | None, typer.Option("--by", help="Rank models by this score instead.", autocompletion=complete_order)
     ] = None,
-    format_: FormatOption = None,
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    *,
+    out: ResultOptions,
 ) -> None:
     """Score a model from its predictions, its features or both, or rank several models.
 
@@ -66,14 +66,13 @@ def score(
     --features A=a.npy --features B=b.npy, models A and B are ranked as by leepfrog rank, by --goal (head, few-shot,
     finetune) or --by a score.
     """
-    written_as = chosen_format(format_, output)
     given = {"features": _named(features, "--features"), "probs": _named(probs, "--probs")}
     models = list(dict.fromkeys(name for files in given.values() for name in files))
     if models == [None] or not models:
         if by is not None or goal != HEAD:
             raise UsageError("--goal and --by rank named models; name each array, such as --features A=a.npy")
         files = {kind: of_models.get(None) for kind, of_models in given.items()}
-        emit(_scores_of_one(labels, files, split_commas(names), written_as, output), output, quiet)
+        out.emit(_scores_of_one(labels, files, split_commas(names), out))
         return
     if None in models:
         raise UsageError("some arrays are named and some are not; give each as MODEL=FILE")
@@ -87,7 +86,7 @@ def score(
         if model is not None
     }
     ranking = rank_array_files(by_model, labels, request)
-    emit(render(ranking, written_as, terminal_width(output)), output, quiet)
+    out.emit(render(ranking, out))
 
 
 def _named(values: list[str] | None, option: str) -> dict[str | None, Path]:
@@ -105,13 +104,11 @@ def _named(values: list[str] | None, option: str) -> dict[str | None, Path]:
     return files
 
 
-def _scores_of_one(
-    labels: Path, files: dict[str, Path | None], names: list[str], written_as: Format, output: Path | None
-) -> str:
+def _scores_of_one(labels: Path, files: dict[str, Path | None], names: list[str], out: ResultOptions) -> str:
     from leepfrog.ranking.score_files import score_files
 
     result = score_files(labels, files["probs"], files["features"], names)
-    in_full = written_as is Format.csv
+    in_full = out.format is Format.csv
 
     def interval(score: Score) -> str:
         low, high = score.interval or (score.value, score.value)
@@ -128,7 +125,7 @@ def _scores_of_one(
         Column("diagnostics", _diagnostics, number=False),
     ]
     table = table_of(columns, result.scores.values(), LEAST)
-    return as_text(written_as, result, [table], terminal_width(output))
+    return out.text(result, [table])
 
 
 def _diagnostics(score: Score) -> str:

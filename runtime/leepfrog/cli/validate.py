@@ -10,17 +10,15 @@ import typer
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_scores
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
 from leepfrog.cli.options import (
     DataArgument,
-    FormatOption,
     ModelsOption,
-    OutputOption,
     check_distinct,
     check_output,
     split_commas,
 )
-from leepfrog.cli.output import emit, remark, write_file
+from leepfrog.cli.output import remark, write_file
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.errors import UsageError
 from leepfrog.plots.figure import check_plot_path
@@ -40,6 +38,7 @@ CHANCES = 2.0
 
 
 @run_options("device", "threads", "strict", "quiet")
+@result_options()
 def validate(
     data: DataArgument,
     models: ModelsOption = None,
@@ -63,9 +62,8 @@ def validate(
         typer.Option("--plot", help="With --tasks: a scatter plot, .html, .png or .svg file.", callback=check_output),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of splits, folds, episodes and tasks.")] = 0,
-    format_: FormatOption = None,
-    output: OutputOption = None,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:  # fmt: skip
     """Compare every score with measured accuracy on your images and models, and report which to trust.
@@ -74,12 +72,11 @@ def validate(
     retrained head (linear, with cross-validated regularisation) and of heads fitted to a few images per class.
     Baselines, such as "the best on ImageNet", are in the same table.
     """
-    written_as = chosen_format(format_, output)
     if plot is not None:
         if tasks is None:
             raise UsageError("--plot requires --tasks: it plots the tasks of one model")
         check_plot_path(plot, "--plot")
-        check_distinct(output, plot)
+        check_distinct(out.output, plot)
     named = split_commas(models)
     if tasks is not None and len(named) != 1:
         raise UsageError("--tasks studies a single model; name it with --models")
@@ -89,12 +86,12 @@ def validate(
             wanted = tuple(split_commas(scores)) or ("all",)
             request = leepfrog.ValidateRequest(wanted, images, splits, shots, seed=seed)
             validation = request.run(data, named, context)
-            text, notes = render(validation, written_as, terminal_width(output)), validation.notes
+            text, notes = render(validation, out), validation.notes
         else:
             chosen = tuple(split_commas(scores)) or TASK_SCORES
             study = leepfrog.TasksRequest(tasks, chosen, images, seed=seed).run(data, named, context)
-            text, notes = render_tasks(study, written_as), study.notes
-    emit(text, output, run.quiet)
+            text, notes = render_tasks(study, out), study.notes
+    out.emit(text, run.quiet)
     for note in notes:
         remark(f"note: {note}", run.quiet)
     if plot is not None:
@@ -103,8 +100,8 @@ def validate(
         write_file(plot, draw_task_scatter(study, plot.suffix.lower()), run.quiet)
 
 
-def render(validation: Validation, written_as: Format, width: int | None = None) -> str:
-    """Render a validation in a format; `width` is the terminal's width in columns."""
+def render(validation: Validation, out: ResultOptions) -> str:
+    """Render a validation."""
     title = (
         f"{validation.data}: {validation.n_classes} classes; {validation.n_train} images for scoring and fitting, "
         f"{validation.n_test} held out; mean of {validation.n_splits} random splits"
@@ -119,7 +116,7 @@ def render(validation: Validation, written_as: Format, width: int | None = None)
         for truth, agreements in validation.agreements.items()
         for name, a in agreements.items()
     ]  # fmt: skip
-    return as_text(written_as, validation, parts, width, records)
+    return out.text(validation, parts, records)
 
 
 def _model_table(validation: Validation) -> Table:
@@ -199,8 +196,8 @@ def _agreement_text(agreement: Agreement) -> str:
     return f"weighted tau {_number(agreement.weighted_tau)}, its first choice loses {agreement.regret:.1f} points"
 
 
-def render_tasks(study: TaskStudy, written_as: Format) -> str:
-    """Render a study of tasks in a format; CSV has one row per task."""
+def render_tasks(study: TaskStudy, out: ResultOptions) -> str:
+    """Render a study of tasks; CSV has one row per task."""
     sizes = [len(task.classes) for task in study.tasks]
     title = (
         f"{study.model} on {len(sizes)} tasks of {min(sizes)} to {max(sizes)} classes from {study.data}: scores "
@@ -221,7 +218,7 @@ def render_tasks(study: TaskStudy, written_as: Format) -> str:
         for task in study.tasks
     ]  # fmt: skip
     parts: list[Part] = [title, table_of(columns, study.correlations.items()), _beyond_classes(study)]
-    return as_text(written_as, study, parts, records=records)
+    return out.text(study, parts, records)
 
 
 def _beyond_classes(study: TaskStudy) -> str:

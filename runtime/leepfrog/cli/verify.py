@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leepfrog.cli.bars import Bars
-from leepfrog.cli.formats import Format, as_text, chosen_format, terminal_width
+from leepfrog.cli.formats import Format
 from leepfrog.cli.options import (
     CachedOption,
-    FormatOption,
     ModelFilesOption,
-    OutputOption,
     split_commas,
 )
-from leepfrog.cli.output import emit
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.cli.run_options import RunOptions, run_options
 from leepfrog.gate.choices import VERIFY_TOLERANCE
 from leepfrog.tables import Column, Part, table_of
@@ -28,6 +26,7 @@ SHOWN = 20
 
 
 @run_options("device", "threads", "batch_size", "quiet", again=True)
+@result_options()
 def verify(
     result: Annotated[
         Path,
@@ -42,10 +41,9 @@ def verify(
         typer.Option("--tolerance", min=0, help="Allowed absolute or relative difference of numbers."),
     ] = VERIFY_TOLERANCE,
     models: ModelFilesOption = None,
-    format_: FormatOption = None,
-    output: OutputOption = None,
     cached: CachedOption = False,
     *,
+    out: ResultOptions,
     run: RunOptions,
 ) -> None:
     """Reproduce a result from its receipt and compare every number. Exits with 1 if they differ.
@@ -56,26 +54,25 @@ def verify(
     from leepfrog.gate.compare import compare
     from leepfrog.gate.rerun import rerun
 
-    written_as = chosen_format(format_, output)
     first = Baseline.read(result)
     with Bars(run.quiet) as bars:
         again = rerun(first, data, split_commas(models), run.context(bars), cached=cached, with_costs=False)
     verification = compare(first, again, tolerance)
-    emit(render(verification, first.file, written_as, terminal_width(output)), output, run.quiet)
+    out.emit(render(verification, first.file, out), run.quiet)
     if not verification.same:
         raise typer.Exit(1)
 
 
-def render(verification: Verification, where: str, written_as: Format, width: int | None = None) -> str:
-    """Render the verification of the result in the file `where`, in a format."""
+def render(verification: Verification, where: str, out: ResultOptions) -> str:
+    """Render the verification of the result in the file `where`."""
     columns: list[Column[Difference]] = [
         Column("value", lambda difference: difference.where, number=False),
         Column("was", lambda difference: _shown(difference.was)),
         Column("is", lambda difference: _shown(difference.now)),
     ]
     differences = verification.differences
-    if written_as is Format.csv:
-        return as_text(written_as, verification, [table_of(columns, differences)])
+    if out.format is Format.csv:
+        return out.text(verification, [table_of(columns, differences)])
     parts: list[Part]
     if verification.same:
         worst = f"numbers within {verification.worst:.1e}"
@@ -88,7 +85,7 @@ def render(verification: Verification, where: str, written_as: Format, width: in
     parts.append(
         [f"changed: {cause}" for cause in verification.causes] or ["changed: nothing recorded in the receipts"]
     )
-    return as_text(written_as, verification, parts, width)
+    return out.text(verification, parts)
 
 
 def _shown(value: object) -> str:

@@ -12,9 +12,9 @@ from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import check_exporter
 from leepfrog.cli.exported_lines import described
-from leepfrog.cli.formats import as_text, chosen_format, terminal_width
-from leepfrog.cli.options import FormatOption, OutputOption, QuietOption
+from leepfrog.cli.options import QuietOption
 from leepfrog.cli.output import emit
+from leepfrog.cli.result_options import ResultOptions, result_options
 from leepfrog.listings import ListedModel, ZooListing
 from leepfrog.tables import Column, table_of
 
@@ -33,11 +33,11 @@ LEAST = ("architecture", "weights from", "license")
 
 
 @app.command("list")
-def list_(format_: FormatOption = None, output: OutputOption = None, quiet: QuietOption = False) -> None:
+@result_options(with_quiet=True)
+def list_(*, out: ResultOptions) -> None:
     """List the zoo, and exported models of your own."""
     from leepfrog.inference.model_lookup import exported
 
-    written_as = chosen_format(format_, output)
     local, entries = exported(), zoo.load()
     models = [
         ListedModel(
@@ -49,7 +49,7 @@ def list_(format_: FormatOption = None, output: OutputOption = None, quiet: Quie
     models += [ListedModel(name, True, "your own export", "", None, "") for name in local if name not in entries]
     listing = ZooListing(tuple(models))
     table = table_of(COLUMNS, listing.models, LEAST)
-    emit(as_text(written_as, listing, [table], terminal_width(output)), output, quiet)
+    out.emit(out.text(listing, [table]))
 
 
 @app.command("pull")

@@ -22,7 +22,7 @@ from leepfrog.ranking.sentences import (
     verdict,
 )
 from leepfrog.ranking.variants import Drift
-from leepfrog.tables import Column, Part, Table, table_of
+from leepfrog.tables import Column, Emphasis, Part, Table, table_of
 
 ALWAYS = ("leep_loo", "leep")
 
@@ -52,7 +52,11 @@ def parts(ranking: Ranking) -> list[Part]:
 def ranking_table(ranking: Ranking) -> Table:
     """Return a table with one row per model, best first."""
     by = format_of(ranking.ranked_by).title  # never dropped, however narrow the terminal is
-    return table_of(columns(ranking), ranking.models, tuple(title for title in LEAST if title != by))
+    return table_of(columns(ranking), ranking.models, tuple(title for title in LEAST if title != by), _emphasis)
+
+
+def _emphasis(model: RankedModel) -> Emphasis:
+    return Emphasis.dim if model.outside else Emphasis.best if model.tied_with_best else Emphasis.none
 
 
 def brief_table(ranking: Ranking) -> Table:
