@@ -1,4 +1,4 @@
-"""Tables of text, however they are shown: on a terminal, as Markdown, in a report, in a notebook."""
+"""Tables of text, independent of their display: on a terminal, as Markdown, in a report or in a notebook."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Table(NamedTuple):
     """A table of text.
 
     Attributes:
-        header: the columns' titles.
-        rows: cells, as many a row as there are columns.
-        numbers: which columns hold numbers, which are aligned on the right.
-        least: titles of columns that a narrow terminal can do without, the least important first.
+        header: titles of the columns.
+        rows: cells of each row, one per column.
+        numbers: for each column, whether it contains numbers, which are right-aligned.
+        least: titles of columns that may be dropped on a narrow terminal, the least important first.
     """
 
     header: tuple[str, ...]
@@ -25,11 +25,11 @@ class Table(NamedTuple):
 
 
 Part = str | list[str] | Table
-"""What a result is shown as: a sentence, several lines that belong together, or a table."""
+"""Part of a displayed result: a sentence, a group of lines, or a table."""
 
 
 class Column(NamedTuple, Generic[_Row]):
-    """A column of a table: its title, a row's cell, and whether it holds numbers."""
+    """Column of a table: its title, a function from a row to its cell, and whether it contains numbers."""
 
     title: str
     cell: Callable[[_Row], str]
@@ -37,7 +37,7 @@ class Column(NamedTuple, Generic[_Row]):
 
 
 def table_of(columns: Iterable[Column[_Row]], rows: Iterable[_Row], least: tuple[str, ...] = ()) -> Table:
-    """A table with a row for each of `rows`.
+    """Return a table with one row for each item of `rows`.
 
     >>> table_of([Column("n", str), Column("name", "abc".__getitem__, number=False)], [1, 2]).rows
     [('1', 'b'), ('2', 'c')]
