@@ -41,7 +41,7 @@ def checked_probs(probs: ArrayLike) -> NDArray[np.floating]:
             what = "has negative entries (logits? apply a softmax first)"
         else:
             what = f"sums to {sums[row]:.6g}, not 1 (logits? apply a softmax first)"
-        raise ArrayError(f"probs row {row} {what}; {int(wrong.sum())} of {len(sums)} rows are bad")
+        raise ArrayError(f"probs row {row} {what}; {int(wrong.sum())} of {len(sums)} rows are invalid")
     return array
 
 

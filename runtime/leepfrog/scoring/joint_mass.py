@@ -139,8 +139,8 @@ def influence_of(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[S
         sum_z theta_z(x_i) / S_z (G_yz - sum_y' P(y' | z) G_y'z),  y = y_i,  G_yz = sum_{j: y_j = y} theta_z(x_j) / l_j
 
     where l_j = exp(terms[j]) is the likelihood of image j. With few images, it is as large as the variation of the
-    terms. Leave-one-out LEEP uses the same influence: its own likelihoods come close to 0, where a derivative overstates
-    the effect.
+    terms. Leave-one-out LEEP uses the same influence: its own likelihoods come close to 0, where a derivative
+    overstates the effect.
     """
     demand = np.zeros_like(mass.joint)
     start = 0

@@ -97,7 +97,7 @@ class FeatureSample(_LabeledSample):
 
     @cached_property
     def x(self) -> Floats:
-        """Features in float64, divided by their largest absolute entry, so that squares cannot underflow or overflow."""
+        """Features in float64, divided by their largest absolute entry, so that squares stay within range."""
         x = self.features.astype(np.float64)
         return x / self.unit
 

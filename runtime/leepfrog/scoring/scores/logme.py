@@ -32,8 +32,8 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
         1/N ( D/2 log a + N/2 log b - N/2 log 2 pi - b/2 |F m - y|^2 - a/2 |m|^2 - 1/2 sum_{i <= D} log(a + b s_i) )
 
     with s_i all D eigenvalues of F'F, including zeros, and m = b (a I + b F'F)^-1 F' y. At rank k < D, D - k terms
-    log(a + 0) cancel D - k of the D terms log a; dropping them on one side only would make the score grow with the number
-    of features.
+    log(a + 0) cancel D - k of the D terms log a; dropping them on one side only would make the score grow with the
+    number of features.
 
     Args:
         features: [N, D], not centred.
@@ -85,8 +85,8 @@ def _influence(
 
     At the maximum, a and b can stay fixed, and the loss in evidence without image i is the log density that the other
     images predict for it: (log(1 - h_i) - b r_i^2 / (1 - h_i)) / 2 with the residual r_i and h_i = b f_i' (a I +
-    b F'F)^-1 f_i. (The derivative, -(h_i + b r_i^2) / 2, is uninformative if D exceeds N, because all h_i are then nearly
-    1.) A class that is fitted exactly is excluded, because its b is unbounded.
+    b F'F)^-1 f_i. (The derivative, -(h_i + b r_i^2) / 2, is uninformative if D exceeds N, because all h_i are then
+    nearly 1.) A class that is fitted exactly is excluded, because its b is unbounded.
 
     Args:
         s: eigenvalues, [k].

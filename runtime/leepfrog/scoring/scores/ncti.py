@@ -28,10 +28,10 @@ def ncti(features: ArrayLike, labels: ArrayLike) -> Score:
         spread = |Z|_*,  certainty = 1/N sum_i p(y_i | x_i),  collapse = log sum_c |P_c|_*
         NCTI = spread + certainty - collapse
 
-    with the nuclear norms of Z, the images in the C - 1 directions of a linear discriminant, and of P_c, its predictions
-    for the images of class c. The discriminant is fitted to the first 64 principal components; its shrinkage is
-    exp(-sum of the first 32 variances), at least 1e-10. A ranking scales each part to 0..1 over its models, as the
-    authors' code does; for a single model, the parts are added unscaled.
+    with the nuclear norms of Z, the images in the C - 1 directions of a linear discriminant, and of P_c, its
+    predictions for the images of class c. The discriminant is fitted to the first 64 principal components; its
+    shrinkage is exp(-sum of the first 32 variances), at least 1e-10. A ranking scales each part to 0..1 over its
+    models, as the authors' code does; for a single model, the parts are added unscaled.
 
     Args:
         features: [N, D]; not rescaled, because the shrinkage depends on their scale.

@@ -30,9 +30,9 @@ def ped(features: ArrayLike, labels: ArrayLike) -> Score:
 
         min(t^2 F / 2, F),  F = max(0.6 R_i + 0.6 R_j - |m_i - m_j|, 0),  R_c^2 = sum_d var_cd,  t = 0.1
 
-    and each image moves with its class, for at most 6 steps, until all classes together move less than half as far as in
-    the first step. For this, features are divided by their standard deviations. (The authors use standard deviations on
-    ImageNet's validation images, which are not available here; those on the given images are used instead.)
+    and each image moves with its class, for at most 6 steps, until all classes together move less than half as far as
+    in the first step. For this, features are divided by their standard deviations. (The authors use standard deviations
+    on ImageNet's validation images, which are not available here; those on the given images are used instead.)
 
     Args:
         features: [N, D].

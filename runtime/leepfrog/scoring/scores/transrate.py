@@ -25,8 +25,8 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
         TrR = R(Z) - sum_c n_c / N R(Z_c),  R(Z) = 1/2 log det(I + Z'Z / (n epsilon))
 
-    for centred features Z [n, D]; Z_c are the rows of class c, centred by the overall mean as in the paper. `epsilon` is
-    absolute, so the score depends on the scale of the features and compares networks only if their scales agree.
+    for centred features Z [n, D]; Z_c are the rows of class c, centred by the overall mean as in the paper. `epsilon`
+    is absolute, so the score depends on the scale of the features and compares networks only if their scales agree.
 
     Args:
         features: [N, D].
@@ -68,9 +68,9 @@ def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float
 
     `distortion` is the logarithm of epsilon. For the losses, n epsilon is raised to `least`, which is above rounding.
 
-    Removing a row also moves the overall mean by which the rows are centred: with A = n epsilon I + Z'Z, b = 1 / (N - 1)
-    and s the sum of the n remaining rows, A becomes A - z_i z_i' (if the row is one of `members`) + b (s z_i' + z_i s')
-    + n b^2 z_i z_i', whose determinant is that of A times determinants of 2 by 2 matrices.
+    Removing a row also moves the overall mean by which the rows are centred: with A = n epsilon I + Z'Z,
+    b = 1 / (N - 1) and s the sum of the n remaining rows, A becomes A - z_i z_i' (if the row is one of `members`) +
+    b (s z_i' + z_i s') + n b^2 z_i z_i', whose determinant is that of A times determinants of 2 by 2 matrices.
     """
     rows, n, b = z[members], int(members.sum()), 1 / max(len(z) - 1, 1)
     ridge = math.log(n) + distortion
