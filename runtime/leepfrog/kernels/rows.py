@@ -13,7 +13,7 @@ ROW_SUM_TOLERANCE = 1e-3
 
 @kernel()
 def sums_and_negatives(probs: NDArray[np.floating], sums: NDArray[np.float64], negatives: NDArray[np.int64]) -> None:
-    """Set sums [N] to row sums of probs [N, Z] (NaN and infinity propagate) and negatives [N] to counts of entries < 0."""
+    """Set sums [N] to the row sums of probs [N, Z] (NaN propagates), and negatives [N] to counts of entries < 0."""
     for i in range(probs.shape[0]):
         total = 0.0
         below = 0

@@ -169,8 +169,9 @@ class Sample:
         if not given:
             raise ArrayError("a sample needs probs or features")
         if len(given[0]) != len(given[-1]):
-            counts = f"probs has {len(given[0])} rows and features has {len(given[-1])}"
-            raise ArrayError(f"{counts}; both must be of the same images")
+            raise ArrayError(
+                f"probs has {len(given[0])} rows but features has {len(given[-1])}; both must be of the same images"
+            )
         indices, n_target = _classes(labels, len(given[0]))
         return cls(
             None if predictions is None else ProbSample(indices, n_target, predictions),
