@@ -1,10 +1,10 @@
-"""Which pre-trained model should I start from, for my images, on my device? leepfrog answers without training.
+"""Rank pre-trained vision models for your images and your device, without training.
 
 >>> import leepfrog
 >>> leepfrog.scores.knn([[0.0], [0.1], [1.0], [1.1]], ["cat", "cat", "dog", "dog"]).value
 1.0
 
-Names load what they need on first use: `import leepfrog` itself costs next to nothing, and nothing here imports torch.
+Public names are imported on first use, so `import leepfrog` is nearly free. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import importlib
 
 __version__ = "0.1.0"
 
-# For type checkers and editors; `X as X` says that it is exported. Not imported from typing: `python -m leepfrog` would
-# look for that in the current folder.
+# For type checkers and editors; `X as X` marks a re-export. TYPE_CHECKING is not imported from typing, because
+# `python -m leepfrog` would first look for that module in the current folder.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from leepfrog.validation.validate import Validation as Validation
     from leepfrog.validation.validate import validate as validate
 
-# The functions, every class that their signatures and results mention, and every error; by the module that has them.
+# Public functions, all classes in their signatures and results, and all errors, by the module that defines them.
 _NAMES = {
     "errors": """
         ArrayError BadInputError DataSetError EmbeddingError ImageError LeepfrogError MachineError ModelError UsageError

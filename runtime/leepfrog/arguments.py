@@ -1,4 +1,4 @@
-"""Arguments of the public functions: paths of any type, one item in place of several, seeds, and misspelt names."""
+"""Argument handling of the public functions: paths, single items or sequences, seeds, and misspelled names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leepfrog.errors import UsageError
 StrPath = str | os.PathLike[str]
 """A path as text or as an object, such as `pathlib.Path`."""
 
-# So many names of a list are shown in a message.
+# Maximum number of known names listed in a message.
 MOST_NAMES = 20
-# The longest that a model may be timed, in seconds.
+# Maximum timing duration per model, in seconds.
 MOST_SECONDS = 3600
 
 
@@ -28,7 +28,7 @@ def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]: ...
 
 
 def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]:
-    """The items of a sequence; a string or a path is one item, not a sequence of characters.
+    """Return the items of a sequence as a tuple; a single string or path counts as one item.
 
     >>> several("ridge"), several(["ridge", "knn"])
     (('ridge',), ('ridge', 'knn'))
@@ -37,29 +37,29 @@ def several(given: StrPath | Iterable[StrPath]) -> tuple[StrPath, ...]:
 
 
 def check_seed(seed: int) -> None:
-    """UsageError if `seed` is negative, which random number generators reject."""
+    """Raise UsageError if `seed` is negative, because random number generators reject negative seeds."""
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, not {seed}")
 
 
 def as_path(given: StrPath, what: str) -> Path:
-    """A path that a user gave.
+    """Convert a user-supplied path to `Path`.
 
     Args:
         given: the path.
-        what: what the path points to, for the message.
+        what: what the path should point to, for the error message; for example "a model".
 
     Raises:
-        UsageError: it is empty, which would mean the current folder, or holds a NUL.
+        UsageError: the path is empty, which would mean the current folder, or contains a NUL.
     """
     text = os.fspath(given)
     if not text or "\0" in text:
-        raise UsageError(f"{text!r} is not a path of {what}")
+        raise UsageError(f"{text!r} is not a valid path to {what}")
     return Path(text)
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:
-    """UsageError if a name is unknown; the message suggests the nearest known one.
+    """Raise UsageError if `name` is not in `known`; the message suggests the closest match.
 
     >>> check_name("device", "cudo", ["cpu", "cuda"])
     Traceback (most recent call last):
@@ -72,10 +72,10 @@ def check_name(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The hint for an unknown name: the nearest known one, and the first MOST_NAMES of all."""
+    """Return the hint for an unknown name: the closest match, and the first MOST_NAMES known names."""
     names = list(known)
     if not names:
-        return "there are none"
+        return "none are available"
     near = nearest(name, names)
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     listed = f"one of {', '.join(names[:MOST_NAMES])}{more}"
@@ -83,7 +83,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most similar to a misspelt one; None if none is similar."""
+    """Return the known name closest to a misspelled one, or None if no name is similar."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # GPU is no CPU
+    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.7)  # strict: GPU must not match CPU
     return by_lower[matches[0]] if matches else None

@@ -1,4 +1,4 @@
-"""Arrays that callers and files bring. What NumPy would convert silently, and wrongly, is refused."""
+"""Validation of arrays from callers and files; whatever NumPy would convert silently and wrongly is rejected."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from leepfrog.errors import ArrayError, BadInputError, one_line
 
 
 def as_array(values: ArrayLike, what: str, error: type[BadInputError] = ArrayError) -> NDArray[Any]:
-    """Values as an array of whatever type they have.
+    """Return values as an array, keeping their dtype.
 
     Args:
-        values: an array, or what NumPy makes one of.
-        what: the argument's name, for messages.
-        error: the class of error to raise.
+        values: an array or array-like.
+        what: name of the argument, for error messages.
+        error: class of the error to raise.
 
     Raises:
-        BadInputError: not an array (rows of different lengths, a tensor on a GPU), or entries that are masked.
+        BadInputError: the values are not array-like (rows of different lengths, a tensor on a GPU), or some are masked.
     """
     if np.ma.is_masked(values):
         raise error(f"{what} has masked entries, whose values are unknown; drop those rows first")
@@ -34,10 +34,11 @@ def as_array(values: ArrayLike, what: str, error: type[BadInputError] = ArrayErr
 
 
 def numbers(values: ArrayLike, what: str, error: type[BadInputError] = ArrayError) -> NDArray[Any]:
-    """Values as an array of integers or of real numbers that float64 can hold; arguments: see `as_array`.
+    """Return values as an array of integers or real numbers of at most 64 bits. The arguments are those of `as_array`.
 
     Raises:
-        BadInputError: not an array, or of another type: complex, boolean, long double, text, dates, records, objects.
+        BadInputError: the values are not array-like or have another dtype: complex, boolean, long double, text, dates,
+            records or objects.
 
     >>> numbers([1, 2], "sizes")
     array([1, 2])
@@ -52,14 +53,15 @@ def numbers(values: ArrayLike, what: str, error: type[BadInputError] = ArrayErro
 
 
 def class_labels(labels: ArrayLike, error: type[BadInputError] = ArrayError) -> NDArray[Any]:
-    """Labels [N] that name classes: integers, booleans or strings, as an array of that type.
+    """Return class labels [N] as an array of integers, booleans or strings.
 
     Args:
-        labels: N of them, all of one type.
-        error: the class of error to raise.
+        labels: class label of each image, [N], all of one type.
+        error: class of the error to raise.
 
     Raises:
-        BadInputError: not [N], or of another type; text mixed with other values, such as the NaN of a missing label.
+        BadInputError: the labels are not [N], have another type, or mix text with other values, such as NaN for a
+            missing label.
 
     >>> class_labels(["dog", "cat"])
     array(['dog', 'cat'], dtype='<U3')
@@ -68,18 +70,18 @@ def class_labels(labels: ArrayLike, error: type[BadInputError] = ArrayError) -> 
     if array.ndim != 1:
         raise error(f"labels has shape {list(array.shape)}; it must be [N]: one label per image")
     if array.dtype.kind in "OT" and all(isinstance(label, str) for label in array):
-        array = array.astype(str)  # how data frames hold text
+        array = array.astype(str)  # data frames store text as objects or in NumPy's string dtype
     if array.size and array.dtype.kind not in "biuU":
         raise error(f"labels has dtype {array.dtype}; it must be integers or strings, one label per image")
     if array.dtype.kind == "U" and not isinstance(labels, np.ndarray):
         other = next((label for label in np.asarray(labels, object) if not isinstance(label, str)), None)
-        if other is not None:  # NumPy has made text of it
+        if other is not None:  # NumPy has converted it to text
             raise error(f"labels mixes strings with {other!r}; it must be integers or strings, one label per image")
     return array
 
 
 def same_fields(one: object, other: object) -> bool:
-    """Whether two dataclasses of one type have equal fields; arrays are equal as a whole, NaN to NaN."""
+    """Return True if two dataclasses of one type have equal fields; NaN in arrays counts as equal to NaN."""
     assert dataclasses.is_dataclass(one)
     return type(one) is type(other) and all(
         _same(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)
@@ -93,9 +95,12 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def array_of(content: bytes) -> NDArray[Any]:
-    """The array in the bytes of a `.npy` file, which are not copied.
+    """Return the array in the bytes of a `.npy` file, without copying them.
 
-    Memory is never taken for what the header declares and the file does not hold.
+    Nothing is allocated for data that the header declares but the file does not contain.
+
+    Raises:
+        ValueError: the bytes are not a valid `.npy` file of plain values.
     """
     stream = io.BytesIO(content)
     try:
@@ -103,10 +108,10 @@ def array_of(content: bytes) -> NDArray[Any]:
         shape, in_columns, kind = read_header(stream)
         start = stream.tell()
         if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - start:
-            raise ValueError(f"it does not hold what it declares: {kind} {shape}")
+            raise ValueError(f"its size does not match its header: {kind} {shape}")
         flat: NDArray[Any] = np.frombuffer(content, kind, offset=start) if start < len(content) else np.empty(0, kind)
         return flat.reshape(shape, order="F" if in_columns else "C")
-    except Exception as error:  # NumPy evaluates the header as Python, and raises what that does
+    except Exception as error:  # NumPy parses the header as a Python literal, which may raise anything
         raise ValueError(stated.shown(one_line(error)).strip("'")) from None
 
 

@@ -1,4 +1,4 @@
-"""The one way in which leepfrog starts other processes: Python modules that nothing in the current folder can touch."""
+"""Launcher for child processes: Python modules, isolated from files in the current folder."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from leepfrog.errors import MachineError
 
-# Settings of the user's own Python and Numba: they would change what a module prints, or keep it from ending.
+# The user's Python and Numba settings could change what a module prints, or keep it from exiting.
 _DROPPED = ("PYTHON", "NUMBA_")
 _KEPT = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 
 
 def run(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a Python module with this interpreter, and wait until it ends.
+    """Run a Python module with this interpreter and wait for it to exit.
 
-    It finds the packages that this process finds, except in the current folder. It has no stdin.
+    The child can import the same packages as this process, except from the current folder. Its stdin is empty.
 
     Args:
-        module: as in `python -m MODULE`.
-        arguments: for the module.
-        timeout: seconds after which it is killed and `subprocess.TimeoutExpired` raised; None for no limit.
+        module: name of the module, as in `python -m MODULE`.
+        arguments: command-line arguments of the module.
+        timeout: seconds before the child is killed and `subprocess.TimeoutExpired` is raised; None for no limit.
 
     Returns:
-        Its exit code, stdout and stderr; bytes that are not UTF-8 become U+FFFD.
+        Exit code, stdout and stderr of the child; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         MachineError: the process cannot be started.
@@ -41,7 +41,7 @@ def run(module: str, *arguments: str, timeout: float | None = None) -> subproces
             encoding="utf-8",
             errors="replace",
         )
-    except (OSError, TypeError) as error:  # TypeError: a program with Python inside need not name an interpreter
+    except (OSError, TypeError) as error:  # TypeError: sys.executable may be None in a program that embeds Python
         raise MachineError(f"cannot start Python ({sys.executable}) to run {module}: {error}") from None
     with process:
         _running.add(process)
@@ -56,7 +56,7 @@ def run(module: str, *arguments: str, timeout: float | None = None) -> subproces
 
 
 def kill_all() -> None:
-    """Kill the children that run, for a program that is about to end."""
+    """Kill all running children, for a program that is about to exit."""
     for process in list(_running):
         process.kill()
 
@@ -65,17 +65,17 @@ _running: set[subprocess.Popen[str]] = set()
 
 
 def _environment() -> dict[str, str]:
-    """The user's environment, such as proxies and pip's settings, with Python's part replaced."""
+    """Return the user's environment, including proxies and pip's settings, with the Python settings replaced."""
     kept = {k: v for k, v in os.environ.items() if k in _KEPT or not k.upper().startswith(_DROPPED)}
-    # Safe path: the current folder, which `-m` would put first, stays out.
+    # PYTHONSAFEPATH keeps out the current folder, which `-m` would put first on the path.
     return {**kept, "PYTHONPATH": os.pathsep.join(_import_path()), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
 
 
 def _import_path() -> list[str]:
-    """`sys.path` without the current folder, by whatever name; leepfrog's own folder is added last if it is missing."""
+    """Return `sys.path` without the current folder, however it is spelled; append leepfrog's own folder if missing."""
     try:
         here = os.path.realpath(os.curdir)
-    except OSError:  # it was deleted
+    except OSError:  # the current folder was deleted
         here = ""
     path = [folder for folder in sys.path if isinstance(folder, str) and folder and os.path.realpath(folder) != here]
     root = str(Path(__file__).parents[1])

@@ -1,6 +1,6 @@
-"""Dataclasses to JSON-ready values, and back by their fields' annotations, every value checked on the way.
+"""Conversion of dataclasses to JSON-ready values and back, validating every value against its annotation.
 
-A file may come from a stranger, so texts, numbers and depths are bounded (`leepfrog.stated`).
+Files may be untrusted, so text lengths, numbers and nesting depths are bounded (`leepfrog.stated`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from leepfrog.errors import LeepfrogError, one_line
 
 _Result = TypeVar("_Result")
 
-# Metadata of a field: the name under which older files have it.
+# Key in a field's metadata: the name of the field in older files.
 FORMERLY = "formerly"
-# Metadata of a field that is not written, and so empty where a result is read again.
+# Metadata of a field that is not written, and is therefore empty when a result is read back.
 NOT_WRITTEN = {"written": False}
 
 
 def encode_fields(value: Any) -> dict[str, Any]:
-    """What is written of a dataclass, as JSON-ready values. Within it, a class with an `as_dict` writes itself.
+    """Return the written fields of a dataclass as JSON-ready values.
+
+    Nested classes with an `as_dict` encode themselves.
 
     >>> @dataclasses.dataclass
     ... class Size:
@@ -38,12 +40,12 @@ def encode_fields(value: Any) -> dict[str, Any]:
 
 
 def written_fields(kind: Any) -> list[dataclasses.Field[Any]]:
-    """The fields of a dataclass that are written: all but those with the metadata NOT_WRITTEN."""
+    """Return the fields of a dataclass that are written: all except those with the metadata NOT_WRITTEN."""
     return [field for field in dataclasses.fields(kind) if field.metadata.get("written", True)]
 
 
 def written_properties(kind: Any) -> tuple[str, ...]:
-    """The properties that are written beside the fields: what the class attribute `also_written` names."""
+    """Return the names of the properties written in addition to the fields, from the class attribute `also_written`."""
     return getattr(kind, "also_written", ())
 
 
@@ -56,18 +58,18 @@ def _encode(value: Any) -> Any:
 
 
 def decode(kind: type[_Result], value: Any, where: str) -> _Result:
-    """Read a value that was written as JSON.
+    """Decode a value that was written as JSON.
 
-    A dataclass takes the entries of an object that are named like its fields; others are passed over, and those with a
-    default may be missing. Within it, a class with a `from_dict` reads itself.
+    A dataclass takes the entries of an object that match its field names; other entries are ignored, and fields with a
+    default may be missing. Nested classes with a `from_dict` decode themselves.
 
     Args:
-        kind: a dataclass, str, int, float, bool, or one of these within tuple, dict, Mapping or `| None`.
+        kind: target type: a dataclass, str, int, float, bool, or one of these within tuple, dict, Mapping or `| None`.
         value: parsed JSON (see `leepfrog.stated.parsed`).
-        where: what messages call it.
+        where: name of the value in error messages.
 
     Raises:
-        ValueError: the value is something else; the message says where and what.
+        ValueError: the value does not match `kind`; the message names the offending part.
 
     >>> @dataclasses.dataclass
     ... class Size:
@@ -76,7 +78,7 @@ def decode(kind: type[_Result], value: Any, where: str) -> _Result:
     >>> decode(Size, {"name": "A4", "sides": [210, 297]}, "size")
     Size(name='A4', sides=(210.0, 297.0))
     """
-    # The class's own `from_dict` may be what calls this.
+    # A top-level dataclass must not decode itself: its own `from_dict` may be the caller.
     result: _Result = (_decode_fields if dataclasses.is_dataclass(kind) else _decode)(kind, value, where)
     return result
 
@@ -96,7 +98,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return {stated.text(key, where): _decode(parts[1], entry, f"{where}.{key}") for key, entry in entries.items()}
     if dataclasses.is_dataclass(kind):
         return _decode_class(kind, value, where)
-    raise TypeError(f"{where}: {kind} cannot be read")  # of a field, which is for tests to find
+    raise TypeError(f"{where}: {kind} cannot be read")  # an unsupported field type is a bug for the tests to find
 
 
 def _decode_optional(parts: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -146,7 +148,7 @@ def _decode_fields(kind: Any, value: Any, where: str) -> Any:
 
 @functools.cache
 def types_of(kind: Any) -> dict[str, Any]:
-    """The types of a class's attributes by name."""
+    """Return the resolved type hints of a class or function, by name."""
     return typing.get_type_hints(kind)
 
 

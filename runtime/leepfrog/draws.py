@@ -1,4 +1,4 @@
-"""Images drawn at random class by class, so that every class gets its share."""
+"""Random draws of images, stratified by class."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Positions = NDArray[np.int64]
 
 
 def members_of(labels: NDArray[np.int64], n_classes: int | None = None) -> list[Positions]:
-    """Positions of each class's images, in ascending order.
+    """Return the positions of each class's images, in ascending order.
 
     Args:
-        labels: [N] in 0..C-1.
-        n_classes: C; None for the largest label and 1.
+        labels: class index of each image, [N] in 0..C-1.
+        n_classes: number of classes, C; None for the largest label plus 1.
 
     >>> members_of(np.array([1, 0, 1]))
     [array([1]), array([0, 2])]
@@ -25,8 +25,8 @@ def members_of(labels: NDArray[np.int64], n_classes: int | None = None) -> list[
 
 
 def shuffled(members: Iterable[Positions], rng: np.random.Generator) -> Iterator[Positions]:
-    """Each class's positions in random order; the first n of them are n images drawn without replacement.
+    """Yield each class's positions in random order; the first n are a draw of n images without replacement.
 
-    A class is shuffled when it is asked for, so callers may draw other numbers in between.
+    Classes are shuffled lazily, so the caller may draw other numbers from `rng` in between.
     """
     return (rng.permutation(positions) for positions in members)

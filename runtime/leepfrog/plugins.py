@@ -1,4 +1,4 @@
-"""Extensions by name: modules of a package here, and entry points of other packages."""
+"""Extensions by name: modules of a leepfrog package, and entry points of other packages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Extension = TypeVar("_Extension")
 
 
 class Plugins(Generic[_Extension]):
-    """What the modules of a package hold under one name, such as every device's `DEVICE`, and what others add.
+    """Extensions defined by a package's modules, under an attribute such as `DEVICE`, and by other packages.
 
-    A name is a module's or an entry point's. Nothing is imported to list names. What is found is remembered.
+    An extension has the name of its module or entry point. Listing names imports nothing. Lookups are cached.
 
     >>> Plugins("leepfrog.inference.devices", "DEVICE", "leepfrog.devices", object, "device").names()[:2]
     ('cpu', 'cuda')
@@ -25,38 +25,38 @@ class Plugins(Generic[_Extension]):
     def __init__(
         self, package: str, attribute: str, group: str, kind: type[_Extension], what: str, default: str = ""
     ) -> None:
-        """Look for extensions.
+        """Describe where to look for extensions.
 
         Args:
-            package: whose modules are extensions, but for `base`.
-            attribute: what each of them holds.
-            group: of other packages' entry points.
-            kind: what an entry point has to give.
-            what: an extension is called in messages.
-            default: the name that stands first.
+            package: package whose modules are extensions, except `base`.
+            attribute: attribute of each module that contains its extension.
+            group: entry-point group for extensions of other packages.
+            kind: type that the object of an entry point must have.
+            what: noun for an extension in error messages.
+            default: name of the extension to list first.
         """
         self._package, self._attribute, self._group, self._kind, self._what = package, attribute, group, kind, what
         self._default = default
         self.forget()
 
     def forget(self) -> None:
-        """Look again, should packages or modules have been added."""
+        """Clear the cache, in case packages or modules have been added."""
         self._names: tuple[str, ...] = ()
         self._extensions: dict[str, _Extension] = {}
 
     def names(self) -> tuple[str, ...]:
-        """All names, the default first, the others sorted."""
+        """Return all names, the default first, the others sorted."""
         if not self._names:
             others = {point.name for point in metadata.entry_points(group=self._group)}
             self._names = tuple(sorted({*self._modules(), *others}, key=lambda name: (name != self._default, name)))
         return self._names
 
     def named(self, name: str) -> _Extension:
-        """An extension by its name.
+        """Return an extension by name.
 
         Raises:
             UsageError: no extension has this name.
-            MachineError: it comes from another package, which is broken.
+            MachineError: the extension comes from another package, which is broken.
         """
         if name not in self._extensions:
             check_name(self._what, name, self.names())
@@ -70,11 +70,11 @@ class Plugins(Generic[_Extension]):
         (point, *_) = metadata.entry_points(group=self._group, name=name)
         try:
             extension = point.load()
-        except Exception as error:  # another package's
+        except Exception as error:  # code of another package may raise anything
             raise MachineError(f"{self._what} {name}: {point.value} cannot be imported: {one_line(error)}") from None
         if not isinstance(extension, self._kind) or getattr(extension, "name", name) != name:
             what = self._kind.__name__
-            raise MachineError(f"{self._what} {name}: {point.value} is not a leepfrog {what} of this name")
+            raise MachineError(f"{self._what} {name}: {point.value} is not a leepfrog {what} with this name")
         return extension
 
     def _modules(self) -> list[str]:

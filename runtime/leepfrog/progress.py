@@ -1,4 +1,4 @@
-"""Progress and notices of long-running work. The command line draws bars; other callers may pass their own listener."""
+"""Progress and notices of long operations. The command line draws bars; other callers may pass their own listener."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _LOGGER = logging.getLogger("leepfrog")
 
 
 class Progress(Protocol):
-    """Receives the progress and notices of long-running work."""
+    """Progress-reporting protocol for long-running operations."""
 
     def start(self, what: str, total: int) -> None:
-        """A stage of `total` steps begins; the stage before it, if any, is over."""
+        """Begin a stage of `total` steps, which ends the previous stage, if any."""
 
     def advance(self, steps: int) -> None:
-        """So many steps of the stage are done."""
+        """Report that `steps` more steps of the stage are done."""
 
     def notice(self, text: str) -> None:
-        """Something happened that the user should know, such as a cache that cannot be written."""
+        """Report something the user should know, such as a cache that cannot be written."""
 
 
 class SilentProgress:
-    """The default listener: it shows no progress, and logs notices as warnings of the logger "leepfrog".
+    """Default listener, which shows no progress and logs notices as warnings of the logger "leepfrog".
 
     Python prints warnings to stderr unless the program has configured logging otherwise.
 

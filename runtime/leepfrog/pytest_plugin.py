@@ -1,9 +1,9 @@
-"""A pytest fixture that fails a test when a ranking got worse.
+"""A pytest fixture that fails a test when a ranking gets worse.
 
     def test_models(leepfrog_check):
         leepfrog_check("baseline.json", "photos", fail_on=["score", "rank"])
 
-pytest finds it by itself where leepfrog is installed. Paths are relative to the test's own folder.
+pytest loads it automatically if leepfrog is installed. Paths are relative to the folder of the test file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def leepfrog_check(request: pytest.FixtureRequest) -> Callable[..., Check]:
-    """`leepfrog.check` that fails the test with what failed and why; returns the check when it passed.
+    """Run `leepfrog.check`, and fail the test with the reasons if the check fails; otherwise return the check.
 
-    It takes the arguments of `leepfrog.check`; a baseline that is missing or of something else is an error.
+    The fixture takes the arguments of `leepfrog.check`. A missing or unsuitable baseline also fails the test.
     """
 
     def run(baseline: StrPath, data: StrPath, **options: Any) -> Check:

@@ -1,4 +1,4 @@
-"""Results as types that go both ways: to JSON, and back."""
+"""Base class of results, which convert to JSON and back."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from leepfrog.codec import decode, encode_fields
 from leepfrog.errors import UsageError
 from leepfrog.files import printable, write_whole
 
-# Metadata of fields that may differ between two runs of one request: what is measured anew, or follows from that.
+# Metadata of fields that may differ between two runs of one request: measurements, and values derived from them.
 MEASURED: Mapping[str, Any] = {"differs": "measured"}
-# Of fields that follow from the order of models. Among models that are statistically tied it is a matter of rounding.
+# Metadata of fields that depend on the order of models. Rounding decides the order of statistically tied models.
 OF_ORDER: Mapping[str, Any] = {"differs": "order"}
 
 
 class Result:
-    """The base of results, which are frozen dataclasses.
+    """Base class of results, which are frozen dataclasses.
 
-    The `kind` is what JSON calls it. JSON of another `schema_version` is refused.
+    `kind` identifies the type of result in JSON. JSON with another `schema_version` is rejected.
     """
 
     kind: ClassVar[str]
     schema_version: ClassVar[int]
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON-ready values, with its kind and its schema's version."""
+        """Return the result as JSON-ready values, including its kind and schema version."""
         return {"schema_version": self.schema_version, "kind": self.kind, **encode_fields(self)}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Read what `as_dict` gave, or the JSON that a command writes.
+        """Create a result from the output of `as_dict`, or from the JSON that a command writes.
 
         Raises:
-            UsageError: it is another result, of another schema version, or something is missing or invalid.
+            UsageError: the values have another kind or schema version, or a field is missing or invalid.
         """
         if not isinstance(values, dict) or values.get("kind") != cls.kind:
             raise UsageError(f"is not a {cls.kind}")
         if values.get("schema_version") != cls.schema_version:
             version = stated.shown(values.get("schema_version"))
-            raise UsageError(f"has schema version {version}, this leepfrog reads {cls.schema_version}; make it again")
+            raise UsageError(
+                f"has schema version {version}, but this leepfrog reads {cls.schema_version}; create it again"
+            )
         entries = {key: value for key, value in values.items() if key not in ("kind", "schema_version")}
         try:
             return decode(cls, entries, cls.kind)
@@ -51,12 +53,12 @@ class Result:
 
     @classmethod
     def load(cls, path: StrPath) -> Self:
-        """Read what `save`, or the command with `-o FILE.json`, wrote.
+        """Read a result that was written by `save`, or by the command with `-o FILE.json`.
 
-        What is not written, such as the scores' `terms`, is empty.
+        Fields that are not written, such as the scores' `terms`, are empty.
 
         Raises:
-            UsageError: the file cannot be read, or is of another kind.
+            UsageError: the file cannot be read, or contains another kind of result.
         """
         file = as_path(path, f"a {cls.kind}")
         try:
@@ -65,10 +67,10 @@ class Result:
             raise UsageError(f"{printable(file)}: {error}") from None
 
     def save(self, path: StrPath) -> None:
-        """Write JSON that `load` reads, as do the commands that take such a result.
+        """Write the result as JSON, for `load` and for commands that take such a result.
 
         Raises:
-            MachineError: it cannot be written.
+            MachineError: the file cannot be written.
         """
         text = json.dumps(self.as_dict(), indent=2, allow_nan=False)
         write_whole(as_path(path, f"a {self.kind}"), f"{text}\n".encode())

@@ -1,4 +1,4 @@
-"""The JSON Schema of what commands write, made from the types of their results."""
+"""JSON Schema of the commands' output, generated from the result types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENTRY = re.compile(r"    (\w[\w, ]*): (.*)")
 
 
 def results() -> list[type[Result]]:
-    """The result of every command that writes JSON."""
+    """Return the result types of all commands that write JSON."""
     return [
         Ranking, Scores, Validation, TaskStudy, Verification, Check, CostReport, Explanation, Recommendation,
         DistanceTable, LibraryListing, ZooListing, Diagnosis,
@@ -39,7 +39,7 @@ def results() -> list[type[Result]]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of all results: each is named by its kind among the definitions."""
+    """Return the schema of all results, with one definition per kind."""
     definitions: dict[str, Any] = {}
     kinds = results()
     for kind in kinds:
@@ -50,16 +50,16 @@ def json_schema() -> dict[str, Any]:
         definitions[kind.kind] = definition
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Results of leepfrog, and the receipts in them",
-        "description": "A result says by kind which of the definitions it is, and by schema_version which version. "
-        "Embeddings (.npz) hold a receipt as well.",
+        "title": "Results of leepfrog, including their receipts",
+        "description": "The kind of a result names its definition, and schema_version the version of that definition. "
+        "Embeddings (.npz) also contain a receipt.",
         "oneOf": [{"$ref": f"#/$defs/{kind.kind}"} for kind in kinds],
         "$defs": definitions,
     }
 
 
 def _definition(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    """An object with the fields of a dataclass, all of which are written."""
+    """Return the schema of a dataclass: an object with its written fields and properties, all of them required."""
     described = dict(_descriptions(kind))
     members = {field.name: types_of(kind)[field.name] for field in written_fields(kind)}
     for name in written_properties(kind):
@@ -95,15 +95,15 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin in (dict, collections.abc.Mapping):
         return {"type": "object", "additionalProperties": _schema(parts[1], definitions)}
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
-        raise TypeError(f"{kind} has no JSON Schema")  # of a field, which is for tests to find
+        raise TypeError(f"{kind} has no JSON Schema")  # an unsupported field type is a bug for the tests to find
     if kind.__name__ not in definitions:
-        definitions[kind.__name__] = {}  # before its fields, should it contain itself
+        definitions[kind.__name__] = {}  # registered before its fields, in case it contains itself
         definitions[kind.__name__] = _definition(kind, definitions)
     return {"$ref": f"#/$defs/{kind.__name__}"}
 
 
 def _descriptions(kind: type) -> Iterator[tuple[str, str]]:
-    """What the docstrings of a class and its bases say of attributes."""
+    """Yield names and descriptions of attributes from the docstrings of a class and its bases."""
     for base in reversed(kind.__mro__):
         _, _, section = (base.__doc__ or "").partition("\n    Attributes:\n")
         names, text = "", ""

@@ -1,4 +1,4 @@
-"""Every score as a function of arrays: `leepfrog.scores.NAME(features or probs, labels)` gives a `Score`.
+"""All scores as functions of arrays: `leepfrog.scores.NAME(features or probs, labels)` returns a `Score`.
 
 >>> import numpy as np
 >>> from leepfrog import scores
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from leepfrog.scoring.names import SCORE_NAMES
 from leepfrog.scoring.score import Score
 
-if TYPE_CHECKING:  # their signatures; a score that is not here is a Callable[..., Score]
+if TYPE_CHECKING:  # for their signatures; a score not listed here is a Callable[..., Score]
     from leepfrog.scoring.scores.etran import etran as etran
     from leepfrog.scoring.scores.few_shot import few_shot as few_shot
     from leepfrog.scoring.scores.gbc import gbc as gbc

@@ -1,4 +1,4 @@
-"""Imports of packages that would take settings from the current folder, which may hold a stranger's files."""
+"""Imports of packages that would read settings from the current folder, which may contain untrusted files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 
 from leepfrog.errors import MachineError, one_line
 
-# Numba's CACHE_DIR makes it unpickle files from there; matplotlib's settings can run LaTeX.
+# Settings files by package. Numba unpickles files from its CACHE_DIR; matplotlib's settings can run LaTeX.
 SETTINGS = {"numba": ".numba_config.yaml", "matplotlib": "matplotlibrc"}
-# Two threads that exchange `os.path.exists` at once could leave it exchanged.
+# Two threads that replace `os.path.exists` at the same time could leave it replaced.
 _HIDING = threading.Lock()
 
 
 def import_unconfigured(name: str) -> ModuleType:
-    """Import "numba" or "matplotlib"; settings in the current folder are ignored.
+    """Import "numba" or "matplotlib", ignoring settings in the current folder.
 
-    Where the package has been imported before, by a program that uses leepfrog, its settings are that program's.
+    If the program that uses leepfrog has already imported the package, that program's settings stay in effect.
 
     Raises:
-        ImportError: it is not installed, or broken.
-        MachineError: it refuses its settings, which come from environment variables or the user's own files.
+        ImportError: the package is not installed, or is broken.
+        MachineError: the package rejects its settings, from environment variables or from the user's own files.
     """
     if name in sys.modules:
         return sys.modules[name]
@@ -38,17 +38,17 @@ def import_unconfigured(name: str) -> ModuleType:
         except Exception as error:
             reason = one_line(error, 200)
             raise MachineError(
-                f"{name} does not start: {reason} (check environment variables that begin with {name.upper()}_, MPL "
-                "and your settings of it)"
+                f"cannot import {name}: {reason} (check environment variables that start with {name.upper()}_ or MPL, "
+                f"and your {name} settings)"
             ) from None
-    if name == "numba":  # it looks for its file again whenever it compiles
+    if name == "numba":  # it reads its settings file again at every compilation
         package.core.config._config_fname = os.devnull  # noqa: SLF001
     return package
 
 
 @contextlib.contextmanager
 def _hidden(file: str) -> Iterator[None]:
-    """Let `os.path.exists` deny one file of the current folder: how both packages look for theirs."""
+    """Make `os.path.exists` hide one file of the current folder; both packages use it to find their settings."""
     exists = os.path.exists
 
     def exists_elsewhere(path: Any) -> bool:

@@ -321,7 +321,7 @@ def test_fault_31_empty_paths_from_python(empty: str, tiny: Path, photos: Path, 
         lambda: export(f"onnx:{tiny}", ExportOptions(output=empty)),
     ]
     for call in calls:
-        with pytest.raises(errors.UsageError, match="is not a path of"):
+        with pytest.raises(errors.UsageError, match="is not a valid path to"):
             call()
 
 

@@ -199,7 +199,7 @@ def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, 
         (lost, "which is missing from the ranking"),
         (bare, "contains nothing to judge by score"),
         (huge, r"is not JSON.*beyond 2\^63"),
-        (slow, "is not JSON, or cut short"),
+        (slow, "is not JSON, or is truncated"),
     ):
         path.write_text(json.dumps(values))
         with pytest.raises(UsageError, match=message):

@@ -60,7 +60,7 @@ def test_another_package_s_device(point: types.ModuleType) -> None:
 @pytest.mark.parametrize("what", [None, "a text", Device("other", "CPUExecutionProvider")])
 def test_another_package_s_broken_device(what: object, point: types.ModuleType) -> None:
     point.NPU = what
-    with pytest.raises(MachineError, match="device npu: their:NPU is not a leepfrog Device of this name"):
+    with pytest.raises(MachineError, match="device npu: their:NPU is not a leepfrog Device with this name"):
         DEVICES.named("npu")
 
 

@@ -130,5 +130,5 @@ def test_metadata_versions() -> None:
 def test_metadata_of_impossible_values() -> None:
     props = read(REAL).metadata
     for value in ("NaN", "Infinity", "-Infinity"):
-        with pytest.raises(ModelError, match=f"metadata is not JSON: it holds {value}"):
+        with pytest.raises(ModelError, match=f"metadata is not JSON: it contains {value}"):
             ModelMetadata.from_props({**props, f"{PREFIX}top1": value})

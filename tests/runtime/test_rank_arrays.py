@@ -79,7 +79,7 @@ def test_any_score_may_decide() -> None:
         ({"a": {}}, UsageError, "a: has neither"),
         ({"a": {"probs": probs(1, 0)}}, UsageError, "a: has no features, required by linear_probe"),
         ({"a": {"features": features(1, 0)[:50]}}, ArrayError, "a: labels has 120 entries for 50 rows"),
-        ({"a": {"features": features(1, 0) * np.nan}}, ArrayError, "a: features row 0 holds NaN"),
+        ({"a": {"features": features(1, 0) * np.nan}}, ArrayError, "a: features row 0 contains NaN"),
         ({"a": {"features": features(1, 0), "probs": features(1, 1)}}, ArrayError, "a: probs row"),
     ],
 )

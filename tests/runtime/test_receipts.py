@@ -221,7 +221,7 @@ def test_a_baseline_that_is_none_is_a_wrong_call(home: Path, tmp_path: Path) -> 
     good = baseline(home, photographs(tmp_path / "photos"), path)
     assert Baseline.read(path).kind == "ranking"
     bad: dict[str, tuple[str | bytes, str]] = {
-        "cut short": (json.dumps(good)[:-200], "is not JSON, or cut short"),
+        "cut short": (json.dumps(good)[:-200], "is not JSON, or is truncated"),
         "empty": ("", "is not JSON"),
         "not UTF-8": (b"\xff\xfe{}", "is not JSON"),
         "nested": ("[" * 100_000, "is not JSON"),

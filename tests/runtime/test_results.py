@@ -147,7 +147,7 @@ def changed(*path: Any, to: Any) -> Callable[[Any], None]:
     ("change", "message"),
     [
         (changed("kind", to="scores"), "is not a ranking"),
-        (changed("schema_version", to=1), "has schema version 1, this leepfrog reads 3; make it again"),
+        (changed("schema_version", to=1), "has schema version 1, but this leepfrog reads 3; create it again"),
         (changed("n_images", to=-1.5), "ranking.n_images is -1.5"),
         (changed("models", to={}), "ranking.models is {}, not a list"),
         (changed("models", 0, "rank", to=None), "ranking.models[0].rank is None"),

@@ -1,1 +1,1 @@
-"""Numba kernels. A kernel never validates and never reads files; its callers never loop over samples."""
+"""Numba kernels. Kernels never validate arguments or read files; their callers never loop over samples."""

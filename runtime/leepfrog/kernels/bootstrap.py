@@ -1,4 +1,4 @@
-"""Kernel of the bootstrap: means over resampled images, for many scores at once."""
+"""Bootstrap kernel: sums over resampled images, for many scores at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Floats = NDArray[np.float64]
 
 @kernel()
 def add_resampled(terms: Floats, starts: NDArray[np.int64], seed: int, out: Floats) -> None:
-    """out [B, S] += sums of rows of terms [N, S], as many from each stratum as it has, drawn with replacement.
+    """Add to out [B, S] the sums of rows of terms [N, S] resampled with replacement, with stratum sizes kept.
 
-    Stratum k is rows starts[k] to starts[k + 1] - 1. All columns share the draws, so that they can be compared pair by
-    pair. Replicate b is drawn by SplitMix64 from seed and b alone (G. Steele, D. Lea, C. Flood, OOPSLA 2014), so that
-    results do not hang on NumPy's or Numba's versions, nor on how replicates are shared out. Draws are the high bits of
-    a 32 by 32 bit product, uneven by less than N / 2^32.
+    Stratum k is rows starts[k] to starts[k + 1] - 1. All columns share the draws, so that they can be compared in
+    pairs. Replicate b is drawn by SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014) from seed and b alone, so that
+    results do not depend on the versions of NumPy and Numba, or on how replicates are distributed. Draws are the high
+    bits of a 32 by 32 bit product, with a bias below N / 2^32.
     """
     golden = np.uint64(0x9E3779B97F4A7C15)
     for b in range(out.shape[0]):

@@ -1,9 +1,9 @@
 """Squared weight gradients of depthwise convolutions.
 
-The gradient of a filter's weight at an offset is a correlation: the output's gradient times what the input holds that
-offset away, summed over the image. Copied into planes with rows of one length, with zeros around, all offsets become
-dot products of two long stretches of memory, which vectorise whatever the image's width; a stride takes the planes
-apart by phase first.
+The gradient of a filter's weight at an offset is a correlation: the output's gradient times the input at that offset,
+summed over the image. The input is copied into zero-padded planes with rows of equal length, so that each offset
+becomes a dot product of two long stretches of memory, which vectorises for any image width. With strides, there is one
+plane per phase.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def mean_squared_gradients(
     begin: tuple[int, int],
     out: NDArray[np.float32],
 ) -> None:
-    """Mean over a filter's weights of their squared gradients, per sample.
+    """Compute the mean squared gradient over each filter's weights, per sample.
 
     Args:
-        seen: the layer's input [N, C, H, W].
-        gradient: of the layer's output [N, O, P, Q], O a multiple of C.
-        window: the kernel's height and width.
-        strides: rows and columns from window to window.
-        dilations: rows and columns between a window's positions.
+        seen: input of the layer, [N, C, H, W].
+        gradient: gradient of the layer's output, [N, O, P, Q], with O a multiple of C.
+        window: height and width of the convolution kernel.
+        strides: vertical and horizontal stride.
+        dilations: vertical and horizontal dilation.
         begin: padding before the first row and column.
-        out: [N, O], written.
+        out: result, [N, O], overwritten.
     """
     n_out, n_rows, n_columns = gradient.shape[1:]
     per_channel = n_out // seen.shape[1]
-    # Rows and columns that a plane needs beyond the output's, for the farthest offset.
+    # Rows and columns that a plane needs in addition to the output's, for the largest offset.
     extra_rows = (window[0] - 1) * dilations[0] // strides[0]
     extra_columns = (window[1] - 1) * dilations[1] // strides[1]
     width = n_columns + extra_columns
@@ -48,7 +48,7 @@ def mean_squared_gradients(
     planes = np.zeros((strides[0] * strides[1], (n_rows + extra_rows + 1) * width), np.float32)
     flat = np.zeros(length, np.float32)
     n_offsets = window[0] * window[1]
-    # Nine offsets at a time, all of a 3 x 3 window; the last is repeated to fill the group.
+    # Nine offsets at a time (all of a 3 x 3 window); the last offset is repeated to fill the group.
     n_groups = (n_offsets + 8) // 9
     plane_of, start_of = np.empty(9 * n_groups, np.int64), np.empty(9 * n_groups, np.int64)
     for k in range(9 * n_groups):
@@ -73,13 +73,13 @@ def mean_squared_gradients(
 
 @kernel()
 def _to_planes(image: Floats, strides: tuple[int, int], begin: tuple[int, int], width: int, planes: Floats) -> None:
-    """Copy padded rows and columns y, x with y % stride and x % stride alike into a plane each; zeros stay zeros."""
+    """Copy each phase (y % stride, x % stride) of the padded image into its plane; the padding stays zero."""
     height, image_width = image.shape
     n_rows = planes.shape[1] // width
     for phase_y in range(strides[0]):
         for phase_x in range(strides[1]):
             plane = planes[phase_y * strides[1] + phase_x]
-            # Positions in the plane that fall on the image.
+            # Positions of the plane that are inside the image.
             first = max(0, -((phase_x - begin[1]) // strides[1]))
             last = min(width, (image_width - 1 + begin[1] - phase_x) // strides[1] + 1)
             x = first * strides[1] + phase_x - begin[1]
@@ -101,7 +101,7 @@ def _to_planes(image: Floats, strides: tuple[int, int], begin: tuple[int, int], 
 
 @kernel()
 def _nine_dots(g: Floats, planes: Floats, plane: Integers, start: Integers, sums: Floats) -> None:
-    """The dot products of g [L] with nine stretches of planes; one pass, for g and the sums stay in registers."""
+    """Compute the dot products of g [L] with nine stretches of planes, in one pass with the sums in registers."""
     n = g.shape[0]
     a, b, c = planes[plane[0], start[0] :], planes[plane[1], start[1] :], planes[plane[2], start[2] :]
     d, e, f = planes[plane[3], start[3] :], planes[plane[4], start[4] :], planes[plane[5], start[5] :]

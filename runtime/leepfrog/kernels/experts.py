@@ -1,6 +1,6 @@
-"""MODEL2VEC's sums over filters: tasks [T, F], models [M, F], float64.
+"""MODEL2VEC's sums over filters, for tasks h [T, F] and models m [M, F] in float64.
 
-With r = h / (h + m) and q = m / (h + m), a filter dead in both counting as 0.
+The sums are over r = h / (h + m) and q = m / (h + m); both are 0 for a filter that is 0 in both h and m.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @kernel()
 def products(tasks: Floats, model: Floats, of_r: Floats, of_q: Floats, mixed: Floats) -> None:
-    """sum r r, sum q q and sum r q of one model [F] with each task, written, [T] each."""
+    """Compute sum r r, sum q q and sum r q of one model [F] with each task, [T] each, overwriting the outputs."""
     for t in range(tasks.shape[0]):
         a = b = c = 0.0
         h = tasks[t]
@@ -31,7 +31,7 @@ def products(tasks: Floats, model: Floats, of_r: Floats, of_q: Floats, mixed: Fl
 
 @kernel()
 def add_slopes(tasks: Floats, model: Floats, weights: Floats, on_r: Floats, on_q: Floats, slopes: Floats) -> None:
-    """Add sum_t weights_t r q (on_r_t r - on_q_t q) to slopes [F]; weights and the like [T]."""
+    """Add sum_t weights_t r q (on_r_t r - on_q_t q) to slopes [F]; weights, on_r and on_q are [T]."""
     for t in range(tasks.shape[0]):
         h = tasks[t]
         w, u, v = weights[t], on_r[t], on_q[t]

@@ -1,4 +1,4 @@
-"""How every kernel is compiled: one decorator, so that the choices below are made once."""
+"""The decorator that compiles all kernels, so that compiler options are chosen in one place."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ numba: Any = import_unconfigured("numba")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What sums need to be vectorised, and nothing that would let the compiler assume there is no NaN or infinity.
-# Not "arcp" either: a division by a subnormal mass is finite where its reciprocal overflows.
+# Flags needed to vectorise sums; none of them lets the compiler assume that there is no NaN or infinity.
+# "arcp" is also excluded: division by a subnormal mass can be finite even if its reciprocal overflows.
 REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
 def kernel(*, exact_order: bool = False) -> Callable[[F], F]:
-    """Compile with Numba, releasing the GIL, dividing as NumPy does, and keeping the machine code on disk.
+    """Compile with Numba, releasing the GIL, dividing as NumPy does, and caching the machine code on disk.
 
     Args:
-        exact_order: keep every addition where it stands; needed by error-free transformations, which
-            reassociation would simplify away.
+        exact_order: keep the order of all additions, for error-free transformations, which reassociation would
+            simplify away.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False if exact_order else REASSOCIATE}
 
     def compile_lazily(function: F) -> F:
         try:
             compiled = numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # no folder for Numba's cache can be written: compile anew in each process
+        except RuntimeError:  # no writable folder for Numba's cache: compile again in each process
             compiled = numba.njit(**options)(function)
         _forgive_cache(compiled)
         return compiled  # type: ignore[no-any-return]
@@ -38,11 +38,11 @@ def kernel(*, exact_order: bool = False) -> Callable[[F], F]:
 
 
 def _forgive_cache(compiled: Any) -> None:
-    """Let a kernel run although its machine code cannot be kept, or was kept and is damaged.
+    """Let a kernel run even if its machine code cannot be cached, or the cached code is damaged.
 
-    Numba would raise from the first call: OSError where the disk is full, nearly anything where a file of its is cut
-    short, which is then compiled anew. It has no public setting for that. Should its cache move, this does nothing and
-    both are errors again.
+    Numba would raise from the first call: OSError if the disk is full, or almost any error if a cache file is
+    truncated. Damaged kernels are compiled again instead. Numba has no public setting for this. If its `_cache`
+    attribute changes, this function does nothing, and both cases are errors again.
     """
     cache = getattr(compiled, "_cache", None)
     save, load = getattr(cache, "save_overload", None), getattr(cache, "load_overload", None)
@@ -58,7 +58,7 @@ def _forgive_cache(compiled: Any) -> None:
             return load(*arguments)
         except Exception:
             with contextlib.suppress(OSError):
-                cache.flush()  # type: ignore[union-attr]  # the index, which says where the machine code lies
+                cache.flush()  # type: ignore[union-attr]  # the index of the cached machine code
             return None
 
     cache.save_overload, cache.load_overload = save_if_possible, load_if_sound  # type: ignore[union-attr]

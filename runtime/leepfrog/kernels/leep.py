@@ -1,8 +1,8 @@
 """Kernels of LEEP. Shapes: probs [N, Z] float32 or float64, labels [N] int64 in 0..C-1, joint [C, Z] float64.
 
-`joint` is kept unnormalised (the sum of probabilities, not their mean), so that shards add up. Its `joint_low`
-holds what rounding took from `joint`: leave-one-out LEEP subtracts a sample's own mass again, and where that sample
-is nearly all there is, only the exact sum survives the subtraction.
+`joint` is unnormalised (the sum of probabilities, not their mean), so that shards can be added. `joint_low` contains
+the rounding errors of `joint`: leave-one-out LEEP subtracts a sample's own mass again, and if that sample contributes
+nearly all of it, only the exact sum survives the subtraction.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add_joint(probs: NDArray[np.floating], labels: Labels, joint: Floats, joint_
 
 @kernel(exact_order=True)
 def merge(total: Floats, low: Floats, other: Floats, other_low: Floats) -> None:
-    """total + low [K] += other + other_low [K], error-free in the leading parts."""
+    """Add other + other_low [K] to total + low [K], error-free in the leading parts."""
     for k in range(total.shape[0]):
         a = total[k]
         b = other[k]
@@ -55,10 +55,10 @@ def loo_likelihood(
     mass_low: Floats,
     out: Floats,
 ) -> None:
-    """out [N] = sum_z p * (joint[y, z] - p) / (mass[z] - p) with p = probs[i, z], over the z where both are positive.
+    """Set out [N] to sum_z p * (joint[y, z] - p) / (mass[z] - p), p = probs[i, z], over the z where both are positive.
 
-    mass + mass_low [Z] is the sum of joint + joint_low over classes. The ratio is at most 1 in exact arithmetic and is
-    held there.
+    mass + mass_low [Z] is the sum of joint + joint_low over classes. The ratio is at most 1 in exact arithmetic, and is
+    clipped to 1.
     """
     for i in range(probs.shape[0]):
         row = joint[labels[i]]
@@ -75,7 +75,7 @@ def loo_likelihood(
 
 @kernel()
 def add_demand(probs: NDArray[np.floating], labels: Labels, terms: Floats, demand: Floats) -> None:
-    """demand [C, Z], in row labels[i], += probs[i] / exp(terms[i])."""
+    """Add probs[i] / exp(terms[i]) to row labels[i] of demand [C, Z]."""
     for i in range(probs.shape[0]):
         row = demand[labels[i]]
         share = math.exp(-terms[i])
@@ -85,7 +85,7 @@ def add_demand(probs: NDArray[np.floating], labels: Labels, terms: Floats, deman
 
 @kernel()
 def add_weighted(probs: NDArray[np.floating], labels: Labels, weights: Floats, out: Floats) -> None:
-    """out [N] += sum_z weights[labels[i], z] * probs[i, z]."""
+    """Add sum_z weights[labels[i], z] * probs[i, z] to out [N]."""
     for i in range(probs.shape[0]):
         row = weights[labels[i]]
         total = 0.0

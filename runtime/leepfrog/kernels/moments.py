@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 @kernel(exact_order=True)
 def add_rows(rows: NDArray[np.floating], count: int, mean: Floats, deviations: Floats) -> int:
-    """Add rows [n, F] to the mean [F] and the sum of squared deviations [F] of `count` rows; returns the new count."""
+    """Add rows [n, F] to the mean [F] and sum of squared deviations [F] of `count` rows, and return the new count."""
     for i in range(rows.shape[0]):
         count += 1
         for j in range(rows.shape[1]):

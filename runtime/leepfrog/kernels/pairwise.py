@@ -1,4 +1,4 @@
-"""The symmetric TASK2VEC distance between many embeddings."""
+"""Symmetric TASK2VEC distances between many embeddings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from leepfrog.kernels.jit import kernel
 
 Floats = NDArray[np.float32]
 
-# Filters at a time: a block of rows of both sides stays in a core's cache, and float32 sums stay short.
+# Number of filters per block, so that rows of both sides stay in a core's cache, and float32 sums stay short.
 STRETCH = 1024
 
 
 @kernel()
 def symmetric_block(rows: Floats, columns: Floats, out: NDArray[np.float64]) -> None:
-    """out[i, j] = 1 - cos(a / (a + b), b / (a + b)), a = rows[i], b = columns[j]; filters 0 in both are left out.
+    """Compute 1 - cos(a / (a + b), b / (a + b)) for all pairs of embeddings; filters that are 0 in both are skipped.
 
     Args:
-        rows: [m, F].
-        columns: [k, F].
-        out: [m, k], written.
+        rows: embeddings a, [m, F].
+        columns: embeddings b, [k, F].
+        out: distances, [m, k], overwritten.
     """
     n_filters = rows.shape[1]
     sums = np.zeros((rows.shape[0], columns.shape[0], 3))
@@ -37,14 +37,14 @@ def symmetric_block(rows: Floats, columns: Floats, out: NDArray[np.float64]) -> 
     for i in range(rows.shape[0]):
         for j in range(columns.shape[0]):
             lengths = math.sqrt(sums[i, j, 0]) * math.sqrt(sums[i, j, 1])
-            # An embedding of zeros is at a right angle to all others.
+            # An all-zero embedding is treated as orthogonal to all others.
             cosine = sums[i, j, 2] / lengths if lengths > 0 else 0.0
             out[i, j] = min(max(1 - cosine, 0.0), 1.0)
 
 
 @kernel()
 def _products(a: Floats, b: Floats) -> tuple[np.float32, np.float32, np.float32]:
-    """With r = a / (a + b) and q = b / (a + b): r.r, q.q, r.q."""
+    """Return r.r, q.q and r.q with r = a / (a + b) and q = b / (a + b)."""
     of_a = np.float32(0)
     of_b = np.float32(0)
     mixed = np.float32(0)

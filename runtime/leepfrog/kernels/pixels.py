@@ -1,4 +1,4 @@
-"""Pixels to network input."""
+"""Conversion of pixels to network inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from leepfrog.kernels.jit import kernel
 def normalize_into(
     crops: NDArray[np.uint8], table: NDArray[np.float32], source: NDArray[np.int64], batch: NDArray[np.float32]
 ) -> None:
-    """batch [n, 3, H, W] = table[c, crops[n, h, w, source[c]]], with crops [n, H, W, 3], table [3, 256], source [3]."""
+    """Set batch [n, 3, H, W] to table[c, crops[n, h, w, source[c]]].
+
+    Shapes: crops [n, H, W, 3], table [3, 256], source [3].
+    """
     for i in range(crops.shape[0]):
         for c in range(3):
             s = source[c]

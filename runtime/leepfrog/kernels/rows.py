@@ -1,4 +1,4 @@
-"""One pass over the rows of a matrix, for the checks that the callers make."""
+"""Row statistics of a matrix in one pass, for the callers' checks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from leepfrog.kernels.jit import kernel
 
-# A float32 softmax over 20,000 classes sums to 1 within about 1e-5; anything worse is no softmax.
+# A float32 softmax over 20,000 classes sums to 1 within about 1e-5; anything worse is not a softmax.
 ROW_SUM_TOLERANCE = 1e-3
 
 
 @kernel()
 def sums_and_negatives(probs: NDArray[np.floating], sums: NDArray[np.float64], negatives: NDArray[np.int64]) -> None:
-    """sums [N] = row sums of probs [N, Z] (NaN and infinity pass through); negatives [N] = entries below 0."""
+    """Set sums [N] to the row sums of probs [N, Z] (NaN propagates), and negatives [N] to counts of entries < 0."""
     for i in range(probs.shape[0]):
         total = 0.0
         below = 0

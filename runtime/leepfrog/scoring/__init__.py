@@ -1,1 +1,1 @@
-"""Scores: `scores` has one file for each, beside it is what they share."""
+"""Scores: one module per score in `scores`, and the code they share."""

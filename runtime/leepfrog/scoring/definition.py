@@ -1,4 +1,4 @@
-"""How a score makes itself known: `of_probs` or `of_features` before its function."""
+"""Registration of scores by the decorators `of_probs` and `of_features`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ OfFeatures = TypeVar("OfFeatures", bound=Callable[[FeatureSample], Score])
 
 @dataclasses.dataclass(frozen=True)
 class Definition:
-    """A score as the rest of the program knows it.
+    """Definition of a registered score.
 
     Attributes:
-        name: on the command line and in results; the name of its module, and of the public function in it.
-        reads: which part of a sample.
-        title: what it measures, for README's table of scores.
-        held_out: whether each image's term leaves that image out of what predicts it, so that models can be compared on
-            few images (see `leepfrog.ranking.racing`).
-        function: the score of a checked sample.
-        among: gives the scores of several models on images with labels [N], from what `function` gives of each, where
-            a score compares models; None where it stands by itself.
+        name: name of the score on the command line and in results, and of its module and public function.
+        reads: part of a sample that the score reads.
+        title: what the score measures, for README's table of scores.
+        held_out: whether each image's term is predicted without that image, so that models can be compared on few
+            images (see `leepfrog.ranking.racing`).
+        function: computes the score of a checked sample.
+        among: recomputes the scores of several models on images with labels [N] from the results of `function`, for
+            scores that depend on the other models; None for all others.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Definition:
     among: Among | None = None
 
     def of(self, sample: Sample) -> Score:
-        """The score of a sample; ArrayError where it lacks what the score reads."""
+        """Compute the score of a sample; raise ArrayError if the sample lacks the part that the score reads."""
         part = sample.probs if self.reads == "probs" else sample.features
         if part is None:
-            raise ArrayError(f"{self.name} reads {self.reads}, which are not given")
+            raise ArrayError(f"{self.name} needs {self.reads}, which were not given")
         return self.function(part)
 
 
 DEFINED: dict[str, Definition] = {}
-"""The scores whose modules are imported. `leepfrog.scoring.registry` imports all of them."""
+"""Scores whose modules have been imported. `leepfrog.scoring.registry` imports all of them."""
 
 
 def of_probs(title: str, *, held_out: bool = False) -> Callable[[OfProbs], OfProbs]:
-    """Register the function that follows as the score of its module's name, which reads predictions.
+    """Register the decorated function as a score that reads predictions, under the name of its module.
 
     Args:
         title: see `Definition`.
@@ -70,7 +70,7 @@ def of_probs(title: str, *, held_out: bool = False) -> Callable[[OfProbs], OfPro
 def of_features(
     title: str, *, held_out: bool = False, among: Among | None = None
 ) -> Callable[[OfFeatures], OfFeatures]:
-    """Register the function that follows as the score of its module's name, which reads features.
+    """Register the decorated function as a score that reads features, under the name of its module.
 
     Args:
         title: see `Definition`.

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis as scores need it: what it predicts of the images that it was fitted to."""
+"""Linear discriminant analysis, evaluated on the images it was fitted to."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy.linalg import cho_factor, cho_solve
 from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.softmax import log_softmax
 
-# The least share of the identity in a covariance, which keeps it invertible.
+# Minimum share of the identity in a covariance, to keep it invertible.
 LEAST = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Discriminant:
-    """A linear discriminant with one covariance for all classes.
+    """Linear discriminant with one covariance for all classes.
 
     Attributes:
-        means: of the classes, [C, r].
-        covariance: within classes, shrunk, [r, r]; None where features do not vary.
-        log_priors: [C].
+        means: mean of each class, [C, r].
+        covariance: shrunk covariance within classes, [r, r]; None if the features do not vary.
+        log_priors: log frequency of each class, [C].
     """
 
     means: Floats
@@ -30,14 +30,14 @@ class Discriminant:
 
     @classmethod
     def fit(cls, sample: FeatureSample, x: Floats, width: int, shrinkage: float) -> Discriminant:
-        """The discriminant of x [N, r], coordinates of features in `width` dimensions.
+        """Fit the discriminant to x [N, r], coordinates of features in `width` dimensions.
 
-        Its covariance is (1 - shrinkage) S_w + shrinkage tr(S_w) / width I, S_w the mean square within classes.
+        Its covariance is (1 - shrinkage) S_w + shrinkage tr(S_w) / width I, with S_w the covariance within classes.
         """
         means = sample.class_means(x)
         within = within_classes(sample, x, means)
         mean_variance = float(np.trace(within)) / width
-        if not mean_variance:  # every class is one point: without a scale of its own, the means' serves
+        if not mean_variance:  # every class is a single point: use the scale of the means instead
             mean_variance = float((means**2).sum()) / width / len(means)
         priors = np.log(sample.counts / len(sample))
         if not mean_variance:
@@ -47,7 +47,7 @@ class Discriminant:
         return cls(means, covariance, priors)
 
     def log_probs(self, x: Floats) -> Floats:
-        """Log posterior of each class, [N, C]."""
+        """Return the log posterior of each class, [N, C]."""
         if self.covariance is None:
             return np.tile(self.log_priors, (len(x), 1))
         directions = cho_solve(cho_factor(self.covariance, lower=True), self.means.T)
@@ -55,6 +55,6 @@ class Discriminant:
 
 
 def within_classes(sample: FeatureSample, x: Floats, means: Floats) -> Floats:
-    """Mean over images of the outer product of x's deviation from its class's mean, [r, r]."""
+    """Return the covariance of x within classes: the mean outer product of deviations from class means, [r, r]."""
     apart = x - means[sample.labels]
     return np.asarray(apart.T @ apart / len(sample))

@@ -1,4 +1,4 @@
-"""Folds of a cross-validation."""
+"""Stratified folds for cross-validation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def fold_of(labels: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """A fold for each image [N], each fold with its share of every class to within one image."""
+    """Assign each image to a fold, [N]; the number of images per class differs by at most one between folds."""
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     folds = np.empty(len(labels), np.int64)

@@ -1,4 +1,4 @@
-"""What a head predicts of each image, fitted without it; and softmax regression judged so, by cross-validation."""
+"""Held-out predictions of linear heads, and cross-validated softmax regression."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from leepfrog.scoring.regression import fit_softmax
 from leepfrog.scoring.sample import FeatureSample, Floats, principal
 from leepfrog.scoring.softmax import log_softmax
 
-# Predictions settle long before the weights do.
+# Predictions converge long before the weights do.
 TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What a head predicts of each image, fitted without it.
+    """Predictions of each image by a head that was fitted without it.
 
     Attributes:
-        logits: [N, C].
+        logits: held-out logits, [N, C].
         terms: log softmax(temperature logits) at each image's class, [N].
-        correct: whether the largest logit is that of its class, [N].
-        temperature, strength: those that predict best; the strength is the penalty's.
-        n_constant: features that do not vary.
+        correct: whether each image's class has the largest logit, [N].
+        temperature, strength: temperature and strength of the penalty that predict best.
+        n_constant: number of constant features.
     """
 
     logits: Floats
@@ -38,13 +38,13 @@ class HeldOut:
 
 
 def unit_coordinates(sample: FeatureSample) -> tuple[Floats, float]:
-    """Principal coordinates [N, r] of features whose root mean square deviation is 1, and what they were divided by."""
+    """Return principal coordinates [N, r] of features scaled to a root mean square deviation of 1, and the scale."""
     scale = float(np.sqrt(sample.variances.sum() / (len(sample) * sample.features.shape[1]))) or 1.0
     return sample.coordinates / scale, scale
 
 
 def _rough_coordinates(sample: FeatureSample, least: float) -> NDArray[np.floating]:
-    """`unit_coordinates` in half of the time: of single precision, those of a mean square of `least` and more."""
+    """Return `unit_coordinates` whose mean square exceeds `least`, in single precision, which takes half the time."""
     x = np.empty(sample.features.shape, np.float32)
     for at, rows in sample.blocks():
         x[at] = rows - sample.mean
@@ -63,17 +63,18 @@ def held_out_softmax(
     tolerance: float = TOLERANCE,
     least: float = 0.0,
 ) -> HeldOut:
-    """Predictions of softmax regression, each image's by the head that was fitted to the other folds.
+    """Predict each image by softmax regression fitted to the other folds.
 
     Args:
-        sample: checked features; they are centered and scaled as one.
-        penalties: times 1 / (images fitted to), strongest first, so that each fit begins where the one before ended.
-            The one with the best mean log-likelihood is chosen; the search ends when it falls.
-        folds: at most; each has its share of every class.
-        seed: of the folds.
-        begin: place of the penalty to begin with; stronger ones are tried where no weaker one is better.
+        sample: checked features; they are centred and scaled by a common factor.
+        penalties: L2 penalties times the number of images fitted to, strongest first; each fit starts from the previous
+            one. The penalty with the best mean log-likelihood is chosen; the search stops when the likelihood falls.
+        folds: maximum number of folds, which are stratified by class.
+        seed: seed of the folds.
+        begin: index of the first penalty to try; stronger ones are tried only if no weaker one is better.
         tolerance: see `fit_softmax`.
-        least: principal coordinates of a smaller mean square are left out, and all are of single precision; 0 for none.
+        least: if positive, principal coordinates with a smaller mean square are dropped, and the others are computed in
+            single precision.
     """
     n, at = len(sample), np.arange(len(sample))
     x = _rough_coordinates(sample, least) if least else unit_coordinates(sample)[0].astype(np.float32)
@@ -88,7 +89,7 @@ def held_out_softmax(
         fit = fit_softmax(x, sample.labels, fitted / n_fitted, sample.n_target, l2, tolerance, theta)
         theta = fit.theta
         logits = fit.logits(x)[at, fold].astype(np.float64)
-        # A class of one image is not known when that is held out; no image counts for less than among N C unknown ones.
+        # A class with one image is unknown when that image is held out, so terms are floored at log 1 / (N C).
         terms = np.maximum(log_softmax(logits)[at, sample.labels], -np.log(n * sample.n_target))
         return HeldOut(logits, terms, logits.argmax(axis=1) == sample.labels, 1.0, float(penalty), 0)
 

@@ -1,4 +1,4 @@
-"""Sums of source probabilities by target class, and LEEP and leave-one-out LEEP made of them (see `scores`)."""
+"""Sums of source probabilities by target class, and LEEP and leave-one-out LEEP computed from them (see `scores`)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ Shard = tuple[NDArray[np.floating], NDArray[np.int64]]
 
 @dataclasses.dataclass
 class JointMass:
-    """Sums of source probabilities by target class: the partial sums of LEEP, which add over shards.
+    """Sums of source probabilities by target class: the partial sums of LEEP, which are additive over shards.
 
     Attributes:
-        joint, joint_low: [C, Z] float64; their sum is sum_{i: y_i = y} theta_z(x_i), exact far beyond float64.
-        counts: [C] int64, images of each class.
+        joint, joint_low: leading and low part of sum_{i: y_i = y} theta_z(x_i), [C, Z] float64; together they are far
+            more precise than float64.
+        counts: number of images per class, [C] int64.
     """
 
     joint: NDArray[np.float64]
@@ -33,20 +34,20 @@ class JointMass:
 
     @classmethod
     def empty(cls, n_target: int, n_source: int) -> JointMass:
-        """No images yet."""
+        """Return the sums over no images."""
         shape = (n_target, n_source)
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(n_target, np.int64))
 
     def add(self, probs: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
-        """Add a shard: probs [n, Z], labels [n] in 0..C-1, both already checked."""
+        """Add a shard of probabilities [n, Z] and labels [n] in 0..C-1, both already checked."""
         kernels.add_joint(probs, labels, self.joint, self.joint_low)
         self.counts += np.bincount(labels, minlength=len(self.counts))
 
     def merge(self, other: JointMass) -> None:
-        """Add another machine's sums over the same classes.
+        """Add the sums of another machine over the same classes.
 
         Raises:
-            ArrayError: the two were made for different numbers of classes.
+            ArrayError: the two have different numbers of target or source classes.
         """
         if self.joint.shape != other.joint.shape:
             raise ArrayError(f"cannot merge sums of shape {self.joint.shape} and {other.joint.shape}")
@@ -54,7 +55,7 @@ class JointMass:
         self.counts += other.counts
 
     def source_mass(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sums over target classes, leading and low part, each [Z]."""
+        """Return the sums over target classes as a leading and a low part, [Z] each."""
         mass = np.zeros(self.joint.shape[1])
         low = np.zeros_like(mass)
         for row, row_low in zip(self.joint, self.joint_low, strict=True):
@@ -63,15 +64,15 @@ class JointMass:
 
     @property
     def n_samples(self) -> int:
-        """Images summed so far."""
+        """Number of images summed so far."""
         return int(self.counts.sum())
 
 
 def log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]]:
-    """LEEP's per-image terms: a function from a shard to log sum_z P(y_i | z) theta_z(x_i), [n].
+    """Return a function from a shard to LEEP's per-image terms log sum_z P(y_i | z) theta_z(x_i), [n].
 
-    P(y | z) = P(y, z) / P(z). A source class that no image gives any mass has no conditional; it cannot contribute
-    either, since theta_z is 0 wherever it would be used, so its column is 0 rather than 0/0.
+    P(y | z) = P(y, z) / P(z). A source class without any mass has no conditional. It cannot contribute either, since
+    theta_z is 0 for all images, so its column is set to 0 rather than 0/0.
     """
     joint = mass.joint + mass.joint_low
     leading, low = mass.source_mass()
@@ -88,7 +89,10 @@ def log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]]:
 
 
 def loo_log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]]:
-    """Leave-one-out LEEP's per-image terms before flooring: log of the held-out likelihood, -inf where it is 0, [n]."""
+    """Return a function from a shard to leave-one-out LEEP's per-image terms before flooring, [n].
+
+    The terms are logarithms of held-out likelihoods, -inf where the likelihood is 0.
+    """
     total, low = mass.source_mass()
 
     def terms(shard: Shard) -> NDArray[np.float64]:
@@ -103,10 +107,10 @@ def loo_log_likelihood(mass: JointMass) -> Callable[[Shard], NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class LeepScores:
-    """Both scores of one model.
+    """LEEP and leave-one-out LEEP of one model.
 
     Attributes:
-        leep, leep_loo: the scores, their terms in the order of the shards.
+        leep, leep_loo: the two scores, with terms in the order of the shards.
     """
 
     leep: Score
@@ -114,9 +118,9 @@ class LeepScores:
 
 
 def leep_scores(mass: JointMass, shards: Callable[[], Iterable[Shard]]) -> LeepScores:
-    """LEEP and leave-one-out LEEP from the sums over all shards and two more passes over the same shards.
+    """Compute LEEP and leave-one-out LEEP from the sums over all shards and two more passes over the same shards.
 
-    Memory is bounded by a shard and a few numbers an image and a cell of `mass`.
+    Memory is bounded by one shard and a few numbers per image and per cell of `mass`.
     """
     plain, held_out = log_likelihood(mass), loo_log_likelihood(mass)
     terms = [(plain(shard), held_out(shard), shard[1]) for shard in shards()]
@@ -127,14 +131,16 @@ def leep_scores(mass: JointMass, shards: Callable[[], Iterable[Shard]]) -> LeepS
 
 
 def influence_of(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[Shard]]) -> Floats:
-    """What each image does to the score through the conditional that it helps to make, [N], beside its own term.
+    """Return each image's influence on LEEP through the conditional P(y | z), [N], in addition to its own term.
 
-    The derivative of 1/N sum_j log sum_z P(y_j | z) theta_z(x_j) by image i's weight in P(y | z) = S_yz / S_z is
+    The derivative of 1/N sum_j log sum_z P(y_j | z) theta_z(x_j) with respect to image i's weight in
+    P(y | z) = S_yz / S_z is
 
         sum_z theta_z(x_i) / S_z (G_yz - sum_y' P(y' | z) G_y'z),  y = y_i,  G_yz = sum_{j: y_j = y} theta_z(x_j) / l_j
 
-    with l_j image j's likelihood, exp(terms[j]). It is as large as the terms' own variation when images are few.
-    Leave-one-out LEEP takes it over: its own likelihoods come close to 0, where a derivative promises too much.
+    where l_j = exp(terms[j]) is the likelihood of image j. With few images, it is as large as the variation of the
+    terms. Leave-one-out LEEP uses the same influence: its own likelihoods come close to 0, where a derivative
+    overstates the effect.
     """
     demand = np.zeros_like(mass.joint)
     start = 0
@@ -154,20 +160,20 @@ def influence_of(mass: JointMass, terms: Floats, shards: Callable[[], Iterable[S
 
 
 def mass_of(sample: ProbSample) -> tuple[JointMass, Shard]:
-    """The sums of a sample, and the sample as a shard."""
+    """Return the sums of a sample, and the sample as a single shard."""
     mass = JointMass.empty(sample.n_target, sample.probs.shape[1])
     mass.add(sample.probs, sample.labels)
     return mass, (sample.probs, sample.labels)
 
 
 def leep_of(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64]) -> Score:
-    """LEEP of its per-image terms and influence, both [N]."""
+    """Return LEEP from its per-image terms and influence, [N] each."""
     diagnostics = {"n_masked_source": int(np.count_nonzero(~mass.joint.any(axis=0)))}
     return mean_of("leep", terms, labels, mass.joint.shape[1], diagnostics, influence)
 
 
 def leep_loo_of(mass: JointMass, terms: Floats, influence: Floats, labels: NDArray[np.int64], plain: float) -> Score:
-    """Leave-one-out LEEP of its per-image terms, not yet floored, and influence, both [N], with LEEP of the same."""
+    """Return leave-one-out LEEP from its unfloored terms and influence, [N] each, and LEEP of the same images."""
     held_out = math.fsum(floored(mass, terms)) / len(terms)
     diagnostics: dict[str, int | float] = {
         "n_floored": int(np.count_nonzero(terms < _floor(mass))),
@@ -178,10 +184,10 @@ def leep_loo_of(mass: JointMass, terms: Floats, influence: Floats, labels: NDArr
 
 
 def _floor(mass: JointMass) -> float:
-    """log 1 / (N C)."""
+    """Return the lower bound of leave-one-out LEEP's terms, log 1 / (N C)."""
     return -math.log(mass.n_samples * np.count_nonzero(mass.counts))
 
 
 def floored(mass: JointMass, terms: Floats) -> Floats:
-    """Leave-one-out LEEP's per-image terms [N], at least log 1 / (N C)."""
+    """Return leave-one-out LEEP's per-image terms [N], floored at log 1 / (N C)."""
     return np.maximum(terms, _floor(mass))

@@ -1,10 +1,10 @@
-"""The scores' names, for those who must not wait for the scores' imports (help, completion)."""
+"""Names of the scores, available without importing the scores (for help and completion)."""
 
 import pkgutil
 
 from leepfrog.scoring import scores
 
-# In the order in which they are shown: predictions before features, and what leaves images out first. Others follow.
+# Display order: scores of predictions before scores of features, held-out scores first. Scores not listed come last.
 _ORDER = (
     "leep_loo", "leep", "leep_loo_t", "nce",
     "ridge", "few_shot", "knn", "linear_probe",
@@ -17,4 +17,4 @@ def _place(name: str) -> tuple[int, str]:
 
 
 SCORE_NAMES = tuple(sorted((module.name for module in pkgutil.iter_modules(scores.__path__)), key=_place))
-"""The names of all modules of `leepfrog.scoring.scores`."""
+"""Names of all modules of `leepfrog.scoring.scores`, in display order."""

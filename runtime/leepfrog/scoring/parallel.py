@@ -1,4 +1,4 @@
-"""Several scores of one sample at a time, and several models."""
+"""Parallel computation of several scores of one sample, and of several models."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from leepfrog.scoring.score import Score
 Model = TypeVar("Model")
 Scored = TypeVar("Scored")
 
-# So many images times classes, and a cross-validated head takes about 100 MB.
+# Number of images times classes for which a cross-validated head takes about 100 MB.
 SIDE_BY_SIDE = 1_000_000
 
 
 def scored_side_by_side(
     score: Callable[[Model], Scored], models: Iterable[Model], cores: int, n_predictions: int
 ) -> Iterator[Scored]:
-    """What a function that uses one thread gives for each model, in order.
+    """Yield the results of a single-threaded function for each model, in order.
 
-    A model per core, since the scores' matrices are too small to share out; where they are large, one model at a time,
-    for memory.
+    Each core processes one model, since the scores' matrices are too small for multithreading. If they are large,
+    models are processed one at a time to limit memory.
 
     Args:
-        score: the function.
-        models: what it takes.
-        cores: to use.
-        n_predictions: images times classes.
+        score: function of one model.
+        models: inputs of the function.
+        cores: number of cores to use.
+        n_predictions: number of images times classes.
     """
     workers = cores if n_predictions <= SIDE_BY_SIDE else 1
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
@@ -39,10 +39,11 @@ def scored_side_by_side(
 
 
 def compute_scores(sample: Sample, definitions: Sequence[Definition], threads: int) -> dict[str, Score]:
-    """Scores by name, in the order of the definitions.
+    """Compute scores of one sample, and return them by name, in the order of the definitions.
 
-    Each score has a thread, and linear algebra what is left of them: on a few hundred images its matrices are so small
-    that sharing one out takes longer than it saves (two to three times as long in all, on two cores).
+    Each score runs in its own thread; linear algebra gets the threads that are left. With a few hundred images, the
+    matrices are so small that multithreaded linear algebra costs more than it saves (two to three times the total time
+    on two cores).
     """
     if not definitions:
         return {}

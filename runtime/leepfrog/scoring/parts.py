@@ -1,4 +1,4 @@
-"""Scores that are sums of parts, each scaled to 0..1 over the models that are compared."""
+"""Scores that are weighted sums of parts, each scaled to 0..1 over the compared models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sum_of(
     labels: NDArray[np.int64],
     diagnostics: Mapping[str, int | float],
 ) -> Score:
-    """The score of one model by itself: the weighted sum of its parts, unscaled; they are diagnostics too."""
+    """Return the score of a single model: the weighted sum of its unscaled parts, which are also its diagnostics."""
     by_name = {part.name: part for part in parts}
     terms = np.sum([weight * by_name[part].terms for part, weight in weights.items()], axis=0)
     values = {part.name: part.value for part in parts}
@@ -27,20 +27,20 @@ def sum_of(
 
 
 def scaled_among(weights: Mapping[str, float], scores: Sequence[Score], labels: NDArray[np.int64]) -> list[Score]:
-    """The scores of several models on the same images: the sum of their parts, each scaled to 0..1 over the models.
+    """Return the scores of several models on the same images: the weighted sums of their scaled parts.
 
-    A part that is the same for all models counts as 0.
+    Each part is scaled to 0..1 over the models. A part that is equal for all models counts as 0.
 
     Args:
-        weights: by part; negative where less is better.
-        scores: of each model, with its parts.
-        labels: the images' classes, [N].
+        weights: weight of each part, by name; negative if lower is better.
+        scores: score of each model, with its parts.
+        labels: class index of each image, [N].
     """
     totals = np.zeros((len(scores), len(labels)))
     for name, weight in weights.items():
         values = [score.parts[name].value for score in scores]
         low, high = min(values), max(values)
-        # What rounding leaves of models that are alike is no difference.
+        # Differences between identical models that are due to rounding do not count.
         if high - low > 1e-12 * max(abs(low), abs(high)):
             terms = np.stack([score.parts[name].terms for score in scores])
             totals += weight * (terms - low) / (high - low)

@@ -1,4 +1,4 @@
-"""All scores by name: those of the modules of `leepfrog.scoring.scores`."""
+"""All scores by name, from the modules of `leepfrog.scoring.scores`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ for _name in SCORE_NAMES:
     importlib.import_module(f"{scores.__name__}.{_name}")
 
 SCORES = {name: DEFINED[name] for name in SCORE_NAMES}
-"""In the order in which they are shown."""
+"""All scores by name, in display order."""
 
 
 def chosen_scores(names: str | Sequence[str]) -> list[Definition]:
-    """One or several scores by name, each once, in the order asked for; "all" stands for all of them.
+    """Return scores by name, without duplicates, in the order requested; "all" selects every score.
 
     Raises:
         UsageError: a name is unknown.

@@ -1,7 +1,7 @@
-"""Softmax regression, fitted until it has converged: the linear head of probes and of retrained models.
+"""Softmax regression fitted to convergence, used for the linear heads of probes and of retrained models.
 
-Heads of the same inputs that differ in the weights of images, such as those of a cross-validation, are one problem: the
-products with the inputs, which take nearly all the time, are then products of matrices that are K times as wide.
+Heads with the same inputs but different image weights, such as those of a cross-validation, are fitted as one problem:
+the products with the inputs, which take nearly all the time, then become products with matrices K times as wide.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MAX_INNER_STEPS = 500
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """Where Newton's method stopped.
+    """Result of a fit by Newton's method.
 
     Attributes:
-        theta: weights [k, C] and, as the last row, biases: [k + 1, C]; [k + 1, K, C] for K heads.
-        n_steps: Newton steps taken.
-        gradient: largest entry of the objective's gradient.
+        theta: weights [k, C] followed by a row of biases, [k + 1, C]; [k + 1, K, C] for K heads.
+        n_steps: number of Newton steps taken.
+        gradient: largest absolute entry of the objective's gradient.
     """
 
     theta: Floats
@@ -36,7 +36,7 @@ class Fit:
     gradient: float
 
     def logits(self, x: Floats) -> Floats:
-        """Of inputs [N, k], [N, C] or [N, K, C]."""
+        """Return the logits of inputs [N, k], [N, C] or [N, K, C]."""
         return np.asarray(np.tensordot(x, self.theta[:-1], 1) + self.theta[-1])
 
 
@@ -49,23 +49,25 @@ def fit_softmax(
     tolerance: float,
     start: Floats | None = None,
 ) -> Fit:
-    """Minimise sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2, biases not penalised.
+    """Minimise sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2, without penalising the biases.
 
-    The objective is convex: Newton's method, each step solved by conjugate gradients, ends in its only minimum (up to a
-    constant added to all classes' biases), whatever the order of the images. The conjugate gradients are preconditioned
-    by the Hessian's diagonal, which is nearly all of it where the inputs are principal coordinates: give those.
+    The objective is convex, so Newton's method, with each step solved by conjugate gradients, converges to the only
+    minimum (up to a constant added to the biases of all classes), regardless of the order of the images. The conjugate
+    gradients are preconditioned with the diagonal of the Hessian, which dominates it if the inputs are principal
+    coordinates.
 
     Args:
-        x: inputs [N, k], best centred; float32 is quicker and enough for tolerances above 1e-5.
-        labels: [N] in 0..C-1.
-        weights: [N], positive; or [N, K] for K heads, where 0 leaves an image out.
-        n_classes: C.
-        l2: the penalty, positive.
-        tolerance: largest entry of the gradient to stop at.
-        start: theta to begin with, such as that of a fit to a stronger penalty.
+        x: inputs [N, k], preferably centred principal coordinates; float32 is faster, and sufficient for tolerances
+            above 1e-5.
+        labels: class index of each image, [N] in 0..C-1.
+        weights: positive weight of each image, [N]; or [N, K] for K heads, where 0 excludes an image.
+        n_classes: number of classes, C.
+        l2: L2 penalty, positive.
+        tolerance: largest absolute entry of the gradient at which to stop.
+        start: initial theta, such as that of a fit with a stronger penalty; zeros if None.
 
     Raises:
-        ArrayError: no convergence.
+        ArrayError: the fit does not converge.
     """
     precision = x.dtype
     by_head = weights.reshape(len(x), -1).astype(precision)
@@ -83,7 +85,7 @@ def fit_softmax(
         slope, rate = float((gradient * direction).sum()), 1.0
         while True:
             ahead = problem.value(theta + rate * direction)
-            # Close to the minimum the decrease drowns in rounding: then the full step is right.
+            # Close to the minimum, the decrease is lost in rounding; the full step is right there.
             if ahead <= value + 1e-4 * rate * slope + rounding * abs(value):
                 break
             rate /= 2
@@ -95,7 +97,7 @@ def fit_softmax(
 
 @dataclasses.dataclass(frozen=True)
 class _Problem:
-    """The sum of the objectives of K heads, on a design matrix [N, k + 1] whose last column is 1."""
+    """Sum of the objectives of K heads, on a design matrix [N, k + 1] whose last column is 1."""
 
     design: Floats
     labels: NDArray[np.int64]
@@ -108,34 +110,34 @@ class _Problem:
         return float((self.weights * losses).sum() + self.l2 / 2 * (theta[:-1] ** 2).sum())
 
     def gradient(self, theta: Floats) -> tuple[Floats, Floats]:
-        """The gradient, and the probabilities that its curvature depends on."""
+        """Return the gradient, and the probabilities that determine the curvature."""
         probs = softmax(self._logits(theta))
         residual = probs * self.weights[:, :, None]
         residual[np.arange(len(probs)), :, self.labels] -= self.weights
         return self._back(residual) + self._penalty(theta), probs
 
     def curvature(self, probs: Floats, direction: Floats) -> Floats:
-        """The Hessian times a direction."""
+        """Return the product of the Hessian and a direction."""
         change = probs * self._logits(direction)
         change -= probs * change.sum(axis=2, keepdims=True)
         return self._back(change * self.weights[:, :, None]) + self._penalty(direction)
 
     def diagonal(self, probs: Floats) -> Floats:
-        """The Hessian's diagonal, [k + 1, K, C]."""
+        """Return the diagonal of the Hessian, [k + 1, K, C]."""
         spread = probs * (1 - probs) * self.weights[:, :, None]
         diagonal = np.zeros((self.design.shape[1], *spread.shape[1:]), self.design.dtype)
-        for start in range(0, len(spread), BLOCK):  # the squares of all at once would be another copy of the design
+        for start in range(0, len(spread), BLOCK):  # squaring all rows at once would copy the design matrix
             rows = slice(start, start + BLOCK)
             diagonal += np.tensordot(self.design[rows] ** 2, spread[rows], (0, 0))
         diagonal[:-1] += self.l2
         return np.asarray(np.maximum(diagonal, self.l2))
 
     def _logits(self, theta: Floats) -> Floats:
-        """[N, K, C]."""
+        """Return the logits, [N, K, C]."""
         return np.asarray((self.design @ theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:]))
 
     def _back(self, by_image: Floats) -> Floats:
-        """The sum over images of each one's design times what it has [N, K, C], [k + 1, K, C]."""
+        """Return the transposed design matrix times per-image values [N, K, C], [k + 1, K, C]."""
         flat = by_image.reshape(len(by_image), -1)
         return np.asarray((self.design.T @ flat).reshape(-1, *by_image.shape[1:]))
 
@@ -146,7 +148,7 @@ class _Problem:
 
 
 def _conjugate_gradients(problem: _Problem, probs: Floats, gradient: Floats) -> Floats:
-    """Solve Hessian x = -gradient, the more exactly the closer to the minimum."""
+    """Solve Hessian x = -gradient, more accurately the closer theta is to the minimum."""
     diagonal = problem.diagonal(probs)
     step = np.zeros_like(gradient)
     residual = -gradient

@@ -1,4 +1,4 @@
-"""What every score returns."""
+"""The result type of all scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Score:
-    """A score with its uncertainty and what a careful reader wants to know of how it came about.
+    """A score with its uncertainty and diagnostics.
 
     It can be formatted, converted to float, and compared with numbers and with scores of the same name.
 
@@ -28,16 +28,17 @@ class Score:
     ('0.88', True, True)
 
     Attributes:
-        name: the score's name, such as "leep".
-        value: the score; higher is better.
-        standard_error: standard error of `value` over images drawn class by class, None where there is but one.
-        n_samples, n_source, n_target: images, source classes (or features) and target classes it was computed from.
-        diagnostics: counts that say where the data were too thin (see each score).
-        terms: [N], of which `value` is the mean, in the order of the images (see `leepfrog.scoring.uncertainty`). Not
-            written out.
-        interval: a 90 % interval of `value`, images drawn class by class; None where none was asked for. Of an expected
-            accuracy it also allows for what the images cannot tell, which `standard_error` does not.
-        parts: scores of the same images that this one is made of, or that come with it, by name. Not written out.
+        name: name of the score, such as "leep".
+        value: value of the score; higher is better.
+        standard_error: standard error of `value` under sampling of images within classes; None for a single image.
+        n_samples, n_source, n_target: numbers of images, source classes (or features) and target classes.
+        diagnostics: numbers that help to judge the score, such as where data were scarce (see each score).
+        terms: per-image terms whose mean is `value`, [N], in the order of the images (see
+            `leepfrog.scoring.uncertainty`). Not written to JSON.
+        interval: 90 % interval of `value` under sampling of images within classes; None if not requested. For an
+            expected accuracy it also allows for what the images cannot show, which `standard_error` does not.
+        parts: scores of the same images from which this score is computed, or which accompany it, by name. Not written
+            to JSON.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Score:
         return format(self.value, spec) if spec else repr(self)
 
     def _beside(self, other: object) -> float | None:
-        """The number that `value` is compared with; None for what it cannot be."""
+        """Return the number to compare `value` with, or None if `other` is not comparable."""
         if isinstance(other, Score):
             return other.value if other.name == self.name else None
         return float(other) if isinstance(other, Real) else None
@@ -85,7 +86,7 @@ class Score:
         return self.value == other
 
     def as_dict(self) -> dict[str, Any]:
-        """The score as JSON-ready values."""
+        """Return the score as JSON-ready values."""
         return encode_fields(self)
 
 
@@ -97,16 +98,17 @@ def mean_of(
     diagnostics: Mapping[str, int | float],
     influence: Floats | None = None,
 ) -> Score:
-    """A score that is a mean of per-image terms [N].
+    """Return a score that is the mean of per-image terms.
 
     Args:
         name: see `Score`.
-        terms: [N].
-        labels: [N].
+        terms: term of each image, [N].
+        labels: class index of each image, [N].
         n_source: see `Score`.
         diagnostics: see `Score`.
-        influence: what each image does to the score beside its own term [N], up to a constant per class: its part
-            in what the terms were read from, such as a conditional. Without it, that is taken as given.
+        influence: each image's effect on the score in addition to its own term, [N], up to a constant per class: its
+            contribution to quantities that all terms depend on, such as a conditional. If None, these quantities are
+            treated as fixed.
     """
     value = math.fsum(terms) / len(terms) + 0.0  # + 0.0 turns -0.0 into 0.0
     if influence is not None:
@@ -131,15 +133,16 @@ def with_influence(
     n_source: int,
     diagnostics: Mapping[str, int | float],
 ) -> Score:
-    """A score that is not a mean, with each image's influence on it, [N], up to a constant per class.
+    """Return a score that is not a mean, given each image's influence on it, [N], up to a constant per class.
 
-    The influence is the derivative by the image's weight (a part of 1), or what N times the score loses without it.
+    The influence of an image is the derivative of the score with respect to the image's weight (weights sum to 1), or N
+    times the loss in score when the image is removed.
     """
     return mean_of(name, np.full(len(influence), value), labels, n_source, diagnostics, influence)
 
 
 def with_intervals(scores: Sequence[Score], labels: NDArray[np.int64]) -> list[Score]:
-    """Scores of one sample, with labels [N], with their 90 % intervals."""
+    """Return scores of one sample, with labels [N], with their 90 % intervals added."""
     bounds = intervals(resampled_means(np.stack([score.terms for score in scores], axis=1), labels))
     return [
         dataclasses.replace(score, interval=(float(low), float(high)))

@@ -1,4 +1,4 @@
-"""Scores of a part of the images, where all would be too many."""
+"""Subsampling of images, for scores that cannot handle all of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from leepfrog.draws import members_of, shuffled
 from leepfrog.scoring.score import Score
 
 MOST_IMAGES = 5_000
-"""Scores that need a model's outputs as a whole take this many images at most.
+"""Maximum number of images for scores that need all of a model's outputs in memory.
 
-Their errors are small by then, and what is held (5 kB an image for 1,280 features) stops growing.
+With this many images, sampling errors are small, and memory (5 kB per image for 1,280 features) stops growing.
 """
 
 
 def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
-    """Positions of about `most` of labels [N], in order; each class its share, none left out; all where N is less."""
+    """Return sorted positions of about `most` of the images with labels [N], drawn from every class in proportion.
+
+    Every class keeps at least one image. All positions are returned if N is at most `most`.
+    """
     if len(labels) <= most:
         return np.arange(len(labels))
     share = most / len(labels)
@@ -27,15 +30,15 @@ def drawn_in_proportion(labels: NDArray[np.int64], most: int, seed: int = 0) -> 
 
 
 def spread_terms(score: Score, drawn: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:
-    """A score of a part of the images, with a term for each of all of them.
+    """Return a score of a subsample with terms for all images.
 
-    Images that were not drawn get the mean of their class. The others' deviations from it are as much
-    larger as they are fewer, so that the terms have the mean and the standard error of the images drawn.
+    Images that were not drawn get the mean of their class. Deviations of drawn images from it are scaled up by the
+    inverse of the fraction drawn, so that the terms keep the mean and the standard error of the subsample.
 
     Args:
-        score: of the images drawn.
-        drawn: their positions, some of each class.
-        labels: the classes of all images, [N].
+        score: score of the drawn images.
+        drawn: positions of the drawn images, some of each class.
+        labels: class of each of all images, [N].
     """
     if len(drawn) == len(labels):
         return score

@@ -1,12 +1,12 @@
-"""How far scores would lie from where they are, had other images of the same classes been taken.
+"""Sampling uncertainty of scores (stratified bootstrap over per-image influence).
 
-Every score has a term for each image (`Score.terms`), of which it is the mean. For a score that is no mean by itself,
-the terms are its value plus each image's influence, its derivative by the image's weight (the infinitesimal jackknife:
-L. Jaeckel, 1972; B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982). So one resampling of terms
-serves all scores of all models, and costs no inference and no refitting.
+Every score is the mean of one term per image (`Score.terms`). For a score that is not itself a mean, the terms are its
+value plus each image's influence: the derivative of the score with respect to the image's weight (the infinitesimal
+jackknife: L. Jaeckel, 1972; B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982). A single
+resampling of the terms therefore serves all scores of all models, without inference or refitting.
 
-Refitting each score to resampled images would be wrong where a score leaves images out (leave-one-out LEEP, ridge,
-k-NN, probes): a resample holds copies, and a copy is known to what it is left out of.
+Refitting each score to resampled images would be wrong for scores that leave images out (leave-one-out LEEP, ridge,
+k-NN, probes): a resample contains duplicates, and the score would have seen a copy of the image it leaves out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 1000
 LEVEL = 0.9
-# The squares of larger terms may overflow.
+# Squares of larger terms may overflow.
 LARGE = 1e100
 
 
 def strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An order of the images [N] and where in it each stratum starts [K + 1].
+    """Return an order of the images, [N], and the start of each stratum in it, [K + 1].
 
-    A stratum is a class, since how many images a class has is the user's choice and not chance. Classes with one image,
-    which cannot vary alone, are one stratum together; a lone one joins the smallest other class.
+    A stratum is a class, since the number of images per class is the user's choice, not chance. Classes with one image,
+    which cannot vary alone, are merged into one stratum; if there is only one such class, it joins the smallest other
+    class.
     """
     counts = np.bincount(labels)
     place = np.arange(len(counts))
@@ -44,7 +45,7 @@ def strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def standard_error(terms: Floats, labels: NDArray[np.int64]) -> float | None:
-    """Standard error of the mean of terms [N], images drawn class by class; None for a single image."""
+    """Return the standard error of the mean of terms [N], stratified by class; None for a single image."""
     if len(terms) < 2:
         return None
     order, starts = strata(labels)
@@ -55,11 +56,11 @@ def standard_error(terms: Floats, labels: NDArray[np.int64]) -> float | None:
 
 
 def resampled_means(terms: Floats, labels: NDArray[np.int64], replicates: int = REPLICATES, seed: int = 0) -> Floats:
-    """Means of terms [N, S] over resampled images, [B, S]; row by row from the same images.
+    """Return means of terms [N, S] over resampled images, [B, S]; all columns of a row share the same images.
 
-    Stratified by class. Within a class of n images deviations are stretched by sqrt(n / (n - 1)), without which a
-    resample of few varies too little (J. N. K. Rao, C. F. J. Wu, "Resampling inference with complex survey data",
-    1988).
+    Resampling is stratified by class. Within a class of n images, deviations are scaled by sqrt(n / (n - 1)), because
+    resamples of few images would otherwise vary too little (J. N. K. Rao, C. F. J. Wu, "Resampling inference with
+    complex survey data", 1988).
     """
     order, starts = strata(labels)
     mean = terms.mean(axis=0)
@@ -74,6 +75,6 @@ def resampled_means(terms: Floats, labels: NDArray[np.int64], replicates: int = 
 
 
 def intervals(replicates: Floats, level: float = LEVEL) -> Floats:
-    """The middle of replicates [B, S] that holds `level` of them, [S, 2]."""
+    """Return the central interval that contains a fraction `level` of the replicates [B, S], [S, 2]."""
     outside = (1 - level) / 2
     return np.asarray(np.quantile(replicates, [outside, 1 - outside], axis=0).T)

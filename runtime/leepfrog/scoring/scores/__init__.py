@@ -1,1 +1,1 @@
-"""One file a score: its equation, source and checks. The file's name is the score's."""
+"""One module per score: its equation, source and checks. The module is named after the score."""

@@ -1,4 +1,4 @@
-"""ETran: the energy of features beside a discriminant.
+"""ETran: the energy of features, combined with a discriminant.
 
 Source: M. Gholami, M. Akbari, X. Wang, B. Kamranian, Y. Zhang, "ETran: Energy-Based Transferability Estimation", ICCV
 2023.
@@ -19,28 +19,28 @@ from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.scores.sfda import self_chosen_shrinkage
 from leepfrog.scoring.softmax import log_sum_exp
 
-# Those of the authors' program.
+# Weights of the authors' code.
 WEIGHTS = {"energy": 0.15, "certainty": 0.85}
 
 
 def etran(features: ArrayLike, labels: ArrayLike) -> Score:
-    """How familiar images look to a model, and how sure a discriminant of its features is of their classes.
+    """Measure how familiar images are to a model, and how certain a discriminant of its features is of their classes.
 
         energy = 1/N sum_i log sum_d exp(x_id),  certainty = 1/N sum_i p(y_i | x_i)
         ETran = 0.15 energy + 0.85 certainty
 
-    with p of the linear discriminant that SFDA begins with. A ranking scales each part to 0..1 over its models, as the
-    paper does; of one model by itself the parts are added as they are. The authors' program takes the energy's mean
-    over the 0.5 % of images that have least, which are none of fewer than 200; here it is that of all. The energy
-    depends on the features' scale.
+    with p from the linear discriminant that SFDA starts with. A ranking scales each part to 0..1 over its models, as in
+    the paper; for a single model, the parts are added unscaled. The authors' code averages the energy over the 0.5 % of
+    images with the least energy, which is no image at all if there are fewer than 200; here the mean is over all
+    images. The energy depends on the scale of the features.
 
     Args:
-        features: [N, D]; left as they are.
+        features: [N, D]; not rescaled.
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `energy`, `certainty` and `shrinkage`. The standard error takes the discriminant as
-        given.
+        Score with diagnostics `energy`, `certainty` and `shrinkage`. The standard error treats the discriminant as
+        fixed.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -49,10 +49,10 @@ def etran(features: ArrayLike, labels: ArrayLike) -> Score:
 
 
 @of_features(
-    "energy of features, and how sure a discriminant is of the classes", among=functools.partial(scaled_among, WEIGHTS)
+    "energy of features, and certainty of a discriminant of the classes", among=functools.partial(scaled_among, WEIGHTS)
 )
 def score_etran(sample: FeatureSample) -> Score:
-    """`etran` of a checked sample."""
+    """Compute `etran` of a checked sample."""
     width, shrinkage = sample.features.shape[1], self_chosen_shrinkage(sample)
     discriminant = Discriminant.fit(sample, sample.coordinates, width, shrinkage)
     certainty = np.exp(discriminant.log_probs(sample.coordinates)[np.arange(len(sample)), sample.labels])

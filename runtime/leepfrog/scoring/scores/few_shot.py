@@ -1,4 +1,4 @@
-"""Accuracy of class means of a few images: the head of prototypical networks."""
+"""Accuracy of few-shot class means, the head of prototypical networks."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SHOTS, EPISODES = 5, 40
 def few_shot(
     features: ArrayLike, labels: ArrayLike, shots: int = SHOTS, episodes: int = EPISODES, seed: int = 0
 ) -> Score:
-    """How often the nearest class mean of `shots` images per class is right about the images that are not in it.
+    """Compute the accuracy of the nearest class mean of `shots` images per class, on images that were not drawn.
 
         few_shot = 1/N sum_i mean over episodes that do not draw i of [argmin_c |x_i - m_c| = y_i]
 
-    An episode draws `shots` images of every class, or all but one of a class that has no more, and m_c is their mean
-    (J. Snell, K. Swersky, R. Zemel, "Prototypical networks for few-shot learning", 2017). Each model sees the same
-    draws. An image that all episodes draw, such as the only one of its class, counts as wrong.
+    An episode draws `shots` images of every class, or all except one of a class that has no more, and m_c is their mean
+    (J. Snell, K. Swersky, R. Zemel, "Prototypical networks for few-shot learning", 2017). All models see the same
+    draws. An image that is drawn in every episode, such as the only one of its class, counts as wrong.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        shots: images per class.
-        episodes: how many draws.
-        seed: of the draws.
+        shots: number of images per class.
+        episodes: number of draws.
+        seed: seed of the draws.
 
     Returns:
-        Score, with the diagnostic `never_held_out` (images that all episodes drew).
+        Score with the diagnostic `never_held_out` (number of images drawn in every episode).
 
     Raises:
-        ArrayError: see `checked_features` and `checked_labels`, a single class, or not even one shot or episode.
+        ArrayError: see `checked_features` and `checked_labels`, a single class, or fewer than one shot or episode.
     """
     return score_few_shot(FeatureSample.of(labels, features), shots, episodes, seed)
 
 
 @of_features("accuracy of the nearest class mean of 5 images per class", held_out=True)
 def score_few_shot(sample: FeatureSample, shots: int = SHOTS, episodes: int = EPISODES, seed: int = 0) -> Score:
-    """`few_shot` of a checked sample; ArrayError where the other arguments are wrong."""
+    """Compute `few_shot` of a checked sample; raise ArrayError if another argument is invalid."""
     if not (shots >= 1 and episodes >= 1):
         raise ArrayError(f"shots and episodes must be at least 1, not {shots} and {episodes}")
     rng = np.random.default_rng(seed)

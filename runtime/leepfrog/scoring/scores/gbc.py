@@ -15,38 +15,39 @@ from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
 
 COMPONENTS = 64
-# Of the mean variance: the least that a class may vary in a direction. A class with one image varies in none.
+# Minimum variance of a class in a direction, as a fraction of the mean variance; a class with one image has none.
 FLOOR = 1e-4
 
 
 def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
-    """Minus the overlap of classes, each taken for a Gaussian in the leading principal components.
+    """Compute minus the overlap of classes, each modelled as a Gaussian in the leading principal components.
 
         GBC = -sum_{i != j} exp(-D_B(i, j))
         D_B = 1/8 (mu_i - mu_j)' S^-1 (mu_i - mu_j) + 1/2 log( |S| / sqrt(|S_i| |S_j|) ),  S = (S_i + S_j) / 2
 
-    over ordered pairs: -C (C - 1) for classes that are all alike, 0 for separate ones. A spherical covariance is v I
-    with the mean variance v of the components, so log |S_i| = k log v_i; a diagonal one has each component's own.
-    Variances are means of squares, at least FLOOR of the mean over all images and components.
+    over ordered pairs: -C (C - 1) for identical classes, 0 for separate ones. A spherical covariance is v I, with v the
+    mean variance of the components, so that log |S_i| = k log v_i; a diagonal one has one variance per component.
+    Variances are mean squares, floored at FLOOR times the mean over all images and components.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
         covariance: "spherical" or "diagonal".
-        n_components: the number k of principal components, as far as there are so many.
+        n_components: maximum number k of principal components.
 
     Returns:
-        Score with diagnostics `n_components`, `n_classes_seen_once`. The standard error takes the components as given.
+        Score with diagnostics `n_components` and `n_classes_seen_once` (number of classes with one image). The standard
+        error treats the components as fixed.
 
     Raises:
-        ArrayError: see `checked_features` and `checked_labels`, a single class, or another covariance.
+        ArrayError: see `checked_features` and `checked_labels`, a single class, or an unknown covariance.
     """
     return score_gbc(FeatureSample.of(labels, features), covariance, n_components)
 
 
 @of_features("class separation, by the overlap of Gaussians")
 def score_gbc(sample: FeatureSample, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
-    """`gbc` of a checked sample; ArrayError where the other arguments are wrong."""
+    """Compute `gbc` of a checked sample; raise ArrayError if another argument is invalid."""
     if covariance not in ("spherical", "diagonal"):
         raise ArrayError(f"covariance must be spherical or diagonal, not {covariance!r}")
     z = sample.coordinates[:, :n_components]
@@ -73,7 +74,7 @@ def score_gbc(sample: FeatureSample, covariance: str = "spherical", n_components
             distance[i] = np.inf
             overlap = np.exp(-distance)
             value -= float(overlap.sum())
-            # Derivatives of the score by the class's own mean and variances, each pair counting twice.
+            # Derivatives of the score by the mean and variances of class i; each pair counts twice.
             by_mean[i] = overlap @ ((means[i] - means) / both) / 2
             by_variance[i] = overlap @ ((1 - squares / 4) / both - 1 / variances[i]) / 2
         influence = _influence(sample, apart, by_mean, np.where(varies, by_variance, 0), covariance == "spherical")
@@ -82,7 +83,7 @@ def score_gbc(sample: FeatureSample, covariance: str = "spherical", n_components
 
 
 def _influence(sample: FeatureSample, apart: Floats, by_mean: Floats, by_variance: Floats, spherical: bool) -> Floats:
-    """Derivatives by the images' weights [N]: an image moves its class's mean and variances, [k], by its own."""
+    """Return derivatives by image weights, [N], through the mean and variances, [k], of each image's class."""
     squares = apart**2 - sample.class_means(apart**2)[sample.labels]
     if spherical:
         squares = squares.mean(axis=1, keepdims=True)

@@ -16,20 +16,19 @@ from leepfrog.scoring.score import Score, with_influence
 
 
 def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
-    """How much of the features' variance lies between classes, in units of the features' own covariance.
+    """Compute the variance of features between classes, relative to their overall covariance.
 
         H = tr( S^-1 (1 - a) G ),  S = (1 - a) cov(f) + a mu I
 
-    with mu = tr(cov(f)) / D, a the shrinkage of Ledoit and Wolf, and G the covariance, divided by N - 1, of the class
-    means, each counting as often as its class has images. Without shrinkage S is singular for N <= D. Features that do
-    not vary give 0.
+    with mu = tr(cov(f)) / D, a the Ledoit-Wolf shrinkage, and G the covariance of the class means (divided by N - 1),
+    weighted by class size. Without shrinkage, S is singular for N <= D. The score is 0 if all features are constant.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `shrinkage`, which the standard error takes as given.
+        Score with the diagnostic `shrinkage`, which the standard error treats as fixed.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -39,9 +38,9 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
 
 @of_features("class separation, by covariance")
 def score_h_score(sample: FeatureSample) -> Score:
-    """`h_score` of a checked sample.
+    """Compute `h_score` of a checked sample.
 
-    In principal coordinates cov(f) is diagonal, and class means have no part outside of them.
+    In principal coordinates, cov(f) is diagonal, and the class means lie in their span.
     """
     width = sample.features.shape[1]
     value = a = 0.0
@@ -59,10 +58,11 @@ def score_h_score(sample: FeatureSample) -> Score:
 
 
 def _influence(sample: FeatureSample, means: Floats, shrunk: Floats, a: float) -> Floats:
-    """What N times the score loses without each image, [N], up to a constant, at the same shrinkage.
+    """Return N times the loss in score when each image is removed, [N], up to a constant, at fixed shrinkage.
 
-    Without image x of class y, S loses (1 - a) x x' / N, whose inverse is that of Sherman and Morrison, and the mean
-    m_y moves away from x. (The derivative says nothing where D exceeds N, for there all leverages are nearly alike.)
+    Removing image x of class y subtracts (1 - a) x x' / N from S, whose inverse then follows from the Sherman-Morrison
+    formula, and moves the mean m_y away from x. (The derivative is uninformative if D exceeds N, because all leverages
+    are then nearly equal.)
     """
     n = len(sample)
     x, counts = sample.coordinates, sample.counts
@@ -71,21 +71,21 @@ def _influence(sample: FeatureSample, means: Floats, shrunk: Floats, a: float) -
     along = x @ (means / shrunk).T  # x' S^-1 m_c
     leverage = (x**2 / shrunk).sum(axis=1)  # x' S^-1 x
     squares = (means**2 / shrunk).sum(axis=1)  # m_c' S^-1 m_c
-    along_m = along[rows]  # m: the mean of the own class
+    along_m = along[rows]  # m: the mean of the image's own class
     m_square = squares[sample.labels]
-    # The class's mean without x is m + (m - x) / (n_c - 1).
+    # The class mean without x is m + (m - x) / (n_c - 1).
     moved = along_m + (along_m - leverage) / others
     moved_square = m_square + 2 * (m_square - along_m) / others + (m_square - 2 * along_m + leverage) / others**2
     gain = (1 - a) / n / np.maximum(1 - (1 - a) / n * leverage, np.finfo(float).eps)
     total = counts @ squares + gain * (along**2 @ counts)
     total -= counts[sample.labels] * (m_square + gain * along_m**2)
     total += others * (moved_square + gain * moved**2)
-    total -= leverage * (1 + gain * leverage) / (n - 1)  # the mean of all moves as well
+    total -= leverage * (1 + gain * leverage) / (n - 1)  # the overall mean moves as well
     return np.asarray(-(1 - a) * total)
 
 
 def shrinkage(sample: FeatureSample) -> float:
-    """Ledoit and Wolf's optimal weight of the multiple of the identity, from 0 to 1.
+    """Return the Ledoit-Wolf optimal weight of the multiple of the identity, from 0 to 1.
 
     With S = X'X / N: min(1, (sum_i |x_i|^4 / N - |S|^2) / N / (|S|^2 - tr(S)^2 / D)).
     """

@@ -1,4 +1,4 @@
-"""Leave-one-out k nearest neighbours in feature space."""
+"""Leave-one-out k-nearest-neighbour accuracy in feature space."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_
 
 
 def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
-    """Accuracy of the k nearest other images by Euclidean distance, every image left out in turn.
+    """Compute the leave-one-out accuracy of k-nearest-neighbour classification by Euclidean distance.
 
-    The most frequent class among them is predicted, of equally frequent ones the lowest label, as scikit-learn does. An
-    image is left out by its place, so that copies of it stay its neighbours.
+    The most frequent class among the neighbours is predicted; ties go to the lowest label, as in scikit-learn. An image
+    is left out by position, so duplicates of it remain its neighbours.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        k: neighbours, from 1 to N - 1.
+        k: number of neighbours, from 1 to N - 1.
 
     Returns:
-        Score, the mean of zeros and ones, with diagnostics `k` and `n_used`.
+        Score, the mean of zeros and ones, with diagnostics `k` and `n_used` (number of images).
 
     Raises:
-        ArrayError: see `checked_features` and `checked_labels`, a single class, or no k neighbours.
+        ArrayError: see `checked_features` and `checked_labels`, a single class, or `k` out of range.
     """
     return score_knn(FeatureSample.of(labels, features), k)
 
 
 @of_features("accuracy of the nearest other image", held_out=True)
 def score_knn(sample: FeatureSample, k: int = 1) -> Score:
-    """`knn` of a checked sample; ArrayError where the other arguments are wrong."""
+    """Compute `knn` of a checked sample; raise ArrayError if another argument is invalid."""
     if not 1 <= k < len(sample):
-        raise ArrayError(f"k must be from 1 to {len(sample) - 1}, one less than the images, not {k}")
-    # All pairs of more images would take minutes.
+        raise ArrayError(f"k must be from 1 to {len(sample) - 1} (number of images minus 1), not {k}")
+    # All pairs of a larger set would take minutes.
     drawn = drawn_in_proportion(sample.labels, max(MOST_IMAGES, k + 1))
     part = sample if len(drawn) == len(sample) else sample.part(drawn)
     labels = part.labels
@@ -50,18 +50,18 @@ def score_knn(sample: FeatureSample, k: int = 1) -> Score:
 
 
 def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
-    """The class predicted for each image by the others, [N]."""
+    """Return the class predicted for each image from the others, [N]."""
     n, labels = len(sample), sample.labels
     squares = np.empty(n)
     for at, rows in sample.blocks():
         squares[at] = ((rows - sample.mean) ** 2).sum(axis=1)
     predicted = np.empty(n, np.int64)
-    scratch = np.empty((min(BLOCK, n), n))  # once: a new one for each block would be allocated before the last is freed
+    scratch = np.empty((min(BLOCK, n), n))  # reused, to avoid holding two blocks at a time
     for at, rows in sample.blocks():
-        # Of centred features, whose squares are smaller, so that less of a small distance is lost in the difference.
+        # Centred features have smaller squares, so that small distances lose less precision in the difference.
         twice = 2 * (rows - sample.mean)
         distances = scratch[: len(rows)]
-        for others, columns in sample.blocks():  # up to a constant of the row
+        for others, columns in sample.blocks():  # up to a constant per row
             distances[:, others] = squares[others] - twice @ (columns - sample.mean).T
         distances[np.arange(len(rows)), np.arange(n)[at]] = np.inf
         if k == 1:

@@ -15,23 +15,23 @@ from leepfrog.scoring.score import Score
 
 
 def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Log expected empirical prediction (LEEP): how well source predictions alone predict the target label.
+    """Compute the log expected empirical prediction (LEEP): how well source predictions predict target labels.
 
     With P(y, z) = 1/N sum_{i: y_i = y} theta_z(x_i) and P(y | z) = P(y, z) / P(z),
 
         LEEP = 1/N sum_i log sum_z P(y_i | z) theta_z(x_i)
 
-    It is at most 0, which perfect one-hot predictions reach; predictions that tell nothing give minus the entropy of
-    the labels. It reads each image's own label into P(y | z), so it is biased upward on few images; compare models by
-    `leep_loo` then. Cost O(N Z), float64.
+    LEEP is at most 0, which perfect one-hot predictions reach; uninformative predictions give minus the entropy of the
+    labels. Each image's own label enters P(y | z), so LEEP is biased upward on few images; use `leep_loo` to compare
+    models in that case. The cost is O(N Z), in float64.
 
     Args:
-        probs: [N, Z] float32 or float64, each row the model's softmax over its Z source classes.
-        labels: [N] integers (non-negative, in any range) or strings, the target class of each image.
+        probs: softmax over the model's Z source classes for each image, [N, Z], float32 or float64.
+        labels: target class of each image, [N], non-negative integers in any range, or strings.
 
     Returns:
-        Score with diagnostics `n_masked_source`: source classes that no image gives any probability. The standard
-        error counts what each image does to the conditional.
+        Score with the diagnostic `n_masked_source`, the number of source classes with zero probability on all images.
+        The standard error includes each image's influence on the conditional.
 
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`.
@@ -45,9 +45,9 @@ def leep(probs: ArrayLike, labels: ArrayLike) -> Score:
     return score_leep(ProbSample.of(labels, probs, least=1))
 
 
-@of_probs("how well source predictions, as probabilities, tell target classes; flatters models on few images")
+@of_probs("how well source probabilities predict target classes; biased upward on few images")
 def score_leep(sample: ProbSample) -> Score:
-    """`leep` of a checked sample."""
+    """Compute `leep` of a checked sample."""
     mass, shard = mass_of(sample)
     terms = log_likelihood(mass)(shard)
     return leep_of(mass, terms, influence_of(mass, terms, lambda: [shard]), sample.labels)

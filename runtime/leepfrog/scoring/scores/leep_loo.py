@@ -17,20 +17,21 @@ from leepfrog.scoring.score import Score
 
 
 def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Leave-one-out LEEP: LEEP with each image's own mass taken out before its likelihood is read.
+    """Compute leave-one-out LEEP: LEEP with each image's own mass removed from its likelihood.
 
         1/N sum_i log max( sum_z theta_z(x_i) (S_yz - theta_z(x_i)) / (S_z - theta_z(x_i)),  1 / (N C) )
 
-    with S_yz = sum_{i: y_i = y} theta_z(x_i), y = y_i, and S_z its sum over y; source classes with nothing left are
-    left out. It estimates what LEEP would give on held-out images. The floor 1 / (N C) is what one pseudo-image spread
-    evenly over the C classes would give a class never seen otherwise; a class with a single image always meets it.
+    with S_yz = sum_{i: y_i = y} theta_z(x_i), y = y_i, and S_z its sum over y; source classes without remaining mass
+    are skipped. It estimates LEEP on held-out images. The floor 1 / (N C) is what one pseudo-image spread evenly over
+    the C classes would give an otherwise unseen class; a class with a single image is always at the floor.
 
     Args, Raises: as `leep`.
 
     Returns:
-        Score with diagnostics `n_floored` (images at the floor), `n_classes_seen_once`, and `many_images`: about what
-        LEEP would be on many more images, the mean of LEEP and leave-one-out LEEP, which err by about the same to
-        either side, as held-out and fitted likelihoods do (H. Akaike, 1974). It has this score's standard error.
+        Score with diagnostics `n_floored` (number of images at the floor), `n_classes_seen_once` (number of classes
+        with one image), and `many_images`: an estimate of LEEP on many more images. This is the mean of LEEP and
+        leave-one-out LEEP, which err by about the same amount in opposite directions, as fitted and held-out
+        likelihoods do (H. Akaike, 1974). It has the standard error of this score.
 
     >>> import numpy as np
     >>> leep_loo(np.eye(2)[[0, 0, 1, 1]], [0, 0, 1, 1]).value
@@ -39,9 +40,9 @@ def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
     return score_leep_loo(ProbSample.of(labels, probs, least=1))
 
 
-@of_probs("LEEP, each image left out of what predicts it", held_out=True)
+@of_probs("LEEP, with each image predicted from the others", held_out=True)
 def score_leep_loo(sample: ProbSample) -> Score:
-    """`leep_loo` of a checked sample."""
+    """Compute `leep_loo` of a checked sample."""
     mass, shard = mass_of(sample)
     plain = log_likelihood(mass)(shard)
     influence = influence_of(mass, plain, lambda: [shard])
@@ -49,6 +50,6 @@ def score_leep_loo(sample: ProbSample) -> Score:
 
 
 def loo_terms(sample: ProbSample) -> Floats:
-    """Leave-one-out LEEP's terms alone, floored, [N]: what a search needs of it."""
+    """Return only the floored terms of leave-one-out LEEP, [N], for searches."""
     mass, shard = mass_of(sample)
     return floored(mass, loo_log_likelihood(mass)(shard))

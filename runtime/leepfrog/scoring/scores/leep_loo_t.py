@@ -1,4 +1,4 @@
-"""Leave-one-out LEEP with each model's own temperature."""
+"""Leave-one-out LEEP with a temperature fitted to each model."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from leepfrog.scoring.sample import ProbSample
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.scores.leep_loo import loo_terms, score_leep_loo
 
-# Tried first; the best one's neighbours are then halved (on a logarithmic scale) this many times.
+# Temperatures to try first; the distance to the best one's neighbours is then halved (on a log scale) HALVINGS times.
 TEMPERATURES = 2.0 ** np.arange(-3.0, 3.5, 1.0)
 HALVINGS = 4
 
 
 def leep_loo_t(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Leave-one-out LEEP of softmax(log theta / T), with the temperature T that makes it largest.
+    """Compute leave-one-out LEEP of softmax(log theta / T), with the temperature T that maximises it.
 
-    LEEP punishes models that were trained to be under-confident, whose softmax spreads over many classes although they
-    know better; one temperature a model, chosen by the held-out likelihood, takes that away. (Plain LEEP would choose
-    the temperature that lets it remember most.) T lies between 1/8 and 8, to about 5 %.
+    LEEP penalises models that were trained to be under-confident, whose softmax spreads over many classes even if they
+    distinguish these well. One temperature per model, chosen by the held-out likelihood, corrects this. (Plain LEEP
+    would choose the temperature that lets it memorise most.) T is between 1/8 and 8, accurate to about 5 %.
 
     Args, Raises: as `leep`.
 
     Returns:
-        Score with the diagnostics of `leep_loo` and `temperature`: below 1 the model was under-confident.
+        Score with the diagnostics of `leep_loo`, and `temperature`; below 1, the model was under-confident.
     """
     return score_leep_loo_t(ProbSample.of(labels, probs))
 
 
-@of_probs("LOO-LEEP with one temperature a model, which takes under-confidence away", held_out=True)
+@of_probs("LOO-LEEP with one temperature per model, which corrects under-confidence", held_out=True)
 def score_leep_loo_t(sample: ProbSample) -> Score:
-    """`leep_loo_t` of a checked sample."""
+    """Compute `leep_loo_t` of a checked sample."""
     with np.errstate(divide="ignore"):
         logs = np.log(sample.probs)
     logs -= logs.max(axis=1, keepdims=True)
@@ -59,6 +59,6 @@ def score_leep_loo_t(sample: ProbSample) -> Score:
 
 
 def _tempered(logs: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
-    """softmax(logs / temperature) of logarithms whose rows have maximum 0, in their precision."""
+    """Return softmax(logs / temperature) of logarithms with row maxima of 0, in their precision."""
     powers = np.exp(logs / logs.dtype.type(temperature))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -14,41 +14,41 @@ from leepfrog.scoring.sample import FeatureSample
 from leepfrog.scoring.score import Score, mean_of
 
 FOLDS = 5
-# Times 1 / (images fitted to), on features whose root mean square deviation is 1, strongest first.
+# L2 penalties times the number of images fitted to, for features with a root mean square deviation of 1.
 PENALTIES = (1000.0, 100.0, 10.0, 1.0)
-LIKELIEST = 1  # place of the penalty to begin with: the others are rarely all needed
-# Predictions settle long before the weights do, and directions that vary by less hold next to nothing that a penalised
-# head uses. Both were tried on the sets of tests/studies/default_order: three times as rough, and the likelihood orders
-# models less well.
+LIKELIEST = 1  # index of the first penalty to try; the others are rarely all needed
+# Predictions converge long before the weights do, and a penalised head makes next to no use of directions with less
+# variance. Both values were tested on the sets of tests/studies/default_order: with values three times as coarse, the
+# likelihood orders models less well.
 TOLERANCE, LEAST = 3e-3, 0.01
 
 
 def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, seed: int = 0) -> Score:
-    """Accuracy on held-out images of softmax regression, by k-fold cross-validation.
+    """Compute the held-out accuracy of softmax regression by k-fold cross-validation.
 
-    Each fold has its share of every class. Features are centred and scaled as one; the penalty is that of four with the
-    best likelihood of held-out images, searched from the second strongest on until it falls. A class with one image is
-    never predicted rightly.
+    Folds are stratified by class. Features are centred and scaled by a common factor. Of four penalties, the one with
+    the best held-out likelihood is used; the search starts at the second strongest and stops when the likelihood falls.
+    A class with one image is never predicted correctly.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        folds: from 2 to N.
-        seed: of the folds.
+        folds: number of folds, at least 2; at most N are used.
+        seed: seed of the folds.
 
     Returns:
-        Score, the mean of N zeros and ones, with diagnostics `log_likelihood` (mean over held-out images, each at least
-        that of 1 / (N C)), `penalty` and `folds`, and that likelihood as its part `likelihood`.
+        Score, the mean of N zeros and ones, with diagnostics `log_likelihood` (mean over held-out images, each floored
+        at log 1 / (N C)), `penalty` and `folds`; the log-likelihood is also the part `likelihood`.
 
     Raises:
-        ArrayError: see `checked_features` and `checked_labels`, a single class, or no such folds.
+        ArrayError: see `checked_features` and `checked_labels`, a single class, or fewer than 2 folds.
     """
     return score_linear_probe(FeatureSample.of(labels, features), folds, seed)
 
 
-@of_features("accuracy of 5-fold softmax regression", held_out=True)
+@of_features("held-out accuracy of 5-fold softmax regression", held_out=True)
 def score_linear_probe(sample: FeatureSample, folds: int = FOLDS, seed: int = 0) -> Score:
-    """`linear_probe` of a checked sample; ArrayError where the other arguments are wrong."""
+    """Compute `linear_probe` of a checked sample; raise ArrayError if another argument is invalid."""
     if not folds >= 2:
         raise ArrayError(f"folds must be at least 2, not {folds}")
     held_out = held_out_probe(sample, folds, seed)
@@ -62,5 +62,5 @@ def score_linear_probe(sample: FeatureSample, folds: int = FOLDS, seed: int = 0)
 
 
 def held_out_probe(sample: FeatureSample, folds: int = FOLDS, seed: int = 0) -> HeldOut:
-    """The held-out predictions of `linear_probe`."""
+    """Return the held-out predictions of `linear_probe`."""
     return held_out_softmax(sample, PENALTIES, folds, seed, begin=LIKELIEST, tolerance=TOLERANCE, least=LEAST)

@@ -14,20 +14,20 @@ from leepfrog.scoring.score import Score, mean_of
 
 
 def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """How well the source class that a model predicts tells the target class: minus the entropy of y given z.
+    """Compute minus the conditional entropy of the target class y given the predicted source class z.
 
         NCE = sum_{y, z} P(y, z) log (P(y, z) / P(z)),  z_i = argmax theta(x_i)
 
-    with P the empirical joint distribution; cells that no image falls into count 0. At most 0. Ties of the argmax go to
-    the lowest source class. Like LEEP it flatters models on few images.
+    with P the empirical joint distribution; empty cells count as 0. NCE is at most 0. Ties of the argmax go to the
+    lowest source class. Like LEEP, it is biased upward on few images.
 
     Args:
-        probs: [N, Z] float32 or float64, each row the model's softmax over its Z source classes.
-        labels: [N] integers or strings, the target class of each image.
+        probs: softmax over the model's Z source classes for each image, [N, Z], float32 or float64.
+        labels: target class of each image, [N], integers or strings.
 
     Returns:
-        Score with diagnostics `n_predicted`: source classes that are predicted at all. The standard error takes the
-        conditional P(y | z) as given.
+        Score with the diagnostic `n_predicted`, the number of source classes predicted for at least one image. The
+        standard error treats the conditional P(y | z) as fixed.
 
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`, or a single class.
@@ -35,9 +35,9 @@ def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
     return score_nce(ProbSample.of(labels, probs))
 
 
-@of_probs("how well the source class that is predicted tells the target class")
+@of_probs("how well the most likely source class predicts the target class")
 def score_nce(sample: ProbSample) -> Score:
-    """`nce` of a checked sample."""
+    """Compute `nce` of a checked sample."""
     n_source = sample.probs.shape[1]
     cells = sample.probs.argmax(axis=1) * sample.n_target + sample.labels
     joint = np.bincount(cells, minlength=n_source * sample.n_target).reshape(n_source, sample.n_target)

@@ -23,23 +23,23 @@ WEIGHTS = {"spread": 1.0, "certainty": 1.0, "collapse": -1.0}
 
 
 def ncti(features: ArrayLike, labels: ArrayLike) -> Score:
-    """How near features are to neural collapse: classes apart from each other, each of them in one point.
+    """Measure how close features are to neural collapse: separate classes, each concentrated in one point.
 
         spread = |Z|_*,  certainty = 1/N sum_i p(y_i | x_i),  collapse = log sum_c |P_c|_*
         NCTI = spread + certainty - collapse
 
-    with the nuclear norms of Z, the images in a linear discriminant's C - 1 directions, and of P_c, its predictions for
-    the images of class c. It is fitted to the first 64 principal components, shrunk by exp(-their first 32 variances'
-    sum), at least 1e-10. A ranking scales each part to 0..1 over its models, as the authors' program does; of one model
-    by itself the parts are added as they are.
+    with the nuclear norms of Z, the images in the C - 1 directions of a linear discriminant, and of P_c, its
+    predictions for the images of class c. The discriminant is fitted to the first 64 principal components; its
+    shrinkage is exp(-sum of the first 32 variances), at least 1e-10. A ranking scales each part to 0..1 over its
+    models, as the authors' code does; for a single model, the parts are added unscaled.
 
     Args:
-        features: [N, D]; left as they are, since the shrinkage depends on their scale.
+        features: [N, D]; not rescaled, because the shrinkage depends on their scale.
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `spread`, `certainty`, `collapse` and `shrinkage`. The standard error takes the
-        discriminant as given.
+        Score with diagnostics `spread`, `certainty`, `collapse` and `shrinkage`. The standard error treats the
+        discriminant as fixed.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -47,9 +47,9 @@ def ncti(features: ArrayLike, labels: ArrayLike) -> Score:
     return score_ncti(FeatureSample.of(labels, features))
 
 
-@of_features("how near the classes are to neural collapse", among=functools.partial(scaled_among, WEIGHTS))
+@of_features("how close the classes are to neural collapse", among=functools.partial(scaled_among, WEIGHTS))
 def score_ncti(sample: FeatureSample) -> Score:
-    """`ncti` of a checked sample."""
+    """Compute `ncti` of a checked sample."""
     n, width, labels = len(sample), sample.features.shape[1], sample.labels
     x = sample.coordinates[:, :COMPONENTS]
     leading = float(sample.variances[:LEADING].sum()) / (n - 1)
@@ -70,10 +70,10 @@ def score_ncti(sample: FeatureSample) -> Score:
 
 
 def _projected(sample: FeatureSample, x: Floats, within: Floats | None, shrinkage: float) -> Floats:
-    """x [N, r], which is centered, in the C - 1 directions of the discriminant, scaled so that classes vary by 1.
+    """Project centred x [N, r] onto the C - 1 directions of the discriminant, scaled to unit variance within classes.
 
-    As in scikit-learn, which the authors use: the covariance between classes is the total one, shrunk too, less that
-    within.
+    As in scikit-learn, which the authors use, the covariance between classes is the total one, also shrunk, minus the
+    one within classes.
     """
     if within is None:
         return np.zeros((len(x), 0))
@@ -85,10 +85,10 @@ def _projected(sample: FeatureSample, x: Floats, within: Floats | None, shrinkag
 
 
 def _nuclear_norm(rows: Floats) -> tuple[float, Floats]:
-    """The sum of singular values of rows [n, k], and its derivatives by the rows' weights, [n].
+    """Return the sum of singular values of rows [n, k], and its derivatives with respect to row weights, [n].
 
-    With weights it is tr (R' W R)^(1/2), of which row r's derivative is r' (R' R)^(-1/2) r / 2: half of the sum over
-    directions of its squared share times the singular value.
+    With weights W it is tr (R' W R)^(1/2), whose derivative for row r is r' (R' R)^(-1/2) r / 2: half the sum over
+    directions of the row's squared share times the singular value.
     """
     u, values, _ = np.linalg.svd(rows, full_matrices=False)
     return float(values.sum()), np.asarray((u**2 @ values) / 2)

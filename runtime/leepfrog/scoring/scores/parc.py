@@ -15,28 +15,28 @@ from leepfrog.scoring.score import Score, with_influence
 from leepfrog.scoring.subsample import drawn_in_proportion
 
 COMPONENTS = 32
-# Pairs are quadratic in the images; the paper's own experiments use 500.
+# The number of pairs is quadratic in the number of images; the paper's experiments use 500 images.
 MAX_IMAGES = 2000
 
 
 def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS, seed: int = 0) -> Score:
-    """Rank correlation, times 100, of how unlike images are in feature space with how unlike their labels are.
+    """Compute 100 times the rank correlation between the dissimilarities of image pairs in features and in labels.
 
-    Spearman's rho over all pairs of images of 1 - corr(f_i, f_j), features reduced to their leading principal
-    components, and 1 - corr(onehot_i, onehot_j), which is 0 within a class and constant across classes. An image whose
-    reduced features are all alike has no correlation; it counts as 0. Correlations over components hang on the
-    components' signs, which nothing in the data decides: each is turned as scikit-learn's PCA does, so that the
-    feature that weighs most in it does so positively.
+    It is Spearman's rho over all pairs of images between 1 - corr(f_i, f_j), with features reduced to their leading
+    principal components, and 1 - corr(onehot_i, onehot_j), which is 0 within a class and constant across classes. An
+    image whose reduced features are all equal has no correlation, which counts as 0. Correlations over components
+    depend on the signs of the components, which are arbitrary: each component is flipped so that its largest weight is
+    positive, as in scikit-learn's PCA.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        n_components: principal components, as far as there are so many.
-        seed: of the MAX_IMAGES images, class by class in proportion, that are drawn where there are more.
+        n_components: maximum number of principal components.
+        seed: seed for drawing MAX_IMAGES images, in proportion to class size, if there are more.
 
     Returns:
-        Score with diagnostics `n_used`. 0 where a correlation does not exist. The standard error takes the pairs' ranks
-        as given, and images that were not drawn for average.
+        Score with the diagnostic `n_used` (number of images drawn); 0 if the correlation is undefined. The standard
+        error treats the ranks of pairs as fixed, and images that were not drawn as average.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -44,9 +44,9 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
     return score_parc(FeatureSample.of(labels, features), n_components, seed)
 
 
-@of_features("class separation, by the rank correlation of pairs")
+@of_features("class separation, by the rank correlation of image pairs")
 def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int = 0) -> Score:
-    """`parc` of a checked sample."""
+    """Compute `parc` of a checked sample."""
     chosen = drawn_in_proportion(sample.labels, MAX_IMAGES, seed)
     z = sample.coordinates[:, :n_components]
     weights = z.T @ sample.centered
@@ -61,7 +61,7 @@ def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int 
     apart = sample.labels[chosen][first] != sample.labels[chosen][second]
     value, influence = 0.0, np.zeros(len(sample))
     if apart.any() and not apart.all() and np.ptp(unlike) > 0:
-        # The ranks of two values are as good as the values.
+        # `apart` has only two values, which correlate as their ranks do.
         ranks = _ranks(unlike)
         value = 100 * float(np.corrcoef(ranks, apart)[0, 1])
         influence[chosen] = _influence(ranks, apart.astype(np.float64), len(chosen)) * len(sample) / len(chosen)
@@ -70,10 +70,10 @@ def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int 
 
 
 def _influence(a: Floats, b: Floats, n: int) -> Floats:
-    """Derivatives of 100 times the correlation of a and b, over the pairs of n images, by the images' weights, [n].
+    """Return derivatives of 100 times the correlation of a and b, over pairs of n images, by image weights, [n].
 
-    A correlation of standardised values moves by a b - r (a^2 + b^2) / 2 with a pair's weight, and an image is in n - 1
-    pairs, each of which it shares with another.
+    The correlation of standardised values changes by a b - r (a^2 + b^2) / 2 with the weight of a pair. Each image is
+    in n - 1 pairs, each of which it shares with another image.
     """
     a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
     square = np.zeros((n, n))
@@ -82,6 +82,6 @@ def _influence(a: Floats, b: Floats, n: int) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Ranks, equal values sharing the mean of theirs; scipy.stats, which has them, takes a second to import."""
+    """Return ranks, with ties sharing their mean rank; scipy.stats is avoided because it takes a second to import."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])

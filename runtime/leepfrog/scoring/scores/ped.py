@@ -1,4 +1,4 @@
-"""Potential energy decline (PED): classes that overlap push each other apart, as fine-tuning would.
+"""Potential energy decline (PED): overlapping classes push each other apart, as in fine-tuning.
 
 Source: X. Li, Z. Hu, Y. Ge, Y. Shan, L. Duan, "Exploring Model Transferability through the Lens of Potential Energy",
 ICCV 2023.
@@ -16,31 +16,31 @@ from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score
 from leepfrog.scoring.scores.sfda import score_sfda
 
-# Those of the authors' program: a class reaches as far as so many standard deviations, moves for so long in a step, and
-# rests when it moves less than this share of its first step.
+# Constants of the authors' code: reach of a class in standard deviations, duration of a step, fraction of the first
+# step's movement below which to stop, and maximum number of steps.
 REACH, TIME_STEP, EXIT_RATIO, MAX_STEPS = 0.6, 0.1, 0.5, 6
-# The least that a feature is divided by.
+# Minimum divisor of a feature.
 LEAST = 1e-3
 
 
 def ped(features: ArrayLike, labels: ArrayLike) -> Score:
-    """SFDA of features whose classes have been pushed apart.
+    """Compute SFDA of features whose classes have been pushed apart.
 
-    Every pair of classes whose means are nearer than the sum of their reaches pushes them apart by
+    Two classes whose means are closer than the sum of their reaches push each other apart by
 
         min(t^2 F / 2, F),  F = max(0.6 R_i + 0.6 R_j - |m_i - m_j|, 0),  R_c^2 = sum_d var_cd,  t = 0.1
 
-    and an image moves with its class, at most 6 times, until all move less than half as far as at first. Features are
-    divided by their standard deviations for it. (The authors divide by those on ImageNet's validation images, which are
-    not at hand; here they are those on the images given.)
+    and each image moves with its class, for at most 6 steps, until all classes together move less than half as far as
+    in the first step. For this, features are divided by their standard deviations. (The authors use standard deviations
+    on ImageNet's validation images, which are not available here; those on the given images are used instead.)
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `n_steps` (pushes made) and SFDA's `shrinkage`. The standard error takes where the
-        classes are, and the discriminants, as given.
+        Score with diagnostics `n_steps` (number of steps made) and SFDA's `shrinkage`. The standard error treats the
+        positions of the classes and the discriminants as fixed.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -48,13 +48,13 @@ def ped(features: ArrayLike, labels: ArrayLike) -> Score:
     return score_ped(FeatureSample.of(labels, features))
 
 
-@of_features("SFDA after classes that overlap have pushed each other apart")
+@of_features("SFDA after overlapping classes have pushed each other apart")
 def score_ped(sample: FeatureSample) -> Score:
-    """`ped` of a checked sample."""
+    """Compute `ped` of a checked sample."""
     deviations = sample.centered.std(axis=0)
     scale = np.maximum(deviations, LEAST / sample.unit)
     means = sample.class_means(sample.centered) / scale
-    # Classes move as a whole, so that they reach as far as before.
+    # Classes move as a whole, so their reach does not change.
     apart = sample.centered / scale - means[sample.labels]
     reach = REACH * np.sqrt(sample.class_means(apart**2).sum(axis=1))
     moved, first, n_steps = means, 0.0, 0
@@ -71,13 +71,13 @@ def score_ped(sample: FeatureSample) -> Score:
 
 
 def _push(means: Floats, reach: Floats) -> Floats:
-    """How far each class is pushed by all others, [C, D]."""
+    """Return the displacement of each class by all others, [C, D]."""
     push = np.zeros_like(means)
     for i, mean in enumerate(means):
         away = mean - means
         distance = np.linalg.norm(away, axis=1)
         force = np.maximum(reach + reach[i] - distance, 0)
-        force[distance == 0] = 0  # there is no direction to push in
+        force[distance == 0] = 0  # no direction to push in
         share = np.minimum(TIME_STEP**2 / 2, 1) * force / np.where(distance > 0, distance, 1)
         push[i] = share @ away
     return push

@@ -1,7 +1,7 @@
-"""Closed-form leave-one-out ridge regression, judged by log-likelihood.
+"""Closed-form leave-one-out ridge regression, scored by log-likelihood.
 
-The leave-one-out residual of a linear smoother is its residual divided by 1 - h_ii (Allen's PRESS, 1974), so that every
-image is predicted by a head that never saw it, at the cost of one eigendecomposition for all strengths.
+The leave-one-out residual of a linear smoother is its residual divided by 1 - h_ii (Allen's PRESS, 1974), so every
+image is predicted by a head that never saw it, at the cost of a single eigendecomposition for all strengths.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from leepfrog.scoring.sample import FeatureSample, Floats, principal, spectrum
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax, softmax
 
-# In units of the mean of the eigenvalues that are not 0.
+# Ridge strengths in units of the mean nonzero eigenvalue.
 STRENGTHS = 10.0 ** np.arange(-3, 3.5, 0.5)
 MAX_STEPS = 50
-# The most that an image may weigh in its own prediction.
+# Maximum weight of an image in its own prediction.
 MOST_LEVERAGE = 1 - 1e-9
-# Predictions of several strengths that are in memory at a time; each group of strengths reads the features again.
+# Memory for the predictions of a group of strengths; the features are read once per group.
 FITTED_BYTES = 16 << 20
 
 
 def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
-    """Mean log-likelihood of held-out images under ridge regression to +1 and -1, with a softmax and one temperature.
+    """Compute the mean held-out log-likelihood of ridge regression to +1/-1 targets, with a tempered softmax.
 
         ridge = max_{l, T} 1/N sum_i log softmax(T p_i)_{y_i},  p_i = t_i - (t_i - (H t)_i) / (1 - h_ii)
         H = 1 1' / N + X (X'X + l I)^-1 X'
 
-    for standardised features X, targets t (1 at the class, -1 elsewhere), the strength l of STRENGTHS and the
-    temperature T that predict best. At most 0; knowing nothing gives -log C. Features that do not vary are left out.
+    for standardised features X, targets t (1 at the class, -1 elsewhere), and the strength l from STRENGTHS and
+    temperature T that predict best. The score is at most 0; an uninformed head gives -log C. Constant features are
+    excluded.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `strength` (in units of the mean eigenvalue), `temperature`, `accuracy`, `squared_error`
-        (both left-one-out) and `n_constant` (features).
+        Score with diagnostics `strength` (in units of the mean eigenvalue), `temperature`, `accuracy` and
+        `squared_error` (both leave-one-out), and `n_constant` (number of constant features).
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -51,7 +52,7 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
 
 @of_features("log-likelihood of held-out images under a linear head, in closed form", held_out=True)
 def score_ridge(sample: FeatureSample) -> Score:
-    """`ridge` of a checked sample."""
+    """Compute `ridge` of a checked sample."""
     held_out = held_out_ridge(sample)
     diagnostics = {
         "strength": held_out.strength,
@@ -64,11 +65,11 @@ def score_ridge(sample: FeatureSample) -> Score:
 
 
 def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:
-    """Leave-one-out predictions of `ridge`, of the strength and temperature that predict best.
+    """Return leave-one-out predictions of `ridge`, with the strength and temperature that predict best.
 
     Args:
         sample: checked features.
-        standardized: whether features are scaled to the same variance; else they are centered only.
+        standardized: whether features are scaled to equal variance; otherwise they are only centred.
     """
     smoother = _Smoother.of(sample, standardized)
     targets = 2 * sample.one_hot - 1
@@ -93,15 +94,15 @@ def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class _Smoother:
-    """Standardised (or centered) features X by their left singular vectors U, [N, k], made a block of rows at a time.
+    """Left singular vectors U, [N, k], of standardised (or centred) features X, computed in blocks of rows.
 
     Attributes:
-        sample: that the features are of.
-        eigenvalues: of X'X, [k].
+        sample: sample of the features.
+        eigenvalues: nonzero eigenvalues of X'X, [k].
         along: U' one_hot, [k, C].
-        u: U, where images are no more than features; None where it is (x - mean) basis.
-        basis: [D, k].
-        n_constant: features that do not vary, which are left out.
+        u: U, if there are no more images than features; otherwise None, and U is (x - mean) basis.
+        basis: projection of centred features onto U, [D, k].
+        n_constant: number of constant features, which are excluded.
     """
 
     sample: FeatureSample
@@ -131,7 +132,7 @@ class _Smoother:
         return cls(sample, eigenvalues, basis.T @ by_class, None, basis, n_constant)
 
     def weighted_squares(self, weights: Floats) -> Floats:
-        """sum_k weights_sk U_ik^2 for each image and row of weights [S, k], [N, S]."""
+        """Return sum_k weights_sk U_ik^2 for each image and each row of weights [S, k], [N, S]."""
         if self.u is not None:
             return np.asarray(self.u**2 @ weights.T)
         sums = np.empty((len(self.sample), len(weights)))
@@ -140,7 +141,7 @@ class _Smoother:
         return sums
 
     def fitted(self, coefficients: Floats) -> Floats:
-        """U coefficients for each of coefficients [S, k, C], [S, N, C]."""
+        """Return U times each matrix of coefficients [S, k, C], [S, N, C]."""
         if self.u is not None:
             return np.asarray(self.u @ coefficients)
         n_strengths, _, n_target = coefficients.shape
@@ -153,12 +154,15 @@ class _Smoother:
 
 
 def _largest(sample: FeatureSample) -> float:
-    """The largest entry of `x` in size: 1, but where all are 0."""
+    """Return the largest absolute entry of `x`: 1, or 0 if all entries are 0."""
     return float(max(sample.features.max(), -sample.features.min())) / sample.unit
 
 
 def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats]:
-    """The T >= 0 with the largest mean log softmax(T logits)_y, which is concave in T, by Newton; and its terms."""
+    """Return the T >= 0 that maximises the mean of log softmax(T logits)_y, and the terms of this mean, [N].
+
+    The mean is concave in T, so Newton's method finds the maximum.
+    """
     label_logits = logits[np.arange(len(logits)), labels]
     scale = float(np.abs(logits).max()) or 1.0
     temperature = 1.0 / scale
@@ -173,7 +177,7 @@ def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats
             high = temperature
         curvature = float(((probs * logits**2).sum(axis=1) - expected**2).mean())
         ahead = temperature + slope / curvature if curvature > 0 else np.inf
-        if not low < ahead < high:  # outside of what is known to hold the maximum
+        if not low < ahead < high:  # outside the interval that contains the maximum
             ahead = (low + high) / 2 if np.isfinite(high) else 4 * temperature
         if abs(ahead - temperature) <= 1e-9 * temperature or temperature > 1e6 / scale:
             break

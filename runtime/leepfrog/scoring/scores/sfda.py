@@ -16,28 +16,28 @@ from leepfrog.scoring.sample import FeatureSample, Floats
 from leepfrog.scoring.score import Score, mean_of
 from leepfrog.scoring.softmax import log_softmax
 
-# How fast the regularisation falls with the largest eigenvalue within classes.
+# Rate at which the shrinkage decays with the largest eigenvalue of the covariance within classes.
 RATE = 5.0
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
-    """Mean log-likelihood of a regularised Fisher discriminant that has been made harder for itself.
+    """Compute the mean log-likelihood of a regularised Fisher discriminant on a problem that it made harder itself.
 
         SFDA = 1/N sum_i log softmax( m_c' S^-1 x'_i - m_c' S^-1 m_c / 2 + log(n_c / N) )_{y_i}
         S = (1 - s) S_w + s tr(S_w) / D I,  s = max( exp(-5 lambda_max(S_w)), 1e-10 )
         x'_i = q_i x_i + (1 - q_i) mean_{c != y_i} m_c,  q_i = softmax(p_i)_{y_i}
 
-    with S_w the covariance within classes. p_i are the probabilities of a first discriminant on the features as they
-    are, and the second, with means m_c and S_w of the x'_i but the same s, gives the score (ConfMix). The more images
-    the first is sure of, the less they are mixed. It judges images that it was fitted to: for many features and few
-    images it saturates near 0. s depends on the features' scale.
+    with S_w the covariance within classes. p_i are the probabilities of a first discriminant on the original features.
+    A second one, with m_c and S_w of the x'_i but the same s, gives the score (ConfMix). The more certain the first one
+    is of an image, the less the image is mixed. The discriminant is evaluated on the images it was fitted to, so the
+    score saturates near 0 with many features and few images. s depends on the scale of the features.
 
     Args:
-        features: [N, D]; left as they are.
+        features: [N, D]; not rescaled.
         labels: [N] integers or strings.
 
     Returns:
-        Score with diagnostics `shrinkage` (s). The standard error takes the discriminants as given.
+        Score with the diagnostic `shrinkage` (s). The standard error treats the discriminants as fixed.
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
@@ -45,12 +45,12 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
     return score_sfda(FeatureSample.of(labels, features))
 
 
-@of_features("a discriminant made hard for itself; says nothing where features outnumber images")
+@of_features("a self-challenging discriminant; uninformative if features outnumber images")
 def score_sfda(sample: FeatureSample) -> Score:
-    """`sfda` of a checked sample.
+    """Compute `sfda` of a checked sample.
 
-    In principal coordinates, outside of which neither discriminant has anything to tell, divided by the features' unit,
-    so that no square overflows; only s needs their scale.
+    Principal coordinates are sufficient for both discriminants. They are divided by the features' unit, so that squares
+    cannot overflow; only s needs the original scale.
     """
     width = sample.features.shape[1]
     x, at_label = sample.coordinates, (np.arange(len(sample)), sample.labels)
@@ -65,14 +65,17 @@ def score_sfda(sample: FeatureSample) -> Score:
 
 
 def self_chosen_shrinkage(sample: FeatureSample) -> float:
-    """exp(-5 lambda_max(S_w)) of the features as they are, at least LEAST."""
+    """Return exp(-5 lambda_max(S_w)) of the unscaled features, at least LEAST."""
     x = sample.coordinates
     within = within_classes(sample, x, sample.class_means(x))
     return max(float(np.exp(-RATE * _largest_eigenvalue(within, sample.unit))), LEAST)
 
 
 def _largest_eigenvalue(matrix: Floats, unit: float) -> float:
-    """Of a covariance of features divided by `unit`, theirs; a lower bound where that gives the least shrinkage."""
+    """Return the largest eigenvalue of the features' covariance, given that of features divided by `unit`.
+
+    A lower bound is returned if it already gives the minimum shrinkage.
+    """
     bound = float(np.diagonal(matrix).max(initial=0.0)) * unit * unit
     if not matrix.size or np.exp(-RATE * bound) <= LEAST:
         return bound

@@ -16,22 +16,22 @@ from leepfrog.scoring.sample import RANK_TOLERANCE, FeatureSample, Floats
 from leepfrog.scoring.score import Score, with_influence
 
 EPSILON = 1e-4
-# Against a ridge of exp(600) no matrix of features divided by their unit is anything but 0.
+# Compared with a ridge of exp(600), any matrix of features divided by their unit is negligible.
 MOST_RIDGE = 600.0
 
 
 def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) -> Score:
-    """How many nats coding the features takes less if the classes are known.
+    """Compute the reduction in the coding rate of features, in nats, if the classes are known.
 
         TrR = R(Z) - sum_c n_c / N R(Z_c),  R(Z) = 1/2 log det(I + Z'Z / (n epsilon))
 
-    for centred features Z [n, D]; Z_c are the rows of class c, centred by the mean of all as in the paper. `epsilon` is
-    absolute: the score depends on the features' scale, and compares networks only as far as their scales agree.
+    for centred features Z [n, D]; Z_c are the rows of class c, centred by the overall mean as in the paper. `epsilon`
+    is absolute, so the score depends on the scale of the features and compares networks only if their scales agree.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        epsilon: the squared distortion of the code.
+        epsilon: squared distortion of the code.
 
     Returns:
         Score without diagnostics.
@@ -44,7 +44,10 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
 @of_features("class separation, by coding rate")
 def score_transrate(sample: FeatureSample, epsilon: float = EPSILON) -> Score:
-    """`transrate` of a checked sample; features are divided by their unit, and epsilon by its square, in logarithms."""
+    """Compute `transrate` of a checked sample.
+
+    Features are divided by their unit, and epsilon by its square, in logarithms.
+    """
     z = sample.coordinates
     distortion = math.log(epsilon) - 2 * math.log(sample.unit)
     least = RANK_TOLERANCE * float((z**2).sum())
@@ -61,13 +64,13 @@ def score_transrate(sample: FeatureSample, epsilon: float = EPSILON) -> Score:
 
 
 def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float) -> tuple[float, Floats]:
-    """R of the rows `members` of z [N, r], and what it loses without each of all rows, [N] (with n as it is).
+    """Return R of the rows `members` of z [N, r], and its loss when each row of z is removed, [N] (with n fixed).
 
-    `distortion` is the logarithm of epsilon. For what is lost, n epsilon is at `least` what rounding leaves exact.
+    `distortion` is the logarithm of epsilon. For the losses, n epsilon is raised to `least`, which is above rounding.
 
-    Without a row the mean of all, which the rows are centred by, moves too: with A = n epsilon I + Z'Z, b = 1 / (N - 1)
-    and s the sum of the n rows that are left, A turns into A - z_i z_i' (if the row is one of `members`) + b (s z_i' +
-    z_i s') + n b^2 z_i z_i', whose determinant is A's times that of 2 by 2 matrices.
+    Removing a row also moves the overall mean by which the rows are centred: with A = n epsilon I + Z'Z,
+    b = 1 / (N - 1) and s the sum of the n remaining rows, A becomes A - z_i z_i' (if the row is one of `members`) +
+    b (s z_i' + z_i s') + n b^2 z_i z_i', whose determinant is that of A times determinants of 2 by 2 matrices.
     """
     rows, n, b = z[members], int(members.sum()), 1 / max(len(z) - 1, 1)
     ridge = math.log(n) + distortion
@@ -84,7 +87,7 @@ def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float
         squares, to_total = (within * z).sum(axis=1), within @ total
         of_total = float(total @ inverse @ total)
     left = np.where(members, np.maximum(1 - squares, np.finfo(float).eps), 1.0)
-    # The same products with the row taken out of A and of s.
+    # The same products with the row removed from A and from s.
     squares, to_rest = squares / left, np.where(members, to_total - squares, to_total) / left
     of_rest = np.where(members, of_total - to_total + (to_total - squares * left) * to_rest - to_rest * left, of_total)
     n_left = n - members
@@ -95,9 +98,9 @@ def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float
 
 
 def _inverse(gram: Floats, log_ridge: float, least: float) -> tuple[Floats, float, float]:
-    """(gram + ridge I)^-1, half the logarithm of the determinant of I + gram / ridge, and ridge, at `least` so much.
+    """Return (gram + ridge I)^-1, half the log-determinant of I + gram / ridge, and the ridge, raised to `least`.
 
-    The determinant takes the ridge as it is; where that is less than rounding, eigenvalues that are rounding are 0.
+    The determinant uses the original ridge; if that is below `least`, eigenvalues within rounding error count as 0.
     """
     log_ridge = min(log_ridge, MOST_RIDGE)
     size, ridge = len(gram), math.exp(log_ridge)
