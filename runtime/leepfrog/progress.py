@@ -13,6 +13,9 @@ _LOGGER = logging.getLogger("leepfrog")
 class Progress(Protocol):
     """Progress-reporting protocol for long-running operations."""
 
+    def plan(self, text: str) -> None:
+        """Announce long work: its size and, if known, its duration."""
+
     def start(self, what: str, total: int) -> None:
         """Begin a stage of `total` steps, which ends the previous stage, if any."""
 
@@ -30,6 +33,9 @@ class SilentProgress:
 
     >>> SilentProgress().start("scoring", 3)
     """
+
+    def plan(self, text: str) -> None:
+        """Show nothing."""
 
     def start(self, what: str, total: int) -> None:
         """Show nothing."""

@@ -14,6 +14,10 @@ class Listener:
     def __init__(self) -> None:
         self.stages: dict[str, list[int]] = {}
         self.notices: list[str] = []
+        self.plans: list[str] = []
+
+    def plan(self, text: str) -> None:
+        self.plans.append(text)
 
     def start(self, what: str, total: int) -> None:
         self.stages[what] = [0, total]

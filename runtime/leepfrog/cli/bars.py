@@ -43,6 +43,12 @@ class Bars:
         with self._lock:
             self._wipe()
 
+    def plan(self, text: str) -> None:
+        """Print an announcement."""
+        with self._lock:
+            self._wipe()
+            remark(f"plan: {printable(text)}", self._quiet)
+
     def start(self, what: str, total: int) -> None:
         """Start a stage, whose bar replaces that of the previous stage."""
         with self._lock:

@@ -133,19 +133,10 @@ class Inference:
             DataSetError: fewer than two classes remain.
             ModelError, MachineError: a model or the device fails.
         """
-        context = self.context
-        for model in models:
-            if model.sha256 not in self._caches:
-                cache = OutputCache(model, context.device, context.progress.notice, context.cache)
-                self._caches[model.sha256] = cache
-                self._n_inferred[model.sha256] = 0
-        missing = {
-            model.sha256: {at[0] for digest, at in hashed.positions.items() if digest not in self._caches[model.sha256]}
-            for model in models
-        }
+        missing = self.missing(hashed, models)
         bad = self._fill(hashed, models, missing) if any(missing.values()) else {}
         reasons = {i: reason for first, reason in bad.items() for i in hashed.positions[hashed.digests[first]]}
-        if context.strict:
+        if self.context.strict:
             dataclasses.replace(hashed, bad={**hashed.bad, **reasons}).refuse_bad()
         # Exclude images that any model can no longer read, even if cached for others: all models see the same images.
         usable = hashed.without(reasons)
@@ -156,6 +147,19 @@ class Inference:
         ]
         notes = (f"{model.name}: {note}" for model in models if (note := self._fallbacks.get(model.sha256)))
         return Outputs(usable, tuple(outputs), tuple(notes))
+
+    def missing(self, hashed: HashedImages, models: Sequence[ModelFile]) -> dict[str, set[int]]:
+        """Return the positions of images that are not in the cache of each model, by hash of the model."""
+        context = self.context
+        for model in models:
+            if model.sha256 not in self._caches:
+                cache = OutputCache(model, context.device, context.progress.notice, context.cache)
+                self._caches[model.sha256] = cache
+                self._n_inferred[model.sha256] = 0
+        return {
+            model.sha256: {at[0] for digest, at in hashed.positions.items() if digest not in self._caches[model.sha256]}
+            for model in models
+        }
 
     def _fill(self, hashed: HashedImages, models: Sequence[ModelFile], missing: dict[str, set[int]]) -> dict[int, str]:
         """Run models on the images missing from their caches; return the reasons for unreadable images, by position."""

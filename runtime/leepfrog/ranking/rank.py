@@ -26,6 +26,7 @@ from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.decision import Rule
 from leepfrog.ranking.goal_names import HEAD
 from leepfrog.ranking.model_scores import ALWAYS, ScoredModel, score_model
+from leepfrog.ranking.plan import LONG, plan
 from leepfrog.ranking.racing import Race, Standing, check_raceable, run_race
 from leepfrog.ranking.result import Ranking
 from leepfrog.receipts.recorder import Recorder
@@ -146,12 +147,26 @@ def ranked_outputs(
         _limits_broken(request.budget, candidates, costs)  # fail on unknown costs before any other work
 
     hashed = hash_images(images, context)
+    _announce(request, hashed, candidates, inference, costs)
     chosen, race = _raced(request, hashed, candidates, inference, costs) if request.racing else (candidates, None)
     outputs = inference.run(hashed, chosen)
     costs.measure(chosen)
     scored = _score_models(outputs, request, context)
     receipt = recorder.receipt(request, images=outputs.hashed, models=candidates)
     return assembled(request, outputs, scored, costs, race, receipt), outputs
+
+
+def _announce(
+    request: RankRequest, hashed: HashedImages, candidates: Sequence[ModelFile], inference: Inference, costs: CostTable
+) -> None:
+    """Announce long inference with its duration, for which costs are measured first."""
+    by_model = inference.missing(hashed, candidates)
+    missing = [len(by_model[model.sha256]) for model in candidates]
+    if sum(missing) < LONG:
+        return
+    costs.measure(candidates)
+    known = [costs[model] for model in candidates]
+    inference.context.progress.plan(plan(candidates, len(hashed.image_set), missing, known, request.racing))
 
 
 def _check_readable(request: RankRequest, candidates: Sequence[ModelFile]) -> None:

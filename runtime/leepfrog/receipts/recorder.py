@@ -50,6 +50,10 @@ class Recorder:
         self._stage = "start"
         self._stages: dict[str, float] = {}
 
+    def plan(self, text: str) -> None:
+        """Pass an announcement on to the listener."""
+        self._listener.plan(text)
+
     def start(self, what: str, total: int) -> None:
         """Begin another stage."""
         self._end_stage()
