@@ -258,7 +258,9 @@ def test_a_probe_file(home: Path, tmp_path: Path) -> None:
     assert [model.path for model in find_models([home / "models"])] == [path]
     with pytest.raises(ModelError, match=r"made\.fisher\.onnx: is a probe, not a scoring model"):
         find_models([probe.path])
-    with pytest.raises(ModelError, match=r"made\.onnx: not a probe model; leepfrog export SOURCE --probe"):
+    with pytest.raises(
+        ModelError, match=r"made\.onnx: not a probe model; create one with leepfrog export SOURCE --probe"
+    ):
         ProbeFile.read(path)
     before = probe.path.read_bytes()
     assert export_probe(scoring).path.read_bytes() == before

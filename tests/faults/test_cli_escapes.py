@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import models_made as made
 import pytest
 from commands import Done, Here
-from leepfrog.cli.formats import Format, as_csv, as_json, as_markdown, as_table, as_text
+from leepfrog.cli.formats import Format, as_csv, as_json, as_markdown, as_text
+from leepfrog.cli.layout import as_table
 from leepfrog.inference.device import available_threads
 from leepfrog.inference.metadata import Variant
 from leepfrog.inference.model_lookup import find_models

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leepfrog.cli.explain import render
 from leepfrog.cli.formats import Format
+from leepfrog.cli.result_options import ResultOptions
 from leepfrog.errors import UsageError
 from leepfrog.images.dataset import ArrayImage, ImageSet
 from leepfrog.ranking.explain import _classes, _Used, held_out_predictions
@@ -89,9 +90,9 @@ def test_a_real_model(zoo_home: Path, tmp_path: Path) -> None:
     assert [each.leep_loo for each in found.classes] == sorted(each.leep_loo for each in found.classes)
     cat = next(each for each in found.classes if each.name == "cat")
     assert any(word in cat.carriers[0].name for word in ("cat", "tabby", "lynx"))
-    text = render(found, Format.table)
+    text = render(found, ResultOptions(Format.table))
     assert cat.carriers[0].name in text
-    assert json.loads(render(found, Format.json))["classes"][0]["typical"][0]["position"] >= 0
+    assert json.loads(render(found, ResultOptions(Format.json)))["classes"][0]["typical"][0]["position"] >= 0
     for each in found.classes:
         assert {Path(example.name).parent.name for example in (*each.typical, *each.hard)} == {each.name}
     with pytest.raises(UsageError, match="matches 2: "):

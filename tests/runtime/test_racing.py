@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leepfrog.cli.formats import Format
 from leepfrog.cli.rank import render
+from leepfrog.cli.result_options import ResultOptions
 from leepfrog.errors import UsageError
 from leepfrog.execution.context import RunContext
 from leepfrog.inference.model_lookup import find_models
@@ -137,7 +138,7 @@ def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert row.scores["leep_loo"].value == full[row.name].scores["leep_loo"].value
     assert sum(row.n_inferred for row in full.values()) == 180 - found.passes
     assert json.loads(json.dumps(raced.as_dict()))["race"]["passes"] == found.passes
-    text = render(raced, Format.table)
+    text = render(raced, ResultOptions(Format.table))
     assert all(each.model in text for each in found.dropped)
 
 
@@ -155,7 +156,7 @@ def test_models_outside_the_budget_do_not_start(two_home: Path) -> None:
     assert [row.name for row in ranking.models] == ["mobilenet_v2"]
     assert ranking.race is not None
     assert ranking.race.outside == (("efficientnet_lite0", ("size",)),)
-    assert "Did not start: efficientnet_lite0, over size" in render(ranking, Format.table)
+    assert "Did not start: efficientnet_lite0, over size" in render(ranking, ResultOptions(Format.table))
     with pytest.raises(UsageError, match="no model is within the budget"):
         rank(images, FAST, racing=True, budget=Budget(size=1), context=RunContext(threads=1))
 

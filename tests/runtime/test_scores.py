@@ -225,7 +225,7 @@ def test_arrays_are_left_alone_and_bad_ones_refused(name: str) -> None:
     for wrong, message in (
         (np.where(np.arange(5) == 2, np.nan, features), "NaN or infinity"),
         (features[:, 0], r"\[N, D\]"),
-        (features[:0], "rows"),
+        (features[:0], "at least one row"),
         (features.astype(object), "dtype"),
         (features[:10], "20 entries for 10"),
     ):

@@ -17,6 +17,7 @@ from baselines import conforms, photographs, put
 from commands import Here
 from leepfrog.cli.formats import Format
 from leepfrog.cli.rank import render
+from leepfrog.cli.result_options import ResultOptions
 from leepfrog.cli.validate import verdict
 from leepfrog.errors import ModelError, UsageError
 from leepfrog.execution.context import RunContext
@@ -134,17 +135,17 @@ def test_ranked_among_others(mixed: Path, tmp_path: Path) -> None:
 
 def test_shown(mixed: Path) -> None:
     ranking = leepfrog.rank(photo_set(6), ALL, scores=["leep_loo_t", "knn"])
-    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(render(ranking, Format.csv)))}
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(render(ranking, ResultOptions(Format.csv))))}
     assert rows["embedder"]["n_source"] == rows["embedder"]["leep"] == rows["embedder"]["leep_loo_t_low"] == ""
     assert float(rows["plain"]["leep_loo_t"]) == ranking["plain"].scores["leep_loo_t"].value
     assert float(rows["embedder"]["knn"]) == ranking["embedder"].scores["knn"].value
-    page = [line for line in render(ranking, Format.md).splitlines() if line.startswith("|")]
+    page = [line for line in render(ranking, ResultOptions(Format.md)).splitlines() if line.startswith("|")]
     header, _, *lines = [[cell.strip() for cell in line.split("|")] for line in page]
     shown = {cells[header.index("model")]: dict(zip(header, cells, strict=True)) for cells in lines[: len(ALL)]}
     assert shown["embedder"]["LEEP"] == shown["embedder"]["leep_loo_t"] == ""
     assert shown["embedder"]["knn"] == f"{ranking['embedder'].scores['knn'].value:.4f}"
     assert shown["plain"]["LEEP"] == f"{ranking['plain'].scores['leep'].value:.4f}"
-    assert all(name in render(ranking, Format.table) for name in ALL)
+    assert all(name in render(ranking, ResultOptions(Format.table)) for name in ALL)
 
 
 def test_alone(mixed: Path, here: Here) -> None:
@@ -161,7 +162,7 @@ def test_a_report_explains_the_models_that_have_classes(mixed: Path) -> None:
     ranking, outputs = leepfrog.ranking.rank.ranked_outputs(leepfrog.RankRequest(), images, ALL, RunContext())
     models = tuple(dataclasses.replace(m, group=1) for m in sorted(ranking, key=lambda m: (m.name == "plain", m.name)))
     text = report_html(dataclasses.replace(ranking, models=models), outputs)
-    assert "The first, <bdi>embedder</bdi>, has no classes of its own" in text
+    assert "The first model, <bdi>embedder</bdi>, has no classes of its own" in text
     assert "<bdi>plain</bdi>: LOO-LEEP" in text
     assert "more tied" not in text
 
@@ -192,7 +193,7 @@ def test_a_variant_in_fewer_bits(mixed: Path) -> None:
     assert (drift.model, drift.top1_agreement) == ("half", None)
     assert drift.score == pytest.approx(0, abs=1e-9)
     conforms(ranking.as_dict())
-    assert "same top-1 %" in render(ranking, Format.table)
+    assert "same top-1 %" in render(ranking, ResultOptions(Format.table))
 
 
 # The cache
@@ -297,6 +298,6 @@ def test_run_again_and_judged(mixed: Path, here: Here) -> None:
 
 
 def test_nobody_reads_of_leep_where_no_model_has_it(mixed: Path) -> None:
-    alone = render(leepfrog.rank(photo_set(6), ["embedder", "other"]), Format.table)
+    alone = render(leepfrog.rank(photo_set(6), ["embedder", "other"]), ResultOptions(Format.table))
     assert "LEEP" not in alone
-    assert "LEEP: 0 is perfect" in render(leepfrog.rank(photo_set(6), ALL), Format.table)
+    assert "LEEP: 0 is perfect" in render(leepfrog.rank(photo_set(6), ALL), ResultOptions(Format.table))

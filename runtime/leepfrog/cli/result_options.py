@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from leepfrog.cli.formats import Format, as_text, chosen_format
-from leepfrog.cli.layout import Layout
+from leepfrog.cli.layout import PLAIN, Layout
 from leepfrog.cli.option_group import option_group
 from leepfrog.cli.options import OutputOption, QuietOption, split_commas
 from leepfrog.cli.output import emit
@@ -39,8 +39,8 @@ class ResultOptions:
     """
 
     format: Format
-    output: Path | None
-    layout: Layout
+    output: Path | None = None
+    layout: Layout = PLAIN
     quiet: bool = False
 
     def text(self, result: Result, parts: Sequence[Part], records: Sequence[Mapping[str, object]] | None = None) -> str:
