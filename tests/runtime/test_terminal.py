@@ -1,4 +1,4 @@
-"""What commands write on stderr: nothing when told to be quiet, bars on terminals alone, escape codes never."""
+"""Output for terminals: progress on stderr, layout and colors of results; none of them with --quiet or on a pipe."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import models_made as made
 import numpy as np
 import pytest
+from commands import run
 from help_text import commands
 from leepfrog.cli.app import app
 from leepfrog.cli.bars import WIDTH, Bars
@@ -22,9 +24,10 @@ pytestmark = pytest.mark.full
 BAR = re.compile(rf"\[[#.]{{{WIDTH}}}\]")
 
 
-def on_a_terminal(*arguments: str | Path, **environment: str) -> str:
-    """What a command shows where stdout and stderr are one terminal."""
+def on_a_terminal(*arguments: str | Path, columns: int = 0, **environment: str) -> str:
+    """Return the output of a command whose stdout and stderr are a terminal; 0 columns are an unknown width."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
     settings = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     command = [sys.executable, "-W", "error", "-m", "leepfrog", *map(str, arguments)]
     with subprocess.Popen(
@@ -72,7 +75,6 @@ def test_a_terminal_gets_a_bar_that_goes_when_it_is_done(tiny: Path, photographs
     assert not [line for line in left if BAR.search(line)]
     assert any(line.startswith("skipped: ") and "bad.jpg: not an image" in line for line in left)
     assert any(line.startswith("60 images of 3 classes") for line in left)
-    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
@@ -83,6 +85,37 @@ def test_no_escape_codes(plain: dict[str, str], tiny: Path, photographs: Path) -
     assert "60 images of 3 classes" in shown
     assert "\x1b" not in shown
     assert bool(BAR.search(shown)) == (plain.get("TERM") != "dumb")
+
+
+def test_colors_emphasize_the_verdict_and_the_best_models(tiny: Path, photographs: Path) -> None:
+    lines = on_a_terminal("rank", photographs).split("\n")
+    verdict = next(line for line in lines if "expected accuracy" in line)
+    assert "\x1b[1mmade: expected accuracy" in verdict
+    assert any(line.startswith("\x1b[32m") and " made " in line for line in lines)
+    assert not [line for line in lines if line.count("\x1b") % 2]
+
+
+@pytest.mark.parametrize(("width", "omits"), [(80, True), (120, True), (200, False)])
+def test_sentences_and_tables_fit_the_terminal(width: int, omits: bool, tiny: Path, photographs: Path) -> None:
+    shown = on_a_terminal("rank", photographs, columns=width, NO_COLOR="1")
+    result = [line for line in screen(shown) if not line.startswith(("note: ", "skipped: "))]
+    assert max(map(len, result)) <= width
+    assert ("(omitted to fit: " in shown) == omits
+    assert " loss " in shown
+
+
+def test_wide_shows_all_columns_and_columns_chooses(tiny: Path, photographs: Path) -> None:
+    wide = on_a_terminal("rank", photographs, "--wide", columns=60, NO_COLOR="1")
+    assert "memory MB" in wide
+    assert "omitted" not in wide
+    chosen = on_a_terminal("rank", photographs, "--columns", "Model,accuracy,ms/image", columns=30, NO_COLOR="1")
+    (header,) = (line for line in screen(chosen) if line.startswith("model"))
+    assert header.split("  ") == ["model", "accuracy %", "ms/image"]
+    piped = run("rank", photographs, "--columns", "loss,model", "--format", "md")
+    assert "| loss | model |" in piped.out
+    unknown = run("rank", photographs, "--columns", "model,price")
+    assert "--columns model,price: not columns of this table; they are rank, model, accuracy %" in unknown.out
+    assert unknown.code == 0
 
 
 def test_no_bar_where_nobody_looks(tiny: Path, photographs: Path) -> None:

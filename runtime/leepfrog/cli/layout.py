@@ -116,7 +116,7 @@ def _lines(part: Part, layout: Layout) -> Iterator[Line]:
     yield from zip(map(line, cells[1:]), emphasis, strict=True)
     if omitted:
         names = ", ".join(cells[0][i] for i in sorted(omitted))
-        yield f"(omitted to fit: {names}; --wide shows all)", Emphasis.dim
+        yield from ((text, Emphasis.dim) for text in _wrapped(f"(omitted to fit: {names}; --wide shows all)", layout))
 
 
 def _colored(lines: Sequence[Line]) -> str:

@@ -76,9 +76,8 @@ def fold_calibrations(goal: str, groups: Sequence[Extractors]) -> Iterator[tuple
 def judged(goal: str, groups: Sequence[Extractors]) -> tuple[list[Outcome], list[Held]]:
     """Every candidate's outcomes, and how the default's expectations held."""
     outcomes, held = [], []
-    rivals = candidates(groups)
     for calibration, group, among in fold_calibrations(goal, groups):
-        true = group.truth(goal)
+        true, rivals = group.truth(goal), candidates(group)
         for members in zoos(among, group.seed)[:MOST_ZOOS]:
             truth = true[members]
             expected = expectation(group.scores(members), group.labels, calibration)

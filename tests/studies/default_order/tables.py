@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -124,10 +124,10 @@ Candidate = Callable[[Extractors, np.ndarray], np.ndarray]
 """An estimate of each of a zoo's members."""
 
 
-def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
+def candidates(group: Extractors) -> dict[str, Candidate]:
     """What may decide the order, by name, but for what is fitted to other sets."""
     found: dict[str, Candidate] = {}
-    keys = {key for key in set.intersection(*(set(group.values) for group in groups)) if _known(groups, key)}
+    keys = {key for key in group.values if _known(group, key)}
     for key in sorted(keys):
         kind, _, name = key.partition("/")
         if kind == "score" and name not in ("ncti", "etran"):
@@ -144,9 +144,9 @@ def candidates(groups: Sequence[Extractors]) -> dict[str, Candidate]:
     return found
 
 
-def _known(groups: Sequence[Extractors], key: str) -> bool:
+def _known(group: Extractors, key: str) -> bool:
     """Whether all extractors have it; scores of predictions only whole networks do."""
-    return not any(group.values[key].dtype.kind == "f" and np.isnan(group.values[key]).any() for group in groups)
+    return group.values[key].dtype.kind != "f" or not np.isnan(group.values[key]).any()
 
 
 def _scaled(group: Extractors, members: np.ndarray, weights: Mapping[str, float], name: str) -> np.ndarray:
