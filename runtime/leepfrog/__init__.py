@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import importlib
 
-__version__ = "0.1.0"
-
 # For type checkers and editors; `X as X` marks a re-export. TYPE_CHECKING is not imported from typing, because
 # `python -m leepfrog` would first look for that module in the current folder.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    __version__: str
 
     from leepfrog import errors as errors
     from leepfrog import scores as scores
@@ -147,11 +147,23 @@ __all__ = sorted(["__version__", *_HOMES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _MODULES:
         return importlib.import_module(f"leepfrog.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'leepfrog' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def _version() -> str:
+    """Version of the installed distribution, which is that of a git tag."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("leepfrog")
+    except metadata.PackageNotFoundError:  # a source tree on PYTHONPATH
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,29 @@
+"""The README and the documentation site: every command and every line of Python that they show is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import Here
+from documents import PAGES, REASONS, ROOT, blocks, furnish, run_block
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_is_not_run_says_why(page: Path) -> None:
+    for block in blocks(page):
+        assert block.reason in ("", *REASONS), f"{name_of(page)}:{block.line}: {block.reason}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", [page for page in PAGES if any(not b.reason for b in blocks(page))], ids=name_of)
+def test_what_a_page_shows_runs(page: Path, here: Here, home: Path) -> None:
+    furnish(here.folder, home)
+    names: dict[str, object] = {}
+    for block in blocks(page):
+        if not block.reason:
+            run_block(block, here, names)
