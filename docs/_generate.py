@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import leepfrog
 import typer
 from leepfrog.cli.app import app
 from leepfrog.schema import json_schema, results
@@ -44,6 +45,14 @@ def write(docs: Path) -> None:
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
+
+
+def missing_from_api(docs: Path) -> list[str]:
+    """Return the public names of leepfrog and its scores that reference/api.md does not document."""
+    text = (docs / "reference" / "api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\.\. \w+:: leepfrog\.(?:scores\.)?(\w+)$", text, re.MULTILINE))
+    names = {name for name in (*leepfrog.__all__, *SCORES) if not name.startswith("__")}
+    return sorted(names - documented - {"errors", "scores"})
 
 
 def commands() -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "runtime"), str(HERE.parent / "expo
 
 import _generate  # noqa: E402
 import leepfrog  # noqa: E402
+from sphinx.util import logging  # noqa: E402
 
 project = "leepfrog"
 author = "the leepfrog authors"
@@ -40,6 +41,7 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -63,8 +65,11 @@ def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, l
     this, reStructuredText would read `|x|` as a substitution and `x_` as a link.
     """
     converted: list[str] = []
-    in_equation = in_doctest = False
+    in_equation = in_doctest = after_returns = False
     for line in lines:
+        if after_returns:  # an empty type: Napoleon takes what stands before the first colon for one
+            line = f"    : {line.strip()}"
+        after_returns = line == "Returns:"
         blank, indented = not line.strip(), line.startswith("    ")
         in_doctest = not blank and (in_doctest or line.startswith(">>>"))
         if in_equation and not blank and not indented:
@@ -92,4 +97,6 @@ def _with_backslash(match: re.Match[str]) -> str:
 def setup(app: Any) -> None:
     """Write the generated pages, and have docstrings converted before Napoleon, whose priority is 500."""
     _generate.write(HERE)
+    for name in _generate.missing_from_api(HERE):
+        logging.getLogger(__name__).warning("reference/api.md does not document leepfrog.%s", name)
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)
