@@ -1,6 +1,6 @@
-"""Pages that are made from the code at the start of each build: reference/{cli,scores-table,schema}.md.
+"""Reference pages that are generated from the code at the start of each build: cli.md, scores-table.md and schema.md.
 
-conf.py calls `write`. To look at the pages without a build: python docs/_generate.py
+conf.py calls `write`. To write the pages without a build, run `python docs/_generate.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from leepfrog.cli.app import app
 from leepfrog.schema import json_schema, results
 from leepfrog.scoring.registry import SCORES
 
-WIDTH = 88  # characters of a line of help, as many as the theme shows
+WIDTH = 88  # characters per line of help; longer lines would not fit the theme
 READS = {"probs": "predictions", "features": "features"}
 
 # The commands that write each kind of result.
@@ -35,6 +35,33 @@ WRITTEN_BY = {
     "zoo": ("zoo list",),
     "doctor": ("doctor",),
 }
+
+CLI_HEAD = """# Command line
+
+The help of every command of `leepfrog`, as `leepfrog COMMAND --help` prints it. [Exit codes](exit-codes.md) and
+[environment variables](environment.md) have pages of their own.
+
+`leepfrog --install-completion` sets up completion in bash, zsh, fish and PowerShell: of commands, options, and the names of
+models, scores and zoo entries.
+"""
+
+SCORES_HEAD = """# All scores
+
+Every score by the name that `--score` and `--by` take, in the order in which tables show them. A score is held-out if each
+image is excluded from what predicts it; `rank --race` needs such scores.
+"""
+
+SCORES_FOOT = """Equations and sources are in [scores of predictions](../explanation/scores-of-predictions.md) and
+[scores of features](../explanation/scores-of-features.md); [which score to trust](../explanation/which-score.md) compares
+them.
+"""
+
+SCHEMA_HEAD = """# JSON schema
+
+The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` prints the same as
+JSON Schema (draft 2020-12). `kind` and `schema_version` identify the result in a file; infinite and unknown numbers are
+`null`. All fields are always present, and no others.
+"""
 
 
 def write(docs: Path) -> None:
@@ -80,11 +107,7 @@ def cli_page() -> str:
     found = list(commands())
     rows = [(f"[`leepfrog {name}`](#cli-{_slug(name)})", _cell(_summary(command))) for name, command in found]
     parts = [
-        "# Command line\n",
-        "The help of every command of `leepfrog`, as `leepfrog COMMAND --help` prints it. "
-        "`leepfrog --install-completion` sets up completion of commands, options and the names of models, scores and "
-        "zoo entries in bash, zsh, fish and PowerShell. Exit codes have [a page of their own](exit-codes.md), and so "
-        "have [environment variables](environment.md).\n",
+        CLI_HEAD,
         _table(("command", "summary"), rows),
     ]
     for name, command in found:
@@ -104,15 +127,11 @@ def scores_page() -> str:
     ]
     return "\n".join(
         [
-            "# All scores\n",
-            "Every score by the name that `--score` and `--by` take, in the order in which tables show them. A score "
-            "is held-out if each image is excluded from what predicts it; `rank --race` needs such scores.\n",
+            SCORES_HEAD,
             "<!-- table -->",
             _table(("score", "reads", "held-out", "measures"), rows),
             "<!-- end of table -->\n",
-            "Equations and sources are in [scores of predictions](../explanation/scores-of-predictions.md) and "
-            "[scores of features](../explanation/scores-of-features.md); "
-            "[which score to trust](../explanation/which-score.md) compares them.\n",
+            SCORES_FOOT,
         ]
     )
 
@@ -121,12 +140,11 @@ def schema_page() -> str:
     """Return reference/schema.md: the fields of every kind of result, then those of the objects in them."""
     definitions = json_schema()["$defs"]
     kinds = [kind.kind for kind in results()]
-    rows = [(f"[`{kind}`](#schema-{kind})", _written_by(kind), _cell(definitions[kind]["description"])) for kind in kinds]
+    rows = [
+        (f"[`{kind}`](#schema-{kind})", _written_by(kind), _cell(definitions[kind]["description"])) for kind in kinds
+    ]
     parts = [
-        "# JSON schema\n",
-        "The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` "
-        "prints the same as JSON Schema (draft 2020-12). `kind` and `schema_version` say which result a file holds; "
-        "infinite and unknown numbers are `null`. All fields are always present, and no others.\n",
+        SCHEMA_HEAD,
         _table(("kind", "written by", "content"), rows),
     ]
     parts += [_section(kind, definitions[kind], f"`{kind}`") for kind in kinds]
@@ -155,7 +173,7 @@ def _section(name: str, definition: dict[str, Any], title: str) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """A JSON Schema in words."""
+    """Return the type that a JSON Schema describes, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#schema-{_slug(name)})"
@@ -183,7 +201,7 @@ def _cell(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text of a docstring as Markdown: on one line, with nothing but its code as markup."""
+    """Return a docstring's text as Markdown, on one line and without markup except code."""
     parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
     return "".join(part if i % 2 else re.sub(r"([\\*_$<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 

@@ -1,4 +1,7 @@
-"""Sphinx configuration of leepfrog's documentation: python -m sphinx -W --keep-going -b html docs docs/_build/html"""
+"""Sphinx configuration of leepfrog's documentation.
+
+Build it with `python -m sphinx -W --keep-going -b html docs docs/_build/html`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-# The pages describe the code that they lie beside, and notebooks run it.
+# Document the code of this checkout, also where another leepfrog is installed.
 sys.path[:0] = [str(HERE), str(HERE.parent / "runtime"), str(HERE.parent / "exporter")]
 
 import _generate  # noqa: E402
@@ -66,10 +69,10 @@ def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, l
     """
     converted: list[str] = []
     in_equation = in_doctest = after_returns = False
-    for line in lines:
-        if after_returns:  # an empty type: Napoleon takes what stands before the first colon for one
-            line = f"    : {line.strip()}"
-        after_returns = line == "Returns:"
+    for original in lines:
+        # Napoleon takes the words before the first colon of this section for a type; an empty type prevents that.
+        line = f"    : {original.strip()}" if after_returns else original
+        after_returns = original == "Returns:"
         blank, indented = not line.strip(), line.startswith("    ")
         in_doctest = not blank and (in_doctest or line.startswith(">>>"))
         if in_equation and not blank and not indented:
@@ -82,7 +85,7 @@ def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, l
 
 
 def _escaped(line: str) -> str:
-    """A line of prose, with code in double backticks and no other markup."""
+    """Return a line of prose with its code in double backticks and without other markup."""
     parts = re.split(r"(`+[^`]+`+)", line)
     for i, part in enumerate(parts):
         is_code = i % 2 == 1
@@ -95,7 +98,7 @@ def _with_backslash(match: re.Match[str]) -> str:
 
 
 def setup(app: Any) -> None:
-    """Write the generated pages, and have docstrings converted before Napoleon, whose priority is 500."""
+    """Write the generated pages, and convert docstrings before Napoleon does, whose priority is 500."""
     _generate.write(HERE)
     for name in _generate.missing_from_api(HERE):
         logging.getLogger(__name__).warning("reference/api.md does not document leepfrog.%s", name)
