@@ -41,26 +41,26 @@ CLI_HEAD = """# Command line
 The help of every command of `leepfrog`, as `leepfrog COMMAND --help` prints it. [Exit codes](exit-codes.md) and
 [environment variables](environment.md) have pages of their own.
 
-`leepfrog --install-completion` sets up completion in bash, zsh, fish and PowerShell: of commands, options, and the names of
-models, scores and zoo entries.
+`leepfrog --install-completion` sets up completion in bash, zsh, fish and PowerShell: of commands, options, and the
+names of models, scores and zoo entries.
 """
 
 SCORES_HEAD = """# All scores
 
-Every score by the name that `--score` and `--by` take, in the order in which tables show them. A score is held-out if each
-image is excluded from what predicts it; `rank --race` needs such scores.
+Every score by the name that `--score` and `--by` take, in the order in which tables show them. A score is held-out if
+each image is excluded from what predicts it; `rank --race` needs such scores.
 """
 
 SCORES_FOOT = """Equations and sources are in [scores of predictions](../explanation/scores-of-predictions.md) and
-[scores of features](../explanation/scores-of-features.md); [which score to trust](../explanation/which-score.md) compares
-them.
+[scores of features](../explanation/scores-of-features.md);
+[which score to trust](../explanation/which-score.md) compares them.
 """
 
 SCHEMA_HEAD = """# JSON schema
 
-The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` prints the same as
-JSON Schema (draft 2020-12). `kind` and `schema_version` identify the result in a file; infinite and unknown numbers are
-`null`. All fields are always present, and no others.
+The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` prints the same
+as JSON Schema (draft 2020-12). `kind` and `schema_version` identify the result in a file; infinite and unknown
+numbers are `null`. All fields are always present, and no others.
 """
 
 
