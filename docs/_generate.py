@@ -165,7 +165,7 @@ def _rest(command: str) -> str:
 
 def _section(name: str, definition: dict[str, Any], title: str) -> str:
     rows = [
-        (f"`{field}`", _type(schema), _cell(schema.get("description", "")))
+        (f"`{field}`", _type(schema), re.sub(r"\bNone\b", "null", _cell(schema.get("description", ""))))
         for field, schema in definition["properties"].items()
     ]
     table = _table(("field", "type", "description"), rows)
