@@ -1,0 +1,214 @@
+"""Reference pages that are generated from the code at the start of each build: cli.md, scores-table.md and schema.md.
+
+conf.py calls `write`. To write the pages without a build, run `python docs/_generate.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import leepfrog
+import typer
+from leepfrog.cli.app import app
+from leepfrog.schema import json_schema, results
+from leepfrog.scoring.registry import SCORES
+
+WIDTH = 88  # characters per line of help; longer lines would not fit the theme
+READS = {"probs": "predictions", "features": "features"}
+
+# The commands that write each kind of result.
+WRITTEN_BY = {
+    "ranking": ("rank", "score (of several models)"),
+    "scores": ("score",),
+    "validation": ("validate",),
+    "tasks": ("validate --tasks",),
+    "verification": ("verify",),
+    "check": ("check",),
+    "costs": ("bench",),
+    "explanation": ("explain",),
+    "advice": ("experts",),
+    "distances": ("distance",),
+    "library": ("library list",),
+    "zoo": ("zoo list",),
+    "doctor": ("doctor",),
+}
+
+CLI_HEAD = """# Command line
+
+The help of every command of `leepfrog`, as `leepfrog COMMAND --help` prints it. [Exit codes](exit-codes.md) and
+[environment variables](environment.md) have pages of their own.
+
+`leepfrog --install-completion` sets up completion in bash, zsh, fish and PowerShell: of commands, options, and the
+names of models, scores and zoo entries.
+"""
+
+SCORES_HEAD = """# All scores
+
+Every score by the name that `--score` and `--by` take, in the order in which tables show them. A score is held-out if
+each image is excluded from what predicts it; `rank --race` needs such scores.
+"""
+
+SCORES_FOOT = """Equations and sources are in [scores of predictions](../explanation/scores-of-predictions.md) and
+[scores of features](../explanation/scores-of-features.md);
+[which score to trust](../explanation/which-score.md) compares them.
+"""
+
+SCHEMA_HEAD = """# JSON schema
+
+The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` prints the same
+as JSON Schema (draft 2020-12). `kind` and `schema_version` identify the result in a file; infinite and unknown
+numbers are `null`. All fields are always present, and no others.
+"""
+
+
+def write(docs: Path) -> None:
+    """Write all generated pages below the folder `docs`; pages that have not changed are left as they are."""
+    pages = {"cli": cli_page(), "scores-table": scores_page(), "schema": schema_page()}
+    for name, text in pages.items():
+        file = docs / "reference" / f"{name}.md"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+
+
+def missing_from_api(docs: Path) -> list[str]:
+    """Return the public names of leepfrog and its scores that reference/api.md does not document."""
+    text = (docs / "reference" / "api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\.\. \w+:: leepfrog\.(?:scores\.)?(\w+)$", text, re.MULTILINE))
+    names = {name for name in (*leepfrog.__all__, *SCORES) if not name.startswith("__")}
+    return sorted(names - documented - {"errors", "scores"})
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command that can be run, in the order of `leepfrog --help`, with the words that call it."""
+    yield from _below(typer.main.get_command(app), ())
+
+
+def _below(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _below(command, (*names, name))
+        else:
+            yield " ".join((*names, name)), command
+
+
+def help_of(name: str, command: Any) -> str:
+    """Return what `leepfrog NAME --help` prints on a terminal of WIDTH columns."""
+    settings = {"help_option_names": ["-h", "--help"], "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = command.context_class(command, info_name=f"leepfrog {name}", **settings)
+    return str(command.get_help(context)).rstrip()
+
+
+def cli_page() -> str:
+    """Return reference/cli.md: the help of every command, one section each."""
+    found = list(commands())
+    rows = [(f"[`leepfrog {name}`](#cli-{_slug(name)})", _cell(_summary(command))) for name, command in found]
+    parts = [
+        CLI_HEAD,
+        _table(("command", "summary"), rows),
+    ]
+    for name, command in found:
+        parts += [f"(cli-{_slug(name)})=\n## leepfrog {name}\n", f"```text\n{help_of(name, command)}\n```\n"]
+    return "\n".join(parts)
+
+
+def _summary(command: Any) -> str:
+    return str(command.get_short_help_str(limit=200))
+
+
+def scores_page() -> str:
+    """Return reference/scores-table.md: a table of all scores, which other pages include."""
+    rows = [
+        (f"`{score.name}`", READS[score.reads], "yes" if score.held_out else "no", _cell(score.title))
+        for score in SCORES.values()
+    ]
+    return "\n".join(
+        [
+            SCORES_HEAD,
+            "<!-- table -->",
+            _table(("score", "reads", "held-out", "measures"), rows),
+            "<!-- end of table -->\n",
+            SCORES_FOOT,
+        ]
+    )
+
+
+def schema_page() -> str:
+    """Return reference/schema.md: the fields of every kind of result, then those of the objects in them."""
+    definitions = json_schema()["$defs"]
+    kinds = [kind.kind for kind in results()]
+    rows = [
+        (f"[`{kind}`](#schema-{kind})", _written_by(kind), _cell(definitions[kind]["description"])) for kind in kinds
+    ]
+    parts = [
+        SCHEMA_HEAD,
+        _table(("kind", "written by", "content"), rows),
+    ]
+    parts += [_section(kind, definitions[kind], f"`{kind}`") for kind in kinds]
+    parts.append("## Objects in results\n")
+    others = sorted(definitions.keys() - set(kinds))
+    parts += [_section(name, definitions[name], name).replace("\n## ", "\n### ", 1) for name in others]
+    return "\n".join(parts)
+
+
+def _written_by(kind: str) -> str:
+    return ", ".join(f"`leepfrog {command.partition(' (')[0]}`{_rest(command)}" for command in WRITTEN_BY.get(kind, ()))
+
+
+def _rest(command: str) -> str:
+    _, bracket, rest = command.partition(" (")
+    return bracket + rest
+
+
+def _section(name: str, definition: dict[str, Any], title: str) -> str:
+    rows = [
+        (f"`{field}`", _type(schema), re.sub(r"\bNone\b", "null", _cell(schema.get("description", ""))))
+        for field, schema in definition["properties"].items()
+    ]
+    table = _table(("field", "type", "description"), rows)
+    return f"(schema-{_slug(name)})=\n## {title}\n\n{_prose(definition.get('description', ''))}\n\n{table}"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return the type that a JSON Schema describes, in words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#schema-{_slug(name)})"
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(_type(part) for part in schema["anyOf"])
+    kind = schema.get("type", "any")
+    if kind == "array" and "prefixItems" in schema:
+        return "array: " + ", ".join(_type(part) for part in schema["prefixItems"])
+    if kind == "array":
+        return f"array of {_type(schema['items'])}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_type(schema['additionalProperties'])}"
+    return str(kind)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _prose(text).replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    """Return a docstring's text as Markdown, on one line and without markup except code."""
+    parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
+    return "".join(part if i % 2 else re.sub(r"([\\*_$<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name).lower()
+
+
+if __name__ == "__main__":
+    write(Path(__file__).resolve().parent)
