@@ -1,4 +1,4 @@
-"""Reference pages that are generated from the code at the start of each build: cli.md, scores-table.md and schema.md.
+"""Reference pages that are generated from the code at each build: cli.md, schema.md and those of the scores.
 
 conf.py calls `write`. To write the pages without a build, run `python docs/_generate.py`.
 """
@@ -6,13 +6,12 @@ conf.py calls `write`. To write the pages without a build, run `python docs/_gen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import leepfrog
-import typer
-from leepfrog.cli.app import app
+from help_text import commands, help_of
 from leepfrog.schema import json_schema, results
 from leepfrog.scoring.registry import SCORES
 
@@ -66,7 +65,12 @@ numbers are `null`. All fields are always present, and no others.
 
 def write(docs: Path) -> None:
     """Write all generated pages below the folder `docs`; pages that have not changed are left as they are."""
-    pages = {"cli": cli_page(), "scores-table": scores_page(), "schema": schema_page()}
+    pages = {
+        "cli": cli_page(),
+        "scores-table": scores_page(),
+        "schema": schema_page(),
+        "scores-functions": functions_page(),
+    }
     for name, text in pages.items():
         file = docs / "reference" / f"{name}.md"
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
@@ -75,31 +79,11 @@ def write(docs: Path) -> None:
 
 
 def missing_from_api(docs: Path) -> list[str]:
-    """Return the public names of leepfrog and its scores that reference/api.md does not document."""
+    """Return the public names of leepfrog that reference/api.md does not document."""
     text = (docs / "reference" / "api.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\.\. \w+:: leepfrog\.(?:scores\.)?(\w+)$", text, re.MULTILINE))
-    names = {name for name in (*leepfrog.__all__, *SCORES) if not name.startswith("__")}
+    names = {name for name in leepfrog.__all__ if not name.startswith("__")}
     return sorted(names - documented - {"errors", "scores"})
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Yield every command that can be run, in the order of `leepfrog --help`, with the words that call it."""
-    yield from _below(typer.main.get_command(app), ())
-
-
-def _below(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _below(command, (*names, name))
-        else:
-            yield " ".join((*names, name)), command
-
-
-def help_of(name: str, command: Any) -> str:
-    """Return what `leepfrog NAME --help` prints on a terminal of WIDTH columns."""
-    settings = {"help_option_names": ["-h", "--help"], "terminal_width": WIDTH, "max_content_width": WIDTH}
-    context = command.context_class(command, info_name=f"leepfrog {name}", **settings)
-    return str(command.get_help(context)).rstrip()
 
 
 def cli_page() -> str:
@@ -111,7 +95,7 @@ def cli_page() -> str:
         _table(("command", "summary"), rows),
     ]
     for name, command in found:
-        parts += [f"(cli-{_slug(name)})=\n## leepfrog {name}\n", f"```text\n{help_of(name, command)}\n```\n"]
+        parts += [f"(cli-{_slug(name)})=\n## leepfrog {name}\n", f"```text\n{help_of(name, command, WIDTH)}\n```\n"]
     return "\n".join(parts)
 
 
@@ -134,6 +118,12 @@ def scores_page() -> str:
             SCORES_FOOT,
         ]
     )
+
+
+def functions_page() -> str:
+    """Return reference/scores-functions.md: the function of each score, which api.md includes."""
+    lines = [f".. autofunction:: leepfrog.scores.{name}" for name in SCORES if name not in ("leep", "leep_loo")]
+    return "\n".join(["```{eval-rst}", *lines, "```\n"])
 
 
 def schema_page() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Document the code of this checkout, also where another leepfrog is installed.
-sys.path[:0] = [str(HERE), str(HERE.parent / "runtime"), str(HERE.parent / "exporter")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "runtime"), str(HERE.parent / "exporter"), str(HERE.parent / "tests")]
 
 import _generate  # noqa: E402
 import leepfrog  # noqa: E402
@@ -30,7 +30,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints", "reference/scores-functions.md"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4

@@ -1,23 +1,16 @@
-"""README's table of scores and its section on all commands. To write both anew: python tests/help_text.py --write"""
+"""Help of all commands, for tests and for the documentation site."""
 
 from __future__ import annotations
 
-import html
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
 from leepfrog.cli.app import app
-from leepfrog.scoring.registry import SCORES
-
-README = Path(__file__).parents[1] / "README.md"
-WIDTH = 100
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Every command that can be run, in the order of `leepfrog --help`, by what follows `leepfrog` in a call."""
+    """Yield every command that can be run, in the order of `leepfrog --help`, with the words that call it."""
     yield from _below(typer.main.get_command(app), ())
 
 
@@ -29,43 +22,8 @@ def _below(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield " ".join((*names, name)), command
 
 
-def help_of(name: str, command: Any) -> str:
-    """What `leepfrog NAME --help` prints on a terminal of WIDTH columns."""
-    settings = {"help_option_names": ["-h", "--help"], "terminal_width": WIDTH, "max_content_width": WIDTH}
+def help_of(name: str, command: Any, width: int) -> str:
+    """Return what `leepfrog NAME --help` prints on a terminal of so many columns."""
+    settings = {"help_option_names": ["-h", "--help"], "terminal_width": width, "max_content_width": width}
     context = command.context_class(command, info_name=f"leepfrog {name}", **settings)
-    return str(command.get_help(context)).rstrip() + "\n"
-
-
-def scores() -> str:
-    """The table of all scores."""
-    inputs = {"probs": "predictions", "features": "features"}
-    rows = [f"| `{score.name}` | {inputs[score.reads]} | {score.title} |\n" for score in SCORES.values()]
-    return "\n| score | reads | in a sentence |\n|---|---|---|\n" + "".join(rows) + "\n"
-
-
-def section() -> str:
-    """The commands' help, each to be unfolded."""
-    parts = []
-    for name, command in commands():
-        told = help_of(name, command)
-        first = html.escape(command.get_short_help_str(limit=200), quote=False)
-        parts.append(
-            f"<details>\n<summary><code>leepfrog {name}</code>: {first}</summary>\n\n```text\n{told}```\n\n</details>\n"
-        )
-    return "\n" + "\n".join(parts) + "\n"
-
-
-def replaced(text: str) -> str:
-    """The README with both as they should be."""
-    for name, content in (("scores", scores()), ("commands", section())):
-        start, end = f"<!-- all {name}: by tests/help_text.py -->\n", f"<!-- end of all {name} -->\n"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = before + start + content + end + after
-    return text
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit(f"python {sys.argv[0]} --write")
-    README.write_text(replaced(README.read_text()))
+    return str(command.get_help(context)).rstrip()

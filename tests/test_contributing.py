@@ -20,7 +20,7 @@ pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[1]
 TREE = (
     ".ci", "runtime", "exporter", "models", "tests", "pyproject.toml", "constraints.txt", "LICENSE", "README.md",
-    "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+    "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs",
 )  # fmt: skip
 BLOCK = re.compile(
     r"^```(?:python|markdown)\n"
@@ -83,7 +83,7 @@ ADDED = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not
 # Tests that demand a line of whoever adds something: lists, the README, docstrings, the help.
 DEMANDING = [
     f"tests/runtime/test_{name}.py"
-    for name in ("completion", "devices", "docstrings", "help", "leep", "readme", "scores", "surface")
+    for name in ("completion", "devices", "docstrings", "help", "leep", "scores", "surface")
 ]
 
 
@@ -92,7 +92,6 @@ def test_fault_22_all_fast_tests_pass_with_the_examples(which: str, run: Run) ->
     """Those that the examples add and those that demand a line of them; as a slow test, all others too."""
     rules = "tests/exporter/test_gradient_rules.py"
     demanding = [*ADDED, *DEMANDING, f"{rules}::test_every_rule_is_checked_here"]
-    run("tests/help_text.py", "--write")
     tests = demanding if which == "demanding" else ["tests"]
     told = run("-m", "pytest", "-v", "-n", "0", "-m", "fast", "-p", "no:cacheprovider", *tests)
     assert len(ADDED) == 6

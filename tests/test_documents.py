@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Here
 from documents import PAGES, REASONS, ROOT, blocks, furnish, run_block
+from leepfrog.scoring.registry import SCORES
 
 
 def name_of(page: Path) -> str:
@@ -17,6 +18,11 @@ def name_of(page: Path) -> str:
 def test_what_is_not_run_says_why(page: Path) -> None:
     for block in blocks(page):
         assert block.reason in ("", *REASONS), f"{name_of(page)}:{block.line}: {block.reason}"
+
+
+def test_every_score_is_explained() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "explanation").glob("scores-of-*.md"))
+    assert [name for name in SCORES if f"\n## {name}\n" not in pages] == []
 
 
 @pytest.mark.full

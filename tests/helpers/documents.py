@@ -18,9 +18,11 @@ from leepfrog_exporter.gradient.probe import export_probe
 from photos import folder_of_pieces
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "_build" not in path.parts
-)  # fmt: skip
+GENERATED = ("cli.md", "schema.md", "scores-table.md", "scores-functions.md")
+PAGES = [
+    ROOT / "README.md",
+    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in p.parts and p.name not in GENERATED),
+]
 
 REASONS = ("installs packages", "needs a model hub", "needs a GPU", "takes minutes", "another machine")
 """Why a block is not run here."""

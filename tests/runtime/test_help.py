@@ -1,4 +1,4 @@
-"""Help: every command and option has some, and the README shows it as it is."""
+"""Every command and option has a help text, and every command has a place in the documentation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from commands import run
-from help_text import README, WIDTH, commands, help_of, replaced
+from documents import PAGES
+from help_text import commands, help_of
 
 COMMANDS = dict(commands())
-MARKDOWN = README.read_text()
+WIDTH = 100
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -22,18 +23,14 @@ def test_every_option_is_explained(name: str) -> None:
     assert [names for names in unexplained if names != ["--mean"]] == []
 
 
-def test_the_readme_shows_the_help_of_every_command() -> None:
-    assert replaced(MARKDOWN) == MARKDOWN, "python tests/help_text.py --write"
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["rank", "zoo pull"])
 def test_that_is_what_the_commands_say(name: str) -> None:
     start = "from leepfrog.cli.main import main\nimport sys\nsys.argv[0] = 'leepfrog'\nmain()"
     done = run(*name.split(), "--help", code=start, COLUMNS=str(WIDTH), TERMINAL_WIDTH=str(WIDTH))
-    assert "".join(done.out.split()) == "".join(help_of(name, COMMANDS[name]).split())
+    assert "".join(done.out.split()) == "".join(help_of(name, COMMANDS[name], WIDTH).split())
 
 
-def test_the_readme_names_every_command_in_its_text() -> None:
-    prose = replaced(MARKDOWN).partition("## All commands")[0]
+def test_the_documentation_names_every_command() -> None:
+    prose = "".join(page.read_text() for page in PAGES)
     assert [name for name in COMMANDS if f"leepfrog {name}" not in prose] == []
