@@ -110,7 +110,7 @@ class Browser:
 
     def evaluate(self, script: str) -> Any:
         """What a script gives, as JSON."""
-        found = self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 

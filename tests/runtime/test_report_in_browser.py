@@ -1,18 +1,29 @@
-"""The report in a real headless Chromium: no script, no network, a phone's width, dark mode, the keyboard."""
+"""The report in a real headless Chromium: scripts, network, a phone's width, dark mode, the keyboard, accessibility."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import leepfrog.report.page
 import numpy as np
 import pytest
 from browser import Browser
 from hostile_ranking import NAMES, Reported, shown
+from leepfrog_exporter import wheel
+from leepfrog_exporter.zoo import WheelFile
 from PIL import Image
 
 pytestmark = pytest.mark.full
 
+SORT = (Path(leepfrog.report.page.__file__).parent / "templates" / "sort.js").read_text().rstrip("\n")
+# The accessibility checker axe-core, out of a wheel that ships it.
+AXE = WheelFile(
+    wheel="axe-playwright-python==0.1.8",
+    member="axe_playwright_python/axe.min.js",
+    bytes=572600,
+    sha256="84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc",
+)
 TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 FOCUSED = "document.activeElement"
 
@@ -31,7 +42,7 @@ def page(report_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("without_policy", [False, True])
-def test_no_script_runs_and_nothing_is_loaded(
+def test_no_other_script_runs_and_nothing_is_loaded(
     browser: Browser, page: Path, reported: Reported, without_policy: bool
 ) -> None:
     """Names are escaped, so that nothing runs even where the page's own policy does not hold."""
@@ -40,7 +51,7 @@ def test_no_script_runs_and_nothing_is_loaded(
     browser.open(page)
     title = browser.evaluate("document.title")
     assert title.startswith(shown(reported.ranking.models[0].name))
-    assert browser.evaluate("document.scripts.length") == 0
+    assert browser.evaluate("[...document.scripts].map(each => each.textContent)") == [SORT]
     strange = "[...document.images].filter(each => !each.src.startsWith('data:image/jpeg')).length"
     assert browser.evaluate(strange) == 0
     assert browser.evaluate("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
@@ -134,3 +145,36 @@ def test_names_are_said_to_those_who_hear(browser: Browser, page: Path, reported
     pictures = [name for role, name in said if role == "image"]
     assert pictures
     assert all(name for name in pictures)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_no_violation(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    browser.open(page, width, 800, dark=dark)
+    browser.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.evaluate(wheel.fetch(AXE).read_text(encoding="utf-8") + "; null")
+    found = "found.map(each => [each.id, each.nodes.slice(0, 3).map(node => node.html.slice(0, 200))])"
+    assert browser.evaluate(f"axe.run().then(({{violations: found}}) => {found})") == []
+
+
+def test_a_click_on_a_heading_sorts_the_table(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    column = "[...document.querySelectorAll('.ranking tbody tr')].map(each => each.cells[{}].innerText)"
+    models = browser.evaluate(column.format(1))
+    button = "[...document.querySelectorAll('.ranking thead button')].find(each => each.innerText == 'P(best)')"
+    browser.evaluate(f"{button}.click()")
+    chances = list(map(float, browser.evaluate(column.format(3))))
+    assert chances == sorted(chances, reverse=True)
+    browser.evaluate(f"{button}.click()")
+    chances = list(map(float, browser.evaluate(column.format(3))))
+    assert chances == sorted(chances)
+    assert sorted(browser.evaluate(column.format(1))) == sorted(models)
+    assert browser.evaluate(f"{button}.closest('th').getAttribute('aria-sort')") == "ascending"
+
+
+def test_without_scripts_all_is_there(browser: Browser, page: Path) -> None:
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(page)
+    browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert browser.evaluate("document.querySelectorAll('button').length") == 0
+    assert browser.evaluate("document.querySelectorAll('.ranking tbody tr').length") > 1

@@ -77,6 +77,7 @@ DATA = {
     "leepfrog_exporter/zoo.toml",
     "leepfrog/costs/reference.onnx",
     "leepfrog/report/templates/page.html.j2",
+    "leepfrog/report/templates/sort.js",
     "leepfrog/report/templates/style.css",
 }
 

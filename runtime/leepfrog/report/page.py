@@ -1,7 +1,12 @@
-"""Report of a ranking as one self-contained HTML file, without network access or scripts."""
+"""Report of a ranking as one self-contained HTML file, without network access.
+
+Its only script sorts tables; the content security policy admits no other.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +32,7 @@ from leepfrog.ranking.sentences import (
     verdict,
 )
 from leepfrog.ranking.table import drift_table, race_table
+from leepfrog.report.confusion import Confusion, confusion_of
 from leepfrog.report.explanations import ShownExplanation, shown_explanations
 from leepfrog.report.front import NARROW, WIDE, front
 from leepfrog.report.tables import cost_table, ranking_rows, score_table
@@ -70,7 +76,8 @@ def report_html(ranking: Ranking, outputs: Outputs) -> str:
     """
     by_sha256 = {model_outputs.model.sha256: model_outputs for model_outputs in outputs}
     explanations = explain_outputs(outputs, [by_sha256[model.sha256] for model in models_to_explain(ranking)])
-    return render(ranking, shown_explanations(explanations, outputs.hashed.image_set))
+    best = by_sha256[(ranking.best or ranking[0]).sha256]
+    return render(ranking, shown_explanations(explanations, outputs.hashed.image_set), confusion_of(best))
 
 
 def models_to_explain(ranking: Ranking) -> list[RankedModel]:
@@ -78,43 +85,51 @@ def models_to_explain(ranking: Ranking) -> list[RankedModel]:
     return [model for model in ranking.tied if model.n_source is not None][: 1 + MOST_TIED]
 
 
-def render(ranking: Ranking, explained: Sequence[ShownExplanation] = ()) -> str:
+def render(ranking: Ranking, explained: Sequence[ShownExplanation] = (), confusion: Confusion | None = None) -> str:
     """Render a ranking as an HTML document.
 
     Args:
         ranking: the ranking to show.
         explained: explanations of the best models, best first.
+        confusion: confusion of classes by the best model.
     """
-    by = ranking.ranked_by
-    return (
-        _templates()
-        .get_template("page.html.j2")
-        .render(
-            ranking=ranking,
-            by=format_of(by),
-            is_combined=by == COMBINED,
-            first=ranking[0],
-            chance=chance_level(ranking),
-            verdict=verdict(ranking),
-            trust=trust_in_words(ranking),
-            in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
-            places=places_in_words(ranking),
-            doubts=doubts_in_words(ranking),
-            rows=ranking_rows(ranking),
-            scores=score_table(ranking),
-            costs=cost_table(ranking),
-            limits=_limits(ranking),
-            drifts=drift_table(ranking.drifts, by) if ranking.drifts else None,
-            race=_race(ranking),
-            pictures=[front(ranking, WIDE), front(ranking, NARROW)] if ranking.priced else [],
-            explained=explained,
-            receipt=_receipt(ranking),
-            thumbnail_side=SIDE,
-            thumbnail_kilobytes=MOST_BYTES // 1000,
-            most_entries=MOST_ENTRIES,
-            version=__version__,
-        )
+    from markupsafe import Markup
+
+    by, templates = ranking.ranked_by, _templates()
+    script = templates.get_template("sort.js").render()
+    return templates.get_template("page.html.j2").render(
+        ranking=ranking,
+        by=format_of(by),
+        is_combined=by == COMBINED,
+        first=ranking[0],
+        chance=chance_level(ranking),
+        verdict=verdict(ranking),
+        trust=trust_in_words(ranking),
+        in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
+        places=places_in_words(ranking),
+        doubts=doubts_in_words(ranking),
+        rows=ranking_rows(ranking),
+        scores=score_table(ranking),
+        costs=cost_table(ranking),
+        limits=_limits(ranking),
+        drifts=drift_table(ranking.drifts, by) if ranking.drifts else None,
+        race=_race(ranking),
+        pictures=[front(ranking, WIDE), front(ranking, NARROW)] if ranking.priced else [],
+        explained=explained,
+        confusion=confusion,
+        script=Markup(script),  # noqa: S704  # a file of this package
+        script_hash=_hash_of(script),
+        receipt=_receipt(ranking),
+        thumbnail_side=SIDE,
+        thumbnail_kilobytes=MOST_BYTES // 1000,
+        most_entries=MOST_ENTRIES,
+        version=__version__,
     )
+
+
+def _hash_of(script: str) -> str:
+    """Return the hash by which a content security policy admits a script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _templates() -> Environment:
