@@ -292,7 +292,7 @@ def swallowed(source: str) -> Iterator[str]:
             for handler in node.handlers:
                 types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
                 caught = {ast.unparse(kind) for kind in types if kind is not None} & bases.get(name, set())
-                if caught and caught <= {"ValueError", "OSError"}:  # unless the handler also names ours
+                if caught and caught <= {"ValueError", "OSError"}:  # and not leepfrog's error itself
                     yield f"line {statement.lineno}: {name} is caught as {', '.join(caught)}"
                 if caught:
                     break

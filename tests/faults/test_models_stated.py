@@ -221,7 +221,7 @@ def declaring(shape: str) -> bytes:
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(10000000000,)", "(-1,)", "(4, 0)", "(True,)"])
 def test_fault_34_arrays_hold_what_they_declare(shape: str, tmp_path: Path) -> None:
-    """NumPy allocates memory by the header before it reads the data."""
+    """NumPy allocates the declared size before it reads the data."""
     assert Embedding.load(embedding(tmp_path / "good.npz")).vector.tolist() == [1, 1, 1, 1]
     with pytest.raises(EmbeddingError, match=r"task\.npz: is not a task embedding: "):
         Embedding.load(embedding(tmp_path / "task.npz", vector=declaring(shape)))
