@@ -1,4 +1,4 @@
-"""onnx: sources that must be refused: one line that names the file, and nothing written."""
+"""Invalid onnx: sources: rejected with a one-line error that names the file, without writing anything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_tail(*operators: str, **kind: object) -> bytes:
 
 
 def after(*nodes: onnx.NodeProto, **constants: np.ndarray) -> bytes:
-    """A classifier with nodes after its `scores`, that end in `end`."""
+    """Return a classifier with nodes appended after `scores`; its output is `end`."""
     return made.add_tail(made.classifier(), *nodes, output="end", **constants).model.SerializeToString()
 
 
@@ -73,7 +73,7 @@ def no_linear_layer(model: ModelProto) -> None:
 
 
 def before_linear(*nodes: onnx.NodeProto, **constants: np.ndarray) -> bytes:
-    """A classifier with nodes between `deep` and `in`, which its Gemm then takes."""
+    """Return a classifier with nodes between `deep` and `in`, the new input of its Gemm."""
     made_network = made.classifier()
     graph = made_network.model.graph
     graph.node[-1].input[0] = "in"
@@ -162,7 +162,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 @pytest.fixture
 def there(home: Path, tmp_path: Path) -> tuple[Path, bytes]:
-    """A good model that is exported already, under the name that the bad one would take."""
+    """Valid exported model with the name that the invalid one would get, and its content."""
     path = made.classifier().save(tmp_path / "good.onnx")
     file = export(f"onnx:{path}", made.options(name="bad"))
     return file.path, file.path.read_bytes()
@@ -179,7 +179,7 @@ def refusal(path: Path, options: ExportOptions | None = None, error: type[Leepfr
 
 
 def only(there: tuple[Path, bytes]) -> bool:
-    """Whether nothing else is in the models folder, and what was there is as it was."""
+    """Return whether the models folder contains only the valid model, unchanged."""
     return list(there[0].parent.iterdir()) == [there[0]] and there[0].read_bytes() == there[1]
 
 
@@ -284,7 +284,7 @@ def test_unknown_source(source: str, home: Path) -> None:
 @pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "", "new\nline", "nul\0"])
 def test_names_that_are_no_file_names(name: str, home: Path, tmp_path: Path) -> None:
     path = made.classifier().save(tmp_path / "net.onnx")
-    if not name:  # as if none were given
+    if not name:  # the same as no name
         assert export(f"onnx:{path}", made.options(name=name)).name == "net"
         return
     with pytest.raises(UsageError, match="cannot be a file name"):
@@ -308,7 +308,7 @@ def test_models_folder_that_cannot_be_written(home: Path, tmp_path: Path) -> Non
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_give_a_model_or_one_line(data: st.DataObject, there: tuple[Path, bytes], tmp_path: Path) -> None:
-    """Bytes changed at random: only deliberate errors, and an error writes nothing."""
+    """Random byte changes cause only deliberate errors, and errors leave no files."""
     content = bytearray(GOOD)
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

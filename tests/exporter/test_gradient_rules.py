@@ -1,4 +1,4 @@
-"""Each gradient rule alone, against finite differences in float64 on shapes that hypothesis chooses."""
+"""Each gradient rule by itself, compared with float64 finite differences on shapes drawn by hypothesis."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_square_root(shape: tuple[int, ...], seed: int) -> None:
 @settings(max_examples=15)
 @given(shape=st.lists(sizes, min_size=2, max_size=3), data=st.data(), seed=seeds)
 def test_arithmetic_broadcasts(operator: str, shape: list[int], data: st.DataObject, seed: int) -> None:
-    """Both sides vary, or one is a constant of fewer axes; axes of length 1 are stretched."""
+    """Two variable operands, or one constant with fewer axes; axes of length 1 are broadcast."""
     first = tuple(1 if data.draw(st.booleans()) else n for n in shape)
     second = tuple(1 if data.draw(st.booleans()) else n for n in shape)
     check_rule(Case(operator, {"a": first, "b": second}, values=positive), seed)
@@ -88,7 +88,7 @@ windows = st.fixed_dictionaries(
 @settings(max_examples=60)
 @given(window=windows, groups=st.integers(1, 3), per_group=st.tuples(sizes, sizes), seed=seeds)
 def test_conv(window: dict[str, tuple[int, ...]], groups: int, per_group: tuple[int, int], seed: int) -> None:
-    """Dense, grouped and depthwise; strided, dilated, padded unevenly."""
+    """Dense, grouped and depthwise convolutions with strides, dilations and uneven padding."""
     n_in, n_out = groups * per_group[0], groups * per_group[1]
     weights = np.random.default_rng(seed).standard_normal((n_out, per_group[0], *window["kernel"]))
     settings_ = {name: window[name] for name in ("strides", "dilations", "pads")}
@@ -248,7 +248,7 @@ def test_pad(amounts: tuple[int, ...], by_axes: bool, seed: int) -> None:
 
 
 def test_every_rule_is_checked_here() -> None:
-    """Or in a test of its own, as `Case("Operator", ...)`."""
+    """Either in this file, or as `Case("Operator", ...)` in another test file."""
     ours, others = (
         Path(__file__).read_text(),
         "".join(path.read_text() for path in Path(__file__).parent.glob("test_*")),

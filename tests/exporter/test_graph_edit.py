@@ -1,4 +1,4 @@
-"""Small edits of graphs."""
+"""Basic graph edits: renaming, pruning, stripping of traces, shapes and the batch axis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ W = np.ones((6, 4), np.float32)
 
 
 def branching() -> GraphProto:
-    """An If whose branches both read the outer value `kept`; one has a `probs` of its own."""
+    """Return a graph with an If whose branches read the outer value `kept`; one defines its own `probs`."""
     info = helper.make_empty_tensor_value_info
     then = helper.make_graph([node("Relu", ["kept"], ["probs"])], "then", [], [info("probs")])
     other = helper.make_graph([node("Neg", ["kept"], ["r"])], "else", [], [info("r")])
@@ -99,12 +99,13 @@ def test_strip_traces() -> None:
 
 
 def test_shapes() -> None:
-    model = model_of(node("Gemm", ["x", "w"], ["y"]), w=np.ones((6, 400), np.float32))  # more than is handed to onnx
+    # `w` is above the size passed to onnx's shape inference.
+    model = model_of(node("Gemm", ["x", "w"], ["y"]), w=np.ones((6, 400), np.float32))
     before = model.SerializeToString()
     assert shapes(model) == {"x": [0, 6], "w": [6, 400], "y": [0, 400]}
     assert shapes(model, (3, 6)) == {"x": [3, 6], "w": [6, 400], "y": [3, 400]}
     assert model.SerializeToString() == before
-    model.graph.node[0].input[1] = "x"  # does not fit
+    model.graph.node[0].input[1] = "x"  # shapes do not match
     assert shapes(model).get("y") in (None, [0, 0], [0, 6])
 
 
@@ -112,11 +113,11 @@ def test_shapes() -> None:
     ("given", "freed"),
     [
         ([2, -1], [0, -1]),  # the batch size itself
-        ([4, 3], [-1, 3]),  # the batch size times something
+        ([4, 3], [-1, 3]),  # a multiple of the batch size
         ([2, 6], [-1, 6]),
-        ([0, -1], [0, -1]),  # free already
+        ([0, -1], [0, -1]),  # already free
         ([-1, 6], [-1, 6]),
-        ([3, -1], [3, -1]),  # something else
+        ([3, -1], [3, -1]),  # unrelated to the batch size
         ([12], [12]),
     ],
 )
@@ -129,7 +130,7 @@ def test_free_reshape(given: list[int], freed: list[int]) -> None:
 
 
 def test_constants_keep_their_shape() -> None:
-    """A Reshape of what does not depend on the image stays."""
+    """A Reshape of constants is left unchanged."""
     model = model_of(
         node("Reshape", ["w", "shape"], ["r"]), node("MatMul", ["x", "r"], ["y"]), w=W, shape=np.array([6, 4])
     )

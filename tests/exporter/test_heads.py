@@ -1,4 +1,4 @@
-"""Forms of head: where features are, whether there are probabilities, and the outputs made of them."""
+"""Forms of heads: location of features, presence of probabilities, and attached outputs."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_forms_are_asked_in_a_stated_order() -> None:
     priorities = [form.PRIORITY for form in forms()]
     assert priorities == sorted(set(priorities))
     assert priorities[-1] == embedding.PRIORITY
-    # A linear layer that one form knows is no embedding.
+    # `embedding` comes last because it also accepts heads that other forms recognize.
     tail = tail_of(graph_of(GEMM, output="l", w=W, b=B), "l")
     assert [type(head) for form in forms() if (head := form.head(tail))] == [Classifier, FeatureExtractor]
 
@@ -165,7 +165,7 @@ def test_attach_outputs_drops_what_they_do_not_need() -> None:
 
 
 AXES = {"gemm": 2, "matmul": 2, "tokens": 3, "conv": 4, "squeezenet": 4}
-"""How many the features have, before they are pooled."""
+"""Number of axes of the features before pooling, by form of head."""
 
 
 @pytest.mark.parametrize(("form", "n_axes"), AXES.items())

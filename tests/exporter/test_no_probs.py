@@ -1,4 +1,4 @@
-"""`leepfrog export --no-probs`: embeddings and multi-label networks as scoring models of features alone."""
+"""`leepfrog export --no-probs`: embeddings and multi-label networks as feature-only scoring models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def multi_label(head: str = "gemm") -> made.Made:
 
 
 def cut(head: str = "gemm") -> made.Made:
-    """A network without its last linear layer."""
+    """Return a network without its last linear layer."""
     network = made.classifier(head)
     shape = [None] * {"gemm": 2, "tokens": 3, "conv": 4}[head]
     del network.model.graph.output[:]
@@ -44,7 +44,7 @@ def cut(head: str = "gemm") -> made.Made:
 
 @pytest.mark.parametrize("head", made.HEADS)
 def test_a_multi_label_network(head: str, home: Path, tmp_path: Path) -> None:
-    """Its features are what its last linear layer sees, averaged over positions."""
+    """The features are the inputs of the last linear layer, averaged over positions."""
     check_features(exported(multi_label(head), tmp_path), multi_label(head))
 
 
@@ -65,7 +65,7 @@ def check_features(file: ModelFile, network: made.Made) -> None:
 
 
 def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) -> None:
-    """A projection, as of CLIP's image tower: what it puts out are the features."""
+    """A final projection, as in CLIP's image tower: its outputs are the features."""
     network = made.classifier(names=("pixels", "deep", "embedding"))
     with pytest.raises(ModelError, match=r"may be a network without a classifier.* only its features: --no-probs"):
         export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
@@ -77,7 +77,7 @@ def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("network", [multi_label(), cut()], ids=["multi-label", "embedding"])
 def test_asked_for(network: made.Made, home: Path, tmp_path: Path) -> None:
-    """Without --no-probs such a network is refused as ever, and the message says how."""
+    """Without --no-probs such a network is rejected, and the message suggests the option."""
     with pytest.raises(ModelError, match=r"; to export only its features, use --no-probs$|may be .*--no-probs"):
         export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
     assert not home.exists()
@@ -101,13 +101,13 @@ def test_a_map_whose_shape_is_not_stated(home: Path, tmp_path: Path) -> None:
 
 
 def test_features_of_a_classifier_that_was_exported(home: Path, tmp_path: Path) -> None:
-    """By the name of that output; and what was exported without probs is exported again."""
+    """Select the features by output name, then export the result again."""
     weights = made.classifier().weights
     parent = export(f"onnx:{made.classifier().save(tmp_path / 'net.onnx')}", made.options(name="parent"))
     for output, name in (("features", "once"), (None, "twice")):
         parent = export(f"onnx:{parent.path}", made.options(name=name, no_probs=True, output_name=output))
         check_features(parent, made.classifier())
-        assert parent.metadata.n_parameters == sum(weights[each].size for each in ("filters", "shift"))
+        assert parent.metadata.n_parameters == sum(weights[tensor].size for tensor in ("filters", "shift"))
 
 
 @pytest.mark.full
@@ -135,7 +135,7 @@ def onnx_of(module: Any, path: Path) -> Path:
 
 @pytest.mark.full
 def test_a_torch_network_without_its_classifier(home: Path, tmp_path: Path) -> None:
-    """Through an ONNX file, and traced by leepfrog, whose reference is the network itself."""
+    """Via an ONNX file, and traced by leepfrog with the network itself as reference."""
     torch = package("torch")
     nn = torch.nn
     torch.manual_seed(0)

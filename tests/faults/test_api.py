@@ -1,4 +1,4 @@
-"""Fault 19: what surprised in the Python interface: exports, bare strings, paths, errors, comparisons."""
+"""The Python API: exports, bare strings as sequences, path types, error types and equality (faults 19 and 31)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMES = np.array(["cat", "dog", "eel"])[LABELS]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A path that is neither text nor a pathlib.Path."""
+    """An `os.PathLike` that is neither a str nor a pathlib.Path."""
 
     path: Path
 
@@ -69,14 +69,14 @@ def test_fault_19_submodules_are_reachable_after_import() -> None:
 
 
 def mentioned() -> dict[type, str]:
-    """The classes of leepfrog's that the exported functions, and these classes themselves, mention."""
-    found: dict[type, str] = {}
+    """Return leepfrog's classes in type hints of the exported functions and, recursively, of these classes."""
+    classes: dict[type, str] = {}
 
     def walk(hint: Any, why: str) -> None:
         for part in typing.get_args(hint):
             walk(part, why)
-        if isinstance(hint, type) and hint.__module__.startswith("leepfrog") and hint not in found:
-            found[hint] = why
+        if isinstance(hint, type) and hint.__module__.startswith("leepfrog") and hint not in classes:
+            classes[hint] = why
             if dataclasses.is_dataclass(hint):
                 of_function(hint, hint.__name__)
             for name, member in inspect.getmembers(hint):
@@ -92,7 +92,7 @@ def mentioned() -> dict[type, str]:
         value = getattr(leepfrog, name)
         if inspect.isfunction(value):
             of_function(value, name)
-    return found
+    return classes
 
 
 def test_fault_19_every_type_that_a_signature_mentions_is_exported() -> None:
@@ -110,7 +110,7 @@ def test_fault_19_type_checkers_see_every_exported_name() -> None:
     tree = ast.parse(Path(str(leepfrog.__file__)).read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]
-    seen = {(node.module, each.name) for node in imports for each in node.names}
+    seen = {(node.module, alias.name) for node in imports for alias in node.names}
     homes = {(home, name) for name, home in leepfrog._HOMES.items()}
     assert seen == homes | {("leepfrog", name) for name in leepfrog._MODULES}
 
@@ -277,36 +277,36 @@ def test_fault_19_errors_are_of_the_usual_kinds(tmp_path: Path) -> None:
 
 
 def swallowed(source: str) -> Iterator[str]:
-    """Errors of leepfrog's that are raised in a `try` one of whose handlers is meant for Python's own."""
+    """Find leepfrog errors raised in a `try` block whose handlers would catch them as built-in errors."""
     bases = {
-        name: {each.__name__ for each in value.__mro__}
+        name: {base.__name__ for base in value.__mro__}
         for name, value in vars(errors).items()
         if isinstance(value, type)
     }
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Try):
             continue
-        raised = [each for part in node.body for each in ast.walk(part) if isinstance(each, ast.Raise)]
-        for each in raised:
-            name = ast.unparse(each.exc.func) if isinstance(each.exc, ast.Call) else ""
+        raised = [statement for part in node.body for statement in ast.walk(part) if isinstance(statement, ast.Raise)]
+        for statement in raised:
+            name = ast.unparse(statement.exc.func) if isinstance(statement.exc, ast.Call) else ""
             for handler in node.handlers:
                 types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
                 caught = {ast.unparse(kind) for kind in types if kind is not None} & bases.get(name, set())
-                if caught and caught <= {"ValueError", "OSError"}:  # not where ours is named as well
-                    yield f"line {each.lineno}: {name} is caught as {', '.join(caught)}"
+                if caught and caught <= {"ValueError", "OSError"}:  # and not leepfrog's error itself
+                    yield f"line {statement.lineno}: {name} is caught as {', '.join(caught)}"
                 if caught:
                     break
 
 
 def test_fault_19_no_handler_of_pythons_errors_catches_ours() -> None:
     assert list(swallowed("try:\n    raise ImageError('x')\nexcept ValueError:\n    pass")) != []
-    found = [
+    findings = [
         f"{path.name} {line}"
         for package in (leepfrog, leepfrog_exporter)
         for path in Path(str(package.__file__)).parent.rglob("*.py")
         for line in swallowed(path.read_text())
     ]
-    assert found == []
+    assert findings == []
 
 
 @pytest.mark.parametrize("empty", ["", "a\0b"])

@@ -1,4 +1,4 @@
-"""Fault 36: arrays that NumPy converts silently (complex, objects, masked entries) are refused."""
+"""Rejection of arrays that NumPy would convert silently: complex, object, masked (fault 36)."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_fault_36_complex_embeddings_in_files_are_refused(tmp_path: Path) -> Non
     path = tmp_path / "task.npz"
     embedding(spread=(0.5, 0.5)).save(path)
     with np.load(path) as arrays:
-        held = dict(arrays)
-    np.savez(path, **{**held, "vector": held["vector"] + 3j})
+        content = dict(arrays)
+    np.savez(path, **{**content, "vector": content["vector"] + 3j})
     with pytest.raises(errors.EmbeddingError, match=r"task\.npz: vector has dtype complex128") as caught:
         Embedding.load(path)
     assert "\n" not in str(caught.value)

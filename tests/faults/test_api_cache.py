@@ -1,4 +1,4 @@
-"""Fault 54: where outputs are kept is an argument, not a hidden variable."""
+"""The cache folder is passed as an argument, not in a context variable (fault 54)."""
 
 from __future__ import annotations
 

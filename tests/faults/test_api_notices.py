@@ -1,4 +1,4 @@
-"""Fault 15: notices reach those who call leepfrog from Python: on stderr by default, and in the result."""
+"""Notices in the Python API: logged as warnings (by default to stderr) and included in the result (fault 15)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def blocked(home: Path) -> str:
-    """A cache that cannot be written; this stops root too, unlike permissions."""
+    """Make the cache unwritable. Unlike permissions, a file in place of the folder also stops root."""
     shutil.rmtree(home / "inference", ignore_errors=True)
     (home / "inference").write_text("a file where the folder should be")
     return "not cached"
@@ -81,7 +81,7 @@ def test_fault_15_notices_appear_on_stderr_by_default(with_made: Path, photos: P
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == json.loads(done.stdout)
-    assert "outputs of made are not cached" in done.stderr  # nor is the cost kept, unless it is in doubt
+    assert "outputs of made are not cached" in done.stderr  # a second notice is about the cost, unless it is uncertain
 
 
 def test_fault_15_programs_decide_what_becomes_of_warnings(

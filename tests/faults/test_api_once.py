@@ -1,4 +1,4 @@
-"""Fault 50: what was written many times is one function each."""
+"""Idioms that were duplicated across modules now have one function each (fault 50)."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def test_fault_50_images_are_drawn_class_by_class(labels: list[int], more: int, 
     array = np.array(labels, np.int64)
     classes = max(labels) + 1 + more
     members = members_of(array, classes)
-    assert [own.tolist() for own in members] == [[i for i, y in enumerate(labels) if y == c] for c in range(classes)]
-    assert [own.tolist() for own in members_of(array)] == [own.tolist() for own in members[: max(labels) + 1]]
+    assert [ids.tolist() for ids in members] == [[i for i, y in enumerate(labels) if y == c] for c in range(classes)]
+    assert [ids.tolist() for ids in members_of(array)] == [ids.tolist() for ids in members[: max(labels) + 1]]
     rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
-    for own, drawn in zip(members, shuffled(members, rng), strict=True):
-        assert drawn.tolist() == other.permutation(own).tolist()
-        assert rng.uniform() == other.uniform()  # others may draw in between
+    for ids, drawn in zip(members, shuffled(members, rng), strict=True):
+        assert drawn.tolist() == other.permutation(ids).tolist()
+        assert rng.uniform() == other.uniform()  # interleaved draws from the same generator are allowed
 
 
 def test_fault_50_every_image_is_as_likely_to_be_drawn() -> None:
     rng, members = np.random.default_rng(0), members_of(np.repeat([0, 1], [3, 5]))
-    firsts = np.array([[own[0] for own in shuffled(members, rng)] for _ in range(4000)])
+    firsts = np.array([[ids[0] for ids in shuffled(members, rng)] for _ in range(4000)])
     for column, n in zip(firsts.T, (3, 5), strict=True):
         counts = np.bincount(column - column.min())
         assert len(counts) == n

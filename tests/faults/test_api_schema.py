@@ -1,4 +1,4 @@
-"""Fault 25: what every command writes with --format json conforms to the published schema."""
+"""Conformance of every command's JSON output to the published schema (fault 25)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from help_text import commands
 from photos import folder_of_pieces
 from subtasks import disjoint_samples
 
-# A line for each command that takes --format json, and for each kind of result that it has.
+# One entry per command with --format json, covering each kind of result.
 CALLS = {
     "rank": ["rank photos --race --max-size 1MB --score all", "rank photos --by leep_loo"],
     "bench": ["bench made --seconds 0.05"],
@@ -33,7 +33,7 @@ CALLS = {
 
 @pytest.fixture
 def material(with_made: Path, here: Here) -> Here:
-    """A folder with what the commands in CALLS read."""
+    """Folder with the inputs of the commands in CALLS."""
     content = (with_made / "models" / "made.onnx").read_bytes()
     (with_made / "models" / "twin.onnx").write_bytes(content.replace(b"made", b"twin"))
     photos = folder_of_pieces(here.folder / "photos", count=8)
@@ -52,11 +52,11 @@ def material(with_made: Path, here: Here) -> Here:
 
 
 def kind_of(done: Done) -> str:
-    """The kind of a result that conforms to the schema as a whole and to the definition of its kind."""
-    assert done.code in (0, 1, 4), done  # check and verify may find a difference, doctor a problem
+    """Validate a result against the whole schema and against the definition of its kind; return the kind."""
+    assert done.code in (0, 1, 4), done  # check and verify may find differences, doctor problems
     kind = done.json["kind"]
     definition = {"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]}
-    jsonschema.Draft202012Validator(definition).validate(done.json)  # says where
+    jsonschema.Draft202012Validator(definition).validate(done.json)  # first, for its more specific message
     jsonschema.Draft202012Validator(SCHEMA).validate(done.json)
     return str(kind)
 
@@ -79,7 +79,7 @@ def test_fault_25_every_json_output_has_a_schema(material: Here) -> None:
 
 @pytest.mark.parametrize("kind", [entry["$ref"].rpartition("/")[2] for entry in SCHEMA["oneOf"]])
 def test_fault_25_a_definition_is_closed(kind: str) -> None:
-    """A field that goes, comes or changes its type is noticed."""
+    """Added, removed and retyped fields fail validation."""
     definition = SCHEMA["$defs"][kind]
     assert definition["properties"]["kind"] == {"const": kind}
     assert set(definition["required"]) == definition["properties"].keys()

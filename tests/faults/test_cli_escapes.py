@@ -1,4 +1,4 @@
-"""Strings out of strangers' files, through every command and format: nothing of them acts on what shows the output."""
+"""Escaping of untrusted strings in all commands and formats: terminals, CI logs, browsers, spreadsheets (fault 30)."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ HOSTILE = (
     "=1+1|`a`<script>alert(1)</script>![x](http://127.0.0.1/x)",
     "@SUM(1) \u202egnp.exe\u2066 \x9b31m \x7f \u2028 \ufeff",
 )
-FORMATS = [each.value for each in Format]
+FORMATS = [member.value for member in Format]
 
 
 def harmless(text: str, written_as: str, commands: tuple[str, ...] = ()) -> None:
-    """Hold an output against what its readers would act on; `commands` is how lines that are ours begin."""
+    """Check that an output is free of active content, except lines that begin with one of `commands`."""
     assert all(c.isprintable() or c == "\n" for c in text), ascii(text)
     for line in text.splitlines():
         assert not line.lstrip().startswith("::") or line.startswith(commands or ("\0",)), line
         assert not re.search(r"##\w*\[", line), line
     if written_as == "md":
         assert not re.search(r"[<>]|(?<!\\)`|(?<!\\)\[", text), text
-        # Rows of one table have as many bars as each other; sentences around it have none.
+        # All rows of a table have the same number of bars; text around it has none.
         bars = [len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in text.splitlines()]
         assert max(bars) > 1, text
         for _, table in itertools.groupby(bars, key=bool):
@@ -89,7 +89,7 @@ def test_fault_30_renderers(hostile: str) -> None:
 
 @pytest.fixture(params=range(len(HOSTILE)))
 def evil(request: pytest.FixtureRequest, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A home, models, images, tasks and a library, all of whose names are one hostile string."""
+    """Create a home folder, models and images, all named by a hostile string, and return that string."""
     hostile = HOSTILE[request.param]
     name = hostile.replace("/", "\u2215")
     home = tmp_path / name
@@ -99,7 +99,7 @@ def evil(request: pytest.FixtureRequest, here: Here, tmp_path: Path, monkeypatch
     texts = {"source": hostile, "license": hostile, "labels": (hostile,) * made.CLASSES, "weights_sha256": hostile}
     for which in ("a", "b"):
         model = made.scoring(name=hostile if which == "a" else which + hostile, variant=parent, **texts)
-        model.producer_name = which  # another file
+        model.producer_name = which  # makes the files differ
         (home / "models" / f"{name}{which}.onnx").write_bytes(model.SerializeToString())
     keep_costs(find_models(()), available_threads())
     folder = folder_of_pieces(here.folder / "photos", count=6)
@@ -148,12 +148,12 @@ def test_fault_30_tasks(evil: str, here: Here) -> None:
 
 
 def _strings(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every string of a JSON value."""
+    """Yield the path of every string in a JSON value."""
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if isinstance(value, str):
         yield path
-    for key, each in items:
-        yield from _strings(each, (*path, key))
+    for key, item in items:
+        yield from _strings(item, (*path, key))
 
 
 def _changed(value: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
@@ -169,7 +169,7 @@ OURS = ("::error title=leepfrog ", "::notice title=leepfrog check::")
 
 
 def _judged(here: Here, values: Any) -> None:
-    """Check and verify against a baseline, in all formats that a check can be written in."""
+    """Run `check` in all its formats, and `verify`, on a baseline."""
     (here.folder / "ranking.json").write_text(json.dumps(values), encoding="utf-8")
     for written_as in ("table", "github", "junit", "json"):
         done = here.call("check", "ranking.json", "photos", "--cached", "--format", written_as)
@@ -177,15 +177,15 @@ def _judged(here: Here, values: Any) -> None:
         harmless(done.out, written_as, OURS if written_as == "github" else ())
         harmless(done.err, "table")
         if written_as == "junit" and done.out:
-            ElementTree.fromstring(done.out)  # noqa: S314 - our own
+            ElementTree.fromstring(done.out)  # noqa: S314 - our own output
         if done.code > 1:
-            break  # the same for all formats
+            break  # errors do not depend on the format
     checked(here.call("verify", "ranking.json", "photos", "--cached"), codes=(0, 1, 2, 3))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_fault_30_baselines_all_of_whose_strings_are_hostile(hostile: str, furnished: Here) -> None:
-    """What does not decide what is run again; the scores differ, so that everything is told."""
+    """Replace all strings except those that select what is rerun; changed scores trigger the full report."""
     values = json.loads((furnished.folder / "ranking.json").read_text())
     for score in values["models"][0]["scores"].values():
         score["value"] += 1

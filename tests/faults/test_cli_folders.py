@@ -1,4 +1,4 @@
-"""Folders of leepfrog's own that cannot be read."""
+"""Unreadable folders: cache, models, libraries (fault 32)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ bound = functools.partial(process, preexec_fn=heed_permissions)
 
 @contextlib.contextmanager
 def closed(*paths: Path) -> Iterator[None]:
-    """Nobody may read these in the block."""
+    """Remove all permissions of the paths within the block."""
     modes = [path.stat().st_mode for path in paths]
     for path in paths:
         path.chmod(0)

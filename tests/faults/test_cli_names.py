@@ -1,4 +1,4 @@
-"""What a misspelt name, an absent folder or an unquoted wildcard is answered with; tables on narrow terminals."""
+"""Error messages for misspelled names, missing folders and unquoted wildcards; tables on narrow terminals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_fault_20_did_you_mean(words: str, furnished: Here) -> None:
     assert ("did you mean" in done.error) == (meant is not None), done
     if meant is not None:
         assert f"{meant}?" in done.error, done
-    for part in words.split():  # nobody should fetch a misspelling
+    for part in words.split():  # do not suggest downloading a misspelled model
         assert part == "mobilenet_v2" or f"pull {part}" not in done.error
 
 
@@ -73,7 +73,7 @@ def test_fault_20_an_absent_folder_and_absent_models_are_both_said(here: Here, h
 
 
 def on_a_terminal(columns: int, words: list[str], folder: Path) -> list[str]:
-    """The lines that a command shows on a terminal so wide."""
+    """Run a command on a terminal of the given width and return the lines shown."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     settings = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -83,7 +83,7 @@ def on_a_terminal(columns: int, words: list[str], folder: Path) -> list[str]:
     try:
         while read := os.read(ours, 4096):
             shown += read
-    except OSError:  # how Linux says that nobody holds the other end any more
+    except OSError:  # Linux raises EIO once the other end is closed
         pass
     os.close(ours)
     assert done.wait(60) == 0
@@ -104,8 +104,8 @@ def test_fault_20_tables_fit_the_terminal(words: str, furnished: Here) -> None:
     before, after = ([line for line in lines if line and not line.strip("- ")] for lines in (wide, narrow))
     assert len(before) == len(after) > 0
     assert max(map(len, after)) <= 80, narrow
-    left_out = [line for line in narrow if line.startswith("(omitted to fit: ")]
-    assert bool(left_out) == (max(map(len, before)) > 80)
+    omitted = [line for line in narrow if line.startswith("(omitted to fit: ")]
+    assert bool(omitted) == (max(map(len, before)) > 80)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
@@ -119,9 +119,9 @@ def test_fault_20_a_table_that_is_no_terminal_s_is_whole(furnished: Here) -> Non
             assert column in header
     shown = on_a_terminal(80, ["rank", "photos"], furnished.folder)
     header = next(line for line in shown if line.startswith("rank"))
-    left_out = next(line for line in shown if line.startswith("(omitted to fit: "))
+    omitted = next(line for line in shown if line.startswith("(omitted to fit: "))
     assert "made" in shown[shown.index(header) + 2]
-    assert {"p95", "memory MB"} <= set(left_out.removeprefix("(omitted to fit: ").partition(";")[0].split(", "))
+    assert {"p95", "memory MB"} <= set(omitted.removeprefix("(omitted to fit: ").partition(";")[0].split(", "))
     assert "accuracy %" in header
 
 

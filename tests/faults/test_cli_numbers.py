@@ -1,4 +1,4 @@
-"""Hostile numbers and empty arguments, for every parameter that takes such."""
+"""Extreme numbers and empty arguments, for every parameter that takes numbers or paths (fault 31)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 import small_calls as calls
 from commands import Here, at_most
 
-pytestmark = [pytest.mark.full, pytest.mark.skipif(sys.platform == "win32", reason="hangs are ended by Unix's alarm")]
+pytestmark = [pytest.mark.full, pytest.mark.skipif(sys.platform == "win32", reason="needs SIGALRM to stop hangs")]
 
 HOSTILE = ("-1", "0", "nan", "inf", "-inf", "1e400", "1" + 20 * "0", "1e-400", "0x10", "\uff11")
 TEXTS = {"input_size": "", "resize_size": "", "mean": "", "std": "", "max_latency": "ms", "max_size": "MB"}
 TEXTS |= {"max_memory": "MB"}
-"""Numbers that are parsed by the command itself, and their units."""
-NUMBERS = list(calls.parameters(int, float)) + [each for each in calls.parameters(str) if each[1] in TEXTS]
-# How many threads can be had is a matter of the machine.
+"""Unit of each text parameter whose number the command itself parses."""
+NUMBERS = list(calls.parameters(int, float)) + [entry for entry in calls.parameters(str) if entry[1] in TEXTS]
+# The allowed number of threads depends on the machine.
 LEFT_OUT = {"threads"}
 
 
-@pytest.mark.parametrize(("name", "parameter"), [each for each in NUMBERS if each[1] not in LEFT_OUT])
+@pytest.mark.parametrize(("name", "parameter"), [entry for entry in NUMBERS if entry[1] not in LEFT_OUT])
 def test_fault_31_hostile_numbers(name: str, parameter: str, furnished: Here) -> None:
     for number in HOSTILE:
         with at_most(60):
@@ -32,20 +32,20 @@ def test_fault_31_hostile_numbers(name: str, parameter: str, furnished: Here) ->
 
 
 def test_the_numbers_of_all_commands_are_tried() -> None:
-    """A number that is written as text is in TEXTS."""
+    """NUMBERS must include the numeric parameters declared as text."""
     assert {parameter for _, parameter in NUMBERS} >= TEXTS.keys() | {"seed", "seconds", "splits", "depth"}
 
 
 PATHS = [
-    each
-    for each in calls.parameters(calls.Path, str)
-    if each in set(calls.parameters(calls.Path)) or each[1] in {*calls.NAMES_OR_FILES, "sources", "name"}
+    entry
+    for entry in calls.parameters(calls.Path, str)
+    if entry in set(calls.parameters(calls.Path)) or entry[1] in {*calls.NAMES_OR_FILES, "sources", "name"}
 ]
 
 
 @pytest.mark.parametrize(("name", "parameter"), PATHS)
 def test_fault_31_empty_arguments(name: str, parameter: str, furnished: Here) -> None:
-    """As a path, an empty argument would mean the current folder."""
+    """An empty path would silently mean the current folder."""
     done = furnished.call(*calls.words(name, **{parameter: ""}))
     done.check(2, "empty")
     joined = calls.words(name, **{parameter: "EMPTY"})

@@ -1,4 +1,4 @@
-"""What a command has found is not lost where a later step fails, and places that cannot be written are found early."""
+"""Results survive failures of later steps; unwritable output paths are detected early (fault 33)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from commands import Here, heed_permissions, needs_permissions, process
 
 pytestmark = pytest.mark.full
 
-OUTPUTS = [each for each in calls.parameters(Path) if each[1] in ("output", "plot", "report")]
+OUTPUTS = [entry for entry in calls.parameters(Path) if entry[1] in ("output", "plot", "report")]
 ENDINGS = {"plot": ".svg", "report": ".html"}
 ENDINGS_OF = {"embed": ".npz", "map": ".svg", "export": ".onnx"}
 
@@ -23,7 +23,7 @@ def place(name: str, parameter: str, stem: str = "given") -> str:
 
 @pytest.mark.parametrize("option", ["--plot", "--report"])
 def test_fault_33_the_ranking_comes_before_what_fails(option: str, furnished: Here) -> None:
-    """A link to a full device passes every check beforehand."""
+    """A link to a full device passes all up-front checks."""
     given = "given" + ENDINGS[option[2:]]
     os.symlink("/dev/full", furnished.folder / given)
     done = furnished.call("rank", "photos", "-m", "made", "--format", "json", option, given)
@@ -67,7 +67,7 @@ def test_fault_33_models_are_named_as_they_are_done(furnished: Here) -> None:
 def test_fault_33_places_that_cannot_be_written_are_found_before_any_work(
     name: str, parameter: str, furnished: Here, home: Path
 ) -> None:
-    """In a folder closed to writing, and where a file is a folder's name; what it was to be made of may be absent."""
+    """Read-only folders, and files in place of folders; reported even if the inputs do not exist."""
     closed = furnished.folder / "closed"
     closed.mkdir()
     closed.chmod(0o500)
@@ -83,7 +83,7 @@ def test_fault_33_places_that_cannot_be_written_are_found_before_any_work(
 
 
 def _nothing_is_there(words: list[str]) -> list[str]:
-    """The words with inputs that are absent, of which nothing can be said before the output's place was looked at."""
+    """Replace the inputs by missing ones, which would be reported if outputs were not checked first."""
     return [word.replace("photos", "absent").replace("a.npz", "absent.npz") for word in words]
 
 

@@ -1,4 +1,4 @@
-"""Named pipes, devices and endless files in every place where a command opens or writes something."""
+"""Named pipes, devices and endless files as inputs and outputs of every command (fault 4)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from leepfrog import files
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in Windows's folders"),
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders"),
 ]
 
 INPUTS = [
-    *(each for each in calls.parameters(Path) if each[1] not in ("output", "plot", "report")),
-    *(each for each in calls.parameters(str) if each[1] in calls.NAMES_OR_FILES),
+    *(entry for entry in calls.parameters(Path) if entry[1] not in ("output", "plot", "report")),
+    *(entry for entry in calls.parameters(str) if entry[1] in calls.NAMES_OR_FILES),
 ]
-OUTPUTS = [each for each in calls.parameters(Path) if each[1] in ("output", "plot", "report")]
+OUTPUTS = [entry for entry in calls.parameters(Path) if entry[1] in ("output", "plot", "report")]
 ENDINGS = {"models": ".onnx", "model": ".onnx", "probe": ".fisher.onnx", "data": ".csv", "labels": ".npy"}
 ENDINGS |= {"probs": ".npy", "features": ".npy", "baseline": ".json", "result": ".npz", "files": ".npz"}
 
@@ -33,19 +33,19 @@ def endless(path: Path) -> None:
 
 
 def enormous(path: Path) -> None:
-    """A file of 1 TB that takes no space."""
+    """Create a sparse file of 1 TB."""
     with open(path, "wb") as stream:
         try:
             stream.truncate(1 << 40)
         except OSError:
-            pytest.skip("no files of 1 TB here")
+            pytest.skip("the file system has no files of 1 TB")
 
 
 def listening(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            server.bind(f"/proc/self/fd/{folder}/{path.name}")  # whole paths may be too long for a socket
+            server.bind(f"/proc/self/fd/{folder}/{path.name}")  # the full path may exceed the limit for sockets
         finally:
             os.close(folder)
 
@@ -55,12 +55,12 @@ KINDS: dict[str, Callable[[Path], None]] = {"pipe": os.mkfifo, "endless": endles
 
 
 def call(name: str, parameter: str, given: str) -> list[str]:
-    """The words of a command that is given a file; two tasks make a distance."""
+    """Return the words of a command with the given file; `distance` gets a second task."""
     return calls.words(name, **{parameter: [given, "b.npz"] if name == "distance" else given})
 
 
 def refused(here: Here, words: str | list[str]) -> Done:
-    """Call a command that must refuse what it is given, and soon."""
+    """Call a command and check that it rejects its input without hanging."""
     with at_most(SECONDS):
         done = here.call(*(words.split() if isinstance(words, str) else words))
     done.check(done.code)
@@ -78,7 +78,7 @@ def test_fault_04_named_pipes_as_inputs(name: str, parameter: str, kind: str, fu
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fault_04_named_pipes_within_folders(kind: str, furnished: Here, home: Path) -> None:
-    """In the models folder, beside a model, in a library, in a folder of arrays."""
+    """In the models folder, next to a model, in a library, in a folder of arrays."""
     put, here = KINDS[kind], furnished
     put(home / "models" / "pipe.onnx")
     for words in ("rank photos", "bench --seconds 0.01", "validate photos", "explain photos -m pipe"):
@@ -104,7 +104,7 @@ def test_fault_04_named_pipes_within_folders(kind: str, furnished: Here, home: P
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fault_04_named_pipes_in_the_cache(kind: str, furnished: Here, home: Path) -> None:
-    """What is kept is only kept; without it, all is computed again."""
+    """Unusable cache files are ignored, and everything is computed again."""
     for path in [*home.glob("inference/*/*.npy"), *home.glob("inference/*/cost-*.json")]:
         path.unlink()
         KINDS[kind](path)
@@ -117,7 +117,7 @@ def test_fault_04_named_pipes_in_the_cache(kind: str, furnished: Here, home: Pat
 
 def test_fault_04_enormous_files(furnished: Here) -> None:
     for name, parameter in INPUTS:
-        if parameter not in ("data", "calibrate", "library"):  # folders, and tables, which are read line by line
+        if parameter not in ("data", "calibrate", "library"):  # folders, and tables read line by line
             given = f"given{ENDINGS.get(parameter, '')}"
             enormous(furnished.folder / given)
             assert "given" in refused(furnished, call(name, parameter, given)).error
@@ -130,7 +130,7 @@ def test_fault_04_downloads_and_locks(furnished: Here, home: Path) -> None:
 
 
 def test_fault_04_a_shell_s_pipe(furnished: Here) -> None:
-    """`<(...)` and stdin are pipes as well: refused in a line, whether or not anything comes."""
+    """`<(...)` and stdin are pipes too: rejected with one line, even if no data arrives."""
     check = f"{sys.executable} -m leepfrog check"
     for words in ("<(cat ranking.json) photos", "/dev/stdin photos < <(sleep 20 2>/dev/null)"):
         with at_most(SECONDS):
@@ -163,7 +163,7 @@ def test_fault_04_what_is_no_regular_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "parameter"), OUTPUTS)
 def test_fault_04_named_pipes_as_outputs(name: str, parameter: str, furnished: Here) -> None:
-    """Opening a pipe for writing waits for somebody who reads it."""
+    """Opening a pipe for writing would block until it has a reader."""
     ending = {"plot": ".svg", "report": ".html"}.get(
         parameter, {"embed": ".npz", "map": ".svg", "export": ".onnx"}.get(name, ".json")
     )

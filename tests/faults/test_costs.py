@@ -1,4 +1,4 @@
-"""Costs that other work on the machine disturbed, or that another machine has measured."""
+"""Cost measurements disturbed by other load (fault 11) or made on another machine (fault 26)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.full
 
 
 def slow_model(path: Path) -> ModelFile:
-    """A made model that takes some ten milliseconds: the image first passes convolutions to no effect."""
+    """Write a model that takes about ten milliseconds because of convolutions without effect on the output."""
     proto = made.scoring(name=path.stem)
     weights = {"idle": np.zeros((96, 96, 15, 15), np.float32), "widen": np.zeros((96, 3, 1, 1), np.float32)}
     nodes = [onnx.helper.make_node("Conv", ["image", "widen"], ["idle_0"])]
@@ -57,13 +57,13 @@ def slow_model(path: Path) -> ModelFile:
     return ModelFile.read(path)
 
 
-# As a ranking hands it to the place that measures.
+# The context that a ranking passes to the measuring place.
 CONTEXT = RunContext(device="cpu", threads=COST.threads)
 
 
 @pytest.fixture
 def model(home: Path) -> ModelFile:
-    """One made model in the models folder."""
+    """Synthetic model in the models folder."""
     path = home / "models" / "made.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(made.scoring().SerializeToString())
@@ -72,7 +72,7 @@ def model(home: Path) -> ModelFile:
 
 @pytest.fixture
 def slowed(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
-    """The same, on a machine that was much quicker before, as far as it knows."""
+    """The same model, on a machine with a recorded reference speed that is far too high."""
     remember_reference("cpu", 1, 1e-9)
     monkeypatch.setenv("LEEPFROG_COST_SECONDS", "0.01")
     return model
@@ -85,7 +85,7 @@ def kept_files(home: Path) -> list[Path]:
 @pytest.mark.alone
 @needs_affinity
 def test_fault_11_one_thread_is_timed_as_if_it_were_alone(home: Path) -> None:
-    """Four programs share its core, so by the clock on the wall it takes several times as long."""
+    """Four programs share its core, so wall-clock time is several times as long."""
     file = slow_model(home / "models" / "slow.onnx")
     core = {min(os.sched_getaffinity(0))}
     with on_cores(core):
@@ -103,9 +103,9 @@ def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) 
     if len(cores) < 2:
         pytest.skip("a single core")
     with on_cores(cores), busy(cores, programs=2):
-        found = measure(file, "cpu", 2, 0.05)
-        store_cost(found, file, "cpu", pytest.fail)
-    assert {"latency", "latency_p95"} <= set(found.doubtful)
+        cost = measure(file, "cpu", 2, 0.05)
+        store_cost(cost, file, "cpu", pytest.fail)
+    assert {"latency", "latency_p95"} <= set(cost.doubtful)
     assert not kept_files(home)
 
 
@@ -113,8 +113,8 @@ def test_fault_11_the_undisturbed_part_is_taken() -> None:
     quiet, waited, on_slow_cores = TimedRun(1.0, 0.0), TimedRun(1.0, 0.5), TimedRun(1.0, 0.0)
     turns = [Turn(0.1, [quiet] * 6 + [waited] * 50), Turn(0.11, [quiet] * 6), Turn(0.2, [on_slow_cores] * 50)]
     assert Timings(0.0, turns).representative() == ([1.0] * 12, False)
-    found, doubtful = Timings(0.08, turns).representative()
-    assert (len(found), doubtful) == (112, True)  # by what is known, the cores were slow all the time
+    times, doubtful = Timings(0.08, turns).representative()
+    assert (len(times), doubtful) == (112, True)  # against this reference, all turns were slow
     unequal = [Turn(0.1, [TimedRun(1.0, 0.0)] * 5 + [TimedRun(2.0, 0.0)] * 15)]
     assert Timings(0.0, unequal).representative()[1]
     assert Timings(0.0, [Turn(0.1, [TimedRun(1.0, 0.0)])] * 9).relative() == (10.0, False)
@@ -167,9 +167,9 @@ def test_fault_11_every_format_has_the_mark(slowed: ModelFile, here: Here) -> No
     folder_of_pieces(here.folder / "photos", count=3)
 
     def rank(*options: str) -> Done:
-        found = here.call("rank", "photos", "--threads", "1", *options)
-        found.check(0)
-        return found
+        done = here.call("rank", "photos", "--threads", "1", *options)
+        done.check(0)
+        return done
 
     assert re.search(r" ~\d+\.\d +~\d+\.\d ", rank().out)
     assert "~ latencies in doubt, made" in rank("--format", "md").out
@@ -217,7 +217,7 @@ def test_fault_11_the_best_speed_is_remembered_for_some_days(home: Path) -> None
 
 @pytest.fixture
 def baseline(model: ModelFile, tmp_path: Path) -> tuple[Path, Path]:
-    """A baseline of one model that was measured in a quiet moment, and its photographs."""
+    """Baseline of one model with an undisturbed cost, and its photographs."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     keep_costs([model], 1)
     path.write_text(json.dumps(leepfrog.rank(folder, by="leep_loo", context=RunContext(threads=1)).as_dict()))
@@ -225,7 +225,7 @@ def baseline(model: ModelFile, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, *costs: Cost) -> None:
-    """Let `check` measure these, one after the other: relative latencies that are in doubt cannot be had at will."""
+    """Make `check` measure the given costs in order, as uncertain latencies cannot be produced on demand."""
     left = iter(costs)
     monkeypatch.setattr(PLACE, "costs", lambda models, context: [next(left) for _ in models])
 
@@ -234,18 +234,18 @@ def measured(monkeypatch: pytest.MonkeyPatch, *costs: Cost) -> None:
 def test_fault_11_the_gate_judges_no_latency_in_doubt(
     baseline: tuple[Path, Path], quick: bool, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a good one nor a bad one."""
+    """Neither good nor bad latencies are judged."""
     sure = dataclasses.replace(COST, relative_latency=1e-9 if quick else 1e9, threads=1)
     doubtful = dataclasses.replace(sure, doubtful=("relative_latency",))
     measured(monkeypatch, doubtful, doubtful, doubtful)
-    found = gate.check(*baseline, fail_on=["latency"], context=RunContext(threads=1))
-    assert not found.passed
-    assert not found.failures
-    assert [each.what for each in found.undecided] == ["latency"]
-    conforms(found.as_dict())
-    assert as_text(found).startswith("NOT JUDGED latency: made: not judged: other work")
-    assert as_github(found).startswith("::warning title=leepfrog latency%3A made::")
-    assert 'errors="1"' in as_junit(found)
+    result = gate.check(*baseline, fail_on=["latency"], context=RunContext(threads=1))
+    assert not result.passed
+    assert not result.failures
+    assert [item.what for item in result.undecided] == ["latency"]
+    conforms(result.as_dict())
+    assert as_text(result).startswith("NOT JUDGED latency: made: not judged: other work")
+    assert as_github(result).startswith("::warning title=leepfrog latency%3A made::")
+    assert 'errors="1"' in as_junit(result)
     measured(monkeypatch, doubtful, doubtful, sure)
     assert gate.check(*baseline, fail_on=["latency"], context=RunContext(threads=1)).passed is quick
     measured(monkeypatch, doubtful, doubtful, doubtful)
@@ -269,7 +269,7 @@ def test_fault_11_a_baseline_in_doubt_judges_no_latency(baseline: tuple[Path, Pa
 
 @needs_affinity
 def test_fault_26_another_machine_s_cost_is_not_this_one_s(model: ModelFile, tmp_path: Path) -> None:
-    """A machine with fewer cores is another one, as for a container with a smaller share of them."""
+    """A machine with fewer cores counts as another one, for example a container with a smaller share."""
     cores = os.sched_getaffinity(0)
     if len(cores) < 2:
         pytest.skip("a single core")
@@ -331,7 +331,7 @@ def test_fault_49_measuring_is_a_stage_of_its_own(model: ModelFile, tmp_path: Pa
 
 
 def test_fault_53_no_test_waits_for_a_clock_on_the_wall() -> None:
-    """An assert on a few seconds fails where the machine is busy; on processor time, or on what hangs, it does not."""
+    """Assertions on a few seconds of wall-clock time fail on busy machines; CPU time and limits for hangs are safe."""
     tests = Path(__file__).parents[1]
     lines = [(path, line) for path in tests.rglob("*.py") for line in path.read_text().splitlines()]
     limits = [

@@ -1,4 +1,4 @@
-"""What an export takes for classes and features, and what it refuses: faults 13, 38, 47 and 48."""
+"""Outputs that an export uses as classes and features, or rejects (faults 7, 13, 38, 47 and 48)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def labels(folder: Path, *names: str) -> Path:
 
 
 def with_wider_features(*nodes: onnx.NodeProto) -> made.Made:
-    """A classifier whose linear layer sees `deep` and `more`; the latter has no weight, so the classes are right."""
+    """Return a classifier whose linear layer takes `deep` and `more`; the latter has weight 0, so probs are correct."""
     network = made.classifier()
     graph = network.model.graph
     last = graph.node.pop()
@@ -89,7 +89,7 @@ def test_fault_13_features_are_compared_with_the_original(home: Path, tmp_path: 
 
 
 def headless(activation: str = "Clip") -> made.Made:
-    """1x1 convolution, activation, pooling, flattening: how a MobileNetV2 without its classifier ends."""
+    """1x1 convolution, activation, pooling, flattening: the end of a MobileNetV2 without its classifier."""
     network = made.classifier("squeezenet")
     network.model.graph.node[-3].op_type = activation
     return network
@@ -209,12 +209,12 @@ def test_fault_47_dynamic_quantisation_is_named(operator: str, home: Path, tmp_p
 
 
 def grey(**kind: object) -> made.Made:
-    """A classifier of one channel; its `expected` takes colour images."""
+    """Return a single-channel classifier; its `expected` takes colour images."""
     network = made.classifier(**kind)  # type: ignore[arg-type]
     single = network.weights["filters"][:, :1].astype(np.float32)
     graph = network.model.graph
     next(t for t in graph.initializer if t.name == "filters").CopyFrom(numpy_helper.from_array(single, "filters"))
-    for listed in graph.input[1:]:  # of old files
+    for listed in graph.input[1:]:  # only in old files
         if listed.name == "filters":
             listed.type.tensor_type.shape.dim[1].dim_value = 1
     shape = graph.input[0].type.tensor_type.shape.dim
@@ -242,14 +242,14 @@ def test_fault_48_networks_of_grey_images_are_served(kind: dict, home: Path, tmp
     is_bytes = "kind" in kind
     file = exported(network, tmp_path, preprocess=PreprocessChoice("raw") if is_bytes else UNIT)
     photos = [resize_and_crop(Image.fromarray(piece), file.metadata.preprocess) for piece in pieces("cat", 3)]
-    found = Session(file, "cpu", 1).run(normalize(np.stack(photos), file.metadata.preprocess))
-    # What a user of the network feeds it: Pillow's own grey, in whole levels.
+    outputs = Session(file, "cpu", 1).run(normalize(np.stack(photos), file.metadata.preprocess))
+    # Users of the network would feed Pillow's greys, in integer levels.
     levels = np.stack([np.asarray(Image.fromarray(photo).convert("L")) for photo in photos])
     images = np.repeat(levels[:, None], 3, axis=1) / (1.0 if is_bytes else 255.0)
     probs, features = network.expected(images.astype(np.float32))
     scale = 255 if is_bytes else 1
-    np.testing.assert_allclose(found[1], features, atol=0.01 * scale)
-    np.testing.assert_allclose(found[0], probs, atol=0.02)
+    np.testing.assert_allclose(outputs[1], features, atol=0.01 * scale)
+    np.testing.assert_allclose(outputs[0], probs, atol=0.02)
     assert export_probe(file).metadata.n_filters == made.WIDTH
 
 
@@ -269,11 +269,11 @@ def test_fault_48_a_single_logit_makes_two_classes(head: str, sigmoid: bool, hom
     _, features = network.expected(images)
     yes = 1 / (1 + np.exp(-(features @ network.weights["linear"] + network.weights["bias"])))
     again = export(f"onnx:{file.path}", made.options(preprocess=PreprocessChoice(), name="again"))
-    for each in (file, again):
-        probs, found = Session(each, "cpu", 1).run(images)
+    for exported_file in (file, again):
+        probs, values = Session(exported_file, "cpu", 1).run(images)
         np.testing.assert_allclose(probs, np.hstack([1 - yes, yes]), atol=1e-5)
-        np.testing.assert_allclose(found, features, atol=1e-5)
-        assert each.metadata.labels == ("no", "yes")
+        np.testing.assert_allclose(values, features, atol=1e-5)
+        assert exported_file.metadata.labels == ("no", "yes")
 
 
 def test_fault_48_one_number_may_be_a_regression(home: Path, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_fault_48_one_number_may_be_a_regression(home: Path, tmp_path: Path) -> 
 
 
 def test_fault_07_a_file_that_its_own_reader_would_refuse_is_not_written(home: Path, tmp_path: Path) -> None:
-    """Outputs of 10^30 make a tolerance beyond what metadata may hold."""
+    """Outputs of 10^30 lead to a tolerance beyond the range allowed in metadata."""
     network = made.classifier()
     for tensor in network.model.graph.initializer:
         if tensor.name == "linear":

@@ -1,4 +1,4 @@
-"""Sources of exports, their preprocessing, names and paths: faults 4, 16, 31, 41, 42 and 46."""
+"""Export sources: their files, preprocessing, names and paths (faults 4, 16, 31, 41, 42 and 46)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.full
 
 node = helper.make_node
 
-# 4: whatever is opened is a regular file, and what is read of it has a bound
+# 4: only regular files are opened, and reads are bounded
 
 SECONDS = 60  # an export takes a second; a command that waits for a pipe never ends
 
 
 def command(*words: str | Path, **options: Any) -> Done:
-    """A command in a process of its own, which a hang cannot take along."""
+    """Run Python in a subprocess with a timeout, so that a hang does not block the tests."""
     given = list(map(os.fspath, words))
     done = subprocess.run(
         [sys.executable, "-W", "error", *given],
@@ -62,7 +62,7 @@ def endless(path: Path) -> None:
 
 
 SPECIAL = pytest.mark.parametrize("make", [a_pipe, endless])
-needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are a matter of Unix")
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
 
 @needs_pipes
@@ -100,7 +100,7 @@ def test_fault_04_a_checkpoint_is_a_regular_file(make: Callable[[Path], None], t
 
 
 def test_fault_04_external_data_have_a_bound(home: Path, tmp_path: Path) -> None:
-    """Many weights may point into one file, which takes no space: nothing of it is read."""
+    """Weights may refer to a huge sparse file, which must not be read."""
     network = made.classifier()
     for tensor in network.model.graph.initializer:
         onnx.external_data_helper.set_external_data(tensor, "weights.bin")
@@ -123,11 +123,11 @@ def test_the_hash_of_the_weights_covers_external_data(home: Path, tmp_path: Path
     assert len(hashes) == 2
 
 
-# 16: networks with branches that only training needs
+# 16: networks with branches that are only needed for training
 
 
 def branching(lively: bool = True) -> Any:
-    """A small RepVGG, its batch-norms as after training, where fusing them changes the weights."""
+    """Return a small RepVGG with batch-norm statistics as after training, so that fusing changes the weights."""
     torch = package("torch")
     byobnet = package("timm").models.byobnet
     torch.manual_seed(0)
@@ -143,7 +143,7 @@ def branching(lively: bool = True) -> Any:
 
 
 def serve(module: Any, patch: pytest.MonkeyPatch) -> None:
-    """Make it the source made:NET."""
+    """Register the module as the source made:NET."""
 
     def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         progress.advance(1)
@@ -153,8 +153,8 @@ def serve(module: Any, patch: pytest.MonkeyPatch) -> None:
     source.TAKES, source.draft = "NAME", draft  # type: ignore[attr-defined]
     patch.setitem(sys.modules, source.__name__, source)
     schemes = (*sources.schemes(), "made")
-    for each in (sources, exporting):
-        patch.setattr(each, "schemes", lambda: schemes)
+    for owner in (sources, exporting):
+        patch.setattr(owner, "schemes", lambda: schemes)
 
 
 def test_fault_16_networks_are_exported_fused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +163,8 @@ def test_fault_16_networks_are_exported_fused(home: Path, monkeypatch: pytest.Mo
     serve(network, monkeypatch)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     file = export("made:net", ExportOptions())
-    convolutions = [each for each in onnx.load(file.path).graph.node if each.op_type == "Conv"]
-    assert len(convolutions) == 5  # one for each block, and the stem
+    convolutions = [item for item in onnx.load(file.path).graph.node if item.op_type == "Conv"]
+    assert len(convolutions) == 5  # one per block, and the stem
     assert file.metadata.n_parameters < sum(parameter.numel() for parameter in network.parameters())
     assert file.metadata.parity["reference"].endswith("before fusing")
     assert 0 < file.metadata.parity["max_difference"] < 1e-4
@@ -200,7 +200,7 @@ def test_fault_16_families_of_timm_are_fused(name: str) -> None:
     torch.manual_seed(0)
     network = package("timm").create_model(name, pretrained=False).eval()
     shipped = fused(network, name, SilentProgress())
-    norms = [sum("BatchNorm" in type(part).__name__ for part in each.modules()) for each in (network, shipped)]
+    norms = [sum("BatchNorm" in type(part).__name__ for part in module.modules()) for module in (network, shipped)]
     assert norms[1] < norms[0]
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
@@ -229,7 +229,7 @@ def test_fault_31_files_that_would_not_be_found_are_refused(here: Here, home: Pa
     assert [model.name for model in find_models(["other"])] == ["other"]
 
 
-# 41: means and standard deviations of pixels 0..255
+# 41: means and standard deviations for pixels in 0..255
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_fault_41_such_a_model_file_is_refused(tmp_path: Path) -> None:
         find_models([tmp_path / "net.onnx"])
 
 
-# 42: graphs that scale their input by themselves
+# 42: graphs that scale their own input
 
 MEAN = np.float32([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
 STD = np.float32([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
@@ -283,7 +283,7 @@ SCALINGS: dict[str, tuple[list[tuple[str, list[str]]], dict[str, np.ndarray], st
 
 
 def scaling_by_itself(steps: list[tuple[str, list[str]]], arrays: dict[str, np.ndarray], last: bool) -> made.Made:
-    """A classifier behind some operators; `last` for channels last."""
+    """Return a classifier with operators in front; `last` means channels-last input."""
     network = made.classifier(shape=("N", made.SIDE, made.SIDE, 3) if last else ("N", 3, made.SIDE, made.SIDE))
     graph = network.model.graph
     value, added = "pixels", []
@@ -331,14 +331,14 @@ def test_fault_42_own_numbers_are_taken_with_a_warning(here: Here, home: Path) -
 
 
 def test_a_network_that_undoes_its_preprocessing_goes_with_it(home: Path, tmp_path: Path) -> None:
-    """torchvision's GoogLeNet turns ImageNet's scaling into (x - 0.5) / 0.5."""
+    """torchvision's GoogLeNet converts ImageNet's normalization to (x - 0.5) / 0.5."""
     arrays = {"slope": STD / 0.5, "offset": (MEAN - 0.5) / 0.5}
     network = scaling_by_itself([("Mul", ["slope"]), ("Add", ["offset"])], arrays, last=False)
     source = f"onnx:{network.save(tmp_path / 'net.onnx')}"
     assert export(source, made.options()).metadata.preprocess.mean == PRESETS["imagenet"]["mean"]
 
 
-# 46: wildcards for paths
+# 46: wildcards in paths
 
 
 def test_fault_46_wildcards_match_paths(here: Here, home: Path) -> None:
@@ -350,14 +350,14 @@ def test_fault_46_wildcards_match_paths(here: Here, home: Path) -> None:
     (folder / "lost.onnx").write_bytes(made.scoring(name="lost").SerializeToString())
     (folder.parent / "light.fisher.onnx").write_bytes(b"a probe")
 
-    def found(*wanted: str | Path) -> list[str]:
+    def names(*wanted: str | Path) -> list[str]:
         return [model.name for model in find_models(wanted)]
 
-    assert found("out/l*.onnx") == ["large", "light"]
-    assert found(here.folder / "out" / "?i*.onnx") == ["light", "mid"]
-    assert found("out/**/lo[rs]t.onnx") == ["lost"]
-    assert found("out/d*") == ["lost"]
+    assert names("out/l*.onnx") == ["large", "light"]
+    assert names(here.folder / "out" / "?i*.onnx") == ["light", "mid"]
+    assert names("out/**/lo[rs]t.onnx") == ["lost"]
+    assert names("out/d*") == ["lost"]
     with pytest.raises(LeepfrogError, match=r"no \.onnx file matches 'out/x\*\.onnx'"):
         find_models(["out/x*.onnx"])
     (folder.parent / "a[1].onnx").write_bytes(made.scoring(name="bracketed").SerializeToString())
-    assert found("out/a[1].onnx") == ["bracketed"]
+    assert names("out/a[1].onnx") == ["bracketed"]

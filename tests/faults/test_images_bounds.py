@@ -1,4 +1,4 @@
-"""One image file cannot cause unbounded work: it is skipped and named."""
+"""Bounds on the work that a single image file can cause; oversized files are skipped and reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def scans(n: int, progressive: bool = True) -> bytes:
-    """A JPEG whose last scan occurs n more times."""
+    """Return a JPEG whose last scan is repeated n times."""
     content = encoded(PHOTO, "JPEG", progressive=True)
     if not progressive:  # sequential, one component per scan, as `jpegtran -scans` writes them
         content = encoded(PHOTO, "JPEG").replace(b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00",
@@ -41,7 +41,7 @@ def scans(n: int, progressive: bool = True) -> bytes:
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG with chunks before its pixels."""
+    """Return a PNG with the given chunks before its pixels."""
     whole = encoded(PHOTO, "PNG")
     end_of_header = 8 + 25
     made = b"".join(
@@ -63,7 +63,7 @@ def gif_comment(n: int) -> bytes:
 
 
 def tiff(tags: dict[int, list[int]], data: bytes) -> bytes:
-    """A TIFF with tags of 32-bit integers; `data` begins at byte 8."""
+    """Return a TIFF with tags of 32-bit integers and `data` at offset 8."""
     directory, extra = struct.pack("<H", len(tags)), b""
     after = 8 + len(data) + 2 + 12 * len(tags) + 4
     for tag, values in sorted(tags.items()):
@@ -75,7 +75,7 @@ def tiff(tags: dict[int, list[int]], data: bytes) -> bytes:
 
 
 def overlapping_strips() -> bytes:
-    """Each row of the image is a strip that claims the same 4 MB of compressed data."""
+    """Return a TIFF whose rows are strips that all claim the same 4 MB of compressed data."""
     data = zlib.compress(bytes(64)) + bytes(4 << 20)
     rows = 2000
     return tiff(
@@ -85,7 +85,7 @@ def overlapping_strips() -> bytes:
 
 
 def many_strips() -> bytes:
-    """Two million rows of one pixel, all of them the same byte."""
+    """Return a TIFF of two million one-pixel rows that share one byte."""
     n = 1 << 21
     return tiff(
         {256: [1], 257: [n], 258: [8], 259: [1], 262: [1], 277: [1], 278: [1], 273: [8] * n, 279: [1] * n}, b"\0"
@@ -93,7 +93,7 @@ def many_strips() -> bytes:
 
 
 def wide_tiles() -> bytes:
-    """One pixel per row, in tiles of 65,536 pixels each."""
+    """Return a TIFF with one pixel per row, stored in tiles 65,536 pixels wide."""
     data = zlib.compress(bytes(65536 * 16))
     n = 1000
     return tiff(
@@ -103,7 +103,7 @@ def wide_tiles() -> bytes:
 
 
 def jpeg_2000(precinct: int, layers: int = 1) -> bytes:
-    """An image of a few hundred bytes that claims 9000 x 9000 pixels; `precinct` is 16 x log2(height) + log2(width)."""
+    """Return a tiny file claiming 9000 x 9000 pixels; `precinct` is 16 * log2(height) + log2(width)."""
     content = bytearray(encoded(PHOTO, "JPEG2000", no_jp2=True, precinct_size=(256, 256), num_resolutions=1))
     at = content.index(b"\xff\x52")
     content[at + 1 + int.from_bytes(content[at + 2 : at + 4], "big")] = precinct
@@ -113,7 +113,7 @@ def jpeg_2000(precinct: int, layers: int = 1) -> bytes:
 
 
 def jpeg_in_tiff() -> bytes:
-    """A progressive JPEG of many scans as the only strip."""
+    """Return a TIFF whose only strip is a progressive JPEG with many scans."""
     data = scans(5000)
     return tiff(
         {256: [256], 257: [192], 258: [8, 8, 8], 259: [7], 262: [6], 277: [3], 278: [192], 273: [8], 279: [len(data)]},
@@ -122,7 +122,7 @@ def jpeg_in_tiff() -> bytes:
 
 
 def shared_tags(n_tags: int, n_bytes: int, pointer: tuple[int, int] | None = None) -> bytes:
-    """EXIF data whose tags all hold the same bytes; with a pointer (its tag and type), in a directory inside."""
+    """Return EXIF data whose tags all share the same bytes; with a pointer (tag and type), in a nested directory."""
     order = ">" if pointer and pointer[1] == 3 else "<"
     start = b"MM\0*" if order == ">" else b"II*\0"
     first, at = b"", 8
@@ -139,7 +139,7 @@ def shared_tags(n_tags: int, n_bytes: int, pointer: tuple[int, int] | None = Non
 
 
 def jpeg_segments(marker: bytes, prefix: bytes, data: bytes) -> bytes:
-    """A JPEG with data in as many segments as they need."""
+    """Return a JPEG with the data split into segments."""
     whole, step = encoded(PHOTO, "JPEG"), 65_000
     parts = [prefix + data[i : i + step] for i in range(0, len(data), step)]
     return whole[:2] + b"".join(marker + struct.pack(">H", len(p) + 2) + p for p in parts) + whole[2:]
@@ -150,14 +150,14 @@ def webp_exif(data: bytes) -> bytes:
 
 
 def png_exif_last(data: bytes) -> bytes:
-    """After the pixels, where Pillow comes to it only while it decodes."""
+    """Return a PNG with EXIF data after the pixels, where Pillow reads it only during decoding."""
     whole = encoded(PHOTO, "PNG")
     made = struct.pack(">I", len(data)) + b"eXIf" + data + struct.pack(">I", zlib.crc32(b"eXIf" + data))
     return whole[:-12] + made + whole[-12:]
 
 
 def png_profile(data: bytes) -> bytes:
-    """EXIF data as ImageMagick writes them."""
+    """Return a PNG with EXIF data as written by ImageMagick."""
     return png(
         (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n" % len(data) + data.hex().encode()))
     )
@@ -166,7 +166,7 @@ def png_profile(data: bytes) -> bytes:
 def avif_exif(data: bytes) -> bytes:
     whole = encoded(PHOTO, "AVIF", speed=10)
     size = struct.pack(">I", len(data) + 8)
-    return whole + size + b"free" + data  # where it lies does not matter
+    return whole + size + b"free" + data  # the position does not matter
 
 
 def tiff_of_shared_tags() -> bytes:
@@ -255,7 +255,7 @@ def test_fault_02_bytes_that_pillow_reads_are_bounded(monkeypatch: pytest.Monkey
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("broken", [0, 1])
 def test_fault_02_exif_data_as_cameras_write_them_are_read(broken: int) -> None:
-    """Tags that share a few bytes, and one whose count is wrong, which only its reader needs to know."""
+    """Tags may share a few bytes, and an invalid count of a tag that is not read is no error."""
     exif = Image.Exif()
     exif[274], exif[305], exif[282], exif[283] = 6, "x" * 60_000, 72.0, 72.0
     exif.get_ifd(0x8769)[37500] = bytes(60_000)
@@ -271,8 +271,8 @@ def test_fault_02_exif_data_as_cameras_write_them_are_read(broken: int) -> None:
 def test_fault_02_progressive_scans_are_bounded_in_a_ranking(with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=2)
     (here.folder / "photos" / "cat" / "x.jpg").write_bytes(scans(20_000))
-    found = here.call("rank", "photos", "-m", "made")
-    found.check(0, "6 images of 3 classes", "skipped: photos/cat/x.jpg: more than 100 scans")
+    done = here.call("rank", "photos", "-m", "made")
+    done.check(0, "6 images of 3 classes", "skipped: photos/cat/x.jpg: more than 100 scans")
     here.call("rank", "photos", "-m", "made", "--strict").check(3, "photos/cat/x.jpg", "more than 100 scans")
 
 
@@ -306,7 +306,7 @@ runpy.run_module("leepfrog", run_name="__main__")
 
 
 @pytest.mark.full
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are enforced on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="address-space limits are enforced only on Linux")
 def test_fault_34_an_oversized_image_file_is_skipped_and_named(with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=2)
     with open(here.folder / "photos" / "cat" / "big.jpg", "wb") as stream:
@@ -348,7 +348,7 @@ def test_fault_04_pipes_as_images_tables_and_data_sets_do_not_block(with_made: P
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 def test_fault_04_what_is_opened_is_what_was_checked(tmp_path: Path) -> None:
-    """A file that becomes a pipe between the check and the opening: opening neither blocks nor reads."""
+    """A file replaced by a pipe between check and open is neither waited for nor read."""
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     assert read_regular(path, 9) == read_regular(path, 3) == b"abc"

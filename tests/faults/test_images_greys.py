@@ -1,4 +1,4 @@
-"""The value of white of images with more than 8 bits, which a whole set decides."""
+"""White level of grey images with more than 8 bits, determined over the whole image set (fault 40)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ RAMP = np.arange(4096).reshape(64, 64)
 
 
 def levelled(folder: Path, files: Mapping[str, np.ndarray | bytes]) -> LeveledSet:
-    """A set of these files, levelled by all of them."""
+    """Write the files and return their image set with its white levels."""
     for name, content in files.items():
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)
         else:
             Image.fromarray(content).save(folder / name)
-    held = [FileImage(str(folder / name)) for name in files]
-    return level_some(ImageSet("set", ("a",), held, np.zeros(len(held), int)), range(len(held)))
+    images = [FileImage(str(folder / name)) for name in files]
+    return level_some(ImageSet("set", ("a",), images, np.zeros(len(images), int)), range(len(images)))
 
 
 def whites(found: LeveledSet) -> list[float | None]:
@@ -41,7 +41,7 @@ def whites(found: LeveledSet) -> list[float | None]:
 
 
 def deep_png(colour_type: int, pixels: np.ndarray) -> bytes:
-    """A PNG with 16 bits per channel, from pixels [H, W, C]."""
+    """Encode pixels [H, W, C] as a PNG with 16 bits per channel."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
@@ -52,7 +52,7 @@ def deep_png(colour_type: int, pixels: np.ndarray) -> bytes:
 
 
 def deep_tiff(pixels: np.ndarray) -> bytes:
-    """A TIFF with 16 bits per channel, from pixels [H, W, 3]."""
+    """Encode pixels [H, W, 3] as a TIFF with 16 bits per channel."""
     height, width, _ = pixels.shape
     data = pixels.astype("<u2").tobytes()
     after = 8 + 2 + 10 * 12 + 4
@@ -74,27 +74,27 @@ def deep_tiff(pixels: np.ndarray) -> bytes:
         (np.float32(RAMP / 4096), np.full((8, 8), np.inf, np.float32)),
         (np.float32(RAMP / 4096), np.full((8, 8), np.nan, np.float32)),
     ],
-    ids=["int32 beside 16 bits", "int32", "negative", "float", "infinity", "nan"],
+    ids=["int32 among 16 bits", "int32", "negative", "float", "infinity", "nan"],
 )
 def test_fault_40_an_image_that_is_refused_decides_no_white(good: np.ndarray, bad: np.ndarray, tmp_path: Path) -> None:
     alone = levelled(tmp_path, {f"{i}.tif": good for i in range(3)})
-    found = levelled(tmp_path, {**{f"{i}.tif": good for i in range(3)}, "bad.tif": bad})
-    assert whites(found) == [*whites(alone), None]
-    assert found.notes == alone.notes
+    image_set = levelled(tmp_path, {**{f"{i}.tif": good for i in range(3)}, "bad.tif": bad})
+    assert whites(image_set) == [*whites(alone), None]
+    assert image_set.notes == alone.notes
 
 
 def test_fault_40_each_container_has_its_own_white(tmp_path: Path) -> None:
-    """int32 files of 0..255 stay as they are beside 16-bit images that use their whole range."""
+    """int32 files with values 0..255 are not affected by 16-bit images that use their full range."""
     small, large = np.int32(RAMP // 16), np.uint16(RAMP * 16)
-    found = levelled(tmp_path, {"a.tif": small, "b.tif": small, "c.png": large, "d.tif": np.float32(RAMP // 16)})
-    assert whites(found) == [255, 255, 65535, 255]
-    assert loaded(found.images.images[0])[1].getpixel((63, 63)) == (255, 255, 255)
-    (note,) = found.notes
+    image_set = levelled(tmp_path, {"a.tif": small, "b.tif": small, "c.png": large, "d.tif": np.float32(RAMP // 16)})
+    assert whites(image_set) == [255, 255, 65535, 255]
+    assert loaded(image_set.images.images[0])[1].getpixel((63, 63)) == (255, 255, 255)
+    (note,) = image_set.notes
     assert "2 image(s) store grey values as 32 bits; 255 was taken as white for all of them" in note
 
 
 def test_fault_40_a_few_images_of_fewer_bits_are_noted(tmp_path: Path) -> None:
-    """Not only where they are most."""
+    """A minority of such images is noted too."""
     large = {f"{i}.png": np.uint16(RAMP * 16) for i in range(5)}
     assert levelled(tmp_path, large).notes == ()
     (note,) = levelled(tmp_path, {**large, "small.png": np.uint16(RAMP)}).notes
@@ -115,16 +115,16 @@ def test_fault_40_colours_of_12_bits_in_16_are_noted(kind: str, tmp_path: Path) 
     ending, make = COLOURS[kind]
     dark, bright = make(RAMP), make(RAMP * 16)
     assert decode(dark).getextrema() == ((0, 15),) * 3
-    found = levelled(tmp_path, {f"0.{ending}": dark, f"1.{ending}": dark, f"2.{ending}": bright})
-    assert whites(found) == [None] * 3
-    (note,) = found.notes
+    image_set = levelled(tmp_path, {f"0.{ending}": dark, f"1.{ending}": dark, f"2.{ending}": bright})
+    assert whites(image_set) == [None] * 3
+    (note,) = image_set.notes
     assert "2 of 3 image(s) with 16-bit colours use less than a quarter of their range" in note
     assert levelled(tmp_path, {f"0.{ending}": dark, f"1.{ending}": bright}).notes == ()
 
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_fault_40_a_dark_pgm_stays_dark(plain: bool) -> None:
-    """Its file says that 65535 is white."""
+    """The file header declares 65535 as white."""
     ramp = np.arange(200).reshape(10, 20)
     data = b" ".join(b"%d" % value for value in ramp.ravel()) if plain else ramp.astype(">u2").tobytes()
     content = (b"P2" if plain else b"P5") + b" 20 10 65535\n" + data
@@ -152,4 +152,4 @@ def test_fault_40_thumbnails_are_as_bright_as_what_models_saw(with_made: Path, t
     assert uris
     for uri in uris:
         levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
-        assert levels.min() > 250  # of 16 bits: 16
+        assert levels.min() > 250  # would be 16 if 65535 were white

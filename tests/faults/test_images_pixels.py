@@ -1,4 +1,4 @@
-"""Pixels of HEIC images, of greys of more than 8 bits, and of letterboxed images."""
+"""Decoded pixels of HEIC images, of deep grey images and of letterboxed images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def heic(*images: Image.Image, primary: int = 0, **options: Any) -> bytes:
 
 
 def apart(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference in levels."""
+    """Return the mean absolute difference, in levels of 0..255."""
     assert one.size == other.size
     return float(np.abs(np.asarray(one).astype(int) - np.asarray(other)).mean())
 
@@ -69,11 +69,11 @@ def test_fault_12_heic_is_turned_upright_exactly_once(orientation: int) -> None:
     stream = io.BytesIO()
     pillow_heif.encode("RGB", CAT.size, CAT.tobytes(), stream, quality=95, exif=exif.tobytes())
     content = stream.getvalue()
-    assert orientation == 1 or b"irot" in content or b"imir" in content  # as phones write it
+    assert orientation == 1 or b"irot" in content or b"imir" in content  # transformed as in files from phones
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(CAT, "PNG", exif=exif.tobytes()))))
-    found = decode(content)
-    assert found.mode == "RGB"
-    assert apart(found, upright.convert("RGB")) < 4  # any other turn: over 30
+    decoded = decode(content)
+    assert decoded.mode == "RGB"
+    assert apart(decoded, upright.convert("RGB")) < 4  # any other orientation differs by over 30
 
 
 def test_fault_12_heic_of_ten_bits_alpha_and_several_images() -> None:
@@ -139,22 +139,24 @@ def test_fault_12_without_the_extra_heic_files_are_counted_and_named(with_made: 
         done = subprocess.run(run, cwd=here.folder, capture_output=True, text=True, check=False, timeout=120)
         return done.returncode, done.stdout + done.stderr
 
-    code, said = rank("photos")
-    assert code == 0, said
-    assert "note: 3 HEIC image(s) (.heic, .heif) were not read: cat 2, rocket 1; pip install 'leepfrog[heic]'" in said
-    assert "skipped: photos/rocket/really.jpg: HEIC support is not installed; run pip install 'leepfrog[heic]'" in said
-    code, said = rank("only")
+    code, output = rank("photos")
+    assert code == 0, output
+    assert "note: 3 HEIC image(s) (.heic, .heif) were not read: cat 2, rocket 1; pip install 'leepfrog[heic]'" in output
+    assert (
+        "skipped: photos/rocket/really.jpg: HEIC support is not installed; run pip install 'leepfrog[heic]'" in output
+    )
+    code, output = rank("only")
     assert code == 3
-    assert "no classes with images in them; 2 HEIC image(s) (.heic) were not read: a 1, b 1; pip install" in said
+    assert "no classes with images in them; 2 HEIC image(s) (.heic) were not read: a 1, b 1; pip install" in output
 
 
-# --- Greys of more than 8 bits ---------------------------------------------------------------------------------------
+# --- Grey images with more than 8 bits -------------------------------------------------------------------------------
 
 GREYS = {name: [np.asarray(Image.fromarray(p).convert("L")) for p in pieces(name, 4)] for name in ("cat", "rocket")}
 
 
 def grey_set(folder: Path, kind: str) -> Path:
-    """The same photographs, in greys of another depth."""
+    """Write the same photographs as grey images of the given depth."""
     for name, images in GREYS.items():
         (folder / name).mkdir(parents=True)
         for i, grey in enumerate(images):
@@ -200,15 +202,15 @@ def test_fault_40_greys_of_any_depth_score_the_same(
     kind: str, white: int | None, with_made: Path, tmp_path: Path
 ) -> None:
     expected, _ = score(grey_set(tmp_path / "plain", "8 bits"), with_made / "models")
-    found, notes = score(grey_set(tmp_path / "deep", kind), with_made / "models")
-    assert found == pytest.approx(expected, abs=2e-3)
+    value, notes = score(grey_set(tmp_path / "deep", kind), with_made / "models")
+    assert value == pytest.approx(expected, abs=2e-3)
     assert [f"{white} was taken as white for all of them" in note for note in notes] == ([True] if white else [])
     again, _ = score(tmp_path / "deep", with_made / "models")  # from the cache
-    assert again == found
+    assert again == value
 
 
 def test_fault_40_a_dark_image_stays_dark_and_the_cache_keeps_whites_apart(with_made: Path, tmp_path: Path) -> None:
-    """The rule is over the set: the same file comes out by the brightest of the others."""
+    """White is determined over the set: a brighter image changes the scaling of all others."""
     folder = tmp_path / "deep"
     for name, top in (("a", 200), ("b", 4000)):
         (folder / name).mkdir(parents=True)
@@ -248,7 +250,7 @@ def test_fault_48_letterbox_is_what_pillow_pads(
     image = Image.fromarray(pixels)
     spec = PreprocessSpec(size, size, "letterbox", interpolation, pad_color=color)
     if min(ImageOps.contain(Image.new("1", image.size), size[::-1]).size) == 0:
-        return  # Pillow leaves nothing of the image
+        return  # Pillow would shrink a side to 0 pixels
     expected = np.asarray(ImageOps.pad(image, size[::-1], Image.Resampling[interpolation.upper()], color))
     np.testing.assert_array_equal(resize_and_crop(image, spec), expected)
 
@@ -259,10 +261,10 @@ def test_fault_48_letterbox_of_reduced_photographs_and_crops() -> None:
     content = encoded(photograph, "JPEG", quality=95)
     (decoded,) = decode_reduced(content, [spec.reduction])
     assert decoded.times == 2
-    found = resize_and_crop_reduced(decoded, spec).astype(int)
+    result = resize_and_crop_reduced(decoded, spec).astype(int)
     whole = np.asarray(ImageOps.pad(decode(content), (96, 96), Image.Resampling.BILINEAR, (114, 114, 114)))
-    assert np.abs(found - whole).mean() < 1
-    assert (found[[0, -1]] == 114).all()
+    assert np.abs(result - whole).mean() < 1
+    assert (result[[0, -1]] == 114).all()
     cropped = PreprocessSpec((60, 80), (96, 96), "letterbox", pad_color=(114, 114, 114))
     np.testing.assert_array_equal(resize_and_crop(decode(content), cropped), whole[18:78, 8:88])
 

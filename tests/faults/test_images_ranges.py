@@ -1,4 +1,4 @@
-"""Ranges of images with more than 8 bits are kept, so that a cached run decodes none of them."""
+"""Cached value ranges of deep grey images, so that cached runs need not decode them (fault 23)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PIL import Image
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Four deep images, in two containers, and a plain one."""
+    """Create four deep images in two formats and a plain 8-bit image."""
     folder = tmp_path / "photos"
     for i, name in enumerate(("a", "b")):
         (folder / name).mkdir(parents=True)
@@ -33,16 +33,16 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The contents whose range is looked for."""
-    found: list[bytes] = []
+    """File contents examined for their value range, in order."""
+    contents: list[bytes] = []
     real = dataset.deep_greys
 
     def counted(content: bytes) -> Greys | None:
-        found.append(content)
+        contents.append(content)
         return real(content)
 
     monkeypatch.setattr(dataset, "deep_greys", counted)
-    return found
+    return contents
 
 
 def hashed(photos: Path, cache: Path | None = None) -> HashedImages:
@@ -56,7 +56,7 @@ def test_fault_23_a_cached_ranking_decodes_no_deep_image(
     assert len(examined) == 5
     examined.clear()
     second = leepfrog.rank(photos, [with_made / "models" / "made.onnx"])
-    assert examined == [(photos / "a" / "2.png").read_bytes()]  # whose header says that it is plain
+    assert examined == [(photos / "a" / "2.png").read_bytes()]  # its header shows that it is plain
     assert second.notes == first.notes
     assert second.models[0].scores["leep"] == first.models[0].scores["leep"]
     examined.clear()

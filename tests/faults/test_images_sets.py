@@ -1,4 +1,4 @@
-"""Data sets as people have them: files that are not read, splits, tables, labels."""
+"""Real-world data sets: unsupported files, splits, tables, odd labels and class names."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CLASSES = ("cat", "dog")
 
 
 def lay_out(root: Path, *files: str) -> Path:
-    """Make files, and the folders they are in; a name that ends in a slash is an empty folder."""
+    """Create files and their folders; a name with a trailing slash is an empty folder."""
     for file in files:
         path = root / file
         (path if file.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
         if not file.endswith("/"):
-            path.write_bytes(file.encode())  # finding never looks inside
+            path.write_bytes(file.encode())  # find_images does not read the content
     return root
 
 
@@ -45,7 +45,7 @@ def refusal(source: Path) -> str:
     return str(caught.value)
 
 
-# Fault 39: what is refused, with words of the message; {} is the folder.
+# Fault 39: layouts that are rejected, with part of the message; {} is the folder.
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "training_set and test_set": (below("training_set", "test_set"), "not classes; pass one of them, such as {}/train"),
     "train2017 and val2017": ((*flat("train2017", "val2017"), "annotations/x.json"), "contains splits (train2017,"),
@@ -57,11 +57,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "short names, one longer": ((*flat("tr", "val"), *below("sample")), "not classes"),
     "domains of pairs": (
         flat("trainA", "trainB", "testA", "testB"), "contains splits (testA, testB, trainA, trainB), not classes; "),
-    "beside samples": ((*below("train", "test"), *flat("sample")), "contains splits (test, train)"),
-    "beside an empty folder": ((*below("train", "val"), "annotations/"), "contains splits (train, val)"),
-    "images beside annotations": ((*flat("images"), *flat("annotations", ending=".png")), "parts of a data set"),
-    "images beside texts": ((*below("images"), "annotations/x.xml"), "such as {}/images"),
-    "whatever they are called": (below("one", "two"), "contain the same subfolders (cat, dog)"),
+    "with samples": ((*below("train", "test"), *flat("sample")), "contains splits (test, train)"),
+    "with an empty folder": ((*below("train", "val"), "annotations/"), "contains splits (train, val)"),
+    "images and annotations": ((*flat("images"), *flat("annotations", ending=".png")), "parts of a data set"),
+    "images and text files": ((*below("images"), "annotations/x.xml"), "such as {}/images"),
+    "arbitrary names": (below("one", "two"), "contain the same subfolders (cat, dog)"),
     "with classes missing": ((*below("one", inside=("cat", "dog", "eel")), *below("two")), "subfolders (cat, dog)"),
     "domains": (below("amazon", "dslr", inside=tuple("abcdefgh")), "pass one of them, such as {}/amazon"),
     "one folder too high": (below("animals"), "animals contains images, in 2 subfolders (cat, dog); pass {}/animals"),
@@ -75,26 +75,26 @@ def test_fault_39_splits_and_parts_are_not_classes(what: str, tmp_path: Path) ->
     assert words.replace("{}", str(tmp_path)) in refusal(lay_out(tmp_path, *files))
 
 
-# What is ranked, its classes, and words of the only note, if there is one.
+# Layouts that are accepted, their classes, and part of the only note, if any.
 RANKED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "of a NAS": ((*flat(*CLASSES), *flat("@eaDir"), "cat/@eaDir/0.jpg/SYNO.jpg"), CLASSES, None),
     "runs": ((*flat(*CLASSES), "runs/detect/exp/1.jpg"), CLASSES, "folder runs is named like a tool's output"),
-    "a split beside its classes": ((*flat(*CLASSES), *below("val")), CLASSES, "val contains subfolders named like"),
+    "a split among its classes": ((*flat(*CLASSES), *below("val")), CLASSES, "val contains subfolders named like"),
     "years in classes": (below(*CLASSES, inside=("2021", "2022")), CLASSES, "contain the same subfolders (2021, 2022)"),
     "sessions in classes": (below(*CLASSES, inside=("session_1", "session_2")), CLASSES, "taken as one class"),
     "splits in classes": (below(*CLASSES, inside=("train", "test")), CLASSES, "the same subfolders (test, train)"),
     "places in many classes": (below(*"abcde", inside=("in", "out")), tuple("abcde"), "the same subfolders (in,"),
     "classes of classes": (
         (*below("animals"), *below("plants", inside=("rose", "tulip"))), ("animals", "plants"), "taken as the classes"),
-    "masks beside classes": ((*flat(*CLASSES), *flat("masks")), (*CLASSES, "masks"), "folders named masks"),
+    "masks among classes": ((*flat(*CLASSES), *flat("masks")), (*CLASSES, "masks"), "folders named masks"),
     "numbered parts": (flat("part1", "part2"), ("part1", "part2"), "folders named part1, part2"),
     "digits": (flat(*"0123"), tuple("0123"), None),
     "people with and without": (flat("with_mask", "without_mask"), ("with_mask", "without_mask"), None),
-    "a class called like a split": (flat("train", "tram"), ("train", "tram"), "folders named train"),
+    "a class named like a split": (flat("train", "tram"), ("train", "tram"), "folders named train"),
     "languages": (flat("en", "te", "tr"), ("en", "te", "tr"), "folders named te, tr"),
     "letters": (flat("A", "B", "T"), ("A", "B", "T"), None),
     "a letter and a word": (flat("cat A", "cat B"), ("cat A", "cat B"), None),
-    "a split beside letters": (flat("A", "B", "testA"), ("A", "B", "testA"), "folders named testA"),
+    "a split among letters": (flat("A", "B", "testA"), ("A", "B", "testA"), "folders named testA"),
     "an extra folder in each class": (below(*CLASSES, inside=("images",)), CLASSES, None),
 }  # fmt: skip
 
@@ -102,9 +102,9 @@ RANKED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
 @pytest.mark.parametrize("what", RANKED)
 def test_fault_39_classes_stay_classes_and_assumptions_are_notes(what: str, tmp_path: Path) -> None:
     files, classes, words = RANKED[what]
-    found = find_images(lay_out(tmp_path, *files))
-    assert found.classes == classes
-    assert [words in note for note in found.notes] == [True] if words else found.notes == ()
+    image_set = find_images(lay_out(tmp_path, *files))
+    assert image_set.classes == classes
+    assert [words in note for note in image_set.notes] == [True] if words else image_set.notes == ()
 
 
 def test_fault_39_only_folders_with_images_count_beside_a_table(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_fault_12_strict_refuses_images_of_kinds_that_are_not_read(
 
 
 def test_fault_12_files_that_may_be_images_are_named(tmp_path: Path) -> None:
-    found = find_images(lay_out(tmp_path, *flat(*CLASSES), "cat/a.pdf", "cat/b.npy", "cat/c.psd"))
-    psd, maybe = (next(note for note in found.notes if f".{kind}" in note) for kind in ("psd", "pdf"))
+    image_set = find_images(lay_out(tmp_path, *flat(*CLASSES), "cat/a.pdf", "cat/b.npy", "cat/c.psd"))
+    psd, maybe = (next(note for note in image_set.notes if f".{kind}" in note) for kind in ("psd", "pdf"))
     assert "2 file(s) that may be images (" in maybe
     assert "were not read: cat 2; convert actual images to JPEG or PNG" in maybe
-    assert found.unreadable == (psd,)
+    assert image_set.unreadable == (psd,)
 
 
 def test_fault_12_a_folder_of_nothing_else_says_so(tmp_path: Path) -> None:
@@ -162,13 +162,13 @@ def test_fault_12_a_folder_of_nothing_else_says_so(tmp_path: Path) -> None:
 
 
 NOT_FOUND: dict[str, tuple[str, str]] = {
-    "without the ending": ("sub/1", "sub/1.jpg exists: add the extension"),
-    "another ending's case": ("SUB/9", "file_name is relative to the table's folder"),
+    "without extension": ("sub/1", "sub/1.jpg exists: add the extension"),
+    "wrong case": ("SUB/9", "file_name is relative to the table's folder"),
     "backslashes": (r"sub\1.jpg", r"sub/1.jpg exists: use / instead of \\"),
-    "backslashes without the ending": (r"sub\1", r"sub/1.jpg exists: use / instead of \\, add the extension"),
+    "backslashes without extension": (r"sub\1", r"sub/1.jpg exists: use / instead of \\, add the extension"),
     "a Windows path": (r"C:\data\9.jpg", r"use / instead of \\"),
     "from the working folder": ("set/sub/1.jpg", "set/sub/1.jpg exists: it is relative to the working directory"),
-    "folders too many": ("data/other/2.jpg", "2.jpg exists: remove the folder from file_name"),
+    "too many folders": ("data/other/2.jpg", "2.jpg exists: remove the folder from file_name"),
     "spaces": (" sub/1.jpg ", "sub/1.jpg exists: remove the surrounding spaces"),
     "URLs": ("https://example.org/1.jpg", "URLs are not fetched: download the images first"),
 }
@@ -204,7 +204,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "file_name twice": ("file_name,label,file_name\n0.jpg,a,0.jpg\n", "2 columns are named file_name"),
     "a stray quote": (f"file_name,label\n{SWALLOWED}", "line 5: a quote opened here closes 6 lines later"),
     "a stray quote before a name": (f"file_name,label\n{STRAY}".replace("3.jpg", '"3.jpg', 1), "line"),
-    "a stray quote in a text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote "),
+    "a stray quote in text": ("file_name,label,text\n0.jpg,a,\"x\n1.jpg,b,y\n2.jpg,b,z\"\n", "line 2: a quote "),
     "text after a quote": ('file_name,label\n"0.jpg"x,a\n1.jpg,b\n', "line 2: cannot be read as a UTF-8 CSV table"),
     "a comma without quotes": ("file_name,label\n0,5.jpg,a\n1.jpg,b\n", "line 2: 3 fields for 2 columns"),
     "semicolons": ("file_name;label\n0.jpg;a\n1.jpg;b\n", "columns are separated by semicolons, not commas"),
@@ -261,14 +261,14 @@ def test_fault_43_odd_labels_of_arrays_and_folders_are_noted(with_made: Path, he
 
 def test_fault_43_masks_beside_images_are_noted(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=2)
-    for name in ("cat/00_mask.png", "cat/01-label.png", "rocket/2_mask.png"):  # the last is beside no 2.jpg
+    for name in ("cat/00_mask.png", "cat/01-label.png", "rocket/2_mask.png"):  # the last has no 2.jpg next to it
         Image.new("L", (9, 9), len(name)).save(photos / name)
     here.call("rank", "photos", "-m", "made").check(
         0, "note: 2 file(s) look like masks of other images but are treated as images, such as photos/cat/00_mask.png"
     )
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux takes file names that are not text")
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux allows file names that are not valid text")
 def test_fault_35_classes_that_are_equal_once_escaped_stay_two(with_made: Path, here: Here) -> None:
     photos = folder_of_pieces(here.folder / "photos", count=3)
     (photos / "cat").rename(os.fsdecode(os.fsencode(photos) + b"/\xff"))
@@ -288,9 +288,9 @@ def test_fault_35_names_differ_after_escaping_whatever_they_are(tmp_path: Path) 
     lay_out(tmp_path, "0.jpg")
     names = ["a\u200b", r"a\u200b", r"a\u200b (2)", "b"]
     (tmp_path / "table.csv").write_text("file_name,label\n" + "".join(f"0.jpg,{name}\n" for name in names), "utf-8")
-    found = find_images(tmp_path / "table.csv")
-    assert len(set(found.classes)) == 4
-    assert all(name.isprintable() for name in found.classes)
+    image_set = find_images(tmp_path / "table.csv")
+    assert len(set(image_set.classes)) == 4
+    assert all(name.isprintable() for name in image_set.classes)
 
 
 @needs_permissions

@@ -1,4 +1,4 @@
-"""The cache of outputs: read once, bounded in memory, and never believed in a structure that leepfrog did not write."""
+"""Output cache: shards are read once, memory is bounded, and foreign structures are rejected (faults 23 and 31)."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def test_fault_23_a_wholly_cached_ranking_reads_every_shard_once(with_made: Path
 def test_fault_23_what_is_held_of_shards_is_bounded(
     with_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is less than one shard, and the same numbers come out."""
+    """Limits below the size of one shard also work and do not change scores."""
     monkeypatch.setattr(cache, "ROWS_PER_SHARD", 8)
     folder = folder_of_pieces(tmp_path / "photos", count=8)
     first = leepfrog.rank(folder, ["made"])
     shards = list((with_made / "inference").glob("*/*.npy"))
-    for held in (0, 2 * shards[0].stat().st_size):
-        monkeypatch.setattr(cache, "HELD_BYTES", held)
+    for limit in (0, 2 * shards[0].stat().st_size):
+        monkeypatch.setattr(cache, "HELD_BYTES", limit)
         monkeypatch.setattr(cache, "_HELD", cache._Held())
         again = leepfrog.rank(folder, ["made"])
-        assert sum(records.nbytes for _, records in cache._HELD._shards.values()) == cache._HELD._bytes <= held
+        assert sum(records.nbytes for _, records in cache._HELD._shards.values()) == cache._HELD._bytes <= limit
         assert again.models[0].n_inferred == 0
         assert again.models[0].scores["leep"].value == first.models[0].scores["leep"].value
 
@@ -77,7 +77,7 @@ def rows(z: int, d: int, digest: str = "V32", number: str = "<f4") -> list[tuple
 
 
 def huge() -> bytes:
-    """A header that declares 10^12 rows, and none of them."""
+    """Return a shard whose header declares 10^12 rows that are missing."""
     content = shard(rows(5, 6), 1)
     return content.replace(b"'shape': (1,), }" + b" " * 12, b"'shape': (1000000000000,), }", 1)
 
@@ -111,7 +111,7 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("what", STRUCTURES)
 def test_fault_31_shards_of_another_structure(what: str, with_made: Path, tmp_path: Path) -> None:
-    """With a name that fits the content, as whoever can write there can make it."""
+    """The file name matches the hash of the content, as an attacker with write access could arrange."""
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     first = leepfrog.rank(folder, ["made"])
     (whole,) = (with_made / "inference").glob("*/*.npy")
@@ -127,12 +127,12 @@ def test_fault_31_shards_of_another_structure(what: str, with_made: Path, tmp_pa
 @pytest.mark.parametrize("z", [4, 1 << 20])
 @pytest.mark.parametrize("first", [True, False])
 def test_fault_31_shards_of_other_widths(z: int, first: bool, with_made: Path, here: Here) -> None:
-    """Whichever is read first; and where only the wrong one is there, a clear message."""
+    """The wrong shard may be read first or second; errors must be clear."""
     folder_of_pieces(here.folder / "photos", count=3)
     command = ["rank", "photos", "-m", "made", "--format", "json"]
     here.call(*command).check(0)
     (whole,) = (with_made / "inference").glob("*/*.npy")
-    for fill in range(100):  # until its name comes before, or after
+    for fill in range(100):  # until its name sorts before (or after) the valid shard
         records = np.zeros(1, rows(z, 6))
         records["probs"], records["features"] = 1 / z, fill
         stream = io.BytesIO()

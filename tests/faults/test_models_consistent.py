@@ -1,4 +1,4 @@
-"""Models whose outputs are not a function of the image, sessions that are not on the device, and keys of the cache."""
+"""Inconsistent models, sessions that fall back to the CPU, and cache keys."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def random_features(folder: Path) -> ModelProto:
 
 
 def dropout(output: str) -> ModelProto:
-    # Told at run time: onnxruntime removes a dropout whose mode is a constant.
+    # Computed at run time: onnxruntime removes dropout whose mode is constant.
     mode = [node("ReduceMax", ["image"], ["most"], keepdims=0), node("Greater", ["most", "least"], ["training"])]
-    # Eight copies of each value: of a few values alone, two runs would often drop the same.
+    # Eight copies of each value: with few values, two runs would often drop the same ones.
     width = made.CLASSES if output == "probs" else made.WIDTH
     fold = np.tile(np.eye(width, dtype=np.float32) / 8, (8, 1))
     nodes = [*mode, node("Concat", ["before"] * 8, ["copies"], axis=1)]
@@ -44,13 +44,13 @@ def dropout(output: str) -> ModelProto:
         node("Dropout", ["copies", "ratio", "training"], ["dropped"]),
         node("MatMul", ["dropped", "fold"], ["folded"]),
     ]
-    # Of probs: still a distribution.
+    # Probs must remain a distribution.
     nodes.append(node("Softmax" if output == "probs" else "Identity", ["folded"], [output]))
     return made.scoring_through(output, *nodes, ratio=np.float32(0.5), least=np.float32(-1e9), fold=fold)
 
 
 def centred_over_the_batch(output: str) -> ModelProto:
-    """What a batch-norm does in training mode."""
+    """Return a model that subtracts the batch mean, like batch norm in training mode."""
     mean = node("ReduceMean", ["before"], ["over_batch"], axes=[0])
     after = [node("Sub", ["before", "over_batch"], ["centred"]), node("Softmax", ["centred"], [output])]
     return made.scoring_through(output, mean, *after)
@@ -85,7 +85,7 @@ def test_fault_13_outputs_that_are_no_function_of_the_image(what: str, home: Pat
     (here.folder / "odd.onnx").write_bytes(make(here.folder).SerializeToString())
     folder_of_pieces(here.folder / "photos", count=3)
     here.call("rank", "photos", "-m", "odd.onnx", "-q").check(3, "odd.onnx", *words)
-    assert not list(home.rglob("*.npy"))  # nothing of it is cached
+    assert not list(home.rglob("*.npy"))  # nothing is cached
 
 
 @pytest.mark.parametrize("batch", [[], ["--batch-size", "1"]])
@@ -102,24 +102,24 @@ def test_fault_37_rows_that_depend_on_the_batch(command: str, batch: list[str], 
 
 
 def test_fault_13_honest_models_pass(with_made: Path) -> None:
-    """Once, before anything is cached; a second run takes no inference at all."""
+    """The check runs only before the first caching; the second run needs no inference."""
     images = photo_set(5)
     assert leepfrog.rank(images, ["made"]).models[0].n_inferred == 15
     assert leepfrog.rank(images, ["made"]).models[0].n_inferred == 0
 
 
 def test_fault_13_rounding_to_few_bits_is_no_inconsistency() -> None:
-    """What a GPU's kernels may do to a model in int8; but not to one in float32, and not dynamic quantisation."""
+    """GPU kernels may round int8 models; float32 models and dynamic quantisation get no such tolerance."""
 
     def stepping(batch: np.ndarray) -> list[np.ndarray]:
         return [batch.mean(axis=(1, 2, 3))[:, None] + np.array([0, 1.0]) + (0.01 if len(batch) > 1 else 0)]
 
-    found = inconsistencies(stepping, made.images(4), ["features"])
-    assert not any(each.repeated for each in found)
-    assert 1e-3 < found[0].difference < FEW_BITS_TOLERANCE
-    assert first_refused(found, lambda: {"QLinearConv"}) is None
-    assert first_refused(found, lambda: {"Conv"})
-    assert "statically" in (first_refused(found, lambda: {"Conv", "DynamicQuantizeLinear"}) or "")
+    results = inconsistencies(stepping, made.images(4), ["features"])
+    assert not any(item.repeated for item in results)
+    assert 1e-3 < results[0].difference < FEW_BITS_TOLERANCE
+    assert first_refused(results, lambda: {"QLinearConv"}) is None
+    assert first_refused(results, lambda: {"Conv"})
+    assert "statically" in (first_refused(results, lambda: {"Conv", "DynamicQuantizeLinear"}) or "")
 
 
 def test_fault_47_operators_are_found_wherever_they_stand() -> None:
@@ -128,10 +128,10 @@ def test_fault_47_operators_are_found_wherever_they_stand() -> None:
     model.functions.append(
         helper.make_function("own", "F", ["x"], ["y"], [node("Bernoulli", ["x"], ["y"])], [helper.make_opsetid("", 17)])
     )
-    found = operators(memoryview(model.SerializeToString()))
-    assert {"Conv", "Loop", "Abs", "Bernoulli", "BatchNormalization in training mode"} <= found
+    names = operators(memoryview(model.SerializeToString()))
+    assert {"Conv", "Loop", "Abs", "Bernoulli", "BatchNormalization in training mode"} <= names
     model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float16), "half"))
-    assert operators(memoryview(model.SerializeToString())) - found == {"16-bit weights"}
+    assert operators(memoryview(model.SerializeToString())) - names == {"16-bit weights"}
 
 
 def test_fault_14_provider_options_are_part_of_the_key_and_the_receipt(
@@ -150,7 +150,7 @@ def test_fault_14_provider_options_are_part_of_the_key_and_the_receipt(
 
 @pytest.fixture
 def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """A device of the wheel's other provider, which is in every session's list and runs none of these nodes."""
+    """Register a device of the wheel's other provider, which runs none of these nodes."""
     provider = "AzureExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         pytest.skip(f"this onnxruntime has no {provider}")
@@ -175,13 +175,13 @@ def test_fault_27_a_session_on_the_cpu_is_no_session_on_the_device(azure: str, w
 
 
 def test_fault_52_a_few_nodes_on_the_cpu_are_noted(with_made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No processor of this kind is at hand: the counts of nodes are made up, all that becomes of them is real."""
+    """Node counts are invented, as no GPU is available; their processing is real."""
     nodes = {"CUDAExecutionProvider": Counter(Conv=50, Relu=48), "CPUExecutionProvider": Counter(Resize=2)}
     cuda = devices.DEVICES.named("cuda")
     note = fallback(nodes, cuda)
     assert note == "2 of 100 nodes run on the CPU instead of CUDAExecutionProvider: Resize (2)"
     assert fallback({"CUDAExecutionProvider": Counter(Conv=5)}, cuda) == ""
-    assert fallback({}, cuda) == ""  # an onnxruntime that does not tell
+    assert fallback({}, cuda) == ""  # an onnxruntime that does not report assignments
     monkeypatch.setattr("leepfrog.inference.load.fallback", lambda *_: note)
     assert f"made: {note}" in leepfrog.rank(photo_set(3), ["made"]).notes
 
@@ -199,7 +199,7 @@ def test_fault_27_nodes_are_counted_as_onnxruntime_reports_them(tmp_path: Path) 
 
 
 def test_fault_36_another_graph_field_hides_no_weights() -> None:
-    """Protobuf merges them: the file computes what the first says, whatever stands after it."""
+    """Protobuf merges repeated graph fields, so weights of the first one remain in effect."""
     one, other = made.scoring(), made.scoring()
     weights = other.graph.initializer[0]
     weights.raw_data = numpy_helper.to_array(weights).__mul__(2).astype(np.float32).tobytes()
@@ -211,7 +211,7 @@ def test_fault_36_another_graph_field_hides_no_weights() -> None:
 
 
 def test_fault_36_functions_are_part_of_the_network() -> None:
-    """A node may call one, so that the graph alone does not say what is computed."""
+    """Nodes may call functions, so the graph alone does not define the computation."""
 
     def calling(operator: str) -> bytes:
         model = made.scoring()
@@ -224,7 +224,7 @@ def test_fault_36_functions_are_part_of_the_network() -> None:
 
 def test_fault_36_a_field_of_another_wire_type_is_no_graph(tmp_path: Path) -> None:
     path = tmp_path / "fixed.onnx"
-    path.write_bytes(b"\x08\x08" + b"\x39" + b"\x00" * 8)  # the graph's number, but 8 bytes of fixed width
+    path.write_bytes(b"\x08\x08" + b"\x39" + b"\x00" * 8)  # the graph's field number, but as fixed 64-bit
     with pytest.raises(ModelError, match="not an ONNX model"):
         ModelFile.read(path)
 

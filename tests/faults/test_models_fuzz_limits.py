@@ -1,4 +1,4 @@
-"""The fuzz tests' own time limit: a hang is a failure that is counted, and its input is kept."""
+"""Time limit of the fuzz tests: a hang fails the test and is counted, and its input is saved (fault 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_fault_03_fuzzing_a_hang_of_python_is_a_failure(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
     def swallows() -> None:
-        """As a parser that wants one error for everything."""
+        """Swallow exceptions, as a parser that maps all errors to one does."""
         with contextlib.suppress(Exception):
             time.sleep(60)
 
@@ -38,7 +38,7 @@ def test_fault_03_fuzzing_a_hang_of_python_is_a_failure(tmp_path: Path, monkeypa
 
 
 def test_fault_03_fuzzing_a_hang_of_native_code_ends_the_process(tmp_path: Path) -> None:
-    """A lock that nobody gives back, with signals held off, stands for a decoder that never returns."""
+    """Sleeping in C with the GIL held and signals blocked simulates a decoder that never returns."""
     code = f"""
         import ctypes, signal, sys
         sys.path.insert(0, {os.path.dirname(tally.__file__)!r})

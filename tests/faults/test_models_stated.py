@@ -1,4 +1,4 @@
-"""What a stranger's file states: typed, within a range, printable, and bounded before memory is taken for it."""
+"""Validation of untrusted metadata: types, ranges, printable text, and sizes before allocation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEEP = "[" * 100_000
 
 
 def stating(key: str, text: str, content: bytes | None = None, prefix: str = PREFIX) -> bytes:
-    """A scoring model, or another, one of whose entries of metadata is other JSON text."""
+    """Return a model (default: a scoring model) with one metadata entry replaced by the given JSON text."""
     model = ModelProto.FromString(content) if content else made.scoring()
     props = {entry.key: entry.value for entry in model.metadata_props} | {prefix + key: text}
     del model.metadata_props[:]
@@ -74,9 +74,9 @@ HOSTILE = "a\x1b[31m\n\r\0\u202e\ud800=z"
 def test_fault_07_texts_are_printable(key: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.onnx"
     path.write_bytes(stating(key, json.dumps(HOSTILE)))
-    found = getattr(ModelFile.read(path).metadata, key)
-    assert found.isprintable()
-    assert found == "a\\x1b[31m\\n\\r\\x00\\u202e\\ud800=z"
+    value = getattr(ModelFile.read(path).metadata, key)
+    assert value.isprintable()
+    assert value == "a\\x1b[31m\\n\\r\\x00\\u202e\\ud800=z"
 
 
 def test_fault_07_lone_surrogates_in_labels_and_a_parents_control_characters(home: Path, here: Here) -> None:
@@ -94,7 +94,7 @@ def test_fault_07_lone_surrogates_in_labels_and_a_parents_control_characters(hom
 
 
 def test_fault_07_kept_costs_and_baselines_hold_no_impossible_numbers(home: Path, here: Here) -> None:
-    for text in (TOO_LARGE, "NaN", "-Infinity", "1e999", DEEP):  # with a seal that fits, as far as Python can make one
+    for text in (TOO_LARGE, "NaN", "-Infinity", "1e999", DEEP):  # with a valid seal, where Python can compute one
         values = float(text) if text in ("NaN", "-Infinity", "1e999") else int(text) if text == TOO_LARGE else []
         seal = sha256_of(json.dumps({"latency": values}).encode())
         with pytest.raises(ValueError, match="it "):
@@ -159,7 +159,7 @@ except leepfrog.errors.ModelError as error:
 @pytest.mark.full
 @pytest.mark.parametrize("what", ["fields", "entries", "weights"])
 def test_fault_34_what_a_header_takes_is_bounded_by_the_file(what: str, tmp_path: Path) -> None:
-    """64 MB of the smallest fields that there are."""
+    """The file has 64 MB of the smallest possible fields."""
     whole = made.scoring().SerializeToString()
     n = 1 << 25
     more = {
@@ -176,11 +176,11 @@ def test_fault_34_what_a_header_takes_is_bounded_by_the_file(what: str, tmp_path
 
 
 def varint(number: int) -> bytes:
-    found = b""
+    encoded = b""
     while number > 0x7F:
-        found += bytes([number & 0x7F | 0x80])
+        encoded += bytes([number & 0x7F | 0x80])
         number >>= 7
-    return found + bytes([number])
+    return encoded + bytes([number])
 
 
 def test_fault_34_opsets_are_bounded() -> None:
@@ -191,7 +191,7 @@ def test_fault_34_opsets_are_bounded() -> None:
 
 
 def embedding(path: Path, header: dict[str, Any] | None = None, **arrays: bytes) -> Path:
-    """An embedding's file, other values or bytes in its place."""
+    """Write an embedding file with some header values or arrays replaced."""
     values = {
         "format_version": 1,
         "name": "task",
@@ -214,14 +214,14 @@ def npy(array: Any) -> bytes:
 
 
 def declaring(shape: str) -> bytes:
-    """A header of an array that declares a shape and holds four numbers."""
+    """Return an .npy file that declares the given shape but contains four numbers."""
     whole = npy(np.ones(4))
     return whole.replace(b"'shape': (4,), }" + b" " * (len(shape) - 4), b"'shape': %s, }" % shape.encode(), 1)
 
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(10000000000,)", "(-1,)", "(4, 0)", "(True,)"])
 def test_fault_34_arrays_hold_what_they_declare(shape: str, tmp_path: Path) -> None:
-    """NumPy takes memory for what the header says before it looks for the numbers."""
+    """NumPy allocates the declared size before it reads the data."""
     assert Embedding.load(embedding(tmp_path / "good.npz")).vector.tolist() == [1, 1, 1, 1]
     with pytest.raises(EmbeddingError, match=r"task\.npz: is not a task embedding: "):
         Embedding.load(embedding(tmp_path / "task.npz", vector=declaring(shape)))
@@ -251,11 +251,11 @@ def test_fault_07_embeddings_out_of_range(header: dict[str, Any], tmp_path: Path
 
 def test_fault_07_texts_of_embeddings_and_libraries_are_printable(home: Path, here: Here) -> None:
     odd = {"name": HOSTILE, "network": HOSTILE, "made": {"probe": HOSTILE, "notes": [HOSTILE], HOSTILE: 1}}
-    found = Embedding.load(embedding(here.folder / "task.npz", odd))
-    texts = [found.name, found.network, found.made["probe"], *found.made["notes"], *found.made]
-    assert all(each.isprintable() for each in texts)
+    loaded = Embedding.load(embedding(here.folder / "task.npz", odd))
+    texts = [loaded.name, loaded.network, loaded.made["probe"], *loaded.made["notes"], *loaded.made]
+    assert all(text.isprintable() for text in texts)
     library = Library(here.folder / "library")
-    library.add(found, {"a model": 0.5})
+    library.add(loaded, {"a model": 0.5})
     here.call("library", "list", "library", "--format", "json").check(0)
     (here.folder / "errors.csv").write_text("task,model,error\nt\x1b,m\x07,0.5\n")
     assert list(read_errors(here.folder / "errors.csv")) == [("t\\x1b", "m\\x07")]
@@ -266,7 +266,7 @@ def test_fault_07_texts_of_embeddings_and_libraries_are_printable(home: Path, he
 
 @pytest.mark.full
 def test_fault_35_two_models_of_one_name(home: Path, here: Here) -> None:
-    """Each keeps its own license on the page, in the result and in a baseline, which `check` accepts."""
+    """Each keeps its own license in the report, the result and the baseline, which `check` accepts."""
     (home / "models").mkdir(parents=True)
     for i, license in enumerate(("MIT", "proprietary")):
         model = made.scoring(name="twin", license=license)

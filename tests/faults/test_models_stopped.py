@@ -1,4 +1,4 @@
-"""Models that never end: stopped by a time limit or by Ctrl-C, wherever they run."""
+"""Models that never finish are stopped by a time limit or by Ctrl-C (fault 3); invalid limits (fault 31)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from photos import folder_of_pieces
 
 pytestmark = pytest.mark.full
 
-# A hang, to a test; what is stopped is over within two seconds, on an idle machine.
+# Seconds after which a test counts as hung; stopping takes at most two seconds on an idle machine.
 HANG = 60
 
 
@@ -41,9 +41,9 @@ def saved(model: ModelProto, folder: Path) -> Path:
 
 
 def interrupted(words: list[str | Path]) -> Done:
-    """A command that gets one Ctrl-C while its model uses the processor."""
+    """Run a command and send one Ctrl-C while its model uses the processor."""
     given = list(map(os.fspath, words))
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore SIGINT
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     running = subprocess.Popen([*ENTRY, *given], preexec_fn=heed, **pipes)  # noqa: PLW1509
     try:
@@ -60,7 +60,7 @@ def interrupted(words: list[str | Path]) -> Done:
 
 
 def used(pid: int) -> float:
-    """Seconds of processor time of a process and of its children that run."""
+    """Return the CPU time of a process and its running children, in seconds."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])
@@ -69,13 +69,13 @@ def used(pid: int) -> float:
 
 @functools.cache
 def used_by_imports() -> float:
-    """Seconds of processor time of a command that ranks nothing."""
+    """Return the CPU time of a command that fails before any inference, in seconds."""
     before = sum(os.times()[2:4])
     process(["rank", "nowhere"])
     return sum(os.times()[2:4]) - before
 
 
-needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="CPU time is read from /proc")
 
 
 @needs_proc
@@ -101,7 +101,7 @@ def test_fault_03_a_model_that_never_ends_is_an_error(command: str, model: str, 
 
 
 def test_fault_03_any_session_has_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exporter's, a probe's: all come from `load`."""
+    """Sessions of the exporter and of probes are also created by `load`."""
     session = load(made.endless().SerializeToString())
     monkeypatch.setenv("LEEPFROG_SECONDS_PER_IMAGE", "0.05")
     with pytest.raises(ModelError, match=r"a run on 4 image\(s\) exceeded the limit of 0\.2 s"):
@@ -118,13 +118,13 @@ def test_fault_03_a_limit_that_is_no_limit(
     done.check(2, "LEEPFROG_SECONDS_PER_IMAGE", "not a positive number")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_fault_03_a_forked_process_runs_models(home: Path) -> None:
     session = load(made.scoring().SerializeToString())
     image = np.zeros((1, 3, 8, 8), np.float32)
     session.run(None, {"image": image})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's, of threads and fork
+        warnings.simplefilter("ignore")  # Python warns about forking with threads
         child = os.fork()
     if not child:
         code = 1

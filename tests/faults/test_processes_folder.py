@@ -1,4 +1,4 @@
-"""Files of strangers in the current folder: none of them is run or obeyed, whatever the command."""
+"""Untrusted files in the current folder are neither executed nor read as settings by any command."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MODULES = (
 
 @dataclasses.dataclass
 class Material:
-    """What the commands work on."""
+    """Inputs of the commands."""
 
     folder: Path
     home: Path
 
     def fill(self, command: str) -> list[str]:
-        """The words of a command, with this material's paths."""
+        """Return the words of a command with AT replaced by the folder."""
         return [word.replace("AT", str(self.folder)) for word in command.split()]
 
 
@@ -63,7 +63,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, made_home: Path) -> Mater
     return Material(folder, made_home)
 
 
-# Every command; pip, which must be run and yet reach nothing, makes the last two fail.
+# Every command with its exit code. The last two run pip, which fails without network.
 COMMANDS = {
     "rank": ("rank AT/photos -m made -s all --plot front.svg --report page.html", 0),
     "bench": ("bench made --seconds 0.02", 0),
@@ -94,7 +94,7 @@ NO_NETWORK = {
 
 
 def plant(folder: Path) -> Path:
-    """Modules and settings in a folder. Returns the file in which each module that is run signs."""
+    """Create modules and settings in a folder; return the file to which modules write their names if run."""
     signed = folder.parent / "signed"
     for name in MODULES:
         (folder / f"{name}.py").write_text(f"open({str(signed)!r}, 'a').write(__name__ + '\\n')\n")
@@ -104,7 +104,7 @@ def plant(folder: Path) -> Path:
 
 
 def called(words: list[str], folder: Path, home: Path, **environment: str) -> Done:
-    """The installed command, called in a folder."""
+    """Run the installed command in a folder."""
     done = subprocess.run(
         [SCRIPT, *words], cwd=folder, env={**os.environ, "LEEPFROG_HOME": str(home), **NO_NETWORK, **environment},
         capture_output=True, text=True, check=False, timeout=300,
@@ -139,23 +139,23 @@ def scores(found: Any) -> list[dict[str, float]]:
 
 def test_fault_01_results_are_those_of_a_clean_folder(material: Material, tmp_path: Path) -> None:
     words = [*material.fill("rank AT/photos -m made -s all"), "--format", "json"]
-    found = []
+    results = []
     for name in ("clean", "hostile"):
         (tmp_path / name / "here").mkdir(parents=True)
         shutil.copytree(material.home / "models", tmp_path / name / "home" / "models")
         if name == "hostile":
             plant(tmp_path / name / "here")
-        found.append(called(words, tmp_path / name / "here", tmp_path / name / "home"))
-    clean, hostile = found
+        results.append(called(words, tmp_path / name / "here", tmp_path / name / "home"))
+    clean, hostile = results
     assert scores(hostile.json) == scores(clean.json)
     assert hostile.json["models"][0]["cost"].keys() == clean.json["models"][0]["cost"].keys()
 
 
 @pytest.mark.parametrize("path", ["", os.curdir, "HERE"])
 def test_fault_01_nor_from_a_python_path_with_the_current_folder(path: str, tmp_path: Path, made_home: Path) -> None:
-    """A PYTHONPATH with an empty entry, as `export PYTHONPATH=$PYTHONPATH:/more` makes it, is the current folder.
+    """An empty entry of PYTHONPATH, as from `export PYTHONPATH=$PYTHONPATH:/more`, means the current folder.
 
-    The parent obeys it, as the user's Python does; it has all that it needs before the folder is entered.
+    The parent process honors it, as any Python does, but imports everything before it enters the folder.
     """
     (tmp_path / "here").mkdir()
     signed = plant(tmp_path / "here")
@@ -167,12 +167,12 @@ def test_fault_01_nor_from_a_python_path_with_the_current_folder(path: str, tmp_
         "done = child.run('leepfrog.costs.worker')\nprint(done.stderr.splitlines()[-1])\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert "not enough values" in done.stdout  # it started, and missed its arguments
+    assert "not enough values" in done.stdout  # the worker started, and failed for lack of arguments
     assert not signed.exists(), signed.read_text()
 
 
 def test_fault_01_python_m_leepfrog_leaves_the_current_folder(material: Material, tmp_path: Path) -> None:
-    """What `python -m` itself imports is out of reach; of what leepfrog imports, nothing is taken from there."""
+    """Imports of `python -m` itself cannot be controlled, but leepfrog imports nothing from there."""
     (tmp_path / "here").mkdir()
     signed = plant(tmp_path / "here")
     for name in ("leepfrog", "sitecustomize", "usercustomize", "encodings", "importlib", "runpy"):
@@ -184,7 +184,7 @@ def test_fault_01_python_m_leepfrog_leaves_the_current_folder(material: Material
 
 
 def test_fault_08_a_child_has_an_environment_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the user's Python is told, a child speaks UTF-8, has no stdin, and ends with its own code."""
+    """Whatever the user's Python settings, a child uses UTF-8, has no stdin and returns its own exit code."""
     (tmp_path / "startup.py").write_text("raise SystemExit(9)")
     (tmp_path / "asked.py").write_text(
         "import sys\nprint('\\u732b', sys.stdin.read(), sys.flags.safe_path)\nsys.exit(5)\n"
@@ -201,7 +201,7 @@ def test_fault_08_a_child_has_an_environment_of_its_own(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("settings", ["cache_dir: ./numba-cache\n", "num_threads: 0\n", "debug: 1\n", "- a list\n"])
 def test_fault_29_numba_does_not_read_the_current_folder(settings: str, tmp_path: Path) -> None:
-    """Neither when it is imported nor when it compiles."""
+    """Neither on import nor on compilation."""
     (tmp_path / ".numba_config.yaml").write_text(settings)
     code = (
         "import numpy as np\nfrom leepfrog.kernels.jit import kernel\n"
@@ -243,7 +243,7 @@ HOSTILE = (
 
 @pytest.fixture
 def completing(home: Path, tmp_path: Path) -> dict[str, str]:
-    """A home with hostile names of models, and the environment of a shell."""
+    """Home folder with hostile model names; returns a shell's environment."""
     (home / "models").mkdir(parents=True)
     for name in (*HOSTILE, "tame"):
         (home / "models" / f"{name}.onnx").write_bytes(b"")
@@ -263,9 +263,9 @@ def test_fault_29_tab_offers_nothing_that_a_shell_evaluates(typed: str, completi
     assert "tame" in done.stdout or typed.endswith("tame,")
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
 def test_fault_29_zsh_runs_nothing_on_tab(completing: dict[str, str], tmp_path: Path) -> None:
-    """Tab pressed in a terminal with zsh's own completion, whose _arguments is what evaluates."""
+    """Press Tab in a terminal with zsh's own completion, whose _arguments evaluates names."""
     import pty
 
     shown = subprocess.run(
@@ -284,7 +284,7 @@ def test_fault_29_zsh_runs_nothing_on_tab(completing: dict[str, str], tmp_path: 
         seen = _read_until(ours, b"ready\r\n")
         os.write(ours, b"leepfrog rank D -m \t")
         seen = _read_until(ours, b"-m tame")
-        assert b"-m tame" in seen, seen  # the only name that is offered
+        assert b"-m tame" in seen, seen  # the only name offered
     finally:
         shell.kill()
         shell.wait()

@@ -1,4 +1,4 @@
-"""Limits of threads and address space, and settings of Python and Numba: a clear line and the right exit code."""
+"""Limits on threads and address space, and Python and Numba settings: clear errors and correct exit codes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def limited(kilobytes: int) -> Callable[[], None]:
     return functools.partial(resource.setrlimit, resource.RLIMIT_AS, (kilobytes << 10, kilobytes << 10))
 
 
-# From where Python just starts to where all is well, on any number of cores.
+# From barely enough to start Python to enough for everything, with any number of cores.
 LIMITS = (200_000, 500_000, 700_000, 950_000, 1_300_000, 4_000_000)
 MORE_LIMITS = (400_000, 600_000, 800_000, 1_100_000, 1_700_000)
 
@@ -122,7 +122,7 @@ def test_fault_06_doctor_and_help_work_in_little_and_doctor_says_what_is_wrong(h
     not hasattr(os, "sched_setaffinity") or os.getuid() != 0, reason="needs root to become another user"
 )
 def test_fault_06_a_limited_number_of_threads_is_an_error_that_says_so(tmp_path: Path) -> None:
-    """The class that starts threads for onnxruntime, in a process of a user who may have no more."""
+    """`bounded`, which runs onnxruntime calls in threads, as a user limited to one process."""
     code = (
         "import os, resource\n"
         "from leepfrog.inference.bounded import bounded\nfrom leepfrog.errors import MachineError\n"
@@ -135,7 +135,7 @@ def test_fault_06_a_limited_number_of_threads_is_an_error_that_says_so(tmp_path:
     assert "no thread can be started" in done.stdout
 
 
-# Each row is tried at once: settings that nobody obeys cannot hide one another.
+# The settings of a row are tested together: as all of them are ignored, none can mask another.
 SETTINGS = (
     "NUMBA_NUM_THREADS=0 NUMBA_CPU_NAME=nothing NUMBA_CHROME_TRACE=trace.json OMP_NUM_THREADS=0",
     "NUMBA_NUM_THREADS=x NUMBA_OPT=9 NUMBA_DUMP_IR=1 OMP_NUM_THREADS=x OPENBLAS_NUM_THREADS=-3",

@@ -1,4 +1,4 @@
-"""Output that is never lost in silence, and a second Ctrl-C that ends the process at once."""
+"""Lost output is always reported (fault 9); a second Ctrl-C ends the process at once (fault 36)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import pytest
 from commands import process
 from photos import folder_of_pieces
 
-pytestmark = [pytest.mark.full, pytest.mark.skipif(os.name != "posix", reason="pipes and signals are those of Unix")]
+pytestmark = [pytest.mark.full, pytest.mark.skipif(os.name != "posix", reason="needs Unix pipes and signals")]
 
 SCRIPT = Path(sys.executable).with_name("leepfrog")
-# Long enough to fill a pipe, whose smallest size is a page.
+# Short and long outputs; the smallest pipe buffer is one page.
 LONG = [
     "--version",
     pytest.param("--help", marks=pytest.mark.slow),
@@ -56,13 +56,13 @@ def test_fault_09_a_full_pipe_that_does_not_block_gets_everything(command: str, 
         pass
     running = subprocess.Popen(words, stdout=writer, stderr=subprocess.PIPE, env=environment)
     os.close(writer)
-    time.sleep(1)  # until it meets the full pipe; if it is slower, the test is easier
+    time.sleep(1)  # until it reaches the full pipe; a slower process only makes the test easier
     with open(reader, "rb") as stream:
-        found = stream.read()
+        output = stream.read()
     assert running.wait(60) == 0, running.stderr.read()
     running.stderr.close()
-    times = rb'"\w+": ("20[^"]*"|[0-9.e-]+)'  # when a result was made, and how long its stages took
-    without_times = [re.sub(times, b"", text) for text in (found[filled:], expected)]
+    times = rb'"\w+": ("20[^"]*"|[0-9.e-]+)'  # creation times and durations of stages
+    without_times = [re.sub(times, b"", text) for text in (output[filled:], expected)]
     assert without_times[0] == without_times[1]
 
 
@@ -70,7 +70,7 @@ def test_fault_09_a_full_pipe_that_does_not_block_gets_everything(command: str, 
 @pytest.mark.parametrize("stdout", [">&-", ">/dev/full"])
 def test_fault_09_lost_output_is_no_success(command: str, stdout: str, arrays: Path) -> None:
     if stdout.endswith("full") and not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
+        pytest.skip("needs /dev/full")
     for further in ("", " 2>&-"):
         done = subprocess.run(
             ["sh", "-c", f"{SCRIPT} {command} {stdout}{further}"], capture_output=True, text=True, check=False
@@ -114,7 +114,7 @@ STUBBORN = NATIVE.replace(
 
 
 def started(words: list[str], **options: object) -> subprocess.Popen[str]:
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore SIGINT
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=heed,  # noqa: PLW1509 - no other thread runs here
@@ -123,13 +123,13 @@ def started(words: list[str], **options: object) -> subprocess.Popen[str]:
 
 
 def test_fault_36_a_second_ctrl_c_ends_native_code_at_once(tmp_path: Path) -> None:
-    """A program that would go on after the first, and is in native code nearly always."""
+    """The program ignores the first Ctrl-C and is in native code nearly all the time."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     running = started([sys.executable, "-c", STUBBORN], env=environment)
     hung = threading.Timer(60, running.kill)
     hung.start()
     assert running.stdout.readline() == "started\n"
-    time.sleep(0.5)  # until it is in native code
+    time.sleep(0.5)  # wait until native code runs
     running.send_signal(signal.SIGINT)
     time.sleep(0.3)
     running.send_signal(signal.SIGINT)
@@ -142,7 +142,7 @@ def test_fault_36_a_second_ctrl_c_ends_native_code_at_once(tmp_path: Path) -> No
 
 
 def test_fault_36_two_signals_at_the_same_moment_are_one_ctrl_c(tmp_path: Path) -> None:
-    """A wrapper passes on what the terminal has sent as well: the first still ends in order."""
+    """A wrapper may forward a signal that the terminal has also sent; the process must still end in order."""
     code = (
         "import sys, time\nsys.argv = ['leepfrog']\nimport leepfrog.cli.app\n"
         "def app():\n    print('started', flush=True)\n    time.sleep(60)\n"
@@ -170,7 +170,7 @@ def test_fault_36_the_first_ctrl_c_still_ends_in_order(tmp_path: Path, with_made
 
 @pytest.fixture
 def failing(tmp_path: Path, with_made: Path) -> Path:
-    """A baseline that its photographs, in `photos`, do not reach any more."""
+    """Baseline with scores that the images in `photos` no longer reach."""
     photos, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     process(["rank", photos, "-m", "made", "-q", "-o", path]).check(0)
     values = json.loads(path.read_text())
@@ -195,7 +195,7 @@ def test_fault_09_a_reader_that_is_gone_takes_no_other_output_with_it(with_made:
 
 
 def without_reader(words: list[str | Path]) -> int:
-    """The exit code of a command whose stdout is a pipe that nobody reads."""
+    """Return the exit code of a command whose stdout is a pipe without reader."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -1,4 +1,4 @@
-"""Systems that lack what Linux has, and a process that is left as it was."""
+"""Platforms without Linux-specific features (faults 10, 27); library calls without side effects (fault 24)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from leepfrog_exporter.export import ExportOptions, export
 from libraries import torch
 from photos import folder_of_pieces
 
-# What Python's standard library has on Linux, but not on Windows, and the system's files, which macOS has not either.
+# Parts of the standard library that are missing on Windows, and system files that are also missing on macOS.
 MODULES = ("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty")
 ATTRIBUTES = {
     "os": ("O_NOCTTY", "O_NONBLOCK", "getuid", "mkfifo", "sched_getaffinity", "sched_setaffinity", "statvfs"),
@@ -63,7 +63,7 @@ for module, names in {ATTRIBUTES}.items():
 def test_fault_10_costs_are_measured_where_linux_s_own_are_missing(
     lacking: str, tmp_path: Path, made_home: Path
 ) -> None:
-    """Stands in for macOS and Windows, which the README says have not been tried."""
+    """Simulates macOS and Windows, which are untested according to the README."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(lacking)
     shutil.copytree(made_home / "models", tmp_path / "home" / "models")
@@ -78,7 +78,7 @@ def test_fault_10_costs_are_measured_where_linux_s_own_are_missing(
 
 def test_fault_10_memory_as_windows_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     class Kernel32:
-        """Fills in PROCESS_MEMORY_COUNTERS by the offsets that psapi.h gives it on 64 bits."""
+        """Fake that fills PROCESS_MEMORY_COUNTERS at the 64-bit offsets of psapi.h."""
 
         class GetCurrentProcess:
             def __new__(cls) -> Any:
@@ -114,7 +114,7 @@ def test_fault_27_a_lock_is_waited_for(on_windows: bool, tmp_path: Path, monkeyp
         flock, flags = (unix := importlib.import_module("fcntl")).flock, unix.LOCK_EX | unix.LOCK_NB
 
         def locking(file: int, mode: int, count: int) -> None:
-            """Gives up while another holds the lock, as Windows does after ten seconds."""
+            """Fail while the lock is taken, as Windows does after ten seconds."""
             assert (mode, count) == (1, 1)
             assert os.lseek(file, 0, os.SEEK_CUR) == 0
             tries.append(file)
@@ -144,7 +144,7 @@ def test_fault_27_a_lock_is_waited_for(on_windows: bool, tmp_path: Path, monkeyp
 
 
 def state() -> dict[str, Any]:
-    """What a library may not change in the process that calls it."""
+    """Return the process state that a library call must not change."""
     loggers = {name: logging.getLogger(name) for name in sorted(logging.root.manager.loggerDict)}
     hub: Any = importlib.import_module("huggingface_hub.constants")
     return {
@@ -172,7 +172,7 @@ def state() -> dict[str, Any]:
 def test_fault_24_library_calls_leave_the_process_as_it_was(
     with_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Loggers and modules come with imports; what is compared is what a second call changes.
+    # Imports add loggers and modules, so compare the state before and after a second call.
     photos = folder_of_pieces(tmp_path / "photos", count=3)
     torch.manual_seed(1234)
 
