@@ -188,7 +188,7 @@ def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path:
     here.call("bench", "--costs", "kept").check(2, "'kept' does not measure costs; use --costs here")
     check = ("check", tmp_path / "ranking.json", "photos", "--cached", "--fail-on")
     here.call(*check, "score").check(0)
-    here.call(*check, "latency").check(2, "--costs here does")
+    here.call(*check, "latency").check(2, "use --costs here")
     here.call(*check, "latency", "--costs", "here").check(2, "the latency of plain is unknown; recreate the baseline")
 
 
