@@ -1,4 +1,4 @@
-"""Completion as a shell asks for it: bash's own words for an installed `leepfrog`, and what it takes to answer."""
+"""Completion in bash, fish and zsh for an installed `leepfrog`, and the imports that it needs."""
 
 from __future__ import annotations
 
@@ -84,6 +84,52 @@ def test_bash(path: str, models: Path) -> None:
     assert tab(path, "ra") == ["rank"]
     assert tab(path, "zoo", "pull", "mobilenet_v3_s") == [n for n in zoo.load() if n.startswith("mobilenet_v3_s")]
     assert sorted(tab(path, "rank", "PHOTOS", "--models", "m")) == ["mobilenet_v2", "mobilenet_v2-int8"]
+
+
+def shell(name: str) -> str:
+    """Return the path of a shell; skip the test if it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name} on this machine (Debian: apt-get install {name})")
+    return found
+
+
+def test_fish(path: str, models: Path, tmp_path: Path) -> None:
+    line = "leepfrog rank PHOTOS --models m"
+    done = subprocess.run(
+        [shell("fish"), "--no-config", "-c", f"leepfrog --show-completion fish | source; complete -C '{line}'"],
+        env=settings("fish", path, tmp_path), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert sorted(done.stdout.split()) == ["mobilenet_v2", "mobilenet_v2-int8"]
+
+
+# An interactive zsh on a terminal of its own, in which Tab is pressed twice.
+ZSH = r"""
+zmodload zsh/zpty
+zpty z 'zsh -f -i'
+zpty -w z 'autoload -Uz compinit && compinit -u -D && source <(leepfrog --show-completion zsh); echo READ""Y'
+while zpty -r z line; do [[ $line == *READY* ]] && break; done
+zpty -w -n z $'leepfrog rank PHOTOS --models m\t\t'
+while zpty -r -m z line '*-int8*'; do print -r -- "$line"; break; done
+zpty -d z
+"""
+
+
+def test_zsh(path: str, models: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [shell("zsh"), "-f", "-c", ZSH],
+        env=settings("zsh", path, tmp_path), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "mobilenet_v2-int8" in done.stdout
+    assert "efficientnet" not in done.stdout
+
+
+def settings(name: str, path: str, home: Path) -> dict[str, str]:
+    """Return the environment of a shell."""
+    return {
+        **os.environ, "PATH": path, "HOME": str(home), "SHELL": name,
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
