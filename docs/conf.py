@@ -15,19 +15,20 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "runtime"), str(HERE.parent / "exporter"), str(HERE.parent / "tests")]
 
 import _generate  # noqa: E402
+import latex2mathml.converter  # noqa: E402
 import leepfrog  # noqa: E402
+from docutils import nodes  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
 project = "leepfrog"
 author = "the leepfrog authors"
-version = release = leepfrog.__version__
+version = release = leepfrog.__version__.partition("+")[0]
 
 # myst_nb brings myst_parser, and with it Markdown.
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints", "reference/scores-functions.md"]
@@ -53,6 +54,7 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"leepfrog {release}"
 html_copy_source = False
 html_show_sourcelink = False
@@ -97,9 +99,22 @@ def _with_backslash(match: re.Match[str]) -> str:
     return "\\" + match[0]
 
 
+def _inline_math(translator: Any, node: Any) -> None:
+    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _display_math(translator: Any, node: Any) -> None:
+    equation = latex2mathml.converter.convert(node.astext(), display="block")
+    translator.body.append(f'<div class="math">{equation}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
     """Write the generated pages, and convert docstrings before Napoleon does, whose priority is 500."""
     _generate.write(HERE)
     for name in _generate.missing_from_api(HERE):
         logging.getLogger(__name__).warning("reference/api.md does not document leepfrog.%s", name)
+    # MathML needs no script, so equations are shown offline.
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_display_math, None))
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)
