@@ -132,7 +132,7 @@ ROWS = [
     row("missing external data", external("absent.bin"), EXPORT, 3, "bad.onnx", "absent.bin"),
     row("escaping external data", external("../outside.bin"), EXPORT, 3, "bad.onnx", "external data cannot be used"),
     row("absolute external data", external("/etc/hostname"), EXPORT, 3, "bad.onnx", "external data cannot be used"),
-    row("external data, ranked", external("../outside.bin", True), RANK, 3, "bad.onnx", "export it into one file"),
+    row("external data, ranked", external("../outside.bin", True), RANK, 3, "bad.onnx", "export it to a single file"),
     row("unknown operator", changed(operator("Frobnicate")), EXPORT, 3, "Frobnicate", onnxruntime.__version__),
     row("unknown domain", changed(operator("Mist", "com.acme")), EXPORT, 3, "com.acme", onnxruntime.__version__),
     row("opset too new", classifier(opset=999), EXPORT, 3, "needs opset 999", "supports up to", "upgrade"),

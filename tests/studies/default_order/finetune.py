@@ -44,6 +44,8 @@ class Network(nn.Module):
         arrays = {array.name: torch.tensor(numpy_helper.to_array(array)) for array in graph.initializer}
         self.nodes = list(_needed(graph, FEATURES_OUTPUT))
         read = {name for node in self.nodes if node.op_type == "Conv" for name in node.input[1:]}
+        if read - arrays.keys():
+            raise NotImplementedError("a computed weight, as in quantised networks,")
         self.weights = nn.ParameterDict({_key(name): nn.Parameter(arrays[name]) for name in sorted(read)})
         self.constants = {name: array for name, array in arrays.items() if name not in read}
         self.image = graph.input[0].name
