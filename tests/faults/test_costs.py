@@ -179,7 +179,7 @@ def test_fault_11_every_format_has_the_mark(slowed: ModelFile, here: Here) -> No
     assert float(row["latency"]) > 0
     assert "~ latency in doubt" in (rank("--plot", "front.svg"), (here.folder / "front.svg").read_text())[1]
     bench = here.call("bench", "--threads", "1", "--seconds", "0.01")
-    bench.check(0, "~ in doubt", "not kept")
+    bench.check(0, "~ in doubt", "not stored")
     done = here.call("bench", "--threads", "1", "--seconds", "0.01", "--format", "csv")
     done.check(0)
     (row,) = csv.DictReader(io.StringIO(done.out))

@@ -146,7 +146,7 @@ ROWS = [
         "bad.onnx", "probabilities that sum to", ".jpg", "cannot be scored",
     ),
     row("rows that do not sum to 1", scoring(doubled), RANK, 3, "bad.onnx", "sum to 2 for", "cannot be scored"),
-    row("fewer rows than images", scoring(cut_rows), RANK, 3, "bad.onnx", "rows"),
+    row("fewer rows than images", scoring(cut_rows), RANK, 3, "bad.onnx", "output shapes are"),
     row("one class", classifier(classes=1), EXPORT, 3, "bad.onnx", "a single output without a sigmoid"),
     row("21,000 classes", classifier(classes=21_000), EXPORT, 0, "bad.onnx", "differs from the original file"),
     row("nan weights", changed(weight("linear", np.nan)), EXPORT, 3, "bad.onnx", "NaN or infinity"),
