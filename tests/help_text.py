@@ -1,4 +1,7 @@
-"""README's table of scores and its section on all commands. To write both anew: python tests/help_text.py --write"""
+"""Generated parts of the README: the table of scores and the help of all commands.
+
+Update both with `python tests/help_text.py --write`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ WIDTH = 100
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Every command that can be run, in the order of `leepfrog --help`, by what follows `leepfrog` in a call."""
+    """Yield name and command of every command in the order of `leepfrog --help`, for example "zoo list"."""
     yield from _below(typer.main.get_command(app), ())
 
 
@@ -30,33 +33,33 @@ def _below(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def help_of(name: str, command: Any) -> str:
-    """What `leepfrog NAME --help` prints on a terminal of WIDTH columns."""
+    """Return the output of `leepfrog NAME --help` on a terminal of WIDTH columns."""
     settings = {"help_option_names": ["-h", "--help"], "terminal_width": WIDTH, "max_content_width": WIDTH}
     context = command.context_class(command, info_name=f"leepfrog {name}", **settings)
     return str(command.get_help(context)).rstrip() + "\n"
 
 
 def scores() -> str:
-    """The table of all scores."""
+    """Return the table of all scores in Markdown."""
     inputs = {"probs": "predictions", "features": "features"}
     rows = [f"| `{score.name}` | {inputs[score.reads]} | {score.title} |\n" for score in SCORES.values()]
     return "\n| score | reads | in a sentence |\n|---|---|---|\n" + "".join(rows) + "\n"
 
 
 def section() -> str:
-    """The commands' help, each to be unfolded."""
+    """Return the help of all commands as collapsible sections."""
     parts = []
     for name, command in commands():
-        told = help_of(name, command)
+        text = help_of(name, command)
         first = html.escape(command.get_short_help_str(limit=200), quote=False)
         parts.append(
-            f"<details>\n<summary><code>leepfrog {name}</code>: {first}</summary>\n\n```text\n{told}```\n\n</details>\n"
+            f"<details>\n<summary><code>leepfrog {name}</code>: {first}</summary>\n\n```text\n{text}```\n\n</details>\n"
         )
     return "\n" + "\n".join(parts) + "\n"
 
 
 def replaced(text: str) -> str:
-    """The README with both as they should be."""
+    """Return the text of the README with both parts updated."""
     for name, content in (("scores", scores()), ("commands", section())):
         start, end = f"<!-- all {name}: by tests/help_text.py -->\n", f"<!-- end of all {name} -->\n"
         before, _, rest = text.partition(start)
