@@ -37,7 +37,7 @@ def main() -> None:
         action="append",
         choices=BENCHMARKS,
         metavar="NAME",
-        help="run this benchmark only; repeatable; names below",
+        help="a benchmark listed below",
     )
     given = parser.parse_args()
     if given.images < 8 or (given.rounds is not None and given.rounds < 1):

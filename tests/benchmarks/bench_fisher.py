@@ -66,9 +66,7 @@ def main(n_images: int = 500, rounds: int = ROUNDS) -> None:
         print(*facts(), "", table(rows(folder, rounds)), sep="\n")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"peak memory of this process, torch included: {peak:.0f} MB")
-        print(
-            "\nestimators on the same images: noise (expected distance to a repetition), total and per 100 backward passes"
-        )
+        print("\nestimators on the same images: noise (expected distance to a repetition), and per 100 backward passes")
         images = find_images(folder)
         some = ImageSet(images.name, images.classes, images.images[::4], images.labels[::4])
         for estimator in ESTIMATORS:
