@@ -136,7 +136,7 @@ def finetuned(
     pixels = functools.partial(_pixels, data, trunk.preprocess)
     fit = functools.partial(_fit, trunk, labels=data.labels, mirrored=name in MIRRORED, seed=seed)
     of_train = dict(zip(train.tolist(), pixels(train), strict=True))
-    validated = fold_of(data.labels[train], 5, seed) == 0
+    validation = fold_of(data.labels[train], 5, seed) == 0
     judged = {
         rate: _judge(
             fit(of_train, train[~validation], rate), of_train, train[validation], data.labels, trunk.preprocess
