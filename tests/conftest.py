@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Shared fixtures, and the pytest hooks for tiers, exclusive tests and the summary of fuzzing."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from machine_load import keep_costs
 from rankings import FAST
 from turns import turn
 
-# One thread for OpenMP and OpenBLAS: the workers of pytest-xdist share the cores, and idle threads that spin cost most.
+# One thread for OpenMP and OpenBLAS: pytest-xdist workers share the cores, and spinning idle threads would slow them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Files with tests of many seconds.
+# Files whose tests take many seconds.
 LONGEST = ("test_contributing", "test_benchmarks", "test_kills")
 
-# Where a ranking measures what its models cost, it need not be exact: most tests look at something else.
+# Cost measurements need not be accurate: most tests that rank models check something else.
 os.environ.setdefault("LEEPFROG_COST_SECONDS", "0.01")
 
-# The same examples on every run: a red CI run can be repeated at home.
+# Deterministic examples, so that failures in CI are reproducible locally.
 hypothesis.settings.register_profile("leepfrog", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("leepfrog"), max_examples=25)
 hypothesis.settings.load_profile("leepfrog")
@@ -44,16 +44,16 @@ hypothesis.settings.load_profile("leepfrog")
 
 @pytest.fixture(scope="session")
 def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the zoo's four starter models, real weights from real wheels, exported once a session."""
+    """Folder of the four starter models of the zoo, with real weights from wheels, exported once per session."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above those of the workers
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the parent of the workers' folders
         shared = shared.parent
     home = shared / "starters"
     with locked(shared / "starters.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(home))
         for entry in zoo.load().values():
             if entry.is_starter:
-                export(f"zoo:{entry.name}", ExportOptions())  # what is there already stays
+                export(f"zoo:{entry.name}", ExportOptions())  # does nothing if the model exists
         if not (home / "costs").exists():
             keep_costs(find_models(()), available_threads())
             (home / "inference").rename(home / "costs")
@@ -62,7 +62,7 @@ def starters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty leepfrog home of the test's own."""
+    """Empty leepfrog home for this test only."""
     folder = tmp_path / "home"
     monkeypatch.setenv("LEEPFROG_HOME", str(folder))
     return folder
@@ -70,7 +70,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def zoo_home(home: Path, starters: Path) -> Path:
-    """A leepfrog home with the four starter models, whose costs are known, and no outputs."""
+    """Leepfrog home with the four starter models and their costs, but without cached outputs."""
     shutil.copytree(starters, home / "models")
     shutil.copytree(starters.with_name("costs"), home / "inference")
     return home
@@ -78,7 +78,7 @@ def zoo_home(home: Path, starters: Path) -> Path:
 
 @pytest.fixture
 def two_home(home: Path) -> Path:
-    """A home with two made models, called as the quick ones of the zoo are; their costs are known."""
+    """Leepfrog home with two synthetic models, named like the fast models of the zoo, and their costs."""
     (home / "models").mkdir(parents=True)
     for name, license in zip(FAST, ("", "x" * 1000), strict=True):  # of different sizes
         (home / "models" / f"{name}.onnx").write_bytes(made.scoring(name=name, license=license).SerializeToString())
@@ -88,13 +88,13 @@ def two_home(home: Path) -> Path:
 
 @pytest.fixture
 def tiny(with_made: Path) -> Path:
-    """A made model, in a home of the test's own, with its probe; an embedding takes a fraction of a second."""
+    """Synthetic model in a home of its own, with its probe; an embedding takes a fraction of a second."""
     return with_made / "models" / "made.onnx"
 
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
-    """A ranking of which every name is hostile."""
+    """Ranking in which every name is hostile."""
     folder = tmp_path_factory.mktemp("reported")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(folder / "home"))
@@ -103,7 +103,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
 
 @pytest.fixture(scope="session")
 def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Its page."""
+    """HTML report of `reported`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(tmp_path_factory.mktemp("home")))
         return report_html(reported.ranking, reported.outputs)
@@ -111,7 +111,7 @@ def report_text(reported: Reported, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """A folder of the test's own, in which commands are called."""
+    """Runner of commands in an empty folder."""
     folder = tmp_path / "here"
     folder.mkdir()
     return Here(folder, capsys, monkeypatch)
@@ -119,7 +119,7 @@ def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 @pytest.fixture(scope="session")
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one made model, "made", and its probe, whose cost is known; shared, so tests must leave it alone."""
+    """Home with the synthetic model "made", its probe and its costs; shared, so tests must not modify it."""
     home = tmp_path_factory.mktemp("made-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEEPFROG_HOME", str(home))
@@ -135,14 +135,14 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def with_made(made_home: Path, home: Path) -> Path:
-    """A home of the test's own that holds what `made_home` does."""
+    """Copy of `made_home` for this test only."""
     shutil.copytree(made_home, home)
     return home
 
 
 @pytest.fixture(scope="session")
 def furniture(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the calls of `small_calls.CALLS` read; shared, so tests must leave it alone."""
+    """Files that the calls of `small_calls.CALLS` read; shared, so tests must not modify them."""
     folder = tmp_path_factory.mktemp("furniture")
     home = folder / "home"
     shutil.copytree(made_home, home)
@@ -153,14 +153,14 @@ def furniture(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def furnished(furniture: Path, home: Path, here: Here) -> Here:
-    """A folder and a home of the test's own, with what the calls of `small_calls.CALLS` read."""
+    """Runner of commands, with copies of the files that the calls of `small_calls.CALLS` read."""
     shutil.copytree(furniture / "home", home)
     shutil.copytree(furniture / "here", here.folder, dirs_exist_ok=True)
     return here
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let properties be tried on fewer examples where the fast tier alone is asked for."""
+    """Reduce the number of Hypothesis examples if only the fast tier is selected."""
     if config.getoption("markexpr") == "fast":
         hypothesis.settings.load_profile("fast")
 
@@ -172,13 +172,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.full)
         if not any(item.get_closest_marker(tier) for tier in ("full", "slow")):
             item.add_marker(pytest.mark.fast)
-    # First what runs alone, then what takes longest, so that no worker waits for another in the end.
+    # Exclusive tests first, then the longest ones, so that no worker is idle at the end.
     items.sort(key=lambda item: (item.get_closest_marker("alone") is None, item.path.stem not in LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a test that is marked `alone` run while the other workers wait."""
+    """Run tests marked `alone` while the other workers wait."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
     with turn(Path(item.config.getoption("basetemp")).parent, item.get_closest_marker("alone") is not None):
@@ -186,18 +186,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let a worker of pytest-xdist tell what it tried."""
+    """Send the counters of a pytest-xdist worker to the controller."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["tried"] = tally.counts()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Add what a worker tried."""
+    """Add the counters of a worker."""
     tally.add(getattr(node, "workeroutput", {}).get("tried", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many bad inputs and faults were tried."""
+    """Print how many bad inputs and faults were tried."""
     for line in tally.tell():
         terminalreporter.write_line(line)

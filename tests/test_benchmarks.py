@@ -1,4 +1,4 @@
-"""The one command that runs the benchmarks: at a size that says nothing, so that it does not rot."""
+"""Smoke test of the benchmark command, at a size too small for meaningful timings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_table_has_its_shape(starters: Path) -> None:
     assert all(rows), done.stdout
     against = {found[2] for found in rows if found}
     assert {"decoding alone", "inference alone", "torch loop and NumPy LEEP"} <= against
-    assert not list((starters.parent / "inference").glob("*")), "a benchmark fills its own home"
+    assert not list((starters.parent / "inference").glob("*")), "benchmarks must use a home of their own"
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""CI runs the commands that README and CONTRIBUTING show, and notices what they leave in the tree."""
+"""CI runs the commands shown in README and CONTRIBUTING, and fails if they modify the work tree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = dict(re.findall(r'^(\w+)="(.+)"$', RUN, re.MULTILINE))
 
 
 def shown(name: str) -> list[str]:
-    """The commands in a document's shell blocks, comments and the lines' ends cut off."""
+    """Return the commands in the shell blocks of a document, without comments and trailing whitespace."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
     return [line.partition("  #")[0].rstrip() for block in blocks for line in block.splitlines()]
 
@@ -34,7 +34,7 @@ def test_fault_51_ci_runs_the_commands_that_are_shown() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A git work tree with a tracked file, changed since, an untracked one, and an ignored folder."""
+    """Git work tree with a modified file, an unmodified one, an untracked one and a rule for an ignored folder."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name, text in {"tracked": "1", "other": "1", ".gitignore": "ignored/\n"}.items():
@@ -48,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def alone() -> dict[str, str]:
-    """The environment without what git hooks set."""
+    """Return the environment without variables set by git hooks."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
 
@@ -75,9 +75,9 @@ def test_fault_21_a_tree_as_it_was_passes(command: str, checkout: Path) -> None:
     ],
 )
 def test_fault_21_what_a_command_leaves_in_the_tree_fails(command: str, word: str, checkout: Path) -> None:
-    code, told = unchanged(checkout, command)
+    code, message = unchanged(checkout, command)
     assert code == 1
-    assert word in told
+    assert word in message
 
 
 def test_fault_21_a_command_that_fails_keeps_its_exit_code(checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's examples, done in a copy of the tree as a contributor would, and tests run there."""
+"""The examples of CONTRIBUTING work: they are applied to a copy of the tree, and tests are run there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tree with every block of CONTRIBUTING in its place. What is compiled already goes with it."""
+    """Copy of the tree, compiled files included, with every code block of CONTRIBUTING applied."""
     copy = tmp_path_factory.mktemp("tree")
     for name in TREE:
         source = ROOT / name
@@ -43,14 +43,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, place, line, code in BLOCKS:
         file = copy / name
         if not place:
-            assert not file.exists(), f"{name} is there already"
+            assert not file.exists(), f"{name} already exists"
             file.write_text(code)
         elif not line:
             file.write_text(f"{file.read_text()}\n\n{code}")
         else:
             lines = file.read_text().splitlines(keepends=True)
             at = [i for i, text in enumerate(lines) if text.strip() == line]
-            assert len(at) == 1, f"{name} has {len(at)} lines {line!r}"
+            assert len(at) == 1, f"{name}: expected one line {line!r}, found {len(at)}"
             lines.insert(at[0] + (place == "after"), code)
             file.write_text("".join(lines))
     return copy
@@ -58,9 +58,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tree: Path, home: Path) -> Run:
-    """Runs Python in the copy."""
+    """Function that runs Python in the copy."""
     paths = os.pathsep.join(str(tree / name) for name in ("runtime", "exporter"))
-    # Without what pytest-xdist has set for this process.
+    # Drop the variables that pytest-xdist set for this process.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
     def run_(*command: str | Path) -> str:
@@ -80,7 +80,7 @@ def test_every_block_has_a_place() -> None:
 
 
 ADDED = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-# Tests that demand a line of whoever adds something: lists, the README, docstrings, the help.
+# Tests that additions must pass or extend: lists of names, the README, docstrings, help.
 DEMANDING = [
     f"tests/runtime/test_{name}.py"
     for name in ("completion", "devices", "docstrings", "help", "leep", "scores", "surface")
@@ -89,14 +89,14 @@ DEMANDING = [
 
 @pytest.mark.parametrize("which", ["demanding", pytest.param("fast", marks=pytest.mark.slow)])
 def test_fault_22_all_fast_tests_pass_with_the_examples(which: str, run: Run) -> None:
-    """Those that the examples add and those that demand a line of them; as a slow test, all others too."""
+    """Run the tests of the examples and those in DEMANDING; the slow variant runs all fast tests."""
     rules = "tests/exporter/test_gradient_rules.py"
     demanding = [*ADDED, *DEMANDING, f"{rules}::test_every_rule_is_checked_here"]
     tests = demanding if which == "demanding" else ["tests"]
-    told = run("-m", "pytest", "-v", "-n", "0", "-m", "fast", "-p", "no:cacheprovider", *tests)
+    output = run("-m", "pytest", "-v", "-n", "0", "-m", "fast", "-p", "no:cacheprovider", *tests)
     assert len(ADDED) == 6
     for name in ADDED:
-        assert re.search(rf"^{re.escape(name)}.* PASSED", told, re.MULTILINE), name
+        assert re.search(rf"^{re.escape(name)}.* PASSED", output, re.MULTILINE), name
 
 
 def test_the_examples_are_in_the_house_style(tree: Path, run: Run) -> None:
@@ -128,7 +128,7 @@ def test_the_command_line_knows_them(run: Run, tmp_path: Path) -> None:
 
 
 def test_this_tree_is_as_it_was() -> None:
-    """The examples are examples: nothing of them is here."""
+    """The examples are not part of this tree."""
     from leepfrog.costs.places import PLACES
     from leepfrog.images.sources import sources
     from leepfrog.scoring.registry import SCORES

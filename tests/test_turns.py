@@ -1,4 +1,4 @@
-"""Tests run side by side, and one that is marked `alone` by itself."""
+"""Tests run in parallel, except those marked `alone`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import turns
 from turns import turn
 
-pytestmark = pytest.mark.skipif(turns.fcntl is None, reason="no locks that are shared on this system")
+pytestmark = pytest.mark.skipif(turns.fcntl is None, reason="no shared file locks on this system")
 
 
 def test_turns_overlap_unless_one_is_alone(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_who_is_alone_waits_for_others_and_is_before_those_who_come_later(tmp_pa
 
 
 def is_free(lock: Path) -> bool:
-    """Whether nobody waits at the door."""
+    """Check whether no worker holds the lock."""
     import fcntl
 
     with open(lock) as file:

@@ -1,6 +1,8 @@
-"""Every benchmark that has a peer, in one table of ratios: python tests/benchmarks [--images N] [--only NAME].
+"""Command that runs the benchmarks against peers and prints a table of ratios.
 
-leepfrog must be installed with its export and dev extras. Keep the machine quiet meanwhile.
+    python tests/benchmarks [--images N] [--only NAME]
+
+leepfrog must be installed with its export and dev extras, and nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = {
-    "rank": "rank of the four starter models, against decoding, onnxruntime and a torch loop with NumPy LEEP",
-    "leep": "LEEP and leave-one-out LEEP, against NumPy",
-    "scores": "the other scores, against their formulas and against inference",
-    "startup": "leepfrog --help, against importing typer",
-    "fisher": "backward passes and task embeddings, against torch; only where it is asked for",
+    "rank": "rank of the four starter models against decoding, onnxruntime, and a torch loop with NumPy LEEP",
+    "leep": "LEEP and leave-one-out LEEP against NumPy",
+    "scores": "the other scores against their formulas and against inference",
+    "startup": "leepfrog --help against importing typer",
+    "fisher": "backward passes and task embeddings against torch; only with --only fisher",
 }
 BY_DEFAULT = [name for name in BENCHMARKS if name != "fisher"]
 
@@ -23,14 +25,20 @@ BY_DEFAULT = [name for name in BENCHMARKS if name != "fisher"]
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
-        description="A table of ratios: time of one thing by time of another, run in turn in one process.",
+        description="Print a table of time ratios; both sides of a ratio are run alternately in one process.",
         epilog="\n".join(f"{name:8} {what}" for name, what in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=int, default=200, help="photographs (default %(default)s)")
-    parser.add_argument("--rounds", type=int, help="paired rounds of each benchmark, else what each needs")
-    parser.add_argument("--folder", type=Path, help="take the images from here, else pieces of packages' photographs")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help="one of those below")
+    parser.add_argument("--images", type=int, default=200, help="number of photographs (default %(default)s)")
+    parser.add_argument("--rounds", type=int, help="paired rounds per benchmark (default: set by each benchmark)")
+    parser.add_argument("--folder", type=Path, help="folder of images (default: crops of packages' photographs)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=BENCHMARKS,
+        metavar="NAME",
+        help="a benchmark listed below",
+    )
     given = parser.parse_args()
     if given.images < 8 or (given.rounds is not None and given.rounds < 1):
         parser.error("--images must be at least 8, --rounds at least 1")
@@ -40,7 +48,7 @@ def main() -> None:
     from material import photographs
     from paired import facts, table
 
-    about, rows = list(facts()), []  # the load, before this program makes its own
+    about, rows = list(facts()), []  # read the load average before the benchmarks add to it
     with photographs(given.images, given.folder) as folder:
         for name in given.only or BY_DEFAULT:
             print(f"{name}: {BENCHMARKS[name]}", file=sys.stderr, flush=True)

@@ -1,10 +1,10 @@
-"""`leepfrog demo` on a quiet and on a busy machine: are its latencies the same, or marked as doubtful and not kept?
+"""`leepfrog demo` on an idle and on a busy machine: are latencies equal, or else marked as doubtful and not stored?
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_busy.py [ROUNDS] [BUSY PROGRAMS]
 
-Each round runs the demo in a fresh home, and again in another beside programs that do nothing but compute. The homes
-hold the exported models and the digits; outputs and costs are fresh. Nothing else should run on the machine. The last
-line counts the latencies beside other programs that are within 20 % of the quiet ones, or in doubt and not kept.
+Each round runs the demo in a fresh home on the idle machine, and again in another fresh home while busy loops run. The
+homes contain the exported models and the digits, but no outputs or costs. Nothing else should run on the machine. The
+last line counts the latencies under load that are within 20 % of the idle ones, or doubtful and not stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ ALLOWED = 0.2
 
 
 class Latency(NamedTuple):
-    """What the demo says of a model, in ms, and whether a later run would take it from the home."""
+    """Latency of a model in a run of the demo.
+
+    Attributes:
+        ms: latency per image, in ms.
+        doubtful: whether the demo marked the latency as doubtful.
+        kept: whether the cost is stored in the home for later runs.
+    """
 
     ms: float
     doubtful: bool
@@ -45,7 +51,7 @@ class Latency(NamedTuple):
 
 @contextlib.contextmanager
 def busy(programs: int) -> Iterator[None]:
-    """Run so many programs that never wait."""
+    """Run this number of busy loops."""
     started = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in range(programs)]
     try:
         yield
@@ -56,7 +62,7 @@ def busy(programs: int) -> Iterator[None]:
 
 
 def demo(models: list[ModelFile], source: Path) -> tuple[dict[str, Latency], float]:
-    """Run the demo in a fresh home; each model's latency, and the seconds that all took."""
+    """Run the demo in a fresh home; return the latency of each model and the duration of the run, in seconds."""
     with tempfile.TemporaryDirectory(prefix="leepfrog-busy-") as name:
         home = Path(name)
         for part in ("models", "data"):
@@ -70,11 +76,11 @@ def demo(models: list[ModelFile], source: Path) -> tuple[dict[str, Latency], flo
         lines = [re.split(r"  +", line.strip()) for line in done.stdout.splitlines()]
         header = next(line for line in lines if line[0] == "rank")
         rows = [dict(zip(header, line, strict=False)) for line in lines if line[0].strip("=").isdigit()]
-        said = {row["model"]: row["ms/image"] for row in rows}
+        shown = {row["model"]: row["ms/image"] for row in rows}
         found = {}
         for model in models:
             kept = any((home / "inference" / cache_key(model, "cpu")).glob("cost-*.json"))
-            text = said[model.name]
+            text = shown[model.name]
             found[model.name] = Latency(float(text.lstrip("~")), text.startswith("~"), kept)
         return found, took
 
@@ -83,7 +89,7 @@ def main(rounds: int, programs: int) -> None:
     print(*facts(), "", sep="\n")
     models, source = starters(), paths.home()
     demo_data.unpack()
-    print("| round | model | quiet ms | busy ms | ratio | doubtful | kept |\n|---|---|---:|---:|---:|---|---|")
+    print("| round | model | idle ms | busy ms | ratio | doubtful | kept |\n|---|---|---:|---:|---:|---|---|")
     good = total = 0
     for number in range(1, rounds + 1):
         quiet, quiet_took = demo(models, source)
@@ -94,9 +100,9 @@ def main(rounds: int, programs: int) -> None:
             near = abs(ratio - 1) <= ALLOWED and not quiet[name].doubtful
             good += (ours.doubtful and not ours.kept) or near
             total += 1
-            told = "yes" if ours.doubtful else "no", "yes" if ours.kept else "no"
-            print(f"| {number} | {name} | {quiet[name]} | {ours} | {ratio:.2f} | {told[0]} | {told[1]} |", flush=True)
-        print(f"round {number}: {quiet_took:.0f} s quiet, {busy_took:.0f} s busy", file=sys.stderr, flush=True)
+            cells = "yes" if ours.doubtful else "no", "yes" if ours.kept else "no"
+            print(f"| {number} | {name} | {quiet[name]} | {ours} | {ratio:.2f} | {cells[0]} | {cells[1]} |", flush=True)
+        print(f"round {number}: {quiet_took:.0f} s idle, {busy_took:.0f} s busy", file=sys.stderr, flush=True)
     print(f"\nwithin {ALLOWED:.0%}, or doubtful and not kept: {good} of {total}")
 
 

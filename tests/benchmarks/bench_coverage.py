@@ -1,10 +1,11 @@
-"""How often 90 % intervals hold what they promise, on samples of a real set.
+"""Coverage of the 90 % intervals of scores, on samples of a real data set.
 
     PYTHONPATH=tests python tests/benchmarks/bench_coverage.py FOLDER [SAMPLES]
 
-For each score and size: the spread of the score over samples, the standard error that a sample promises (less what
-drawing from a finite set takes away), and how often a sample's interval holds (a) the mean over samples of that size,
-which is what it is about, and (b) the score of the whole set, which a score that grows with the images is not near.
+For each score and sample size: the standard deviation of the score over samples, the standard error estimated from a
+sample (with finite-population correction), and how often the interval of a sample contains (a) the mean over samples of
+that size, which is its target, and (b) the score of the whole set, which differs for scores that grow with the number
+of images.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(folder: Path, n_samples: int) -> None:
             ratio = f"{np.sqrt((errors**2).mean()) / spread:5.2f}" if spread > 0 else "    -"
             print(
                 f"{size:5d} {name:13s} mean {mean:10.4f} spread {spread:8.4f} error/spread {ratio} "
-                f"holds mean {100 * inside:3.0f} %, holds whole {100 * of_whole:3.0f} % (whole {whole[name]:.4f})",
+                f"covers mean {100 * inside:3.0f} %, covers whole {100 * of_whole:3.0f} % (whole {whole[name]:.4f})",
                 flush=True,
             )
 

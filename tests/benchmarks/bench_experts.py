@@ -1,12 +1,12 @@
-"""Do a library's tasks tell which model to take for a new one? Sub-tasks of real sets, each left out in turn.
+"""Expert selection from a library of tasks, cross-validated on sub-tasks of real data sets.
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_experts.py PROBE TASKS LIBRARY FOLDER...
 
-PROBE is a model with a probe; every exported model is a candidate. Of each folder of images, TASKS random sub-tasks
-(2 to 10 classes of 8 to 40 images) are embedded and put into LIBRARY with each model's error: softmax regression on its
-features, fitted to half of the sub-task's images and tested on the other half, both ways round. What the library holds
-already is not made again. Then every way of choosing a model is judged on tasks that it did not see, and with all of a
-task's own data set left out: then nothing in the library is quite like it.
+PROBE is a model with a probe; every exported model is a candidate. From each folder of images, TASKS random sub-tasks
+(2 to 10 classes of 8 to 40 images) are embedded and added to LIBRARY with the error of each model: two-fold
+cross-validation of softmax regression on its features. Tasks that the library already contains are reused. Every
+selection method is then evaluated on held-out tasks, and again with all tasks of the same data set held out, so that
+the library contains no closely related task.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main(probe: str, n_tasks: int, library: Path, folders: list[str]) -> None:
     n_filters = [layer.n_filters for layer in whole.layers]
     print(f"{len(whole.names)} tasks, {len(names)} models; {machine()}")
     for what, left_out in (("task", None), ("data set", groups)):
-        print(f"\nwith the {what} itself left out of the library:")
-        print("| a model chosen by | relative error | regret, % | best model hit |\n|---|---:|---:|---:|")
+        print(f"\nwith the {what} held out of the library:")
+        print("| selection method | relative error | regret, % | best model chosen |\n|---|---:|---:|---:|")
         for row in cross_validate(whole.vectors.astype(float), errors, n_filters, others, left_out):
             print(
                 f"| {row.name} | +{100 * row.relative_error:.1f} % | {100 * row.regret:.2f} | {100 * row.hits:.0f} % |"

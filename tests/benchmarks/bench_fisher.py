@@ -2,13 +2,13 @@
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_fisher.py [IMAGES] [ROUNDS]
 
-MobileNetV2 with real weights at 224 x 224, on photographs (pieces of scikit-image's and scikit-learn's).
+MobileNetV2 with real weights at 224 x 224, on crops of photographs shipped with scikit-image and scikit-learn.
 
-probe      squared gradients of every filter, each image's own: onnxruntime and Numba, one lane a core
-torch      the same by autograd, an image at a time, all cores, and the squares' means over each filter
-embedding  `leepfrog.embed` from files, with nothing cached: decoding, inference, head, backward passes
-recipe     what TASK2VEC's authors' code does: 10,000 samples backpropagated in batches (timed on 64, scaled up; their
-           10 epochs of fitting the head not counted)
+probe      squared gradients of every filter per image, by onnxruntime and Numba with one lane per core
+torch      the same by autograd on all cores, one image at a time, with the mean square per filter
+embedding  `leepfrog.embed` from files without a cache: decoding, inference, head, backward passes
+recipe     as in the code of the TASK2VEC authors: 10,000 samples backpropagated in batches (timed on 64 samples and
+           scaled; their 10 epochs of fitting the head are not included)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
     batch = prepared(images.images[:RECIPE_TIMED], model.metadata.preprocess)
     some = batch[:N_TIMED]
     sent = np.random.default_rng(0).standard_normal((len(some), probe.metadata.n_features)).astype(np.float32)
-    passes = f"backward passes of {NAME}, {len(some)} images", "torch, an image at a time"
+    passes = f"backward passes of {NAME}, {len(some)} images", "torch, one image at a time"
     contestants = {passes[0]: in_lanes(ProbeSession(probe, "cpu", 1), some, sent), passes[1]: by_autograd(some, sent)}
     found = rows_of(compare(contestants, rounds), [passes])
 
@@ -66,7 +66,7 @@ def main(n_images: int = 500, rounds: int = ROUNDS) -> None:
         print(*facts(), "", table(rows(folder, rounds)), sep="\n")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"peak memory of this process, torch included: {peak:.0f} MB")
-        print("\nestimators on the same images: noise (expected distance to a repetition), and for 100 backward passes")
+        print("\nestimators on the same images: noise (expected distance to a repetition), and per 100 backward passes")
         images = find_images(folder)
         some = ImageSet(images.name, images.classes, images.images[::4], images.labels[::4])
         for estimator in ESTIMATORS:
@@ -76,7 +76,7 @@ def main(n_images: int = 500, rounds: int = ROUNDS) -> None:
 
 
 def in_lanes(session: ProbeSession, batch: np.ndarray, sent: np.ndarray) -> Callable[[], None]:
-    """The probe as `embed` runs it: an image a run, as many at once as there are cores."""
+    """Run the probe as `embed` does: one image per run, one run per core in parallel."""
 
     def run() -> None:
         with ThreadPoolExecutor(available_threads()) as pool:
@@ -105,7 +105,7 @@ def by_autograd(batch: np.ndarray, sent: np.ndarray) -> Callable[[], None]:
 
 
 def recipe(batch: np.ndarray) -> Callable[[], None]:
-    """Forward, a sampled label, and the squared gradient of the batch's loss, batch by batch."""
+    """Per batch, run the network, sample labels, and square the gradient of the loss."""
     torch = package("torch")
     network = torch_network(NAME)
     parameters = [p for p in network.parameters() if p.ndim == 4]

@@ -2,10 +2,10 @@
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_leep.py [ROUNDS]
 
-"usual" is how published code computes it: a loop over classes, a full matrix product, a Python zip to pick the entries.
-"sparse" is the best that we found in NumPy and SciPy: a sparse one-hot product for the joint, then only the true
-class's conditional. It computes in float32 where leepfrog accumulates in float64 and checks its input; "sparse float64"
-is like for like.
+"usual" is the method of published code: a loop over classes, a full matrix product, a Python zip to pick the entries.
+"sparse" is the fastest method that we found in NumPy and SciPy: a sparse one-hot product for the joint distribution,
+then only the conditional of the true class. It computes in float32, whereas leepfrog accumulates in float64 and checks
+its input; "sparse float64" compares like with like.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rows(_images: Path | None, rounds: int) -> list[Row]:
         usual: lambda: plain.leep(probs, labels),
     }
     seconds = compare(contestants, rounds)
-    small = f"`leep_loo`, {SMALL} images x {Z} x 10", "usual NumPy LEEP without each image in turn"
+    small = f"`leep_loo`, {SMALL} images x {Z} x 10", "usual NumPy LEEP, leaving out one image at a time"
     in_turn = {small[0]: lambda: leep_loo(some, of), small[1]: lambda: plain.leep_loo(some, of)}
     pairs = [(ours, usual), (ours, single), (ours, double), (held_out, usual), (sampled, usual)]
     return [*rows_of(seconds, pairs), *rows_of(compare(in_turn, rounds), [small])]

@@ -1,11 +1,11 @@
-"""What racing saves and what it risks, against full runs on the same images.
+"""Savings and errors of racing, compared with full runs on the same images.
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_race.py DIR IMAGES [TRIALS] [SCORE] [MODELS...]
 
-Each trial draws IMAGES of DIR, class by class, ranks all models on them, and races the same models on the same images.
-All outputs come from the cache (the first time, inference fills it); what counts is how many images a model would have
-had to see. A winner counts as the same when it is the full run's first, or the full run does not tell it from its
-first.
+Each trial draws IMAGES images of DIR, stratified by class, ranks all models on them, and races the same models on the
+same images. All outputs come from the cache (filled by inference in the first run); the cost of a race is its number of
+forward passes. Two counts are reported: winners that are the first of the full run, and winners that are statistically
+tied with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HELD: dict[str, list[np.ndarray]] = {}
 
 
 def decided(models: list[int], positions: np.ndarray, labels: np.ndarray, rule: Rule) -> tuple[Decision, np.ndarray]:
-    """What decides the order of models on the images at these positions, and their classes."""
+    """Return the decision on the order of models on the images at these positions, and the labels of the images."""
     classes = labels[positions]
     found = []
     for model in models:
@@ -42,7 +42,12 @@ def decided(models: list[int], positions: np.ndarray, labels: np.ndarray, rule: 
 
 
 def trial(names: list[str], labels: np.ndarray, n_images: int, rule: Rule, seed: int) -> tuple[bool, bool, float, int]:
-    """Whether the winner is the same, or tied with it; passes of the full run by those of the race; models left."""
+    """Run one trial.
+
+    Returns:
+        Whether the winner is the first of the full run, whether it is tied with the first, the ratio of passes of the
+        full run to those of the race, and the number of models left.
+    """
     drawn = drawn_in_proportion(labels, n_images, seed) if n_images < len(labels) else np.arange(len(labels))
     drawn = np.random.default_rng(seed).permutation(drawn)
     with threadpool_limits(1):
@@ -72,7 +77,7 @@ def main(folder: str, n_images: int = 500, trials: int = 100, by: str = HEAD, *w
     left = np.array([each[3] for each in found])
     print(
         f"{by}, {len(models)} models, {n_images} of {len(labels)} images of {folder}, {trials} trials: "
-        f"the same winner {same}, or one tied with it {close}; passes fewer by {np.median(fewer):.1f} "
+        f"same winner {same}, winner tied with the first {close}; passes fewer by a factor of {np.median(fewer):.1f} "
         f"({fewer.min():.1f} to {fewer.max():.1f}); models left {np.median(left):.0f} ({left.min()} to {left.max()})"
     )
 

@@ -1,19 +1,19 @@
-"""`rank` end to end, against decoding alone, onnxruntime alone, and torch.
+"""`rank` end to end against decoding alone, onnxruntime alone, and torch.
 
 Run: PYTHONPATH=tests python tests/benchmarks/bench_rank.py [IMAGES] [ROUNDS]
 
-The four starter models on photographs, from files. Nothing is cached, if nothing else is said: `rank` reads and hashes
+The four starter models on photographs, from files. Unless noted otherwise, nothing is cached: `rank` reads and hashes
 the files, decodes, resizes, runs the models, writes the cache, computes ridge, LogME, k-NN, LEEP and leave-one-out LEEP
-with intervals, and measures in a fresh process each what the models cost. That last is done once a machine; "costs
-kept" is a run that finds it done, for other images.
+with intervals, and measures the cost of each model in a fresh process. Costs are measured once per machine; "costs
+kept" is a run on other images that reuses them.
 
-Where inference takes all cores, decoding cannot hide behind it: then the two one after the other are the limit.
+If inference uses all cores, decoding cannot overlap with it; the lower bound is then the sum of the two.
 
-decoding   the stream that `rank` uses, with jobs that do nothing: read, decode, resize and normalise for all models
-inference  onnxruntime on arrays that are ready to be fed, in the fastest of some layouts on a few images: all cores in
-           one run at batches of 1 and of 16, and a run a core at batches of 4
-torch      what the scripts of other transferability packages do: for each model a DataLoader over the files with a
-           worker a core, batches of 32, softmax collected, then LEEP in plain NumPy, of the same networks and weights
+decoding   the stream that `rank` uses, with no-op jobs: read, decode, resize and normalise for all models
+inference  onnxruntime on preprocessed arrays, with the layout that is fastest on a few images: one run on all cores
+           with batches of 1 or 16, or one run per core with batches of 4
+torch      as in the scripts of other transferability packages: per model, a DataLoader over the files with one worker
+           per core, batches of 32, and LEEP in plain NumPy from the softmax, for the same networks and weights
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from material import empty_home, photographs, prepared, starters, torch_network
 from paired import Row, compare, facts, rows_of, table
 
 ROUNDS = 3
-# Images that are held ready to be fed; of more than these, the same come again.
+# Number of preprocessed images kept in memory; longer runs cycle through them.
 READY = 128
 FEW = 8
 
@@ -91,7 +91,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
         for name in (leep_only, decoding, inference):
             warm_up[name]()
     whole = contestants(folder)
-    whole[costs_kept]()  # the first of its size waits for memory from the system
+    whole[costs_kept]()  # the first run of this size has to allocate memory from the system
     seconds = compare(whole, rounds, warm_up=False)
     seconds[slower] = list(map(max, seconds[decoding], seconds[inference]))
     seconds[both] = list(map(sum, zip(seconds[decoding], seconds[inference], strict=True)))
@@ -104,7 +104,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
 
 
 class Decoding:
-    """A job of a stream that takes its batches and does nothing with them."""
+    """Job of a stream that ignores its batches."""
 
     def __init__(self, spec: PreprocessSpec, n_images: int) -> None:
         self.spec, self.needed = spec, range(n_images)
@@ -122,7 +122,7 @@ def decode_alone(models: list[ModelFile], images: ImageSet) -> Callable[[], obje
 
 
 class Layout(NamedTuple):
-    """Images a run, and runs at once, each with its share of the cores."""
+    """Batch size, and number of parallel runs, which share the cores evenly."""
 
     batch_size: int
     lanes: int
@@ -190,7 +190,7 @@ def torch_loop(models: list[ModelFile], folder: Path) -> Callable[[], list[float
 
 
 def check_agreement(models: list[ModelFile], ranking: Ranking, leeps: list[float]) -> None:
-    """The peers must compute the same; a little differs where leepfrog decodes large JPEG files at half their size."""
+    """Check that both agree; small differences arise because leepfrog decodes large JPEG files at half size."""
     ours = {model.name: model.scores["leep"].value for model in ranking.models}
     for model, theirs in zip(models, leeps, strict=True):
         assert abs(ours[model.name] - theirs) < 0.02, (model.name, ours[model.name], theirs)

@@ -1,9 +1,9 @@
-"""Every score against its formula in plain NumPy, and all of them, with intervals, against inference.
+"""Every score against its formula in plain NumPy, and all scores with intervals against inference.
 
-    PYTHONPATH=tests python tests/benchmarks/bench_scores.py [FOLDER]   # a folder of images, else pieces of photographs
+    PYTHONPATH=tests python tests/benchmarks/bench_scores.py [FOLDER]   # images; default: crops of photographs
 
-The formulas are those of plain.py beside this file and of tests/reference/scores.py; none of them gives a standard
-error, leepfrog's all do. LEEP has a file of its own, bench_leep.py.
+The formulas are in plain.py and tests/reference/scores.py. Unlike leepfrog, none of them computes a standard error. For
+LEEP, see bench_leep.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from paired import Row, compare, facts, rows_of, table
 from reference import scores as reference
 
 N, D, Z, C = 10_000, 1_280, 1_000, 100
-# Of the smaller arrays, and of the smallest, on which a head is fitted anew for each image.
+# Sizes of smaller arrays, and of the smallest, on which a head is refitted for each image.
 SMALL_N, SMALL_D, SMALL_C = 2_000, 256, 10
 FEW_N = 200
 ROUNDS = 9
@@ -45,7 +45,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
 
 
 def against_formulas() -> list[Contestants]:
-    """Pairs of a score and its formula, on features of classes that overlap."""
+    """Return pairs of a score and its formula, on features of overlapping classes."""
     rng = np.random.default_rng(0)
     labels = np.r_[np.arange(C), rng.integers(0, C, N - C)]
     features = np.maximum(rng.standard_normal((N, D)) + rng.standard_normal((C, D))[labels], 0).astype(np.float32)
@@ -65,9 +65,9 @@ def against_formulas() -> list[Contestants]:
         {f"`h_score`, {middle}": lambda: scores.h_score(x, y), formula: lambda: reference.h_score(x, y, 0.1)},
         {
             f"`ridge`, {few}": lambda: scores.ridge(few_x, few_y),
-            "NumPy heads, fitted anew without each image": lambda: plain.ridge(few_x, few_y),
+            "NumPy heads, refitted without each image": lambda: plain.ridge(few_x, few_y),
         },
-        {f"`knn`, {middle}": lambda: scores.knn(x, y), "NumPy distances, an image at a time": lambda: plain.knn(x, y)},
+        {f"`knn`, {middle}": lambda: scores.knn(x, y), "NumPy distances, one image at a time": lambda: plain.knn(x, y)},
         {
             f"`linear_probe`, {middle}": lambda: scores.linear_probe(x, y),
             "scikit-learn's logistic regression on 5 folds": lambda: plain.linear_probe(x, y),
@@ -91,7 +91,7 @@ def against_formulas() -> list[Contestants]:
 
 
 def against_inference(folder: Path, rounds: int) -> Contestants:
-    """All scores of one model with their intervals, and the inference that they judge."""
+    """Return a pair: all scores of one model with intervals, and inference of that model."""
     images, model, threads = find_images(folder), starters()[0], available_threads()
     with empty_home():
         outputs = infer(images, [model], RunContext(threads=threads))

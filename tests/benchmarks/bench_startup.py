@@ -1,4 +1,7 @@
-"""`leepfrog --help` against importing typer alone. Run: python tests/benchmarks/bench_startup.py [ROUNDS]"""
+"""Start-up time of `leepfrog --help` against importing typer alone.
+
+Run: python tests/benchmarks/bench_startup.py [ROUNDS]
+"""
 
 from __future__ import annotations
 

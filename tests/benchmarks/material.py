@@ -1,4 +1,4 @@
-"""What benchmarks share: the starter models, in ONNX and in torch, photographs, and a home without a cache."""
+"""Shared by benchmarks: the starter models in ONNX and in torch, photographs, and an empty home."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from photos import SUBJECTS, folder_of_pieces, loaded
 
 
 def starters() -> list[ModelFile]:
-    """The zoo's starter models, exported where they are not there."""
+    """Return the starter models of the zoo; export them first if necessary."""
     names = [entry.name for entry in zoo.load().values() if entry.is_starter]
     for name in names:
         export(f"zoo:{name}", ExportOptions())
@@ -32,7 +32,7 @@ def starters() -> list[ModelFile]:
 
 
 def torch_network(name: str) -> Any:
-    """A model of the zoo in torch, with the weights that its ONNX file has."""
+    """Return a model of the zoo in torch, with the same weights as its ONNX file."""
     entry = zoo.find(name)
     library, _, architecture = entry.architecture.partition(":")
     network = builder(library)(architecture, pretrained=False).module
@@ -42,7 +42,12 @@ def torch_network(name: str) -> Any:
 
 @contextlib.contextmanager
 def photographs(n_images: int, source: Path | None = None) -> Iterator[Path]:
-    """A folder of image files, a folder a class: as many of `source`, or pieces of packages' photographs as JPEG."""
+    """Provide a folder of about n_images files, one subfolder per class.
+
+    Args:
+        n_images: number of images.
+        source: data set to take them from, by default JPEG crops of photographs shipped with packages.
+    """
     with tempfile.TemporaryDirectory(prefix="leepfrog-bench-") as name:
         folder = Path(name)
         if source is None:
@@ -58,7 +63,7 @@ def photographs(n_images: int, source: Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def empty_home() -> Iterator[None]:
-    """A leepfrog home with nothing in it; models have to be named by their paths."""
+    """Use an empty leepfrog home; models must then be given by path."""
     with tempfile.TemporaryDirectory() as home:
         before = os.environ.get("LEEPFROG_HOME")
         os.environ["LEEPFROG_HOME"] = home
@@ -71,5 +76,5 @@ def empty_home() -> Iterator[None]:
 
 
 def prepared(images: Sequence[LabelledImage], spec: PreprocessSpec) -> np.ndarray:
-    """A batch [n, 3, H, W] that is ready to be fed."""
+    """Return a preprocessed batch [n, 3, H, W]."""
     return normalize(np.stack([resize_and_crop(loaded(image)[1], spec) for image in images]), spec)

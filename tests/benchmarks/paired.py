@@ -1,4 +1,4 @@
-"""Timings as ratios: alternatives run in turn within one process, so that the machine's moods meet them alike."""
+"""Paired timings: alternatives are interleaved in one process, so that fluctuations of the machine affect all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ HEADER = "| what | against | ratio median (lowest to highest) | rounds |\n|---|-
 
 
 def machine() -> str:
-    """Facts that a reader needs beside any number, in a line."""
+    """Return a one-line description of the machine."""
     return f"{platform.machine()}, {available_threads()} cores, Python {platform.python_version()}"
 
 
 def facts() -> Iterator[str]:
-    """The same at length: lines of a list."""
+    """Yield a detailed description of machine and packages as list items."""
     try:
         about = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.partition(":")[2].strip() for line in about if line.startswith("model name"))
-    except (OSError, StopIteration):  # not on Linux, or not a line that ARM has
+    except (OSError, StopIteration):  # not Linux, or ARM, which lacks this line
         processor = platform.processor() or "processor unknown"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"- {processor}, {machine()}, {memory:.0f} GiB of memory"
@@ -39,7 +39,14 @@ def facts() -> Iterator[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Two timings, round by round, in seconds."""
+    """Row of the table of ratios.
+
+    Attributes:
+        what: name of the contestant.
+        against: name of the contestant that it is compared with.
+        seconds: time of `what` per round, in seconds.
+        base: time of `against` per round, in seconds.
+    """
 
     what: str
     against: str
@@ -56,7 +63,7 @@ class Row:
 def compare(
     contestants: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round, after one warm-up round; the order turns with the rounds."""
+    """Return the time of each contestant per round, in seconds; the order rotates from round to round."""
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-1 if warm_up else 0, rounds):
@@ -71,12 +78,12 @@ def compare(
 
 
 def rows_of(seconds: Mapping[str, list[float]], pairs: Iterable[tuple[str, str]]) -> list[Row]:
-    """A row for each pair of contestants, first against second."""
+    """Return a row for each pair of contestants, the first compared with the second."""
     return [Row(what, against, seconds[what], seconds[against]) for what, against in pairs]
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Rows in Markdown. A ratio below 1 says that the first takes less time."""
+    """Return the rows as a Markdown table; a ratio below 1 means that the first contestant is faster."""
     return "\n".join([HEADER, *map(str, rows)])
 
 

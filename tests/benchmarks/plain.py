@@ -1,6 +1,6 @@
-"""Scores as scripts compute them in plain NumPy and scikit-learn: what leepfrog's are timed against.
+"""Scores as typical scripts compute them in plain NumPy and scikit-learn; baselines for timings.
 
-The other formulas are those of tests/reference/scores.py.
+Further formulas are in tests/reference/scores.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Labels = NDArray[np.int64]
 
 
 def leep(probs: Array, labels: Labels) -> float:
-    """A loop over classes, a full matrix product, a Python zip to pick the entries."""
+    """Compute LEEP by a loop over classes, a full matrix product, and a Python zip to pick the entries."""
     n_target = len(np.unique(labels))
     joint = np.zeros((n_target, probs.shape[1]))
     for y in range(n_target):
@@ -29,7 +29,7 @@ def leep(probs: Array, labels: Labels) -> float:
 
 
 def leep_loo(probs: Array, labels: Labels) -> float:
-    """LEEP's sums anew without each image."""
+    """Compute leave-one-out LEEP by recomputing the sums for each left-out image."""
     logs = []
     for i in range(len(probs)):
         rest = np.arange(len(probs)) != i
@@ -39,7 +39,7 @@ def leep_loo(probs: Array, labels: Labels) -> float:
 
 
 def logme(features: Array, labels: Labels, steps: int = 11) -> float:
-    """The fixed point of alpha and beta that the paper describes, class by class, with all D eigenvalues."""
+    """Compute LogME by the fixed-point iteration of the paper, per class, with all D eigenvalues."""
     n, width = features.shape
     u, s, vt = np.linalg.svd(features, full_matrices=False)
     s = s**2
@@ -59,7 +59,7 @@ def logme(features: Array, labels: Labels, steps: int = 11) -> float:
 
 
 def knn(features: Array, labels: Labels) -> float:
-    """Distances to all images, an image at a time."""
+    """Compute leave-one-out 1-NN accuracy from distances to all images, one image at a time."""
     hits = 0
     for i, row in enumerate(features):
         distances = ((features - row) ** 2).sum(axis=1)
@@ -69,14 +69,14 @@ def knn(features: Array, labels: Labels) -> float:
 
 
 def ridge(features: Array, labels: Labels) -> float:
-    """A head fitted anew without each image, for each strength."""
+    """Compute the ridge score by refitting a head for each left-out image and each strength."""
     strengths = 10.0 ** np.arange(-3, 3.5, 0.5)
     predictions = [reference.ridge_predictions(features, labels, strength) for strength in strengths]
     return max(reference.best_log_likelihood(each, labels) for each in predictions)
 
 
 def linear_probe(features: Array, labels: Labels) -> float:
-    """scikit-learn's logistic regression on five folds, at its default penalty."""
+    """Return the five-fold accuracy of scikit-learn's logistic regression with the default penalty."""
     x = features - features.mean(axis=0)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     return float(
@@ -85,7 +85,7 @@ def linear_probe(features: Array, labels: Labels) -> float:
 
 
 def n_leep(features: Array, labels: Labels) -> float:
-    """scikit-learn's principal components and mixture, then `leep`."""
+    """Compute N-LEEP with scikit-learn's PCA and Gaussian mixture, followed by `leep`."""
     x = PCA(0.8, svd_solver="full").fit_transform(features)
     mixture = GaussianMixture(5 * len(np.unique(labels)), covariance_type="diag", random_state=0).fit(x)
     return leep(mixture.predict_proba(x), labels)

@@ -1,4 +1,4 @@
-"""Arrays for `leepfrog score`: finite scores or an ArrayError, whatever the numbers are, and whatever the bytes."""
+"""`leepfrog score` on arbitrary arrays and damaged files: finite scores or an ArrayError."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SPECIAL = (np.nan, np.inf, -np.inf, -1.0, 0.0, 5e-324, 1e-300, 1e-30, 1e30, 1e30
 
 
 def spoil(array: Array, data: st.DataObject, rng: np.random.Generator) -> Array:
-    """Now and then: single numbers, rows or columns that are extreme, or copies of others."""
+    """Sometimes replace numbers, rows or columns by extreme values or copies of others."""
     if not array.size or array.ndim != 2:
         return array
     ways = st.sampled_from(("number", "row", "column", "copies", "scale"))
@@ -51,7 +51,7 @@ def spoil(array: Array, data: st.DataObject, rng: np.random.Generator) -> Array:
 
 @st.composite
 def outputs(draw: st.DrawFn) -> dict[str, Array]:
-    """Probabilities, features and labels, most of them such as a model gives."""
+    """Draw probabilities, features and labels, most of them as a model would output."""
     data, rng = draw(st.data()), np.random.default_rng(draw(st.integers(0, 2**32)))
     n, classes = draw(SIZES), draw(st.sampled_from((3, 2, 7, 50, 1)))
     source, width = draw(SIZES), draw(SIZES)
@@ -95,7 +95,7 @@ def check_scores(found: Any) -> None:
 @tally.examples(250)
 @given(arrays=outputs())
 def test_any_numbers(arrays: dict[str, Array], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All fourteen scores are finite, or one line says what is wrong; never a warning, never NaN."""
+    """All scores are finite, or the error is one line; never a warning or NaN."""
     folder = tmp_path_factory.getbasetemp()
     paths = {name: folder / f"fuzz-{name}.npy" for name in arrays}
     for name, array in arrays.items():
@@ -131,7 +131,7 @@ FILES = {"probs": whole(PROBS), "features": whole(FEATURES.astype(np.float32)), 
 @tally.examples(400)
 @given(name=st.sampled_from(sorted(FILES)), to=damage(*FILES.values(), OBJECTS.getvalue()))
 def test_any_bytes(name: str, to: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A damaged .npy file gives an array that is checked like any other, or one line that names the file."""
+    """A damaged .npy file yields an array that is checked as usual, or a one-line error that names the file."""
     folder = tmp_path_factory.getbasetemp()
     paths = {each: folder / f"damaged-{each}.npy" for each in FILES}
     for each, content in FILES.items():

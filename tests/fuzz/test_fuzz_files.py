@@ -1,4 +1,4 @@
-"""Files that leepfrog reads back, damaged: recomputed and told, or one line; never other numbers, never a traceback."""
+"""Damaged files that leepfrog reads back: recomputed with a notice, or refused in one line; no wrong numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rankings import Listener
 
 pytestmark = pytest.mark.full
 
-# What a stranger may write where a JSON value belongs.
+# Malicious or unexpected JSON values.
 ODD = st.sampled_from(
     (
         None,
@@ -77,7 +77,7 @@ def test_shards_of_the_cache(photos: Path, with_made: Path) -> None:
         assert again.models[0].n_inferred == (0 if content == whole else 12)
         assert numbers(again) == pytest.approx(first, abs=1e-6)
         (kept,) = (with_made / "inference").glob("*/*.npy")
-        if kept != shard:  # rows in another order have another hash
+        if kept != shard:  # a different order of rows changes the hash
             kept.unlink()
         tally.outcome("cache files", "same" if content == whole else "computed again")
 
@@ -102,7 +102,7 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
 
     try_one()
     leepfrog.rank(photos, ["made"])
-    kept = list((with_made / "inference").glob("*/cost-*.json"))  # one per count of threads
+    kept = list((with_made / "inference").glob("*/cost-*.json"))  # one per number of threads
     whole = kept[0].read_text()
     latency = str(json.loads(whole)["latency"])
     wrong = latency.replace(latency[-1], "1" if latency[-1] != "1" else "2")
@@ -118,14 +118,14 @@ def test_kept_costs(photos: Path, with_made: Path) -> None:
 
 @pytest.fixture
 def task(photos: Path, here: Here) -> Path:
-    """An embedding's file."""
+    """File of an embedding."""
     path = here.folder / "task.npz"
     here.call("embed", "photos", "--probe", "made", "-o", "task.npz", "-q").check(0)
     return path
 
 
 def use(here: Here, name: str, library: Path) -> None:
-    """Everything that reads a task; no exit code but 0, 2 and 3."""
+    """Run every command that reads a task; exit codes must be 0, 2 or 3."""
     shutil.rmtree(library, ignore_errors=True)
     commands = [["distance", name, "task.npz"], ["distance", name, "task.npz", "--format", "json"]]
     commands += [["library", "add", library, name], ["library", "list", library]]
@@ -156,14 +156,14 @@ def test_embeddings_bytes(task: Path, here: Here) -> None:
             assert "\n" not in str(error)  # noqa: PT017
             tally.outcome("embeddings", "refused")
         else:
-            assert found.vector.tolist() == vector.tolist()  # a zip file's members carry checksums
+            assert found.vector.tolist() == vector.tolist()  # members of a zip file have checksums
             tally.outcome("embeddings", "read")
 
     try_one()
 
 
 def places(values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths to every value within JSON values."""
+    """Yield the path of every value nested in JSON values."""
     yield path
     inside = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     for key, value in inside:
@@ -182,7 +182,7 @@ def replaced(values: Any, path: tuple[Any, ...], odd: Any) -> Any:
 
 
 def rewritten(whole: bytes, header: Any = None, **arrays: Any) -> bytes:
-    """An embedding's file with other members, and checksums that fit."""
+    """Return the file of an embedding with some members replaced and valid checksums."""
     members = dict(np.load(io.BytesIO(whole)))
     members.update(arrays)
     if header is not None:

@@ -1,4 +1,4 @@
-"""Image files damaged at random: an RGB image or an ImageError, soon, and without much memory."""
+"""Randomly damaged image files: an RGB image or an ImageError, within limits of time and memory."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ SEEDS = {
 if features.check("avif"):
     SEEDS["AVIF"] = [encoded("AVIF"), encoded("AVIF", **MOVING)]
 
-# What decoding one damaged file may take, on a busy machine, and what all of them together may add to the memory held.
+# Time limit per file, for a busy machine, and limit of the growth in peak memory over all files.
 SECONDS, BYTES = 20.0, 1 << 30
 PIXELS = 4_000_000
 
 
 def peak() -> int:
-    resource = pytest.importorskip("resource", reason="memory is measured as Unix does")
-    held: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024
+    resource = pytest.importorskip("resource", reason="peak memory is measured on Unix only")
+    used: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
 
 
 @pytest.mark.parametrize("kind", sorted(SEEDS))

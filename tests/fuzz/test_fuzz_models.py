@@ -1,7 +1,7 @@
-"""ONNX files damaged at random: a model that runs, or one line that names the file.
+"""Randomly damaged ONNX files: a model that runs, or a one-line error that names the file.
 
-Each is tried in a process of its own kind, since onnxruntime is native code: a file that ends the process is counted as
-a crash. SECURITY.md says that such files may exist; the tests fail on any other failure than a refusal.
+Files are read in a worker process, since onnxruntime is native code: a file that ends the process counts as a crash.
+SECURITY.md lists crashes as a known limit, so they do not fail the test; neither does running out of memory.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SECONDS = 60
 
 
 class Worker:
-    """A process that tries models, started again where one ends it."""
+    """Worker process that tries models; restarted after a crash."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, how: str, content: bytes) -> tuple[str, str]:
-        """What becomes of a model: good, refused, out of memory, failed, crashed or hung; and a message."""
+        """Return the outcome (good, refused, out of memory, failed, crashed or hung) and a message."""
         path = self._folder / "damaged.onnx"
         path.write_bytes(content)
         if self._process is None or self._process.poll() is not None:
@@ -48,7 +48,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                # A model that never ends is refused well before the worker counts as hung.
+                # A model with an infinite loop is refused well before the worker counts as hung.
                 env={
                     **os.environ,
                     "LEEPFROG_SECONDS_PER_IMAGE": "5",
@@ -78,9 +78,9 @@ class Worker:
 def worker(tmp_path: Path, home: Path) -> Iterator[Worker]:
     folder = tmp_path / "fuzz"
     (folder / "models").mkdir(parents=True)
-    found = Worker(folder)
-    yield found
-    found.close()
+    started = Worker(folder)
+    yield started
+    started.close()
 
 
 def settle(kind: str, answer: tuple[str, str], content: bytes, folder: Path) -> None:
@@ -88,7 +88,7 @@ def settle(kind: str, answer: tuple[str, str], content: bytes, folder: Path) -> 
     tally.outcome(kind, what)
     if what == "hung":
         pytest.fail(f"{kind}: more than {SECONDS} s; the input is kept in {tally.hang(kind, 'damaged.onnx', content)}")
-    if what == "crashed":  # kept, for a report to onnxruntime
+    if what == "crashed":  # keep the file for a bug report to onnxruntime
         (folder / f"{what}-{tally.OUTCOMES[f'{kind} {what}']}.onnx").write_bytes(content)
     assert what in ("good", "refused", "out of memory", "crashed"), answer
     assert "\n" not in message

@@ -1,4 +1,4 @@
-"""What tests of receipts, verify and check share: two quick made models, photographs, a baseline of them."""
+"""Shared by tests of receipts, `verify` and `check`: two fast synthetic models, photographs and a baseline."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ SCHEMA = json_schema()
 
 
 def conforms(result: dict[str, Any]) -> None:
-    """Hold a result, as it is written, against the published schema."""
+    """Validate the JSON form of a result against the published schema."""
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(json.dumps(result)))
 
 
 def model(name: str, noise: float = 0.0, alike: bool = False, **changes: object) -> ModelProto:
-    """A made scoring model; `noise` moves its filters, which are all the first one if `alike`; `changes` metadata."""
+    """Return a synthetic scoring model.
+
+    Args:
+        name: model name.
+        noise: standard deviation of the noise added to the filters.
+        alike: make all filters equal to the first one.
+        changes: overrides of metadata fields.
+    """
     proto = made.scoring(name=name, source=f"onnx:{name}.onnx", **changes)
     filters = next(tensor for tensor in proto.graph.initializer if tensor.name == "filters")
     values = numpy_helper.to_array(filters)
@@ -38,7 +45,7 @@ def model(name: str, noise: float = 0.0, alike: bool = False, **changes: object)
 
 
 def put(home: Path, name: str, noise: float = 0.0, alike: bool = False, **changes: object) -> Path:
-    """The model in the models folder."""
+    """Write `model` of the other arguments to the models folder and return its path."""
     path = home / "models" / f"{name}.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model(name, noise, alike, **changes).SerializeToString())
@@ -46,19 +53,19 @@ def put(home: Path, name: str, noise: float = 0.0, alike: bool = False, **change
 
 
 def two_models(home: Path) -> None:
-    """One with six features, one with six times the same; what they cost is known."""
+    """Write two models with known costs: one with six distinct features, one with the same feature six times."""
     paths = [put(home, NAMES[0]), put(home, NAMES[1], alike=True)]
     for threads in {1, available_threads()}:
         keep_costs([ModelFile.read(path) for path in paths], threads)
 
 
 def photographs(folder: Path) -> Path:
-    """60 pieces of three photographs."""
+    """Create an image folder with 60 crops of three photographs."""
     return folder_of_pieces(folder, count=20)
 
 
 def baseline(home: Path, folder: Path, path: Path, **asked: Any) -> dict[str, Any]:
-    """Rank both models on a folder and write the result to `path`."""
+    """Rank both models on a folder, write the result to `path` and return it."""
     found = leepfrog.rank(folder, NAMES, **asked).as_dict()
     path.write_text(json.dumps(found))
     return found

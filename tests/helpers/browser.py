@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven through the DevTools protocol by pipes: no port, no package."""
+"""Headless Chromium, controlled by the DevTools protocol over pipes; needs neither a port nor a driver package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLAGS = (
 
 
 def chromium() -> str:
-    """The browser's path; the test is skipped where there is none."""
+    """Return the path of the browser; skip the test if it is not installed."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
@@ -34,21 +34,25 @@ def chromium() -> str:
 
 
 def _out_of_the_way(descriptor: int) -> int:
-    """Another number for it, so that neither of 3 and 4 is written over before it is read."""
+    """Move a descriptor to 10 or above, so that redirecting 3 and 4 does not overwrite it."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved
 
 
 class Browser:
-    """A browser with one page, in a `with` block; `requests` are the addresses that it asked for."""
+    """Browser with one page, used as a context manager.
+
+    Attributes:
+        requests: URLs that the browser requested.
+    """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         theirs, ours = map(_out_of_the_way, os.pipe())
         mine, yours = map(_out_of_the_way, os.pipe())
-        # The protocol's descriptors are 3 and 4, and a shell puts them there.
+        # The protocol uses descriptors 3 and 4; the shell redirects them.
         script = f'exec "$@" 3<&{theirs} 4>&{yours}'
         command = ["bash", "-c", script, "bash", chromium(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(
@@ -82,7 +86,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol and wait for what it gives."""
+        """Call a protocol method and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -96,7 +100,7 @@ class Browser:
             self._note(answer)
 
     def open(self, path: Path, width: int = 1280, height: int = 800, *, dark: bool = False, scale: float = 1) -> None:
-        """Show a file in a window of a size in CSS pixels; a narrow one is a phone's."""
+        """Open a file in a window of the given size in CSS pixels; below 600 pixels wide, a phone is emulated."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=scale, mobile=width < 600,
@@ -109,18 +113,18 @@ class Browser:
             self._note(self._receive())
 
     def evaluate(self, script: str) -> Any:
-        """What a script gives, as JSON."""
+        """Evaluate JavaScript and return its JSON value."""
         found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """Press a key, such as ("Tab", 9)."""
+        """Press a key, for example ("Tab", 9)."""
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Write a PNG of the whole page or of what the window shows."""
+        """Write a PNG of the whole page, or of the visible part only."""
         options: dict[str, Any] = {}
         if whole:
             size = self.send("Page.getLayoutMetrics")["cssContentSize"]
@@ -139,10 +143,10 @@ class Browser:
         until = time.monotonic() + SECONDS
         while b"\0" not in self._buffer:
             left = until - time.monotonic()
-            assert left > 0, f"Chromium said nothing for {SECONDS} s"
+            assert left > 0, f"no message from Chromium for {SECONDS} s"
             if select.select([self._from], [], [], left)[0]:
                 read = os.read(self._from, 1 << 20)
-                assert read, "Chromium went away"
+                assert read, "Chromium closed the connection"
                 self._buffer += read
         message, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(message))

@@ -1,4 +1,4 @@
-"""The command line called as its users call it, and what holds after any error: one line, and nothing left behind."""
+"""Run the command line as users do, and check properties that hold for every error, such as a one-line message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENTRY = [sys.executable, "-W", "error", "-m", "leepfrog"]
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A command that has ended."""
+    """Completed command: its command line, exit code, stdout and stderr."""
 
     command: str
     code: int
@@ -33,18 +33,18 @@ class Done:
 
     @property
     def error(self) -> str:
-        """The one line that says what is wrong."""
+        """Error line of stderr; there must be exactly one."""
         lines = [line for line in self.err.splitlines() if line.startswith("leepfrog: error: ")]
         assert len(lines) == 1, self
         return lines[0]
 
     @property
     def json(self) -> Any:
-        """The result."""
+        """Parsed JSON of stdout."""
         return json.loads(self.out)
 
     def check(self, code: int, *words: str) -> None:
-        """Hold it against the exit code and the words that were expected; an error is one line, on stderr alone."""
+        """Check the exit code and that the message contains `words`; an error must be one line, on stderr only."""
         if "Traceback" in self.err or "internal error" in self.err or self.code == 70:
             tally.TRACEBACKS.append(self.command)
         assert "Traceback" not in self.out + self.err, self
@@ -52,26 +52,26 @@ class Done:
         assert self.code == code, self
         if code:
             assert not self.out, self
-            said = self.error
-            assert self.err.splitlines()[-1] == said, self
-            assert len(said) < 900, self
+            output = self.error
+            assert self.err.splitlines()[-1] == output, self
+            assert len(output) < 900, self
         else:
-            said = self.out + self.err
-            assert "leepfrog: error" not in said, self
+            output = self.out + self.err
+            assert "leepfrog: error" not in output, self
         for word in words:
-            assert word in said, (word, said)
+            assert word in output, (word, output)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One item of the table of bad inputs.
+    """Row of a table of bad inputs.
 
     Attributes:
-        what: the item.
-        make: makes it in a folder, which is where the command is called.
-        command: words of the command line, as a user types them.
-        code: the exit code.
-        words: what the message, or else the output, must hold.
+        what: description of the input, also the test id.
+        make: function that creates the input in a folder; the command runs in that folder.
+        command: command line without `leepfrog`, as a user types it.
+        code: expected exit code.
+        words: strings that the error message, or the output of a successful command, must contain.
     """
 
     what: str
@@ -82,17 +82,17 @@ class Row:
 
 
 def row(what: str, make: Callable[[Path], object], command: str, code: int, *words: str) -> Any:
-    """A Row as a parameter of a test, by its name."""
+    """Return a Row as a test parameter whose id is its description."""
     return pytest.param(Row(what, make, command, code, words), id=what.replace(" ", "-"))
 
 
 def snapshot(*folders: Path) -> dict[str, bytes]:
-    """Every file below some folders, and what it holds."""
+    """Return the content of every file below the folders, by path."""
     return {os.fsdecode(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def files(**contents: bytes | made.Made) -> Callable[[Path], None]:
-    """Make some files; `bad_onnx=...` is bad.onnx."""
+    """Return a function that writes these files to a folder; `bad_onnx=...` is written as bad.onnx."""
 
     def make(here: Path) -> None:
         for name, content in contents.items():
@@ -103,7 +103,7 @@ def files(**contents: bytes | made.Made) -> Callable[[Path], None]:
 
 
 class Here:
-    """Calls commands in a folder, in this process."""
+    """Runner of commands in a folder, within the current process."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self._capsys, self._monkeypatch = folder, capsys, monkeypatch
@@ -121,12 +121,12 @@ class Here:
 
 
 class Late(BaseException):
-    """A command went on for too long; no command catches it."""
+    """Raised when a command exceeds its time limit; no command catches BaseException."""
 
 
 @contextlib.contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    """Raise Late in a block that takes longer, also where it waits for a file."""
+    """Raise Late if the block takes longer, even if it is blocked on a file."""
 
     def stop(*_: object) -> None:
         raise Late(f"still running after {seconds} s")
@@ -141,12 +141,12 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 def process(words: Iterable[str | Path], *, start: Sequence[str] = ENTRY, **options: Any) -> Done:
-    """Run one command line in a process of its own.
+    """Run one command line in a new process.
 
     Args:
-        words: what follows `leepfrog`.
-        start: what stands before them, in place of `python -m leepfrog`.
-        options: as for `subprocess.run`.
+        words: arguments of `leepfrog`.
+        start: command that replaces `python -m leepfrog`.
+        options: keyword arguments of `subprocess.run`.
     """
     given = list(map(os.fspath, words))
     settings = {"capture_output": True, "text": True, "timeout": 300} | options
@@ -155,13 +155,17 @@ def process(words: Iterable[str | Path], *, start: Sequence[str] = ENTRY, **opti
 
 
 def run(*words: str | Path, code: str | None = None, **environment: str) -> Done:
-    """Run one command line, or a Python program with these arguments, with changes to the environment."""
+    """Run one command line, or the Python program `code` with these arguments, with environment variables changed."""
     start = ENTRY if code is None else [sys.executable, "-W", "error", "-c", code]
     return process(words, start=start, env={**os.environ, **environment})
 
 
 def heed_permissions() -> None:
-    """Run in a child before its program: root is denied what anyone else would be. Where that cannot be, OSError."""
+    """Drop root's capabilities to bypass file permissions; for `preexec_fn`.
+
+    Raises:
+        OSError: the capabilities cannot be dropped.
+    """
     if os.getuid() == 0:
         drop_from_bounding_set, may_override, may_read = 24, 1, 2
         libc = ctypes.CDLL(None, use_errno=True)
@@ -170,10 +174,10 @@ def heed_permissions() -> None:
                 raise OSError(ctypes.get_errno(), "prctl")
 
 
-needs_permissions = pytest.mark.skipif(sys.platform != "linux", reason="root gives up its rights by prctl, on Linux")
+needs_permissions = pytest.mark.skipif(sys.platform != "linux", reason="dropping capabilities needs prctl (Linux)")
 
 
 def injected(what: str, done: Done, code: int, *words: str) -> None:
-    """Count a fault, and hold the program's exit code and the words of its message against what is wanted."""
+    """Count an injected fault, and check the exit code and the message of the command."""
     tally.FAULTS[what] += 1
     done.check(code, *words)

@@ -1,4 +1,4 @@
-"""Docstrings as data: the sections of Google's style, as far as this repository writes them."""
+"""Parser for the Google-style docstring sections used in this repository."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises")
 
 
 def sections(docstring: str) -> Mapping[str, list[str]]:
-    """The names that each section explains, in order; of Returns and Yields the text in one piece.
+    """Return the names that each section documents, in order; for Returns and Yields, the lines of text.
 
     Args:
-        docstring: cleaned of its indentation, as by `inspect.cleandoc`.
+        docstring: docstring with its indentation removed, as by `inspect.cleandoc`.
     """
     found: dict[str, list[str]] = {}
     current = None
@@ -30,6 +30,6 @@ def sections(docstring: str) -> Mapping[str, list[str]]:
 
 
 def names(entry: str) -> list[str]:
-    """`a, b: what they are` explains a and b."""
+    """Return the names that an entry documents: a and b for `a, b: description`."""
     before, colon, _ = entry.partition(":")
     return [name.strip(" *") for name in before.split(",")] if colon else [f"no colon in {entry!r}"]

@@ -1,7 +1,7 @@
-"""A process that reads damaged models one after the other and says what became of each: `python fuzz_worker.py`.
+"""Worker process that reads damaged models and reports the outcome of each: `python fuzz_worker.py`.
 
-onnxruntime is native code, so a stranger's bytes may end the process; then its parent starts another and counts that.
-Each line of stdin is a JSON list [how, path, folder]; each line of stdout is a JSON list [what became of it, why].
+onnxruntime is native code, so a malformed file may crash the process; the parent counts the crash and restarts it. Each
+line of stdin is a JSON list [how, path, folder]; each line of stdout is a JSON list [outcome, message].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from leepfrog.task2vec.session import ProbeSession
 
 
 def run(path: Path, folder: Path) -> None:
-    """What `rank` does with a model."""
+    """Read and run a scoring model, as `rank` does."""
     file = ModelFile.read(path)
     session = Session(file, "cpu", 1)
     batch = np.random.default_rng(0).normal(0, 1, (2, 3, *file.metadata.preprocess.input_size)).astype(np.float32)
@@ -34,7 +34,7 @@ def run(path: Path, folder: Path) -> None:
 
 
 def export(path: Path, folder: Path) -> None:
-    """`leepfrog export onnx:`; the file written must then rank, and an error must leave none."""
+    """Export an ONNX file; the written model must run, and a failed export must leave no file."""
     from leepfrog_exporter.export import export as export_source
 
     written = folder / "models" / "written.onnx"
@@ -51,7 +51,7 @@ def export(path: Path, folder: Path) -> None:
 
 
 def probe(path: Path, folder: Path) -> None:
-    """What `embed` does with a probe."""
+    """Read and run a probe model, as `embed` does."""
     file = ProbeFile.read(path)
     session = ProbeSession(file, "cpu", 1)
     rng = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def probe(path: Path, folder: Path) -> None:
 
 
 def rank(path: Path, folder: Path) -> None:
-    """The whole of `leepfrog rank`."""
+    """Run `leepfrog rank` with all scores."""
     import leepfrog
 
     ranking = leepfrog.rank(folder / "photos", [path], scores=["all"])
@@ -73,9 +73,9 @@ HOWS = {"run": run, "export": export, "probe": probe, "rank": rank}
 
 
 def main() -> None:
-    """Answer every line."""
+    """Process every line of stdin."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what others print must not come between
+    os.dup2(2, 1)  # keep output of libraries out of the protocol
     for line in sys.stdin:
         how, path, folder = json.loads(line)
         try:
@@ -93,6 +93,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # A model may claim any size: what is asked for beyond this is refused, as on a machine that has no more.
+    # A model may declare any size: limit memory, as if the machine had no more.
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     main()

@@ -1,4 +1,4 @@
-"""A gradient rule against finite differences in float64, of one node on shapes and values that the caller chooses."""
+"""Checks of gradient rules against finite differences in float64, for single nodes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass
 class Case:
-    """One node to differentiate.
+    """Node to differentiate.
 
     Attributes:
-        operator: its type.
-        active: its inputs that vary, by name: shapes without the batch axis, which comes first.
-        constants: its other inputs.
-        order: names of all its inputs in order, where constants do not simply follow the active ones.
-        attributes: of the node.
-        n_outputs: how many outputs it has.
-        values: from what the active inputs are drawn; keeps away from kinks.
+        operator: ONNX operator type.
+        active: shapes of the differentiable inputs by name, without the leading batch axis.
+        constants: values of the other inputs by name.
+        order: names of all inputs in order, if the constants do not simply follow the active inputs.
+        attributes: attributes of the node.
+        n_outputs: number of outputs.
+        values: function that draws the active inputs; must avoid kinks.
     """
 
     operator: str
@@ -43,7 +43,7 @@ class Case:
 
 
 def between_kinks(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Values of either sign, none within 0.01 of a multiple of 0.5, where the kinks of all activations here lie."""
+    """Draw values of either sign at least 0.01 away from multiples of 0.5, where all activations have their kinks."""
     return rng.integers(-9, 9, shape) / 2 + rng.uniform(0.01, 0.49, shape)
 
 
@@ -61,7 +61,7 @@ seeds = st.integers(0, 2**31)
 
 
 def check_rule(case: Case, seed: int) -> None:
-    """The rule's vector-Jacobian product along random directions equals the central difference."""
+    """Check that the rule's vector-Jacobian product equals the central difference along random directions."""
     rng = np.random.default_rng(seed)
     order = case.order or (*case.active, *case.constants)
     outputs = [f"y{i}" for i in range(case.n_outputs)]

@@ -1,4 +1,4 @@
-"""Small graphs for tests of what edits and reads graphs."""
+"""Small graphs for tests of graph editing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 
 def graph_of(*nodes: onnx.NodeProto, output: str = "y", **arrays: np.ndarray) -> GraphProto:
-    """A graph from x [N, 6] to an output."""
+    """Return a graph with the input x [N, 6] and one output."""
     return helper.make_graph(
         nodes,
         "g",

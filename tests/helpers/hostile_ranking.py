@@ -1,4 +1,4 @@
-"""What tests of reports share: models, classes and files with hostile names, ranked for real, and a reader of pages."""
+"""Shared by tests of reports: a real ranking whose names are all hostile, and a strict HTML parser."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ VOID = {"meta", "img", "wbr", "br", "input", "link"}
 
 @dataclasses.dataclass
 class Reported:
-    """A ranking of hostile names, and what it was made of."""
+    """Ranking with hostile names, and the model outputs that it was computed from."""
 
     ranking: Ranking
     outputs: Outputs
 
 
 def rank_hostile(folder: Path) -> Reported:
-    """Rank three small models on 24 images of three classes; no name is harmless."""
+    """Rank three small models on 24 images of three classes; all names are hostile."""
     models, photos = folder / "models", folder / "photos <b>"
     models.mkdir()
     photos.mkdir()
     for i, name in enumerate(NAMES):
         model = made.scoring(name=name, source=f"onnx:{HANDLER}", license=SCRIPT, labels=SOURCES)
-        for tensor in model.graph.initializer:  # or all would be the same model
+        for tensor in model.graph.initializer:  # otherwise all models would be identical
             values = made.numpy_helper.to_array(tensor) * (1 + 0.7 * i)
             tensor.CopyFrom(made.numpy_helper.from_array(values, tensor.name))
         (models / f"{i}.onnx").write_bytes(model.SerializeToString())
@@ -58,12 +58,12 @@ def rank_hostile(folder: Path) -> Reported:
 
 
 def shown(text: str) -> str:
-    """A stranger's text as a page shows it."""
+    """Return untrusted text as a page shows it."""
     return printable(text)
 
 
 class Page(HTMLParser):
-    """A page's elements and text, read strictly: what is opened must be closed, in order."""
+    """Elements and text of a page; fails unless tags are properly nested and closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.feed(text)
         self.close()
-        assert not self.open, f"never closed: {self.open}"
+        assert not self.open, f"unclosed elements: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {key: value or "" for key, value in attrs}))
@@ -84,7 +84,7 @@ class Page(HTMLParser):
         self.elements.append((tag, {key: value or "" for key, value in attrs}))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
+        assert self.open.pop() == tag, f"</{tag}> does not match the open element"
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "style":
@@ -93,5 +93,5 @@ class Page(HTMLParser):
             self.text += data
 
     def all(self, *tags: str) -> list[dict[str, str]]:
-        """The attributes of all elements of these kinds."""
+        """Return the attributes of all elements with these tags."""
         return [attributes for tag, attributes in self.elements if tag in tags]

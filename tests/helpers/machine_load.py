@@ -1,4 +1,4 @@
-"""A machine made busy: programs that do nothing but compute, on chosen cores. And costs, as of a quiet one."""
+"""Helpers that put load on chosen cores, and a fixed cost as measured on an idle machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COST = Cost(
     memory_of_model=10**7,
     threads=2,
     n_runs=40,
-    reference=1e-9,  # no machine is as quick, so it is never in doubt
+    reference=1e-9,  # faster than any machine, so the cost is never considered doubtful
 )
 
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="programs are put on cores, on Linux")
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPU affinity is Linux only")
 
 
 def keep_costs(models: Sequence[ModelFile], threads: int) -> Cost:
-    """Keep a cost for each model, so that a ranking on so many threads measures none."""
+    """Store a cost for each model, so that rankings with this number of threads measure none."""
     cost = dataclasses.replace(COST, threads=threads)
     for model in models:
         store_cost(cost, model, "cpu", pytest.fail)
@@ -39,7 +39,7 @@ def keep_costs(models: Sequence[ModelFile], threads: int) -> Cost:
 
 @contextlib.contextmanager
 def on_cores(cores: set[int]) -> Iterator[None]:
-    """Let this process, and those that it starts, use these cores only."""
+    """Restrict this process and its children to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -50,7 +50,7 @@ def on_cores(cores: set[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def busy(cores: set[int], programs: int) -> Iterator[None]:
-    """Run so many programs on each of some cores that never wait."""
+    """Run this number of busy loops on each of the cores."""
     started = []
     try:
         for core in cores:

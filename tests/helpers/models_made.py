@@ -1,6 +1,6 @@
-"""Small ONNX classifiers of every kind that strangers bring, each with what numpy says it computes.
+"""Small synthetic ONNX classifiers of every supported form, each with a NumPy reference.
 
-All are a 3x3 convolution with 6 filters and a ReLU, then one of HEADS, on images of 8 x 8 pixels.
+All have a 3x3 convolution with 6 filters and a ReLU, followed by one of HEADS, and take images of 8 x 8 pixels.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _NUMPY = {TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}
 
 @dataclasses.dataclass
 class Made:
-    """A model and its weights."""
+    """Synthetic model with its weights and head."""
 
     model: ModelProto
     weights: dict[str, NDArray[np.floating]]
     head: str
 
     def save(self, path: Path) -> Path:
-        """Write the model as one file."""
+        """Write the model to one file."""
         path.write_bytes(self.model.SerializeToString())
         return path
 
     def expected(self, images: Floats) -> tuple[Floats, Floats]:
-        """probs [n, Z] and features [n, D] of images [n, 3, H, W], in float64 numpy."""
+        """Return probs [n, Z] and features [n, D] of images [n, 3, H, W], computed in float64 with NumPy."""
         w = {name: value.astype(np.float64) for name, value in self.weights.items()}
         padded = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
@@ -66,17 +66,17 @@ def classifier(
     names: tuple[str, str, str] = ("pixels", "deep", "scores"),
     fixed_reshape: int | None = None,
 ) -> Made:
-    """A classifier.
+    """Build a classifier.
 
     Args:
         head: one of HEADS.
         tail: operators after the logits: Softmax, LogSoftmax, Sigmoid.
-        shape: of the input; a last axis of 3 means channels last.
-        kind: the input's number type; that of the weights too unless it is UINT8.
-        classes: Z.
-        opset: of ONNX's own domain.
-        ir: IR version; below 4 the weights are listed among the inputs.
-        names: of the input, the value that the linear layer sees and the output.
+        shape: shape of the input; a last axis of 3 means channels last.
+        kind: data type of the input, and of the weights unless it is UINT8.
+        classes: number of classes, Z.
+        opset: opset version of the default ONNX domain.
+        ir: IR version; below 4, the weights are also graph inputs.
+        names: names of the input, of the input to the linear layer, and of the output.
         fixed_reshape: flatten with a Reshape to [fixed_reshape, -1].
     """
     image, deep, out = names
@@ -180,7 +180,7 @@ _HEADS = dict(zip(HEADS, (_gemm, _matmul, _tokens, _positions, _conv, _squeezene
 
 
 def add_tail(made: Made, *nodes: NodeProto, output: str, **constants: NDArray[np.generic]) -> Made:
-    """Nodes after a classifier's output, whose last value becomes the output."""
+    """Append nodes to a classifier; `output` becomes its new output."""
     made.model.graph.node.extend(nodes)
     made.model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     made.model.graph.output[0].name = output
@@ -188,7 +188,7 @@ def add_tail(made: Made, *nodes: NodeProto, output: str, **constants: NDArray[np
 
 
 def external(made: Made, location: str, offset: int | None = None) -> ModelProto:
-    """The model with its filters said to stand in another file."""
+    """Return a copy of the model that declares its filters as external data in `location`."""
     model = ModelProto()
     model.CopyFrom(made.model)
     tensor = next(t for t in model.graph.initializer if t.name == "filters")
@@ -198,12 +198,12 @@ def external(made: Made, location: str, offset: int | None = None) -> ModelProto
 
 
 def options(**values: object) -> ExportOptions:
-    """Export options with ImageNet's preprocessing unless said otherwise."""
+    """Return export options, with ImageNet preprocessing by default."""
     return ExportOptions(**{"preprocess": IMAGENET, **values})  # type: ignore[arg-type]
 
 
 def scoring(**changes: object) -> ModelProto:
-    """A hand-made scoring model that keeps the contract; `changes` to its metadata."""
+    """Return a hand-built valid scoring model; `changes` override its metadata."""
     made = classifier(tail=("Softmax",), names=("image", "features", "probs"))
     graph = made.model.graph
     del graph.output[:]
@@ -215,7 +215,7 @@ def scoring(**changes: object) -> ModelProto:
 
 
 def embedder(name: str = "embedder", **changes: object) -> ModelProto:
-    """A hand-made scoring model that puts out features alone, those of `scoring` from other filters."""
+    """Return a scoring model without probabilities; its features are those of `scoring` with reversed filters."""
     model = scoring(name=name, source=f"onnx:{name}.onnx", has_probs=False, **changes)
     graph = model.graph
     del graph.node[[each.output[0] for each in graph.node].index("features") + 1 :]
@@ -229,7 +229,7 @@ def embedder(name: str = "embedder", **changes: object) -> ModelProto:
 
 
 def scoring_through(output: str, *nodes: NodeProto, **constants: NDArray[np.generic]) -> ModelProto:
-    """A scoring model one of whose outputs goes through further nodes, from the value "before" to the output's name."""
+    """Return a scoring model with extra nodes before one output; they read "before" and write the output's name."""
     model = scoring(name=f"odd_{output}")
     for node in model.graph.node:
         node.output[:] = ["before" if name == output else name for name in node.output]
@@ -240,7 +240,7 @@ def scoring_through(output: str, *nodes: NodeProto, **constants: NDArray[np.gene
 
 
 def endless() -> ModelProto:
-    """A scoring model whose features go through a loop that never ends."""
+    """Return a scoring model whose features pass through an infinite loop."""
     value = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["on"], ["still_on"]), helper.make_node("Abs", ["value"], ["next"])],
@@ -254,7 +254,7 @@ def endless() -> ModelProto:
 
 
 def slow_to_load(products: int = 40, side: int = 3000) -> ModelProto:
-    """A scoring model whose constants take minutes to evaluate, which onnxruntime does when it loads it."""
+    """Return a scoring model whose constants take onnxruntime minutes to fold when it loads the model."""
     node = helper.make_node
     square = node("ConstantOfShape", ["square"], ["c0"], value=numpy_helper.from_array(np.array([1e-4], np.float32)))
     chain = [node("MatMul", [f"c{i}", f"c{i}"], [f"c{i + 1}"]) for i in range(products)]
@@ -263,5 +263,5 @@ def slow_to_load(products: int = 40, side: int = 3000) -> ModelProto:
 
 
 def images(n: int, seed: int = 1) -> Floats:
-    """A normalised batch [n, 3, H, W]."""
+    """Return a normalised batch [n, 3, H, W]."""
     return np.random.default_rng(seed).normal(0, 1, (n, 3, SIDE, SIDE)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Damage to real files: what a bad disk, a cut download or an ill will does to their bytes, and to an ONNX graph."""
+"""Mutations of valid files and ONNX graphs, as caused by bad disks, truncated downloads or malicious authors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, TensorProto
 
-# Headers, where damage is most varied, get their share of it.
+# Damage to headers has the most varied effects, so short ranges from the start are sampled as well.
 REACHES = (32, 128, 1024, None)
-# What lengths, counts and sizes are at their worst.
+# Edge cases for lengths, counts and sizes.
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 def damage(*others: bytes) -> Any:
-    """A strategy of functions that damage a file, one to three times; pieces of `others` may come into it."""
+    """Return a strategy for functions that mutate a file one to three times; pieces of `others` may be spliced in."""
     kinds = ("flip", "set", "cut", "drop", "repeat", "number", *(("splice",) if others else ()))
 
     def apply(steps: list[str], seed: int) -> Any:
         def to(content: bytes) -> bytes:
-            chance = random.Random(seed)  # hypothesis's own would mostly choose the first of everything
+            chance = random.Random(seed)  # Hypothesis's own choices are biased towards the first option
             for step in steps:
                 content = _step(content, step, chance, others)
             return content
@@ -78,7 +78,7 @@ SIZES = (0, -1, 1, 2, 7, 1 << 20, 1 << 31, 1 << 62, -(1 << 63))
 
 
 def graph_damage() -> Any:
-    """A strategy of functions that change an ONNX file's graph, so that the file is one still: one to three things."""
+    """Return a strategy for functions that apply one to three changes to a graph; the file remains valid protobuf."""
 
     def apply(n: int, seed: int) -> Any:
         def to(content: bytes) -> bytes:

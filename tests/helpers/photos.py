@@ -1,4 +1,4 @@
-"""Real photographs that scikit-image and scikit-learn ship, and labelled folders made of pieces of them."""
+"""Photographs shipped with scikit-image and scikit-learn, and labelled folders of crops of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sklearn.datasets import load_sample_image
 
 Pixels = NDArray[np.uint8]
 
-# What an ImageNet network has to see in each, by the words that stand in the names of fitting classes, and among its
-# how many best. (scikit-learn's flower is a dahlia, which ImageNet's 1,000 classes lack.)
+# Per photograph: k, and words of ImageNet class names one of which must be among the top k predictions. (scikit-learn's
+# flower is a dahlia, which is not one of ImageNet's 1,000 classes.)
 SUBJECTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "cat": (1, ("cat", "tabby")),
     "coffee": (1, ("espresso",)),
@@ -24,7 +24,7 @@ SUBJECTS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 
 def photo(name: str) -> Pixels:
-    """A photograph, [H, W, 3] uint8."""
+    """Return a photograph, [H, W, 3] uint8."""
     if name == "china":
         return np.asarray(load_sample_image("china.jpg"))
     load = {"cat": skimage.data.chelsea, "coffee": skimage.data.coffee, "rocket": skimage.data.rocket}
@@ -32,7 +32,7 @@ def photo(name: str) -> Pixels:
 
 
 def pieces(name: str, count: int, seed: int = 0) -> list[Pixels]:
-    """Random square pieces of a photograph, no two alike."""
+    """Return random square crops of a photograph."""
     rng = np.random.default_rng(seed)
     whole = photo(name)
     height, width, _ = whole.shape
@@ -45,7 +45,7 @@ def pieces(name: str, count: int, seed: int = 0) -> list[Pixels]:
 
 
 def folder_of_pieces(folder: Path, count: int = 8, names: tuple[str, ...] = ("cat", "coffee", "rocket")) -> Path:
-    """An image folder with one class a photograph, as JPEG files."""
+    """Create an image folder of JPEG files with one class per photograph."""
     for name in names:
         (folder / name).mkdir(parents=True)
         for i, piece in enumerate(pieces(name, count)):
@@ -54,12 +54,12 @@ def folder_of_pieces(folder: Path, count: int = 8, names: tuple[str, ...] = ("ca
 
 
 def loaded(image: LabelledImage) -> tuple[Digest, Image.Image]:
-    """An image's hash and all its pixels."""
+    """Return the hash of an image and the image at full resolution."""
     digest, (decoded,) = image.load_reduced([lambda width, height: 1])
     return digest, decoded.image
 
 
 def photo_set(n: int, subjects: tuple[str, ...] = ("cat", "china", "rocket")) -> ImageSet:
-    """n pieces of each subject's photograph, a class a subject."""
+    """Return an image set of n crops per photograph, with one class per photograph."""
     images = [piece for subject in subjects for piece in pieces(subject, n)]
     return ImageSet.from_arrays(images, [subject for subject in subjects for _ in range(n)])

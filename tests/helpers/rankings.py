@@ -1,4 +1,4 @@
-"""What tests of rankings share: two quick models, a listener, and comparing two rankings."""
+"""Shared by tests of rankings: two fast models, a progress listener, and comparison of rankings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FAST = ("mobilenet_v2", "efficientnet_lite0")
 
 
 class Listener:
-    """A leepfrog.progress.Progress that remembers what it was told."""
+    """leepfrog.progress.Progress that records its calls."""
 
     def __init__(self) -> None:
         self.stages: dict[str, list[int]] = {}

@@ -1,6 +1,6 @@
-"""A small call of every command by its parameters, so that tests can go through all parameters of a kind.
+"""Small example calls of every command, so that tests can iterate over all parameters of a type.
 
-`leepfrog.cli.app` knows the parameters; what they may be is written here, relative to the folder that `furnish` fills.
+The parameters come from `leepfrog.cli.app`; their values are listed here, relative to the folder filled by `furnish`.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ CALLS: dict[str, Values] = {
     "schema": {},
     "doctor": {},
 }
-# What else a call needs where it has this parameter.
+# Further values that a call needs if it sets this parameter.
 WITH: dict[tuple[str, str], Values] = {
     ("export", "depth"): {"probe": True},
     ("export", "calibrate"): {"precision": "int8"},
     ("validate", "plot"): {"models": "made", "tasks": "3"},
     ("validate", "tasks"): {"models": "made"},
 }
-# Strings that may also name a file.
+# String parameters that may also be file names.
 NAMES_OR_FILES = {"models", "model", "probe"}
 
 
 def furnish(folder: Path, home: Path) -> None:
-    """Make what the calls read, by a home with the model "made"."""
+    """Create the files that the calls read; `home` must contain the model "made"."""
     folder_of_pieces(folder / "photos", count=6)
     made.classifier().save(folder / "plain.onnx")
     (folder / "twin.onnx").write_bytes(made.scoring(name="twin", license="other").SerializeToString())
@@ -72,7 +72,7 @@ def furnish(folder: Path, home: Path) -> None:
 
 
 def parameters(*kinds: type) -> Iterator[tuple[str, str]]:
-    """Command and parameter of all that are of one of these kinds."""
+    """Yield command and name of every parameter of one of these types."""
     for name, command in commands():
         hints = typing.get_type_hints(command.callback.__wrapped__)
         for parameter in command.params:
@@ -86,7 +86,7 @@ def _kinds(hint: Any) -> set[Any]:
 
 
 def words(name: str, /, **changes: str | list[str] | bool) -> list[str]:
-    """The words of a command's small call with some parameters changed."""
+    """Return the words of a command's example call, with some parameters changed."""
     values: dict[str, Any] = dict(CALLS[name])
     for parameter in changes:
         values |= WITH.get((name, parameter), {})

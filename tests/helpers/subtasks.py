@@ -1,4 +1,4 @@
-"""Many tasks out of one labelled set, for experiments on what makes tasks alike and which models suit them.
+"""Tasks drawn from one labelled set, for experiments on task similarity and model selection.
 
 >>> import leepfrog
 >>> from subtasks import random_subtasks
@@ -31,23 +31,23 @@ def random_subtasks(
     imbalance: float = 1.0,
     seed: int = 0,
 ) -> list[ImageSet]:
-    """Tasks of random classes, of random sizes; two tasks may share classes and images.
+    """Draw tasks of random classes and sizes; two tasks may share classes and images.
 
-    This is the protocol of LEEP's and TASK2VEC's experiments: a uniformly drawn number of classes, then so many
-    classes, then images of each.
+    This is the protocol of the LEEP and TASK2VEC experiments: draw the number of classes uniformly, then the classes,
+    then images of each class.
 
     Args:
-        images: the set.
-        n_tasks: how many tasks.
-        n_classes: classes of a task, or the least and the most; None for 2 to all.
-        n_images: images of a class, or the least and the most; None for all that there are.
-        imbalance: the task's first class keeps all its images, its last one in so many, those between geometrically
-            between; every class keeps at least one.
-        seed: of everything drawn; equal seeds give equal tasks.
+        images: labelled images to draw from.
+        n_tasks: number of tasks.
+        n_classes: classes per task, or their range; None for 2 to all classes.
+        n_images: images per class, or their range; None for all images.
+        imbalance: ratio of class sizes. The first class of a task keeps all its images, the last one the fraction
+            1 / imbalance, with geometric interpolation in between; every class keeps at least one image.
+        seed: random seed; equal seeds give equal tasks.
 
     Raises:
-        UsageError: a range is empty, fewer than 2 classes, or an imbalance below 1.
-        DataSetError: there are fewer classes than asked for.
+        UsageError: a range is empty, n_classes is below 2, n_tasks below 1 or imbalance below 1.
+        DataSetError: the set has fewer classes than requested.
     """
     low, high = _range(n_classes, (2, len(images.classes)), "n_classes")
     if low < 2:
@@ -75,7 +75,7 @@ def random_subtasks(
 
 
 def class_pairs(images: ImageSet) -> list[ImageSet]:
-    """Every pair of classes as a task of its own, in the order of the classes."""
+    """Return one task per pair of classes, in the order of the classes."""
     members = _members(images)
     return [
         _subset(images, np.concatenate([members[a], members[b]]), f"{images.classes[a]} or {images.classes[b]}")
@@ -84,7 +84,7 @@ def class_pairs(images: ImageSet) -> list[ImageSet]:
 
 
 def class_subset(images: ImageSet, classes: str | Sequence[str]) -> ImageSet:
-    """The task of telling these classes apart.
+    """Return the task of distinguishing these classes.
 
     Raises:
         UsageError: a class is unknown, or there are fewer than two.
@@ -102,10 +102,10 @@ def class_subset(images: ImageSet, classes: str | Sequence[str]) -> ImageSet:
 
 
 def disjoint_samples(images: ImageSet, n_parts: int, seed: int = 0) -> list[ImageSet]:
-    """The same task n times, on images of which no two samples share one; classes divided as evenly as they go.
+    """Split a set into n disjoint samples of the same task, with classes divided as evenly as possible.
 
     Raises:
-        DataSetError: a class has fewer images than there are parts.
+        DataSetError: a class has fewer images than n_parts.
     """
     rng = np.random.default_rng(seed)
     parts: list[list[NDArray[np.int64]]] = [[] for _ in range(n_parts)]
@@ -129,5 +129,5 @@ def _range(given: Range | None, otherwise: tuple[int, int], what: str) -> tuple[
 
 
 def _subset(images: ImageSet, positions: NDArray[np.int64], what: str) -> ImageSet:
-    """Images at positions, in the set's order; only classes that are left."""
+    """Return the images at these positions, in the order of the set and with the remaining classes only."""
     return dataclasses.replace(images[np.sort(positions)], name=f"{images.name} [{what}]", notes=())

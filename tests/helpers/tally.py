@@ -1,4 +1,4 @@
-"""How many bad inputs and faults this run of the tests tried, and what became of them; conftest.py prints it."""
+"""Counters of the bad inputs and faults tried in a test run, and of their outcomes; conftest.py prints them."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from typing import Any
 import hypothesis
 
 INPUTS: Counter[str] = Counter()
-"""Inputs tried, by kind."""
+"""Number of inputs tried, by kind."""
 OUTCOMES: Counter[str] = Counter()
-"""What came of fuzzed inputs: "images: decoded", "images: refused"."""
+"""Number of fuzzed inputs by kind and outcome, for example "images decoded" and "images refused"."""
 FAULTS: Counter[str] = Counter()
-"""Faults injected into real processes, by kind."""
+"""Number of faults injected into real processes, by kind."""
 HANGS: Counter[str] = Counter()
-"""Fuzzed inputs that took longer than SECONDS, by kind."""
+"""Number of fuzzed inputs that exceeded the time limit, by kind."""
 TRACEBACKS: list[str] = []
 """Commands that ended with a traceback or an internal error."""
 
 TIMES = float(os.environ.get("LEEPFROG_FUZZ", "1"))
-"""How many times as many examples as CI tries."""
+"""Factor on the number of examples that CI tries."""
 
 
 SECONDS = 120.0
-"""What one fuzzed input may take, on a busy machine; most take milliseconds."""
+"""Time limit per fuzzed input, in seconds, for a busy machine; most inputs take milliseconds."""
 KEPT = Path(tempfile.gettempdir()) / "leepfrog-hangs"
-"""Where inputs are kept that took longer."""
+"""Folder of inputs that exceeded the time limit."""
 
 
 class Hang(BaseException):
-    """Raised where the code stands that takes too long; no `except Exception` swallows it."""
+    """Raised within code that takes too long; a BaseException, so that `except Exception` does not catch it."""
 
 
 @contextlib.contextmanager
 def limited(kind: str, seconds: float | None = None, **inputs: bytes) -> Iterator[None]:
-    """Fail if the block takes longer than SECONDS, count that, and keep the inputs.
+    """Fail, count a hang and keep the inputs if the block exceeds its time limit.
 
-    Native code that never returns to Python ends the process after twice that time: a hang is never waited for.
+    If native code does not return to Python, the process is ended after twice the limit.
 
     Args:
-        kind: of the inputs, as for `outcome`.
-        seconds: in place of SECONDS.
-        inputs: the bytes of each file, by its name with "_" for ".".
+        kind: kind of the inputs, as for `outcome`.
+        seconds: time limit, by default SECONDS.
+        inputs: content of each file, by its name with "_" for ".".
     """
     seconds = SECONDS if seconds is None else seconds
     KEPT.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def limited(kind: str, seconds: float | None = None, **inputs: bytes) -> Iterato
 
 
 def hang(kind: str, name: str, content: bytes) -> Path:
-    """Count an input that another process hung on, and keep it; where it is kept."""
+    """Count and keep an input that hung another process; return the path of the kept file."""
     HANGS[kind] += 1
     KEPT.mkdir(exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix=f"{kind.replace(' ', '-')}-", dir=KEPT)) / name
@@ -96,7 +96,7 @@ def hang(kind: str, name: str, content: bytes) -> Path:
 
 
 def examples(n: int) -> hypothesis.settings:
-    """Settings of a fuzz test that tries n examples in CI."""
+    """Return Hypothesis settings for a fuzz test that tries n examples in CI."""
     return hypothesis.settings(
         max_examples=max(1, round(n * TIMES)),
         suppress_health_check=list(hypothesis.HealthCheck),
@@ -105,18 +105,18 @@ def examples(n: int) -> hypothesis.settings:
 
 
 def outcome(kind: str, what: str) -> None:
-    """Count an input of a kind and what came of it."""
+    """Count an input of a kind with its outcome."""
     INPUTS[kind] += 1
     OUTCOMES[f"{kind} {what}"] += 1
 
 
 def counts() -> dict[str, Any]:
-    """All that was counted, as plain values."""
+    """Return all counters as plain values."""
     return {name: dict(count) for name, count in _COUNTERS.items()} | {"tracebacks": list(TRACEBACKS)}
 
 
 def add(others: Mapping[str, Any]) -> None:
-    """What `counts` gave in another process."""
+    """Add the result of `counts` in another process."""
     for name, count in _COUNTERS.items():
         count.update(others.get(name, {}))
     TRACEBACKS.extend(others.get("tracebacks", []))
@@ -126,7 +126,7 @@ _COUNTERS = {"inputs": INPUTS, "outcomes": OUTCOMES, "faults": FAULTS, "hangs": 
 
 
 def tell() -> list[str]:
-    """Lines for the end of a run."""
+    """Return the lines of the summary at the end of a run."""
 
     def listed(counts: Counter[str]) -> str:
         return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items()))

@@ -1,4 +1,4 @@
-"""Turns of the workers of pytest-xdist: tests run side by side, but one that measures time runs alone."""
+"""Locks between pytest-xdist workers: tests run in parallel, except that tests which measure time run alone."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: all tests run side by side
+except ImportError:  # Windows: no exclusive tests
     fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def turn(folder: Path, alone: bool) -> Iterator[None]:
-    """Hold a lock that tests share, or one that none shares.
+    """Hold a shared lock, or an exclusive one if `alone`, while the block runs.
 
-    Whoever waits for the lock keeps the door, so that a test that must be alone starts once the others' current tests
-    are over.
+    A waiting worker also holds the "door" lock, which keeps other tests from starting; an exclusive test therefore runs
+    as soon as the current tests have finished.
 
     Args:
-        folder: where the two lock files are, the same for all workers.
-        alone: whether no other test may run in the block.
+        folder: folder of the two lock files, the same for all workers.
+        alone: whether no other test may run during the block.
     """
     if fcntl is None:
         yield

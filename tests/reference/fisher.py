@@ -1,4 +1,4 @@
-"""Squared gradients of filters by torch autograd, one sample at a time: slow, and with no code of leepfrog's."""
+"""Squared gradients of filters by torch autograd, one sample at a time; slow, and independent of leepfrog's code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 @dataclasses.dataclass
 class LayerGradients:
-    """A layer's name, its weights [O, ...] and, per sample and filter, the mean squared gradient [N, O]."""
+    """Squared gradients of one layer.
+
+    Attributes:
+        name: name of the layer.
+        weights: weights of the layer, [O, ...].
+        squared: mean squared gradient per sample and filter, [N, O].
+    """
 
     name: str
     weights: NDArray[np.float64]
@@ -23,13 +29,14 @@ class LayerGradients:
 def squared_gradients(
     network: Any, images: NDArray[np.floating], cotangents: NDArray[np.floating], dtype: type[np.floating]
 ) -> list[LayerGradients]:
-    """Of every convolution and linear layer but the last, in the order in which they run.
+    """Return the gradients of every convolution and linear layer except the last, in order of execution.
 
     Args:
         network: a torch module in evaluation mode.
         images: [N, 3, H, W].
-        cotangents: [N, D], the gradient of what the last layer sees (averaged over positions, where that is a map).
-        dtype: the precision of all.
+        cotangents: gradient with respect to the input of the last layer (averaged over positions, if that is a map),
+            [N, D].
+        dtype: precision of all computations.
     """
     torch = package("torch")
     network = copy.deepcopy(network).to({np.float32: torch.float32, np.float64: torch.float64}[dtype])

@@ -1,4 +1,4 @@
-"""LEEP as its paper writes it, in exact rational arithmetic: every float is a fraction, only the logarithm rounds."""
+"""LEEP as defined in its paper, in exact rational arithmetic; only the logarithm is rounded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Rows = Sequence[Sequence[float]]
 
 
 def log(x: Fraction) -> float:
-    """Natural logarithm of a positive fraction of any size."""
-    # math.log takes integers of any length, so nothing underflows on the way.
+    """Return the natural logarithm of a positive fraction of any size."""
+    # math.log accepts integers of any length, so nothing underflows.
     return math.log(x.numerator) - math.log(x.denominator) if x < Fraction(1, 2**1000) else math.log(x)
 
 
 def leep(probs: Rows, labels: Sequence[int]) -> float:
-    """1/N sum_i log sum_z P(y_i | z) theta_z(x_i)."""
+    """Compute 1/N sum_i log sum_z P(y_i | z) theta_z(x_i)."""
     theta = [[Fraction(float(p)) for p in row] for row in probs]
     N, Z = len(theta), len(theta[0])
     total = 0.0
@@ -32,7 +32,7 @@ def leep(probs: Rows, labels: Sequence[int]) -> float:
 
 
 def leep_loo(probs: Rows, labels: Sequence[int]) -> float:
-    """The same with image i left out of both sums; likelihoods are held above 1 / (N C)."""
+    """Compute LEEP with image i omitted from both sums; likelihoods are at least 1 / (N C)."""
     theta = [[Fraction(float(p)) for p in row] for row in probs]
     N, Z, C = len(theta), len(theta[0]), len(set(labels))
     total = 0.0

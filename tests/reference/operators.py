@@ -1,4 +1,4 @@
-"""Operators that ONNX's reference evaluator has not, or not in float64, for checks against finite differences."""
+"""Operators that ONNX's reference evaluator lacks or evaluates inexactly, for checks against finite differences."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ OPSET = 20
 
 
 class Erf(OpRun):  # type: ignore[misc]
-    """The evaluator's own rounds to float32."""
+    """Erf in float64; the evaluator's version rounds to float32."""
 
     def _run(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
         return (np.asarray(scipy.special.erf(x)),)
 
 
 class Gelu(OpRun):  # type: ignore[misc]
-    """The evaluator's own is made of its Erf."""
+    """Gelu in float64; the evaluator's version uses its float32 Erf."""
 
     def _run(self, x: NDArray[np.float64], approximate: str = "none") -> tuple[NDArray[np.float64]]:
         if approximate == "tanh":
@@ -31,7 +31,7 @@ class Gelu(OpRun):  # type: ignore[misc]
 
 
 class MaxPool(OpRun):  # type: ignore[misc]
-    """onnxruntime's, which counts its indices through the whole input, as ONNX says; the evaluator's does not."""
+    """MaxPool of onnxruntime, whose indices count through the whole input as ONNX requires; the evaluator's do not."""
 
     def _run(self, x: NDArray[np.float64], **given: Any) -> tuple[NDArray[Any], ...]:
         named = {name: value for name, value in given.items() if value is not None}

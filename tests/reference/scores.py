@@ -1,4 +1,4 @@
-"""Scores as their papers write them: full matrices, no shared sums, no shortcuts."""
+"""Scores as defined in their papers: full matrices, no shared sums, no shortcuts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def nce(probs: Floats, labels: list[int]) -> float:
 
 
 def log_evidence(features: Floats, target: Floats, a: float, b: float) -> float:
-    """Of one class, per image: the log density of targets under N(0, I / b + F F' / a), no fixed point, no SVD."""
+    """Return the log density per image of the targets of one class under N(0, I / b + F F' / a)."""
     n = len(target)
     covariance = np.eye(n) / b + features @ features.T / a
     _, log_det = np.linalg.slogdet(covariance)
@@ -45,7 +45,7 @@ def h_score(features: Floats, labels: Floats, shrinkage: float) -> float:
 
 
 def gbc(reduced: Floats, labels: Floats, diagonal: bool, floor: float) -> float:
-    """On features that are reduced already, each covariance as a matrix."""
+    """Compute GBC of reduced features, with each covariance as a full matrix."""
     width, total = reduced.shape[1], 0.0
     gaussians = []
     for y in np.unique(labels):
@@ -70,7 +70,7 @@ def transrate(features: Floats, labels: Floats, epsilon: float) -> float:
 def parc(reduced: Floats, labels: Floats) -> float:
     first, second = np.triu_indices(len(labels), 1)
     one_hot = (labels[:, None] == np.unique(labels)).astype(float)
-    # Rounded, for rounding would rank pairs that are equally unlike.
+    # Rounded, because rounding errors would otherwise break ties between pairs.
     of_labels = np.round(1 - np.corrcoef(one_hot), 9)[first, second]
     return float(100 * spearmanr((1 - np.corrcoef(reduced))[first, second], of_labels)[0])
 
@@ -82,7 +82,7 @@ def reduced(features: Floats, n_components: int) -> Floats:
 
 
 def ridge_predictions(features: Floats, labels: Floats, strength: float) -> Floats:
-    """Each image predicted by a ridge regression that was fitted without it; features standardised on all images."""
+    """Predict each image by a ridge regression fitted without it; features are standardised on all images."""
     x = (features - features.mean(axis=0)) / features.std(axis=0)
     targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
     design = np.column_stack([np.ones(len(x)), x])
@@ -96,7 +96,7 @@ def ridge_predictions(features: Floats, labels: Floats, strength: float) -> Floa
 
 
 def best_log_likelihood(predictions: Floats, labels: Floats) -> float:
-    """Mean log softmax at the best temperature, searched over its logarithm."""
+    """Return the mean log softmax at the best temperature, found by a search over its logarithm."""
     own = np.arange(len(labels)), np.unique(labels, return_inverse=True)[1]
     found = minimize_scalar(
         lambda t: -log_softmax(math.exp(t) * predictions, axis=1)[own].mean(), bounds=(-12, 12), method="bounded",
@@ -106,7 +106,7 @@ def best_log_likelihood(predictions: Floats, labels: Floats) -> float:
 
 
 def discriminant(x: Floats, labels: Floats, shrinkage: float | None = None) -> tuple[Floats, float]:
-    """Probabilities of SFDA's discriminant by generalised eigenvectors of full matrices, and its shrinkage."""
+    """Return probabilities and shrinkage of SFDA's discriminant, by generalised eigenvectors of full matrices."""
     n_classes = len(np.unique(labels))
     means = np.array([x[labels == y].mean(axis=0) for y in range(n_classes)])
     within = sum(np.mean(labels == y) * np.cov(x[labels == y].T, bias=True) for y in range(n_classes))
@@ -122,7 +122,7 @@ def discriminant(x: Floats, labels: Floats, shrinkage: float | None = None) -> t
 
 
 def sfda(features: Floats, labels: Floats) -> float:
-    """Two discriminants, the second on mixed features."""
+    """Compute SFDA by two discriminants, the second on mixed features."""
     own, n_classes = (np.arange(len(labels)), labels), len(np.unique(labels))
     first, shrinkage = discriminant(features, labels)
     sure = (np.exp(first) / np.exp(first).sum(axis=1, keepdims=True))[own][:, None]
@@ -133,13 +133,13 @@ def sfda(features: Floats, labels: Floats) -> float:
 
 
 def etran(features: Floats, labels: Floats) -> dict[str, float]:
-    """Its two parts."""
+    """Return the two parts of ETran."""
     certainty = discriminant(features, labels)[0][np.arange(len(labels)), labels].mean()
     return {"energy": float(logsumexp(features, axis=1).mean()), "certainty": float(certainty)}
 
 
 def ncti(features: Floats, labels: Floats) -> dict[str, float]:
-    """Its three parts, by scikit-learn's principal components and discriminant analysis."""
+    """Return the three parts of NCTI, by scikit-learn's PCA and discriminant analysis."""
     pca = PCA(min(64, len(features) - 1, features.shape[1]), svd_solver="full").fit(features)
     shrinkage = max(float(np.exp(-pca.explained_variance_[:32].sum())), 1e-10)
     x = pca.transform(features)
@@ -154,7 +154,7 @@ def ncti(features: Floats, labels: Floats) -> dict[str, float]:
 
 
 def ped(features: Floats, labels: Floats) -> float:
-    """Every pair of classes pushed apart on its own, step by step, and SFDA of where the images end."""
+    """Push every pair of classes apart, step by step, and compute SFDA of the result."""
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-3)
     x, first, classes = (features - mean) / deviation, 0.0, np.unique(labels)
     for _ in range(6):
@@ -174,7 +174,7 @@ def ped(features: Floats, labels: Floats) -> float:
 
 
 def few_shot(features: Floats, labels: Floats, drawn: list[list[Floats]]) -> float:
-    """Nearest class means of the images that each episode draws of every class, image by image."""
+    """Return the accuracy of nearest class means, for class means of the images drawn in each episode."""
     right: list[list[bool]] = [[] for _ in labels]
     for episode in drawn:
         means = [features[rows].mean(axis=0) for rows in episode]

@@ -1,6 +1,6 @@
-"""Which default order picks the right model: a study on real images, judged where it did not choose.
+"""Study on real images of which default order selects the best model, evaluated on held-out data sets and networks.
 
-    python -m studies.default_order extract|trials|tables [--out FOLDER]
+    python -m studies.default_order extract|trials|finetune|judge [--out FOLDER]
 
-See README.md beside this file. It runs for hours, can be stopped at any time and goes on where it was.
+See README.md in this folder. The study takes hours; it can be stopped at any time and resumes where it stopped.
 """

@@ -1,4 +1,4 @@
-"""The steps of the study; each goes on where it was stopped."""
+"""Steps of the study; each resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from studies.default_order.tables import TRUTHS, load
 from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, drawn, trial
 
 RESULTS = Path(__file__).parent / "results"
-# All networks are right about nearly all of its images.
+# All networks classify nearly all images of these sets correctly.
 TOO_EASY = ("faces",)
 
 
 def main() -> None:
-    """Run a step."""
+    """Run one step."""
     parser = argparse.ArgumentParser(prog="studies.default_order")
     parser.add_argument("step", choices=("extract", "trials", "finetune", "judge"))
-    parser.add_argument("--out", type=Path, default=Path("study"), help="folder of features and trials")
-    parser.add_argument("--sides", default="96,160", help="input sizes")
+    parser.add_argument("--out", type=Path, default=Path("study"), help="folder for features and trials")
+    parser.add_argument("--sides", default="96,160", help="input sizes, comma-separated")
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--most", type=int, default=8000, help="images of a set")
+    parser.add_argument("--most", type=int, default=8000, help="maximum number of images per set")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--goals", default=",".join(GOAL_NAMES), help="that are judged")
-    parser.add_argument("--slow", action="store_true", help="also the slow scores")
+    parser.add_argument("--goals", default=",".join(GOAL_NAMES), help="goals to evaluate")
+    parser.add_argument("--slow", action="store_true", help="include slow scores")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     steps = {"extract": extract_all, "trials": try_all, "finetune": finetune_all, "judge": judge}
@@ -48,14 +48,14 @@ def main() -> None:
 
 
 def trunks(sides: list[int]) -> Iterator[Trunk]:
-    """Every exported model at every side."""
+    """Yield every exported model at every input size."""
     for path in exported().values():
         for side in sides:
             yield trunk(path, side)
 
 
 def extract_all(arguments: argparse.Namespace) -> None:
-    """Features of all extractors on all sets."""
+    """Compute the features of all extractors on all sets."""
     made = list(trunks([int(side) for side in arguments.sides.split(",")]))
     print(f"{len(made)} trunks, {sum(len(each.cuts) for each in made)} extractors", flush=True)
     for name in arguments.sets.split(","):
@@ -72,7 +72,7 @@ def extract_all(arguments: argparse.Namespace) -> None:
 
 
 def try_all(arguments: argparse.Namespace) -> None:
-    """All trials, one file for each trunk, set, size and split."""
+    """Run all trials; write one file per trunk, set, size and split."""
     sizes = [int(size) for size in arguments.sizes.split(",")]
     jobs = []
     for seed in range(arguments.splits):
@@ -86,7 +86,7 @@ def try_all(arguments: argparse.Namespace) -> None:
 
 
 def finetune_all(arguments: argparse.Namespace) -> None:
-    """Fine-tunings of whole networks at the first side, one file for each set, network, size and split."""
+    """Fine-tune whole networks at the first input size; write one file per set, network, size and split."""
     side = int(arguments.sides.split(",")[0])
     _restore(arguments.out / "finetuned", side)
     jobs = [
@@ -103,7 +103,7 @@ def finetune_all(arguments: argparse.Namespace) -> None:
 
 
 def _restore(folder: Path, side: int) -> None:
-    """Take over the fine-tunings that RESULTS has: the same inputs would give them again, in hours."""
+    """Reuse the fine-tuning results in RESULTS; computing them again would take hours and give the same values."""
     folder.mkdir(exist_ok=True)
     for row in read_csv(RESULTS / "finetuned.csv"):
         path = folder / f"{row['data']}+{row['network']}+{row['images']}+{row['split']}.npz"
@@ -122,14 +122,14 @@ def _finetuned(folder: Path) -> Iterator[dict[str, object]]:
 
 
 def judge(arguments: argparse.Namespace) -> None:
-    """Tables of who orders extractors as the truths do, and of how expectations hold, as CSV files in RESULTS."""
+    """Evaluate all candidates and write tables of rank agreement and interval coverage to RESULTS, as CSV."""
     groups = [group for group in load(arguments.out) if group.data not in TOO_EASY]
     networks = sorted(set().union(*(set(group.networks) for group in groups)))
     facts = _facts()
     tables: dict[str, list[dict[str, object]]] = {"finetuned": list(_finetuned(arguments.out / "finetuned"))}
     for goal in arguments.goals.split(","):
         of_goal = [group for group in groups if TRUTHS[goal] in group.values]
-        if goal != FINETUNE:  # which is known of whole networks alone
+        if goal != FINETUNE:  # fine-tuned accuracy is known for whole networks only
             print(f"{goal}, fitted to all:", *described(fitted(goal, groups, networks)), sep="\n  ", flush=True)
             outcomes, held = judged(goal, groups)
             tables[f"{goal}_order"] = table(outcomes, "combined (the old default)")
@@ -142,7 +142,7 @@ def judge(arguments: argparse.Namespace) -> None:
 
 
 def _facts() -> dict[str, dict[str, float]]:
-    """What baselines know of each network, by its name; what is not known counts as the least."""
+    """Return the value of each baseline per network; unknown values are 0."""
     facts = {}
     for path in exported().values():
         file = ModelFile.read(path)
@@ -167,7 +167,7 @@ def _try(job: tuple[Path, str, int, int, bool]) -> str:
         probs = arrays["probs"] if "probs" in arrays.files else None
         for cut in sorted(set(arrays.files) - {"probs"})[-DEEPEST:]:
             before = {key.removeprefix(f"{cut}/"): value for key, value in known.items() if key.startswith(f"{cut}/")}
-            # A cut within a network has no classes of its own.
+            # Probabilities belong to the last features only.
             shown = trial(arrays[cut], probs if cut == "features" else None, labels, n, seed, slow, before)
             found |= {f"{cut}/{key}": value for key, value in shown.items()}
     if found.keys() == known.keys():
@@ -191,7 +191,7 @@ def _finetune(job: tuple[Path, Path, int, str, int, int]) -> str:
     try:
         found = finetuned(network, data, name, *drawn(labels, n, seed), seed)
     except NotImplementedError as error:
-        return f"{done.stem}: not trained, {error} is no layer of a mobile network"
+        return f"{done.stem}: not trained, operator {error} is not supported"
     keep(done, {"accuracy": np.array(found.accuracy), "rate": np.array(found.rate)})
     return f"{done.stem}: {found.accuracy:.3f} at rate {found.rate:g}, {time.perf_counter() - begun:.0f} s"
 

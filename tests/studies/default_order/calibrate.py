@@ -1,4 +1,4 @@
-"""How an accuracy follows from what is seen: a `Calibration` fitted to some sets and networks."""
+"""Fit of a `Calibration`, which maps statistics of scores to expected accuracies, to some sets and networks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from leepfrog.ranking.expectation import Calibration, Statistic, _Seen
 from leepfrog.ranking.goals import GOALS
 from studies.default_order.tables import Extractors
 
-# Correlations are at most this: what is seen is never all there is to know.
+# Upper bound of correlations: statistics never determine the accuracy completely.
 MOST_CORRELATION = 0.98
 
 
 def angle(share: np.ndarray) -> np.ndarray:
-    """asin(sqrt(share)), whose noise does not depend on the share."""
+    """Return asin(sqrt(share)), which stabilises the variance of a share."""
     return np.arcsin(np.sqrt(share))
 
 
 def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> Calibration:
-    """The calibration of a goal, from groups' extractors of some networks.
+    """Fit the calibration of a goal to extractors of some networks.
 
-    Covariances among models are means over groups of what is seen less what is chance; each family of sets weighs the
-    same.
+    Covariances among models are means over groups of the observed covariance minus that of the noise; each family of
+    sets has the same weight.
     """
     start = GOALS[goal].calibration
     statistics, covariances, shifts, families = start.statistics, [], [], []
@@ -68,9 +68,11 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
 
 
 def _shifts(shifts: np.ndarray, weights: np.ndarray, least: float) -> tuple[float, float, float]:
-    """shift + few / images per class, by weighted least squares, and the standard deviation among sets that is left.
+    """Fit shift + few / images per class by weighted least squares.
 
-    That is `least` at least: so few sets cannot show that it is smaller.
+    Returns:
+        shift, few, and the residual standard deviation among sets. The latter is at least `least`, since it cannot be
+        estimated reliably from few sets.
     """
     seen, of_few, noise = shifts.T
     design = np.column_stack([np.ones(len(seen)), of_few])
@@ -87,7 +89,7 @@ def _seen(group: Extractors, members: np.ndarray, calibration: Calibration) -> _
 
 
 def described(calibration: Calibration) -> list[str]:
-    """The numbers, as `leepfrog.ranking.goals` takes them."""
+    """Return lines with the numbers of a calibration, for copying to `leepfrog.ranking.goals`."""
     lines = [_statistic(statistic) for statistic in calibration.statistics]
     rest = {f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration) if f.name != "statistics"}
     return [*lines, ", ".join(f"{name}={value:.3g}" for name, value in rest.items())]

@@ -1,4 +1,4 @@
-"""Features of every extractor on every set, kept as files."""
+"""Computation and storage of the features of every extractor on every set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 16
 
 
 def extract(trunk: Trunk, data: LabelledPixels, threads: int = 2) -> dict[str, np.ndarray]:
-    """Each cut's features [N, D] float16, and probs [N, Z] float16 where there are any."""
+    """Return the features of each cut, [N, D] float16, and probs, [N, Z] float16, if the network has them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(trunk.content, options, providers=["CPUExecutionProvider"])
@@ -38,7 +38,7 @@ def extract(trunk: Trunk, data: LabelledPixels, threads: int = 2) -> dict[str, n
 
 
 def keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays whole or not at all."""
+    """Write arrays to a file atomically."""
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     write_whole(path, stream.getvalue())

@@ -1,7 +1,7 @@
-"""Fine-tuning as truth: whole networks, by torch, on the images that trials look at.
+"""Fine-tuned accuracy as ground truth: whole networks are trained in torch, on the training images of the trials.
 
-The scoring models' own graphs are trained, so that what is fine-tuned is what is scored; their batch norms are folded
-into the convolutions.
+The graphs of the scoring models themselves are trained, so that the fine-tuned network is the scored one; batch norms
+are already folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from torch import nn
 from torch.nn import functional
 
 RATES = (1e-4, 3e-4, 1e-3)
-# The new head learns so many times faster than the network.
+# Learning rate of the new head relative to that of the network.
 HEAD_RATE = 10.0
 EPOCHS, BATCH, WARM_UP, DECAY = 12, 16, 0.1, 0.01
-# Images are kept larger than the network takes them by this much, and cropped at random places.
+# Size of stored images relative to the input size, for random crops.
 ROOM = 1.15
-# What may be seen in a mirror; digits may not.
+# Sets whose classes are invariant to mirroring, unlike digits.
 MIRRORED = ("clothing", "tiles", "fashion")
 MOST_TEST = 1500
 
 
 class Network(nn.Module):
-    """A scoring model's graph up to its features, and a new head; every array of the graph is trained."""
+    """Graph of a scoring model up to its features, with a new head; all convolutions and the head are trained."""
 
     def __init__(self, trunk: Trunk, n_classes: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """[N, D] of images [N, 3, H, W]."""
+        """Return features [N, D] of images [N, 3, H, W]."""
         values = {self.image: images, **self.constants}
         for node in self.nodes:
             given = [
@@ -66,7 +66,7 @@ class Network(nn.Module):
         return values[FEATURES_OUTPUT]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [N, C]."""
+        """Return logits [N, C]."""
         return self.head(self.features(images))
 
 
@@ -75,7 +75,7 @@ def _key(name: str) -> str:
 
 
 def _needed(graph: onnx.GraphProto, output: str) -> Iterator[onnx.NodeProto]:
-    """The nodes that an output depends on, in the graph's order."""
+    """Return the nodes that an output depends on, in graph order."""
     wanted, nodes = {output}, []
     for node in reversed(graph.node):
         if wanted & set(node.output):
@@ -85,7 +85,7 @@ def _needed(graph: onnx.GraphProto, output: str) -> Iterator[onnx.NodeProto]:
 
 
 def _run(node: onnx.NodeProto, given: list[torch.Tensor | None]) -> torch.Tensor:
-    """What an ONNX node gives, of the few kinds that mobile networks have."""
+    """Compute the output of an ONNX node, for the operators used in mobile networks."""
     options = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     first = given[0]
     if node.op_type == "Conv":
@@ -97,7 +97,7 @@ def _run(node: onnx.NodeProto, given: list[torch.Tensor | None]) -> torch.Tensor
         return functional.conv2d(first, given[1], given[2] if len(given) > 2 else None, strides, padding, 1, groups)
     if node.op_type == "Clip":
         low, high = (None if bound is None else float(bound) for bound in (*given[1:], None, None)[:2])
-        # hardtanh is the same with a backward pass that takes a third of the time.
+        # hardtanh is equivalent, with a backward pass that takes a third of the time.
         bounded = low is not None and high is not None
         return functional.hardtanh(first, low, high) if bounded else torch.clamp(first, low, high)
     if node.op_type == "Add":
@@ -113,11 +113,11 @@ def _run(node: onnx.NodeProto, given: list[torch.Tensor | None]) -> torch.Tensor
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
-    """A fine-tuned network.
+    """Result of fine-tuning.
 
     Attributes:
-        accuracy: on images held out.
-        rate: the learning rate that did best on a fifth of the training images.
+        accuracy: accuracy on held-out images.
+        rate: selected learning rate.
     """
 
     accuracy: float
@@ -127,19 +127,22 @@ class Finetuned:
 def finetuned(
     trunk: Trunk, data: LabelledPixels, name: str, train: np.ndarray, test: np.ndarray, seed: int
 ) -> Finetuned:
-    """Fine-tune on some images of a set, and judge on MOST_TEST others at most.
+    """Fine-tune on some images of a set, and evaluate on at most MOST_TEST others.
 
-    AdamW, a tenth of the steps of warm-up and a cosine down to 0, crops at random places, mirrors where a class does
-    not mind; the best of RATES by a fifth of the training images, then once more on all of them.
+    Training uses AdamW, warm-up over a tenth of the steps, cosine decay to 0, random crops, and mirroring where the
+    classes allow it. The learning rate is the best of RATES on a fifth of the training images; the network is then
+    trained again on all of them.
     """
     torch.set_num_threads(1)
     test = np.sort(np.random.default_rng(seed).permutation(test)[:MOST_TEST])
     pixels = functools.partial(_pixels, data, trunk.preprocess)
     fit = functools.partial(_fit, trunk, labels=data.labels, mirrored=name in MIRRORED, seed=seed)
     of_train = dict(zip(train.tolist(), pixels(train), strict=True))
-    held = fold_of(data.labels[train], 5, seed) == 0
+    validation = fold_of(data.labels[train], 5, seed) == 0
     judged = {
-        rate: _judge(fit(of_train, train[~held], rate), of_train, train[held], data.labels, trunk.preprocess)
+        rate: _judge(
+            fit(of_train, train[~validation], rate), of_train, train[validation], data.labels, trunk.preprocess
+        )
         for rate in RATES
     }
     rate = max(judged, key=lambda rate: judged[rate])
@@ -157,7 +160,7 @@ def _pixels(data: LabelledPixels, spec: PreprocessSpec, which: np.ndarray) -> li
 def _batch(
     images: list[np.ndarray], spec: PreprocessSpec, rng: np.random.Generator | None, mirrored: bool
 ) -> torch.Tensor:
-    """Crops at random places, or from the middle without `rng`, as a network takes them."""
+    """Return a normalised batch of random crops, or of center crops without `rng`."""
     side = spec.input_size[0]
     crops = []
     for image in images:
@@ -210,7 +213,7 @@ def _fit(
 def _judge(
     network: Network, pixels: dict[int, np.ndarray], rows: np.ndarray, labels: np.ndarray, spec: PreprocessSpec
 ) -> tuple[float, float]:
-    """Accuracy and mean log-likelihood."""
+    """Return accuracy and mean log-likelihood."""
     logits = []
     with torch.no_grad():
         for start in range(0, len(rows), 64):

@@ -1,4 +1,4 @@
-"""Candidates for what tells a retrained head's accuracy: held-out predictions of cheap heads on views of features."""
+"""Candidate predictors of retrained-head accuracy: held-out predictions of cheap heads on transformed features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy.linalg import cholesky, solve_triangular
 Floats = np.ndarray
 
 PROBE = "probe"
-"""The head whose accuracy is the score linear_probe."""
+"""Name of the head whose accuracy is the score `linear_probe`."""
 
 
 def _changed(sample: FeatureSample, features: Floats) -> FeatureSample:
@@ -36,16 +36,16 @@ def _beside_logits(sample: FeatureSample, probs: Floats | None) -> FeatureSample
     if probs is None:
         return sample
     logits = np.log(np.maximum(np.asarray(probs, np.float64), 1e-6))
-    # Together they weigh as much as the features do.
+    # Scale the logits to the same total variance as the features.
     share = np.sqrt(sample.x.var(axis=0).sum() / max(logits.var(axis=0).sum(), 1e-12))
     return _changed(sample, np.hstack([sample.x, share * logits]))
 
 
 def left_out_approximately(sample: FeatureSample, penalties: Sequence[float]) -> HeldOut:
-    """Softmax regression on all images, and for each image a Newton step to the head without it.
+    """Approximate leave-one-out predictions of softmax regression, by one Newton step per left-out image.
 
-    After K. Rad, A. Maleki, "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out"
-    (JRSS B 2020). The step is by the Hessian's blocks of single classes, which know nothing of how classes compete.
+    Source: K. Rad, A. Maleki, "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out"
+    (JRSS B 2020). The step uses the blocks of the Hessian for single classes, and ignores those between classes.
     """
     n, n_classes, at = len(sample), sample.n_target, np.arange(len(sample))
     x = unit_coordinates(sample)[0].astype(np.float32)

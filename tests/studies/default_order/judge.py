@@ -1,4 +1,4 @@
-"""Who orders extractors as their truths do: every candidate, on sets and networks that no choice was made on."""
+"""Evaluation of how well each candidate orders extractors, on sets and networks that were not used for fitting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leepfrog.ranking.goals import GOALS
 from studies.default_order.calibrate import fitted
 from studies.default_order.tables import Candidate, Extractors, candidates, outcome, zoos
 
-# So many times sets are drawn again, for intervals of means over sets.
+# Number of bootstrap replicates over sets, for intervals of means.
 RESAMPLES = 2000
-# Of the default, whose posterior takes longest, so many zoos of each half of the networks.
+# Maximum number of zoos per half of the networks; the posterior of the default order is slow.
 MOST_ZOOS = 20
 
 DEFAULT, FIXED, CEILING = "default", "default, as shipped", "ceiling: a half of the truth by the other"
@@ -23,10 +23,13 @@ DEFAULT, FIXED, CEILING = "default", "default, as shipped", "ceiling: a half of 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a candidate did in one zoo.
+    """Outcome of a candidate in one zoo.
 
     Attributes:
-        goal, data, n, candidate: which.
+        goal: name of the goal.
+        data: name of the set.
+        n: number of images.
+        candidate: name of the candidate.
         tau, regret, within: see `outcome`.
     """
 
@@ -41,13 +44,18 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """How an expectation held in one zoo.
+    """Accuracy of the expectations in one zoo.
 
     Attributes:
-        goal, data, n: which.
-        inside, chosen: the share of intervals that hold the accuracy on images held out, of all and of the first.
-        promised, lost: points that the first was expected to lose, and lost.
-        width, bias: mean of the intervals' widths, and of expected less true accuracies, in points.
+        goal: name of the goal.
+        data: name of the set.
+        n: number of images.
+        inside: share of intervals that contain the held-out accuracy, over all models.
+        chosen: the same for the first model only.
+        promised: expected loss of the first model, in points.
+        lost: true loss of the first model, in points.
+        width: mean width of the intervals, in points.
+        bias: mean difference of expected and true accuracies, in points.
     """
 
     goal: str
@@ -62,7 +70,11 @@ class Held:
 
 
 def fold_calibrations(goal: str, groups: Sequence[Extractors]) -> Iterator[tuple[Calibration, Extractors, np.ndarray]]:
-    """A calibration fitted without a family of sets and half of the networks; a group of these; its extractors."""
+    """Yield calibrations fitted without a family of sets and half of the networks, with held-out groups and extractors.
+
+    Yields:
+        The calibration, a group of the held-out family, and the positions of its extractors of held-out networks.
+    """
     networks = sorted(set().union(*(set(group.networks) for group in groups)))
     for family in sorted({group.family for group in groups}):
         others = [group for group in groups if group.family != family]
@@ -74,7 +86,7 @@ def fold_calibrations(goal: str, groups: Sequence[Extractors]) -> Iterator[tuple
 
 
 def judged(goal: str, groups: Sequence[Extractors]) -> tuple[list[Outcome], list[Held]]:
-    """Every candidate's outcomes, and how the default's expectations held."""
+    """Return the outcomes of every candidate, and the accuracy of the expectations of the default order."""
     outcomes, held = [], []
     for calibration, group, among in fold_calibrations(goal, groups):
         true, rivals = group.truth(goal), candidates(group)
@@ -104,7 +116,7 @@ def judged(goal: str, groups: Sequence[Extractors]) -> tuple[list[Outcome], list
 
 
 def whole_networks(goal: str, groups: Sequence[Extractors], facts: dict[str, dict[str, float]]) -> list[Outcome]:
-    """Outcomes on whole networks alone: with scores of predictions, and baselines that look at no image."""
+    """Return outcomes on whole networks only, including scores of predictions and baselines that use no images."""
     outcomes = []
     for group in groups:
         true = group.truth(goal)
@@ -130,9 +142,9 @@ def whole_networks(goal: str, groups: Sequence[Extractors], facts: dict[str, dic
 
 
 def table(outcomes: Sequence[Outcome], reference: str) -> list[dict[str, object]]:
-    """A row for each goal, size and candidate, best first: means over sets, and differences to a reference.
+    """Return a row per goal, size and candidate, best first: means over sets, and differences from a reference.
 
-    Intervals are of means over sets, with sets drawn again.
+    Intervals are for means over sets, by bootstrap over sets.
     """
     by: dict[tuple[str, int, str], dict[str, list[tuple[float, float, float]]]] = {}
     for each in outcomes:
@@ -161,7 +173,7 @@ def table(outcomes: Sequence[Outcome], reference: str) -> list[dict[str, object]
 
 
 def coverage(held: Sequence[Held]) -> list[dict[str, object]]:
-    """How expectations held, by goal, size and set, and the mean over sets."""
+    """Return the accuracy of expectations per goal, size and set, and its mean over sets."""
     rows: list[dict[str, object]] = []
     for goal, n in sorted({(each.goal, each.n) for each in held}):
         of_sets = {}
@@ -177,7 +189,7 @@ def coverage(held: Sequence[Held]) -> list[dict[str, object]]:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Rows as a CSV file, its columns those of the first; nothing where there are none."""
+    """Write rows as CSV with the columns of the first row; write nothing if there are no rows."""
     if not rows:
         return
     with path.open("w", newline="") as stream:
@@ -187,7 +199,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where there is no file."""
+    """Return the rows of a CSV file, or an empty list if it does not exist."""
     if not path.exists():
         return []
     with path.open(newline="") as stream:

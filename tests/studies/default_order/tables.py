@@ -1,4 +1,4 @@
-"""Trials as tables: the extractors of a set, their truths, and what each candidate for the default says of them."""
+"""Trials as arrays: the extractors of a set, their true accuracies, and the estimates of each candidate order."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from studies.default_order.trials import drawn
 ZOO, ZOOS = 8, 40
 
 TRUTHS = {HEAD: "truth/head", FEW_SHOT: "truth/few", "finetune": "truth/finetune"}
-"""What is judged for a goal, the first column of it."""
+"""Name of the true accuracy for each goal; if it has several columns, the first is used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Extractors:
-    """A set's extractors in one split of one size.
+    """Extractors of a set in one split of one size.
 
     Attributes:
-        data, family: the set, and those that share images with it.
-        n: images looked at.
-        n_test: images that the truth was judged by.
-        seed: of the split.
-        names: NETWORK@SIZE/CUT.
-        labels: of the images looked at.
-        values: what trials found, by name, one per extractor; NaN where one lacks it.
+        data: name of the set.
+        family: family of sets that share images.
+        n: number of training images.
+        n_test: number of test images for true accuracies.
+        seed: seed of the split.
+        names: NETWORK@SIZE/CUT of each extractor.
+        labels: class index of each training image.
+        values: results of trials by name, one per extractor; NaN if missing.
     """
 
     data: str
@@ -47,16 +48,16 @@ class Extractors:
 
     @property
     def networks(self) -> np.ndarray:
-        """The network that each is cut from, variants of a smaller precision being the same network."""
+        """Network of each extractor; int8 variants count as the same network."""
         return np.array([name.partition("@")[0].removesuffix("-int8") for name in self.names])
 
     def truth(self, goal: str) -> np.ndarray:
-        """Accuracies on images held out, for a goal."""
+        """Return the accuracies on held-out images for a goal."""
         values = self.values[TRUTHS[goal]]
         return values if values.ndim == 1 else values[:, 0]
 
     def scores(self, members: np.ndarray) -> list[dict[str, Score]]:
-        """The scores that a goal's expected accuracy is read from, with their terms by image."""
+        """Return the scores, with terms per image, that expected accuracies are computed from."""
 
         def score(name: str, terms: np.ndarray, parts: Mapping[str, Score] | None = None) -> Score:
             exact = terms.astype(np.float64)
@@ -75,7 +76,7 @@ class Extractors:
 
 
 def load(folder: Path) -> Iterator[Extractors]:
-    """All trials of a study, with fine-tuned networks where there are any."""
+    """Yield all trials of a study, with fine-tuning results if available."""
     groups: dict[tuple[str, int, int], dict[str, dict[str, np.ndarray]]] = {}
     for path in sorted((folder / "trials").glob("*.npz")):
         data, trunk, n, seed = path.stem.split("+")
@@ -91,7 +92,7 @@ def load(folder: Path) -> Iterator[Extractors]:
             groups.setdefault((data, int(n), int(seed)), {})[f"{trunk}/{cut}"] = values
     for (data, n, seed), found in groups.items():
         keys = sorted(set.union(*(set(values) for values in found.values())))
-        # What only some have, such as whole networks, is NaN for the others.
+        # Values that only some extractors have, such as whole networks, are NaN for the others.
         everywhere = [key for key in keys if all(key in values for values in found.values())]
         of_some = [
             key
@@ -107,7 +108,7 @@ def load(folder: Path) -> Iterator[Extractors]:
 
 
 def zoos(among: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Random zoos of ZOO of these extractors; all of them where there are no more."""
+    """Return random zoos of ZOO extractors each, or one zoo of all if there are not more than ZOO."""
     rng = np.random.default_rng(seed)
     if len(among) <= ZOO:
         return [among]
@@ -115,17 +116,17 @@ def zoos(among: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def outcome(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Weighted tau, regret in points, and whether the choice is within a point of the best."""
+    """Return weighted tau, regret in points, and whether the choice is within one point of the best."""
     found = agreement(estimate.tolist(), truth.tolist())
     return found.weighted_tau or 0.0, found.regret, float(found.regret <= 1)
 
 
 Candidate = Callable[[Extractors, np.ndarray], np.ndarray]
-"""An estimate of each of a zoo's members."""
+"""Function of a group and the positions of a zoo that returns an estimate per member."""
 
 
 def candidates(group: Extractors) -> dict[str, Candidate]:
-    """What may decide the order, by name, but for what is fitted to other sets."""
+    """Return the candidate orders by name, except those fitted to other sets."""
     found: dict[str, Candidate] = {}
     keys = {key for key in group.values if _known(group, key)}
     for key in sorted(keys):
@@ -145,7 +146,7 @@ def candidates(group: Extractors) -> dict[str, Candidate]:
 
 
 def _known(group: Extractors, key: str) -> bool:
-    """Whether all extractors have it; scores of predictions only whole networks do."""
+    """Check that all extractors have a value; only whole networks have scores of predictions."""
     return group.values[key].dtype.kind != "f" or not np.isnan(group.values[key]).any()
 
 
@@ -159,7 +160,7 @@ def _scaled(group: Extractors, members: np.ndarray, weights: Mapping[str, float]
 
 
 def _combined(group: Extractors, members: np.ndarray) -> np.ndarray:
-    """ridge, logme and knn in units of their noise, as `leepfrog.ranking.combined`."""
+    """Return the sum of ridge, logme and knn in units of their noise, as in `leepfrog.ranking.combined`."""
     total = np.zeros(len(members))
     for name in ("ridge", "logme", "knn"):
         terms = group.values[f"images/{name}"][members].astype(float)

@@ -1,4 +1,4 @@
-"""Trials: so many images of a set to look at, the others to judge by; every extractor's truths and scores."""
+"""Trials: n training images of a set, the others for testing; true accuracies and scores of every extractor."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from leepfrog.scoring.sample import Sample
 from leepfrog.validation.transfer_accuracy import few_shot_accuracy, retrained_head
 from studies.default_order.heads import HEADS, PROBE
 
-# Beyond that, heads other than the default's take minutes per extractor.
+# With more images, heads other than the default's take minutes per extractor.
 MOST_FOR_ALL_HEADS = 300
 SIZES = (50, 100, 300, 1000)
 MOST_TEST, FEWEST_TEST = 4000, 100
 SHOTS, EPISODES = 5, 40
-# Cuts of a network that take part: before those, features hold little of what an image shows.
+# Number of deepest cuts per network that take part; earlier features carry little information.
 DEEPEST = 4
-# Not in the first line for the default: they take as long as all others together.
+# Scores that are computed only with --slow; they take as long as all others together.
 SLOW = ("parc", "n_leep")
-# Whose terms by image may take part in a blend.
+# Scores whose terms per image may be part of a blend.
 BLENDED = ("ridge", "knn", "logme", "few_shot")
 
 
 def drawn(labels: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of n images to look at, classes in proportion and two of each at least, and of those to judge by."""
+    """Return positions of about n training images, stratified with at least two per class, and of the test images."""
     rng = np.random.default_rng([seed, n])
     train = [rows[: max(2, round(n * len(rows) / len(labels)))] for rows in shuffled(members_of(labels), rng)]
     chosen = np.sort(np.concatenate(train))
@@ -43,16 +43,16 @@ def trial(
     slow: bool,
     known: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """What one extractor shows and how it does: truths, scores, and each candidate head's terms, by name.
+    """Return the true accuracies, scores and terms of candidate heads of one extractor, by name.
 
-    Only what is not `known`, of an earlier run, is computed.
+    Values that are `known` from an earlier run are not computed again.
     """
     train, test = drawn(labels, n, seed)
     held = features[test].astype(np.float32)
     found = dict(known)
 
     def fresh() -> Sample:
-        """What reads it first pays for the sums that are kept with it."""
+        """Return a new sample, without sums cached by other scores, for fair timings."""
         return Sample.of(
             labels[train],
             None if probs is None else probs[train].astype(np.float32),
@@ -63,7 +63,7 @@ def trial(
     assert fit is not None
     if "truth/head" not in found:
         right = retrained_head(fit, held, labels[test], seed).correct
-        # On all images held out, and on two halves of them.
+        # On all held-out images, and on two halves of them.
         found["truth/head"] = np.array([right.mean(), right[::2].mean(), right[1::2].mean()])
         found["truth/few"] = np.array(few_shot_accuracy(fit, held, labels[test], SHOTS, EPISODES, seed))
     for name, score in SCORES.items():
