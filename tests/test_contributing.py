@@ -80,10 +80,13 @@ def test_every_block_has_a_place() -> None:
 
 
 ADDED = [name for name, place, *_ in BLOCKS if name.startswith("tests/") and not place]
-# Tests that additions must pass or extend: lists of names, the README, docstrings, help.
+# Tests that additions must pass or extend: lists of names, documentation, docstrings, help.
 DEMANDING = [
-    f"tests/runtime/test_{name}.py"
-    for name in ("completion", "devices", "docstrings", "help", "leep", "scores", "surface")
+    *(
+        f"tests/runtime/test_{name}.py"
+        for name in ("completion", "devices", "docstrings", "help", "leep", "scores", "surface")
+    ),
+    "tests/test_documents.py",
 ]
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -93,6 +94,26 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(folder / "site")
     return folder / "site"
+
+
+@pytest.mark.full
+def test_the_source_distribution_builds_the_same_wheel(installed: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--outdir", tmp_path]
+    subprocess.run([*build, "--sdist", ROOT], check=True, capture_output=True)
+    (archive,) = tmp_path.glob("leepfrog-*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    assert {"docs", "tests", "README.md", "CITATION.cff", "constraints.txt"} <= {path.name for path in source.iterdir()}
+    subprocess.run([*build, "--wheel", source], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("leepfrog-*.whl")
+    with zipfile.ZipFile(wheel) as packed_wheel:
+        names = {name for name in packed_wheel.namelist() if ".dist-info/" not in name}
+    assert names == {str(path.relative_to(installed)) for path in files_of(installed) if ".dist-info" not in str(path)}
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
 @pytest.mark.full

@@ -30,7 +30,9 @@ def _option(flag: str, text: str, complete: Callable[..., Any] | None = None) ->
 
 _OPTIONS = {
     "preprocess": _option(
-        "--preprocess", f"Preset for onnx: sources: {either(PRESETS)} (see the README).", complete_preset
+        "--preprocess",
+        f"Preset for onnx: sources: {either(PRESETS)} (see docs/howto).",
+        complete_preset,
     ),
     "input_size": _option("--input-size", "One number or height,width, such as 224 or 224,320."),
     "resize_size": _option("--resize-size", "Image size before the centre crop."),

@@ -25,7 +25,7 @@ class Definition:
     Attributes:
         name: name of the score on the command line and in results, and of its module and public function.
         reads: part of a sample that the score reads.
-        title: what the score measures, for README's table of scores.
+        title: what the score measures, for tables of scores.
         held_out: whether each image's term is predicted without that image, so that models can be compared on few
             images (see `leepfrog.ranking.racing`).
         function: computes the score of a checked sample.
