@@ -42,12 +42,12 @@ def test_the_action_runs_the_gate(two_home: Path, here: Here, tmp_path: Path) ->
     assert "passed" in passed.stdout
     assert f"report={tmp_path}/leepfrog.xml" in (tmp_path / "outputs").read_text()
     assert "<testsuite" in (tmp_path / "leepfrog.xml").read_text()
-    assert step(IMAGES="nowhere").returncode == 2
+    assert step(IMAGES="nowhere").returncode == 3
     for i, path in enumerate(sorted((here.folder / "photos" / "cat").iterdir())[:6]):
         path.rename(here.folder / "photos" / "coffee" / f"mislabelled{i}{path.suffix}")
     assert step().returncode == 1
     # Inputs are data: nothing in them is run.
-    assert step(IMAGES="$(touch here)").returncode == 2
+    assert step(IMAGES="$(touch here)").returncode == 3
     assert not (here.folder / "here").exists()
 
 
