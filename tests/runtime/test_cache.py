@@ -1,4 +1,4 @@
-"""The cache of model outputs: what it spares, what damages it, who else uses it."""
+"""The cache of model outputs: reuse, damaged entries, interrupted writes and concurrent processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_second_run_takes_no_inference(two_home: Path, tmp_path: Path) -> No
     assert [m.n_inferred for m in second.models] == [0, 0]
     assert values(first) == values(second)
     for one, other in zip(first.models, second.models, strict=True):
-        assert one.cost == other.cost or one.cost.doubtful  # which is not kept
+        assert one.cost == other.cost or one.cost.doubtful  # doubtful costs are not stored
 
 
 @pytest.mark.full
@@ -78,7 +78,7 @@ def test_a_damaged_cache_entry_is_computed_again_and_told(two_home: Path, tmp_pa
 def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     shutil.rmtree(two_home / "inference")
-    (two_home / "inference").write_text("a file where the folder should be")  # bites root too, unlike permissions
+    (two_home / "inference").write_text("a file where the folder should be")  # unlike permissions, this also stops root
     listener = Listener()
     blocked = leepfrog.rank(folder, FAST, context=RunContext(progress=listener))
     assert len([n for n in listener.notices if "not cached" in n]) == 2
@@ -88,7 +88,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(two_home: Path, tmp
 
 @pytest.mark.full
 def test_any_number_of_shards(two_home: Path, tmp_path: Path) -> None:
-    """More shards than a process may have files open: each is read, none taken for damaged."""
+    """With more shards than the process may open files, all are read and none is reported as damaged."""
     code = (
         "import sys, resource, leepfrog\n"
         "from leepfrog.inference import cache\n"
@@ -111,7 +111,7 @@ def test_a_shard_that_cannot_be_read_stays(two_home: Path, tmp_path: Path) -> No
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
     (entry,) = {path.parent for path in (two_home / "inference").glob("*/*.npy")}
-    (entry / "unreadable.npy").mkdir()  # bites root too, unlike permissions
+    (entry / "unreadable.npy").mkdir()  # unlike permissions, this also stops root
     listener = Listener()
     assert leepfrog.rank(folder, FAST[:1], context=RunContext(progress=listener)).models[0].n_inferred == 0
     assert [n for n in listener.notices if "cannot be read" in n]
@@ -137,7 +137,7 @@ def test_a_cache_emptied_in_use_is_an_error(two_home: Path, tmp_path: Path) -> N
 def test_an_image_that_one_model_has_cached_and_another_cannot_read(
     two_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts for neither: both models are judged on the same images."""
+    """The image is excluded for both models, so that they are scored on the same images."""
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     leepfrog.rank(folder, FAST[:1])
     lost = (folder / "cat" / "00.jpg").read_bytes()

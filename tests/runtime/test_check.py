@@ -1,4 +1,4 @@
-"""The gate: what it catches, what it lets pass, why, and in which words."""
+"""The gate, `leepfrog check`: what fails, what passes, the causes it reports and its output formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture
 def ranked(home: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A baseline of two made models, and its photographs."""
+    """The baseline of two small test models, and the folder of its photographs."""
     two_models(home)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "baseline.json"
     baseline(home, folder, path)
@@ -50,55 +50,55 @@ def causes(found: Check) -> set[str]:
 
 
 def test_an_honest_second_run_passes(ranked: tuple[Path, Path]) -> None:
-    found = check(*ranked, context=RunContext(threads=1, batch_size=11))
-    assert found.passed
+    result = check(*ranked, context=RunContext(threads=1, batch_size=11))
+    assert result.passed
     threads = available_threads()
-    assert found.changes == ((f"machine: threads {threads} -> 1",) if threads > 1 else ())
-    kinds = [each.criterion for each in found.findings]
+    assert result.changes == ((f"machine: threads {threads} -> 1",) if threads > 1 else ())
+    kinds = [finding.criterion for finding in result.findings]
     assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (10, 1, 2)
-    conforms(found.as_dict())
+    conforms(result.as_dict())
 
 
 def test_a_changed_model_fails(ranked: tuple[Path, Path], home: Path) -> None:
     put(home, "plain", noise=1.0)
-    found = check(*ranked)
-    assert not found.passed
-    assert {failure.model for failure in found.failures if failure.criterion == "score"} == {"plain"}
-    (cause,) = causes(found)
+    result = check(*ranked)
+    assert not result.passed
+    assert {failure.model for failure in result.failures if failure.criterion == "score"} == {"plain"}
+    (cause,) = causes(result)
     assert cause.startswith("model: weights changed")
-    conforms(found.as_dict())
+    conforms(result.as_dict())
 
 
 def test_changed_preprocessing_fails_as_such(ranked: tuple[Path, Path], home: Path) -> None:
     put(home, "plain", preprocess=dataclasses.replace(made.SPEC, mean=(0.9, 0.1, 0.5)))
-    found = check(*ranked)
-    assert not found.passed
-    assert causes(found) == {"preprocessing: mean [0.0, 0.0, 0.0] -> [0.9, 0.1, 0.5]"}
+    result = check(*ranked)
+    assert not result.passed
+    assert causes(result) == {"preprocessing: mean [0.0, 0.0, 0.0] -> [0.9, 0.1, 0.5]"}
 
 
 def test_a_relabelled_class_fails(ranked: tuple[Path, Path]) -> None:
     _, folder = ranked
     for path in sorted((folder / "cat").iterdir())[:12]:
         path.rename(folder / "coffee" / f"cat-{path.name}")
-    found = check(*ranked)
-    assert not found.passed
-    told = "labels: the same images in other classes: 'cat' 20 -> 8 images, 'coffee' 20 -> 32 images"
-    assert causes(found) == {told}
+    result = check(*ranked)
+    assert not result.passed
+    cause = "labels: the same images in other classes: 'cat' 20 -> 8 images, 'coffee' 20 -> 32 images"
+    assert causes(result) == {cause}
 
 
 def test_a_renamed_class_passes_and_is_told(ranked: tuple[Path, Path]) -> None:
     _, folder = ranked
     (folder / "cat").rename(folder / "aardvark")
-    found = check(*ranked)
-    assert found.passed
-    assert found.changes == ("labels: class 'cat' renamed to 'aardvark'",)
-    assert "changed without causing a failure: labels: class 'cat'" in as_text(found)
+    result = check(*ranked)
+    assert result.passed
+    assert result.changes == ("labels: class 'cat' renamed to 'aardvark'",)
+    assert "changed without causing a failure: labels: class 'cat'" in as_text(result)
 
 
 def test_an_option_of_onnxruntime_that_moves_int8_fails(
     zoo_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its fused integer kernels onnxruntime computes a quantised model in floats."""
+    """Without fused integer kernels, onnxruntime computes a quantised model in floating point."""
     folder = folder_of_pieces(tmp_path / "photos", count=12)
     images = leepfrog.find_images(folder)
     file = export_variant(find_models(FAST[:1])[0], "int8", images, VariantOptions())
@@ -106,24 +106,24 @@ def test_an_option_of_onnxruntime_that_moves_int8_fails(
     path.write_text(json.dumps(leepfrog.rank(folder, [file.name], by="leep_loo", scores=["logme"]).as_dict()))
     assert check(path, folder, tolerance=0.01, context=RunContext(threads=1, batch_size=5)).passed
     monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", "graph_optimization_level=disable")
-    found = check(path, folder, tolerance=0.01)
-    assert not found.passed
-    assert causes(found) == {"runtime: ort_options none -> graph_optimization_level=disable"}
+    result = check(path, folder, tolerance=0.01)
+    assert not result.passed
+    assert causes(result) == {"runtime: ort_options none -> graph_optimization_level=disable"}
 
 
 def test_a_larger_file_fails(ranked: tuple[Path, Path], home: Path) -> None:
     put(home, "plain", labels=tuple(f"class {i}" for i in range(made.CLASSES)), license="x" * 5000)
-    found = check(*ranked, fail_on=["size"])
-    assert [(failure.criterion, failure.model) for failure in found.failures] == [("size", "plain")]
+    result = check(*ranked, fail_on=["size"])
+    assert [(failure.criterion, failure.model) for failure in result.failures] == [("size", "plain")]
     assert check(*ranked, fail_on=["score", "rank"]).passed
 
 
 @pytest.mark.alone
 def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path], home: Path) -> None:
-    """The same outputs by a hundred times the work: the image passes idle convolutions first."""
+    """The changed model has the same outputs at 100 times the work: idle convolutions run before it."""
     path, folder = ranked
-    for _ in range(5):  # as a user would, where something else disturbed the machine
-        shutil.rmtree(home / "inference")  # with the costs that were not measured, or in doubt
+    for _ in range(5):  # retry, as a user would, if another process disturbed the measurement
+        shutil.rmtree(home / "inference")  # including stored costs, so that they are measured again
         good = baseline(home, folder, path)
         if not any("relative_latency" in row["cost"]["doubtful"] for row in good["models"]):
             break
@@ -146,9 +146,9 @@ def test_a_slower_model_fails_after_three_measurements(ranked: tuple[Path, Path]
         [onnx.numpy_helper.from_array(idle, "idle"), onnx.numpy_helper.from_array(widen, "widen")]
     )
     (home / "models" / "plain.onnx").write_bytes(proto.SerializeToString())
-    found = check(path, folder, fail_on=["score", "latency"], latency_tolerance=5.0)
-    assert [(failure.criterion, failure.model) for failure in found.failures] == [("latency", "plain")]
-    assert found.failures[0].causes[0].startswith("model: weights changed")
+    result = check(path, folder, fail_on=["score", "latency"], latency_tolerance=5.0)
+    assert [(failure.criterion, failure.model) for failure in result.failures] == [("latency", "plain")]
+    assert result.failures[0].causes[0].startswith("model: weights changed")
 
 
 def test_the_latency_reference_is_what_the_exporter_makes() -> None:
@@ -176,7 +176,7 @@ def test_places_that_changed_fail_outside_of_ties_only(home: Path, tmp_path: Pat
 
 
 def edited(good: dict[str, Any], key: str, value: object) -> dict[str, Any]:
-    """A baseline with one value of its first model replaced."""
+    """Return a copy of a baseline with one value of its first model replaced."""
     return {**good, "models": [{**good["models"][0], key: value}, *good["models"][1:]]}
 
 
@@ -208,12 +208,12 @@ def test_a_baseline_that_lost_a_model_or_its_scores_is_none(ranked: tuple[Path, 
 
 @pytest.mark.alone
 def test_an_unchanged_model_is_as_quick_as_before(zoo_home: Path, tmp_path: Path) -> None:
-    """At the default tolerance; the baseline's cost measured for longer, as the README has it."""
+    """At the default tolerance, if the baseline's cost was measured for longer, as the README recommends."""
     folder, path = folder_of_pieces(tmp_path / "photos", count=4), tmp_path / "baseline.json"
     (file,) = find_models(FAST[:1])
     store_cost(
         measure(file, "cpu", 1, 1.0), file, "cpu", pytest.fail
-    )  # unless it is in doubt; then `rank` measures again
+    )  # a doubtful cost is not stored; `rank` then measures it again
     path.write_text(json.dumps(leepfrog.rank(folder, FAST[:1], by="leep_loo", context=RunContext(threads=1)).as_dict()))
     assert check(path, folder, fail_on=["latency"], cached=True, context=RunContext(threads=1)).passed
 
@@ -235,8 +235,8 @@ def test_a_model_that_would_be_raced_away_is_judged(home: Path, tmp_path: Path) 
     assert check(path, folder).passed
     for name in left:
         put(home, name, noise=5.0)
-    found = check(path, folder)
-    assert {failure.model for failure in found.failures if failure.criterion == "score"} == left
+    result = check(path, folder)
+    assert {failure.model for failure in result.failures if failure.criterion == "score"} == left
 
 
 def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Path, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Her
     assert done.code == 1
     assert done.out.startswith("::error title=leepfrog score%3A plain::")
     done = here.call("check", *ranked, "--format", "junit", "-q")
-    suite = ElementTree.fromstring(done.out)[0]  # noqa: S314 - our own
+    suite = ElementTree.fromstring(done.out)[0]  # noqa: S314 - our own output
     assert done.code == 1
     assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure")) > 0
     assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
@@ -298,10 +298,10 @@ def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Her
 def test_what_others_read_is_escaped() -> None:
     failure = Finding("score", "a:b,\n%<&\x00\ufffe", "leep", -1.0, -2.0, 0.1, True, ("model: another",))
     receipt = Receipt("rank", {}, None, {}, (), {}, 0, "now", 1.0, {})
-    found = Check("x", ("score",), (failure,), (), receipt)
-    first, *_ = as_github(found).split("\n")
+    result = Check("x", ("score",), (failure,), (), receipt)
+    first, *_ = as_github(result).split("\n")
     assert first.startswith("::error title=leepfrog score%3A a%3Ab%2C\\n%25<&\\x00\\ufffe::")
-    case = ElementTree.fromstring(as_junit(found))[0][0]  # noqa: S314 - our own
+    case = ElementTree.fromstring(as_junit(result))[0][0]  # noqa: S314 - our own output
     assert case.get("name") == "a:b,\\n%<&\\x00\\ufffe leep"
 
 
@@ -316,7 +316,7 @@ def test_the_fixture_in_a_test_suite_of_its_own(ranked: tuple[Path, Path], home:
     (path.parent / "test_models.py").write_text(SUITE)
 
     def run() -> subprocess.CompletedProcess[str]:
-        tests = path.parent / "test_models.py"  # from another folder
+        tests = path.parent / "test_models.py"  # run from another directory
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
         return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: a real process, its exit code, stdout and stderr."""
+"""The command line from the user's side: exit codes, stdout, stderr and signals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.full
 
 TWO = "made,twin"
 
-# Run the command line where importing a training framework or the exporter's libraries is impossible.
+# Run the command line in a process that cannot import training frameworks or the exporter's libraries.
 WITHOUT_EXTRAS = """
 import sys
 for name in ("torch", "torchvision", "timm", "onnx", "onnxscript"):
@@ -46,9 +46,9 @@ main()
 
 @pytest.fixture
 def two(with_made: Path) -> Path:
-    """A home with two made models whose costs are known."""
+    """A home directory with two small test models whose costs are stored."""
     put(with_made, "twin", alike=True)
-    keep_costs(find_models(()), available_threads())  # those in doubt are not kept, and so differ from run to run
+    keep_costs(find_models(()), available_threads())  # doubtful costs are not stored and would differ from run to run
     return with_made
 
 
@@ -58,7 +58,7 @@ def test_every_command_has_help(home: Path, command: str) -> None:
     assert done.code == 0
     assert done.err == ""
     assert "Usage: " in done.out
-    assert not home.exists()  # asking for help leaves nothing behind
+    assert not home.exists()  # --help creates no files
 
 
 def test_help_imports_nothing_heavy(home: Path) -> None:
@@ -213,7 +213,7 @@ def test_lists_of_models(two: Path, here: Here) -> None:
 def test_ctrl_c(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=200)
     command = [sys.executable, "-m", "leepfrog", "rank", folder]
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore SIGINT
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed  # noqa: PLW1509
     )  # fmt: skip
@@ -245,9 +245,9 @@ def test_score_of_arrays(home: Path, here: Here, tmp_path: Path) -> None:
     arguments = ("score", "--probs", tmp_path / "p.npy", "--labels", tmp_path / "y.npy")
     from leepfrog import leep, leep_loo
 
-    found = here.call(*arguments, "--format", "json").json["scores"]
-    assert found["leep"]["value"] == leep(probs, labels).value
-    assert found["leep_loo"]["value"] == leep_loo(probs, labels).value
+    result = here.call(*arguments, "--format", "json").json["scores"]
+    assert result["leep"]["value"] == leep(probs, labels).value
+    assert result["leep_loo"]["value"] == leep_loo(probs, labels).value
     rows = list(csv.DictReader(io.StringIO(here.call(*arguments, "--format", "csv").out)))
     assert float(rows[1]["value"]) == leep(probs, labels).value
     assert "leep_loo" in here.call(*arguments).out
@@ -321,7 +321,7 @@ def test_doctor_sees_onnxruntime_wheels_collide(tmp_path: Path, monkeypatch: pyt
 
 
 def test_doctor_takes_another_wheel_for_onnxruntime(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """As in an environment that has onnxruntime-openvino alone."""
+    """For example in an environment with onnxruntime-openvino only."""
     (ours,) = metadata.distributions(name="onnxruntime")
     renamed = types.SimpleNamespace(metadata={"Name": "onnxruntime-openvino"}, files=ours.files)
     version = metadata.version
@@ -347,14 +347,14 @@ def test_version() -> None:
 
 LOST = """
 import gc, os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
 sys.argv = ["leepfrog", "doctor"]
 from leepfrog.cli import app, main
 
 class Interrupting:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000):  # where the handler gets to run
+        for _ in range(1000):  # gives the handler a chance to run
             pass
 
 def slow(*_):
@@ -367,7 +367,7 @@ main.main()
 
 
 def test_ctrl_c_in_a_destructor_is_not_lost(home: Path) -> None:
-    """Python would print "Exception ignored in" and go on."""
+    """By default, Python prints "Exception ignored in" and continues."""
     start = time.monotonic()
     done = run(code=LOST)
     assert time.monotonic() - start < 60

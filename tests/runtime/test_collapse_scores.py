@@ -1,4 +1,4 @@
-"""Scores by a discriminant and by what fine-tuning does to classes: NCTI, ETran and PED, and 5-shot prototypes."""
+"""NCTI, ETran, PED and 5-shot prototypes against reference implementations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reference import scores as reference
 from runtime.test_scores import cases, made, sets
 
 Data = tuple[NDArray[np.float64], NDArray[np.int64]]
-SHRUNK = 1e-6  # with less, the references' matrices are singular to rounding
+SHRUNK = 1e-6  # with less shrinkage, the references' matrices are numerically singular
 
 
 @cases
@@ -80,7 +80,7 @@ def test_few_shot_counts_lone_images_as_wrong() -> None:
 
 @pytest.mark.parametrize("name", ["ncti", "etran"])
 def test_parts_are_scaled_over_the_models_compared(name: str) -> None:
-    """As the papers do: each part from 0 for the model that has least of it to 1; one that all share counts as 0."""
+    """Parts are min-max scaled over the models, as in the papers; a part that is equal for all models counts as 0."""
     weights = {"ncti": {"spread": 1, "certainty": 1, "collapse": -1}, "etran": {"energy": 0.15, "certainty": 0.85}}[
         name
     ]

@@ -1,4 +1,4 @@
-"""The default order: its formula, and what it must not depend on."""
+"""The combined score: its formula and invariances."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_the_formula() -> None:
     models = [model(seed, 0.3 * seed) for seed in range(4)]
     expected = np.zeros(4)
     for part in PARTS:
-        values = np.array([own[part].value for own in models])
-        mean = np.mean([own[part].terms for own in models], axis=0)
-        noise = np.sqrt(np.mean([standard_error(own[part].terms - mean, labels) ** 2 for own in models]))
+        values = np.array([scores[part].value for scores in models])
+        mean = np.mean([scores[part].terms for scores in models], axis=0)
+        noise = np.sqrt(np.mean([standard_error(scores[part].terms - mean, labels) ** 2 for scores in models]))
         expected += (values - values.mean()) / noise / 3
-    found = combined(models, labels)
-    assert [score.value for score in found] == pytest.approx(list(expected))
-    for score in found:
+    result = combined(models, labels)
+    assert [score.value for score in result] == pytest.approx(list(expected))
+    for score in result:
         assert score.terms.mean() == pytest.approx(score.value)
         assert score.name == "combined"
 
@@ -36,8 +36,8 @@ def test_the_formula() -> None:
 def test_a_part_s_scale_does_not_matter_and_a_hopeless_model_changes_no_order() -> None:
     models = [model(seed, 0.1 * seed) for seed in range(5)]
     scaled = [
-        {name: mean_of(name, (1000.0 if name == "knn" else 1.0) * s.terms, labels, 9, {}) for name, s in own.items()}
-        for own in models
+        {name: mean_of(name, (1000.0 if name == "knn" else 1.0) * s.terms, labels, 9, {}) for name, s in scores.items()}
+        for scores in models
     ]
     plain = [score.value for score in combined(models, labels)]
     assert [score.value for score in combined(scaled, labels)] == pytest.approx(plain)
@@ -56,7 +56,7 @@ def test_what_is_drawn_has_every_class_and_the_right_error() -> None:
     drawn = drawn_in_proportion(many, 1000)
     assert np.bincount(many[drawn]).tolist() == [1, 100, 900]
     assert (np.diff(drawn) > 0).all()
-    # Classes differ, which is no noise where each has its share.
+    # Differences between classes add no sampling error when every class is drawn in proportion.
     part = mean_of("made", rng.normal(5 * many[drawn], 1), many[drawn], 2, {})
     whole = spread_terms(part, drawn, many)
     assert whole.terms.mean() == pytest.approx(part.value)
@@ -66,7 +66,7 @@ def test_what_is_drawn_has_every_class_and_the_right_error() -> None:
 
 def test_baselines() -> None:
     big, small, insects = ModelFacts(1000, 6, 77.6), ModelFacts(1001, 3, None), ModelFacts(1021, 9, None)
-    static = [BASELINES["static"](each) for each in (big, small, insects)]
+    static = [BASELINES["static"](facts) for facts in (big, small, insects)]
     assert static[0] > static[1] > static[2]
-    assert [BASELINES["parameters"](each) for each in (big, insects)] == [6, 9]
-    assert [BASELINES["top1"](each) for each in (big, small)] == [77.6, None]
+    assert [BASELINES["parameters"](facts) for facts in (big, insects)] == [6, 9]
+    assert [BASELINES["top1"](facts) for facts in (big, small)] == [77.6, None]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.full
 
 START = "from leepfrog.cli.main import main\nmain()\n"
 
-# Load the completion as `leepfrog --show-completion` gives it, then press Tab after the words given.
+# Source the output of `leepfrog --show-completion`, then press Tab after the given words.
 PRESS_TAB = """
 source <(leepfrog --show-completion)
 COMP_WORDS=(leepfrog "$@")
@@ -31,7 +31,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A PATH on which the command is called `leepfrog`, as it is once installed."""
+    """A PATH with an executable called `leepfrog`, as after installation."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "leepfrog"
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def models(home: Path) -> Path:
-    """A models folder in which nothing is a model but by name."""
+    """A models folder of empty files with the names of models."""
     folder = home / "models"
     folder.mkdir(parents=True)
     for name in ("mobilenet_v2", "mobilenet_v2-int8", "efficientnet_lite0", "mobilenet_v2.fisher"):
@@ -51,7 +51,7 @@ def models(home: Path) -> Path:
 
 
 def tab(path: str, *words: str) -> list[str]:
-    """What bash offers for the last of the words."""
+    """Return bash's completions of the last word."""
     shell = shutil.which("bash")
     assert shell
     done = subprocess.run(
@@ -63,7 +63,7 @@ def tab(path: str, *words: str) -> list[str]:
 
 
 def asked(*words: str, **environment: str) -> Done:
-    """The answer to a shell's question, and on its last line the modules that it took."""
+    """Answer a shell's completion request; the last line of stdout lists the imported modules."""
     code = (
         "import atexit, json, sys\nsys.argv = ['leepfrog']\n"
         "atexit.register(lambda: print(json.dumps(sorted({n.partition('.')[0] for n in sys.modules}))))\n" + START
@@ -167,7 +167,7 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...], models: Path) -> None
 
 
 def test_trouble_is_kept_silent(tmp_path: Path) -> None:
-    """No models folder, or one that cannot be known."""
+    """The models folder is missing, or its path cannot be resolved."""
     for environment in ({"LEEPFROG_HOME": str(tmp_path / "none")}, {"LEEPFROG_HOME": "~nobody-of-that-name/x"}):
         done = asked("rank", "D", "-m", "", **environment)
         assert done.err == ""
@@ -175,7 +175,7 @@ def test_trouble_is_kept_silent(tmp_path: Path) -> None:
 
 
 def test_options_that_take_names_complete_them() -> None:
-    """What an option's help calls names, or lists, Tab offers."""
+    """Every option that takes names of models, scores, devices and the like completes them."""
     named = {"--models", "--model", "--probe", "--by", "--score", "--device", "--kind", "--estimator", "--precision"}
     for name, command in commands():
         for option in command.params:

@@ -1,4 +1,4 @@
-"""Measured cost, multiply-adds, budgets and the front: in rank, in bench, in the picture."""
+"""Measured costs, multiply-adds, budgets and the Pareto front in `rank`, `bench` and the plot."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
         assert cost.threads == 1
         assert 0 < cost.memory_of_model < cost.memory < 1e9
         assert Cost.from_dict(json.loads(json.dumps(cost.as_dict()))) == cost
-    # 0.87 against 0.3 billion multiply-adds, 24 against 14 MB.
+    # The larger model has 0.87 instead of 0.3 billion multiply-adds, and 24 instead of 14 MB.
     assert large.relative_latency > 1.3 * small.relative_latency
     assert large.throughput < small.throughput
     assert large.memory_of_model > small.memory_of_model
@@ -48,8 +48,8 @@ def test_a_real_model_is_measured_by_itself(zoo_home: Path) -> None:
 
 @pytest.mark.full
 def test_the_process_does_not_count_its_parent_s_memory(two_home: Path) -> None:
-    held = np.ones(1 << 27)  # 1 GiB in this process
-    assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < held.nbytes / 2
+    ballast = np.ones(1 << 27)  # 1 GiB in this process
+    assert measure(find_models(FAST[:1])[0], "cpu", 1, 0.05).memory < ballast.nbytes / 2
 
 
 def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_model_that_cannot_be_run_is_an_error(two_home: Path) -> None:
     [("mobilenet_v2", 300.8), ("squeezenet1_1", 349.2), pytest.param("resnet18", 1814.1, marks=pytest.mark.slow)],
 )
 def test_multiply_adds(name: str, millions: float, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the published counts of well-known networks, and hooks on torch's layers."""
+    """Compare with published counts of well-known networks and with hooks on torch's layers."""
     torch = package("torch")
     file = export(f"torchvision:{name}", made.options(random_weights=True))
     network = builder("torchvision")(name, pretrained=False).module.eval()
@@ -148,9 +148,9 @@ def test_models_outside_the_budget_are_shown(two_home: Path, tmp_path: Path) -> 
 @pytest.mark.full
 def test_the_command_line(zoo_home: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=3)
-    found = here.call("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").json
-    assert [row["model"] for row in found["models"]] == list(FAST)
-    assert all(row["macs"] > 1e8 and row["latency"] > 0 for row in found["models"])
+    result = here.call("bench", *FAST, "--seconds", "0.05", "--threads", "1", "--format", "json").json
+    assert [row["model"] for row in result["models"]] == list(FAST)
+    assert all(row["macs"] > 1e8 and row["latency"] > 0 for row in result["models"])
     here.call("bench", FAST[0], "--seconds", "0.05").check(0, "MACs M")
     ranked = here.call("rank", "photos", "-m", ",".join(FAST), "--max-latency", "1us", "--plot", "front.svg")
     ranked.check(0)
@@ -162,7 +162,7 @@ def test_the_command_line(zoo_home: Path, here: Here) -> None:
 
 @pytest.mark.full
 def test_nothing_is_measured_where_earlier_runs_count(with_made: Path, tmp_path: Path, here: Here) -> None:
-    """Models whose costs are known, and others: these have none, and are not on the front."""
+    """Models without a stored cost are ranked too, but they are excluded from the front."""
     put(with_made, "plain", noise=0.5)
     folder_of_pieces(here.folder / "photos", count=4)
     listener = Listener()

@@ -1,4 +1,4 @@
-"""Images of a set, from files and from arrays: what they are known by, and what is refused."""
+"""Image sets from files and arrays: digests, labels and invalid input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     [
         ("missing.jpg", "No such file"),
         ("folder.jpg", "Is a directory"),
-        ("pipe.jpg", "not a regular file"),  # reading it would wait for ever
+        ("pipe.jpg", "not a regular file"),  # reading it would block forever
         ("loop.jpg", "symbolic links"),
         ("dangling.jpg", "No such file"),
         ("nul\0.jpg", "null byte"),
@@ -66,9 +66,9 @@ def test_labels_index_the_sorted_classes(pairs: list[tuple[str, str]]) -> None:
         with pytest.raises(DataSetError, match="only one class"):
             ImageSet.from_arrays(images, labels)
         return
-    found = ImageSet.from_arrays(images, labels)
-    assert found.classes == tuple(sorted(set(labels)))
-    assert [found.classes[i] for i in found.labels] == labels
+    image_set = ImageSet.from_arrays(images, labels)
+    assert image_set.classes == tuple(sorted(set(labels)))
+    assert [image_set.classes[i] for i in image_set.labels] == labels
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_labels_index_the_sorted_classes(pairs: list[tuple[str, str]]) -> None:
     ],
 )
 def test_arrays(labels: Any, classes: tuple[str, ...]) -> None:
-    found = ImageSet.from_arrays([PIXELS, PIXELS[:, :, 0]], labels)
-    assert found.classes == classes
-    assert found.labels.tolist() == [1, 0]
-    for image, expected in zip(found.images, (PIXELS, np.repeat(PIXELS[:, :, :1], 3, 2)), strict=True):
+    image_set = ImageSet.from_arrays([PIXELS, PIXELS[:, :, 0]], labels)
+    assert image_set.classes == classes
+    assert image_set.labels.tolist() == [1, 0]
+    for image, expected in zip(image_set.images, (PIXELS, np.repeat(PIXELS[:, :, :1], 3, 2)), strict=True):
         digest, pixels = loaded(image)
         assert digest == image.digest()
         assert pixels.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(pixels), expected)
-    assert len({image.digest() for image in found.images}) == 2
+    assert len({image.digest() for image in image_set.images}) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_arrays_that_are_no_labelled_images(images: list[Any], labels: Any, reas
 
 def test_the_digest_of_an_array_knows_its_shape() -> None:
     flat = np.zeros((2, 8, 3), np.uint8)
-    found = ImageSet.from_arrays([flat, flat.reshape(4, 4, 3), flat.copy()], [0, 1, 1])
-    first, second, third = (image.digest() for image in found.images)
+    image_set = ImageSet.from_arrays([flat, flat.reshape(4, 4, 3), flat.copy()], [0, 1, 1])
+    first, second, third = (image.digest() for image in image_set.images)
     assert first == third == hashlib.sha256(b"array (2, 8, 3)" + flat.tobytes()).digest()
     assert first != second
 

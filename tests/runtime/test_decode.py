@@ -1,4 +1,4 @@
-"""Decoding: every odd file gives the right upright RGB pixels, or an ImageError that says why, and nothing else."""
+"""Decoding: every file gives correct, upright RGB pixels or an ImageError with the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 PHOTO = Image.fromarray(skimage.data.astronaut()).resize((48, 32))
 ORIENTATION = 0x0112
 
-# What a viewer does for each EXIF orientation, in NumPy: [H, W, 3] as stored -> upright.
+# For each EXIF orientation, the NumPy operation that turns stored pixels [H, W, 3] upright, as viewers do.
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     1: lambda p: p,
     2: lambda p: p[:, ::-1],
@@ -60,7 +60,10 @@ def grey(levels: ArrayLike) -> list[list[list[int]]]:
 
 
 def tiff(values: NDArray[np.generic], sample_format: int) -> bytes:
-    """A bare grey TIFF in the byte order of `values`; Pillow writes neither signed 16-bit nor unsigned 32-bit."""
+    """Encode a minimal grey TIFF in the byte order of `values`.
+
+    Pillow writes neither signed 16-bit nor unsigned 32-bit images.
+    """
     order = ">" if values.dtype.str.startswith(">") else "<"
     data, (height, width) = values.tobytes(), values.shape
     short, long = 3, 4
@@ -85,7 +88,7 @@ def tiff(values: NDArray[np.generic], sample_format: int) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A well-formed PNG that claims any size and holds a few bytes."""
+    """Return a well-formed PNG that claims the given size but contains only a few bytes of pixel data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -103,7 +106,7 @@ def png_header(width: int, height: int) -> bytes:
         (b"these are words, whatever the file is called\n" * 9, "not an image"),
         (bytes(4096), "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
-        # Pillow opens these by starting Ghostscript or by other means that nobody asked for.
+        # Pillow would run Ghostscript to open EPS files.
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image"),
         (encoded(PHOTO, "JPEG")[:400], "broken image"),
         (encoded(PHOTO, "JPEG")[:-200], "truncated"),
@@ -126,7 +129,7 @@ def test_what_is_no_image_is_refused_with_the_reason(content: bytes, reason: str
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_that_is_promised_is_read(kind: str) -> None:
     difference = np.asarray(decode(encoded(PHOTO, kind))).astype(int) - np.asarray(PHOTO)
-    assert np.abs(difference).mean() < 10  # JPEG at this size differs by 9; swapped channels would by 31
+    assert np.abs(difference).mean() < 10  # JPEG differs by 9 at this size; swapped channels would differ by 31
 
 
 @pytest.mark.parametrize("action", ["error", "ignore"])
@@ -134,7 +137,7 @@ def test_every_format_that_is_promised_is_read(kind: str) -> None:
 def test_a_decompression_bomb_is_refused_from_the_first_limit(
     times: float, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Pillow warns above the limit and raises above twice the limit; the outcome here depends on neither.
+    # Pillow warns above the limit and raises above twice the limit; `decode` refuses the image in both cases.
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10_000)
     with warnings.catch_warnings():
         warnings.simplefilter(action)
@@ -145,7 +148,7 @@ def test_a_decompression_bomb_is_refused_from_the_first_limit(
 def test_an_image_at_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 48 * 32)
     assert decode(encoded(PHOTO, "PNG")).size == (48, 32)
-    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)  # how Pillow is told that there is none
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)  # disables Pillow's limit
     assert decode(encoded(PHOTO, "PNG")).size == (48, 32)
 
 
@@ -325,13 +328,13 @@ def test_damaged_files_give_an_image_or_an_image_error(
     content: bytes, chance: random.Random, flips: int, cut: bool
 ) -> None:
     damaged = bytearray(content)
-    reach = chance.choice([64, 256, len(damaged)])  # headers, where the damage is most varied, get their share
+    reach = chance.choice([64, 256, len(damaged)])  # damage to the headers has the most varied effects
     for _ in range(flips):
         damaged[chance.randrange(min(reach, len(damaged)))] = chance.randrange(256)
     if cut:
         del damaged[chance.randrange(len(damaged)) :]
-    for action in ("error", "always"):  # with Pillow's warnings as errors, and as they are by default
-        with warnings.catch_warnings(record=True) as said:
+    for action in ("error", "always"):  # Pillow's warnings as errors and as warnings
+        with warnings.catch_warnings(record=True) as recorded:
             warnings.simplefilter(action)
             image, reason = None, ""
             try:
@@ -344,5 +347,5 @@ def test_damaged_files_give_an_image_or_an_image_error(
         else:
             assert image.mode == "RGB"
             assert min(image.size) >= 1
-        # Pillow remarks on broken metadata; nothing else may.
-        assert all(os.path.dirname(PIL.__file__) in warning.filename for warning in said)
+        # Pillow warns about broken metadata; no other warnings are allowed.
+        assert all(os.path.dirname(PIL.__file__) in warning.filename for warning in recorded)

@@ -1,4 +1,4 @@
-"""The depthwise kernel against the definition, and the running moments against NumPy."""
+"""The depthwise gradient kernel against its definition, and running moments against NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 def by_definition(
     seen: NDArray[np.float32], gradient: NDArray[np.float32], window: Pair, strides: Pair, dilations: Pair, begin: Pair
 ) -> NDArray[np.float64]:
-    """Every weight's gradient as its own sum over positions that fall on the image."""
+    """Compute mean squared gradients, each gradient as an explicit sum over positions inside the image."""
     n, channels, height, width = seen.shape
     _, n_out, rows, columns = gradient.shape
     squares = np.zeros((n, n_out, *window))
@@ -79,7 +79,7 @@ def test_moments_of_one_row_have_no_error() -> None:
 
 
 def test_self_distance_is_how_far_a_repetition_lies() -> None:
-    """On average over 40 pairs of embeddings with 10 % of noise, independent from filter to filter."""
+    """The prediction matches the mean over 40 pairs of embeddings with independent noise of 10 % per filter."""
     rng = np.random.default_rng(0)
     truth = rng.exponential(size=4000) + 0.01
     found = []

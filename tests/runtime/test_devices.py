@@ -1,4 +1,4 @@
-"""The registry of devices, and OpenVINO where its onnxruntime is installed."""
+"""The device registry, and OpenVINO if its onnxruntime is installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from photos import photo_set
 
 @pytest.fixture
 def point() -> Iterator[types.ModuleType]:
-    """Another package, `their`, whose `NPU` is the entry point of a device called npu."""
+    """A third-party package, `their`, whose `NPU` is the entry point of a device called npu."""
     with other_package(DEVICES, devices.GROUP, "npu", "NPU") as their:
         yield their
 
@@ -71,10 +71,10 @@ def test_another_package_that_cannot_be_imported(point: types.ModuleType) -> Non
 
 def test_the_cpu_runs_what_a_provider_cannot() -> None:
     device = Device("npu", "ExampleExecutionProvider", {"precision": "FP32"}, threads_option="n")
-    own, cpu = device.providers_with(3)
-    assert own == ("ExampleExecutionProvider", {"precision": "FP32", "n": "3"})
+    provider, cpu = device.providers_with(3)
+    assert provider == ("ExampleExecutionProvider", {"precision": "FP32", "n": "3"})
     assert cpu == ("CPUExecutionProvider", {})
-    assert device.providers[0][1] == {"precision": "FP32"}  # the number of threads changes no output
+    assert device.providers[0][1] == {"precision": "FP32"}  # the number of threads does not affect outputs
     assert DEVICES.named("cpu").providers_with(3) == [("CPUExecutionProvider", {})]
 
 
@@ -89,14 +89,14 @@ def test_gpus_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_provider_that_is_not_there_says_how_to_get_it(with_made: Path) -> None:
     if "OpenVINOExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("OpenVINO is there")
+        pytest.skip("OpenVINO is available")
     with pytest.raises(MachineError, match=r"has no OpenVINOExecutionProvider .*pip install onnxruntime-openvino"):
         leepfrog.rank(photo_set(3), ["made"], context=RunContext(device="openvino"))
 
 
 @pytest.mark.skipif(
     "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers(),
-    reason="needs onnxruntime-openvino in place of onnxruntime",
+    reason="requires onnxruntime-openvino instead of onnxruntime",
 )
 def test_openvino_agrees_with_the_cpu(with_made: Path) -> None:
     ours, theirs = (

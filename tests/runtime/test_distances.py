@@ -1,4 +1,4 @@
-"""Distances between embeddings against the definitions, written out; embeddings' files."""
+"""Distances between embeddings against their written-out definitions, and embedding files."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def test_equals_the_definition(seed: int, dead: float, kind: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), factor=st.sampled_from([1e-18, 1e-6, 1e9, 1e20]), kind=st.sampled_from(DISTANCES))
 def test_the_unit_does_not_matter(seed: int, factor: float, kind: str) -> None:
-    """The reference's absolute epsilon makes small embeddings alike."""
+    """Unlike here, the reference's absolute epsilon makes small embeddings look alike."""
     tasks = some(3, seed, 0.3)
     scaled = [embedding(task.vector * factor, task.name) for task in tasks]
     np.testing.assert_allclose(distances(scaled, kind), distances(tasks, kind), rtol=1e-5, atol=1e-6)
 
 
 def test_dead_filters_say_nothing() -> None:
-    """Zeros in both tasks count neither as alike nor as different."""
+    """Filters that are zero in both tasks do not affect the distance."""
     with_dead = [np.array([1.0, 2, 3, 0, 0, 0, 0, 0]), np.array([2.0, 1, 3, 0, 0, 0, 0, 0])]
     alive = symmetric([row[:3] for row in with_dead])
     np.testing.assert_allclose(symmetric(with_dead), alive, atol=1e-12)
@@ -102,7 +102,7 @@ def test_dead_filters_say_nothing() -> None:
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (33, 33), (70, 40)])
 def test_blocks(n: int, m: int) -> None:
-    """Tasks and filters beyond one block, more than one thread, rows against others and against themselves."""
+    """Cover several blocks of tasks and filters, several threads, and rows against other rows and themselves."""
     rng = np.random.default_rng(0)
     rows, columns = np.exp(rng.standard_normal((n, 2100))), np.exp(rng.standard_normal((m, 2100)))
     found = symmetric(rows, columns, threads=3)
@@ -134,21 +134,26 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     task = some(1, 0)[0]
     path, again = tmp_path / "a.npz", tmp_path / "b.npz"
     task.save(path)
-    found = Embedding.load(path)
-    assert (found.name, found.network, found.layers, found.made) == (task.name, task.network, LAYERS, {"probe": "net"})
-    assert (found.vector == task.vector).all()
-    assert (found.standard_errors == task.standard_errors).all()
-    found.save(again)
+    copy = Embedding.load(path)
+    assert (copy.name, copy.network, copy.layers, copy.made) == (
+        task.name,
+        task.network,
+        LAYERS,
+        {"probe": "net"},
+    )
+    assert (copy.vector == task.vector).all()
+    assert (copy.standard_errors == task.standard_errors).all()
+    copy.save(again)
     assert path.read_bytes() == again.read_bytes()
-    assert found.last(1).vector.tolist() == task.vector[3:].tolist()
+    assert copy.last(1).vector.tolist() == task.vector[3:].tolist()
 
 
 def changed(path: Path, **arrays: NDArray[np.generic] | None) -> None:
-    """An embedding's file with other arrays in it."""
+    """Write an embedding file with some arrays replaced, or removed where None."""
     some(1, 0)[0].save(path)
     with np.load(path) as whole:
-        held = dict(whole) | arrays
-    np.savez(path, **{name: array for name, array in held.items() if array is not None}, allow_pickle=True)
+        entries = dict(whole) | arrays
+    np.savez(path, **{name: array for name, array in entries.items() if array is not None}, allow_pickle=True)
 
 
 def header(**values: object) -> NDArray[np.str_]:

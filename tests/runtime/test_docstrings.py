@@ -1,6 +1,6 @@
-"""Docstrings against signatures, of everything public in both packages.
+"""Docstrings against signatures, for everything public in both packages.
 
-A short docstring may name its parameters and errors in a sentence. Once it has a section, that is complete and true.
+A short docstring may mention parameters and errors in a sentence, but a section must be complete and correct.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ERRORS = OURS | set(vars(builtins))
 
 
 def public(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[tuple[str, Definition]]:
-    """Public functions and classes, their public methods, and `__init__` where it says something of its own."""
+    """Yield public functions, classes and their public methods, and each `__init__` with a docstring."""
     for node in tree.body:
         if not isinstance(node, Definition) or any(ast.unparse(each) == "overload" for each in node.decorator_list):
             continue
@@ -38,7 +38,7 @@ def public(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[tuple[s
 
 
 def parameters(function: ast.FunctionDef, is_method: bool) -> list[str]:
-    """The names of what is passed, `self` and `cls` left out."""
+    """Return the names of parameters, without `self` and `cls`."""
     taken = function.args
     static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
     names = [argument.arg for argument in (*taken.posonlyargs, *taken.args)][is_method and not static :]
@@ -48,7 +48,7 @@ def parameters(function: ast.FunctionDef, is_method: bool) -> list[str]:
 
 
 def attributes(node: ast.ClassDef) -> list[str]:
-    """The public fields of a class: declared in its body, or set by `__init__`."""
+    """Return the public fields of a class, declared in its body or set by `__init__`."""
     declared = [each for each in node.body if isinstance(each, ast.AnnAssign)]
     named = [each.target for each in declared if not ast.unparse(each.annotation).startswith("ClassVar")]
     for each in ast.walk(initialiser(node) or ast.Module()):
@@ -69,10 +69,10 @@ def initialiser(node: ast.ClassDef) -> ast.FunctionDef | None:
 
 
 def raised(function: ast.FunctionDef) -> set[str]:
-    """Errors of leepfrog's that stand in the function itself.
+    """Return leepfrog errors that the function itself raises.
 
-    Not those of functions inside it, nor of commands, whose docstring is their help, nor of gradient rules, which all
-    raise ModelError (see `Rule`).
+    Excluded are nested functions, commands, whose docstring is their help, and gradient rules, which all raise
+    ModelError (see `Rule`).
     """
     if any(ast.unparse(each).startswith("rule(") for each in function.decorator_list):
         return set()
@@ -90,25 +90,29 @@ def raised(function: ast.FunctionDef) -> set[str]:
 
 
 def faults(source: str) -> Iterator[str]:
-    """What is missing or untrue in a module."""
+    """Yield what is missing or wrong in the docstrings of a module."""
     for name, node in public(ast.parse(source)):
         docstring = ast.get_docstring(node)
         if docstring is None:
             yield f"{name} has no docstring"
             continue
-        told = sections(docstring)
+        documented = sections(docstring)
         if isinstance(node, ast.ClassDef):
-            own = initialiser(node)
-            wanted = {"Attributes": attributes(node), "Args": parameters(own, True) if own else []}
+            init = initialiser(node)
+            wanted = {"Attributes": attributes(node), "Args": parameters(init, True) if init else []}
         else:
             wanted = {"Attributes": [], "Args": parameters(node, "." in name)}
-            if {"Returns", "Yields"} & set(told) and ast.unparse(node.returns or ast.Constant(None)) == "None":
-                yield f"{name} returns nothing, but says what"
-            yield from (f"{name} raises {each}, unsaid" for each in sorted(raised(node)) if each not in docstring)
+            if {"Returns", "Yields"} & set(documented) and ast.unparse(node.returns or ast.Constant(None)) == "None":
+                yield f"{name} returns None, but documents a return value"
+            yield from (f"{name} raises {each}, undocumented" for each in sorted(raised(node)) if each not in docstring)
         for section, names in wanted.items():
-            if section in told and told[section] != names:
-                yield f"{name}: {section} has {told[section]}, there is {names}"
-        yield from (f"{name} raises {each}, which is unknown" for each in told.get("Raises", []) if each not in ERRORS)
+            if section in documented and documented[section] != names:
+                yield f"{name}: {section} lists {documented[section]}, expected {names}"
+        yield from (
+            f"{name} documents {each}, which is not an error"
+            for each in documented.get("Raises", [])
+            if each not in ERRORS
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-2:]))
@@ -170,10 +174,10 @@ class Fields:
 def test_what_is_untrue_is_found() -> None:
     assert list(faults(UNTRUE)) == [
         "bare has no docstring",
-        "swapped: Args has ['b', 'a', 'c'], there is ['a', 'b', 'c']",
-        "swapped raises NoSuchError, which is unknown",
-        "empty returns nothing, but says what",
-        "empty raises UsageError, unsaid",
-        "Fields: Attributes has ['x'], there is ['x', 'y']",
-        "Fields.method: Args has ['self', 'a'], there is ['a']",
+        "swapped: Args lists ['b', 'a', 'c'], expected ['a', 'b', 'c']",
+        "swapped documents NoSuchError, which is not an error",
+        "empty returns None, but documents a return value",
+        "empty raises UsageError, undocumented",
+        "Fields: Attributes lists ['x'], expected ['x', 'y']",
+        "Fields.method: Args lists ['self', 'a'], expected ['a']",
     ]

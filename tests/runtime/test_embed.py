@@ -1,4 +1,4 @@
-"""Task embeddings end to end: against torch autograd, their invariances, early stops, bad images, the command line."""
+"""Task embeddings end to end: torch autograd, invariances, early stopping, bad images and the command line."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from subtasks import disjoint_samples
 
 @pytest.mark.full
 def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean over images, and over labels with their probabilities, of squared gradients of log p, by autograd.
+    """Compare with squared gradients of log p by autograd, averaged over images and predicted labels.
 
-    SqueezeNet, for it has no batch-norms that folding would rescale.
+    SqueezeNet is used because it has no batch norms, which folding would rescale.
     """
     package("torch").manual_seed(0)
     network = builder("torchvision")("squeezenet1_1", pretrained=False)
@@ -55,10 +55,12 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
         layers = squared_gradients(network.module, batch, sent, np.float64)
         squares = np.concatenate([layer.squared for layer in layers], axis=1)
         expected += (probs[:, [label]] * squares).mean(axis=0)
-    # Layers side by side run in another order here; within a layer, filters stand in the same.
+    # Parallel layers run in a different order here; within a layer, the order of filters is the same.
     by_sum = sorted(np.split(expected, np.cumsum([layer.squared.shape[1] for layer in layers])[:-1]), key=np.sum)
-    own = sorted(np.split(found.vector, np.cumsum([layer.n_filters for layer in found.layers])[:-1]), key=np.sum)
-    for ours, theirs in zip(own, by_sum, strict=True):
+    ours_by_sum = sorted(
+        np.split(found.vector, np.cumsum([layer.n_filters for layer in found.layers])[:-1]), key=np.sum
+    )
+    for ours, theirs in zip(ours_by_sum, by_sum, strict=True):
         alive = theirs > 1e-3 * theirs.max()
         np.testing.assert_allclose(ours[alive], theirs[alive], rtol=0.02)
     assert found.made["n_images"] == 9
@@ -66,7 +68,7 @@ def test_equals_the_definition_by_torch(home: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.full
 def test_estimators_agree(tiny: Path) -> None:
-    """Within their own standard errors, over 600 images that repeat 30."""
+    """Check agreement within standard errors, over 30 images repeated 20 times."""
     thirty = photo_set(10)
     repeated = ImageSet(thirty.name, thirty.classes, [*thirty.images] * 20, np.tile(thirty.labels, 20))
     exact = embed(thirty, "made", estimator="exact", tolerance=0, l2=0.1)
@@ -88,7 +90,7 @@ def test_threads_batches_and_the_order_of_images_change_nothing(tiny: Path) -> N
     )
     other = embed(images, "made", tolerance=0, l2=0.1, seed=1, context=RunContext(threads=1))
     assert other.vector.tolist() != whole.vector.tolist()
-    # Exactly, the order decides nothing but rounding.
+    # With the exact estimator, the order of images affects only rounding.
     order = np.random.default_rng(0).permutation(len(images))
     shuffled = ImageSet(images.name, images.classes, [images.images[i] for i in order], images.labels[order])
     a, b = (embed(each, "made", estimator="exact", tolerance=0, l2=0.1) for each in (images, shuffled))
@@ -109,7 +111,7 @@ def test_stops_once_stable(tiny: Path) -> None:
 
 
 def test_disjoint_samples_are_nearest(zoo_home: Path) -> None:
-    """Real weights, late layers: two samples of one task are nearer than any other task's."""
+    """With trained weights and late layers, samples of the same task are nearest to each other."""
     export_probe(find_models(["mobilenet_v2"])[0], depth=6)
     subjects = [("cat", "coffee"), ("china", "rocket")]
     parts = [part for pair in subjects for part in disjoint_samples(photo_set(24, pair), 2)]
@@ -119,7 +121,7 @@ def test_disjoint_samples_are_nearest(zoo_home: Path) -> None:
 
 
 def test_head_only_is_the_heads_fisher_information(tiny: Path) -> None:
-    """By finite differences of log p(y|x) in each weight of the head."""
+    """Compare with finite differences of log p(y|x) in each weight of the head."""
     images = photo_set(4)
     found = embed(images, "made", head_only=True, l2=0.1)
     assert found.made["probe_sha256"] is None

@@ -1,4 +1,4 @@
-"""Units of work and those who run them, the context, and requests as data."""
+"""Units of work and their runners, the run context, and serialised requests."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ REQUESTS = (RankRequest, ValidateRequest, TasksRequest, EmbedRequest, ScoreReque
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """Workers that share nothing with this process."""
+    """Worker processes that share no state with this process."""
     with ProcessPoolExecutor(2, get_context("spawn")) as workers:
         yield workers
 
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """A runner that cuts units into shards and hands on what other processes made of them as it comes."""
+    """A runner that splits units into shards and yields the results of other processes as they complete."""
 
     pool: ProcessPoolExecutor
 
@@ -65,7 +65,7 @@ class Workers:
 
 
 def shards(unit: Unit) -> Iterator[Unit]:
-    """A unit's images, two batches at a time."""
+    """Split a unit into units of two batches each."""
     positions = sorted(unit.images)
     for start in range(0, len(positions), 2 * BATCH):
         part = frozenset(positions[start : start + 2 * BATCH])
@@ -79,7 +79,7 @@ def shards(unit: Unit) -> Iterator[Unit]:
 
 @dataclasses.dataclass(frozen=True)
 class Shuffled:
-    """A runner that gives what another gives in another order."""
+    """A runner that yields the blocks of another runner in shuffled order."""
 
     runner: Runner
 
@@ -91,7 +91,7 @@ class Shuffled:
 
 @dataclasses.dataclass(frozen=True)
 class Failing:
-    """A runner whose worker is lost after some blocks."""
+    """A runner that loses its worker after some blocks."""
 
     blocks: int
 
@@ -103,7 +103,7 @@ class Failing:
 
 
 def unit_of(images: ImageSet) -> Unit:
-    """All models of the home on all images that can be read."""
+    """Return a unit of all models in the home directory and all readable images."""
     hashed = hash_images(images, RunContext(threads=1))
     used = sorted(position for at in hashed.positions.values() for position in at)
     models = tuple(UnitModel(model, frozenset(used), False) for model in find_models(()))
@@ -111,7 +111,7 @@ def unit_of(images: ImageSet) -> Unit:
 
 
 def rows(blocks: Iterable[Block | Unreadable]) -> dict[tuple[str, int], Any]:
-    """What was put out for each model and image, as bytes."""
+    """Return the outputs per model and image, as bytes."""
     return {
         (block.model, position): (block.probs[i].tobytes(), block.features[i].tobytes())
         for block in blocks
@@ -133,7 +133,7 @@ def test_another_process_gives_the_same_bits(
     assert len(rows(local)) == 30
     assert rows(remote) == rows(local)
     assert rows(Workers(pool).map([unit])) == rows(local)
-    assert not [*(home / "inference").rglob("*.npy")]  # the driver alone writes
+    assert not [*(home / "inference").rglob("*.npy")]  # only the driver writes to the cache
 
 
 @pytest.mark.full
@@ -145,7 +145,7 @@ def test_a_ranking_by_other_processes_is_the_same(home: Path, pool: ProcessPoolE
         context = RunContext(threads=1, batch_size=BATCH, runner=runner, cache=home / name)
         ranking = leepfrog.rank(images, context=context)
         assert [model.n_inferred for model in ranking] == [18, 18]
-        assert all(not model.n_inferred for model in leepfrog.rank(images, context=context))  # it is in the cache
+        assert all(not model.n_inferred for model in leepfrog.rank(images, context=context))  # all outputs are cached
         return [(model.name, {name: score.value for name, score in model.scores.items()}) for model in ranking]
 
     local = ranked("local", LocalRunner())
@@ -321,7 +321,7 @@ def test_a_request_s_arguments_and_its_context_s_are_apart(kind: type[Request]) 
 
 @dataclasses.dataclass(frozen=True)
 class FallingBack:
-    """A runner whose device leaves nodes to the CPU."""
+    """A runner whose device falls back to the CPU for some nodes."""
 
     def map(self, units: Iterable[Unit]) -> Generator[Block | Unreadable, None, None]:
         for block in LocalRunner().map(units):
@@ -329,7 +329,7 @@ class FallingBack:
 
 
 def test_a_later_part_of_a_run_still_tells_of_nodes_on_the_cpu(home: Path) -> None:
-    """As in a race, where the last part may have nothing left to run."""
+    """For example in racing, where the last stage may have nothing left to run."""
     put(home, "plain")
     context = RunContext(threads=1, runner=FallingBack()).checked()
     hashed, inference = hash_images(photo_set(4), context), Inference(context)

@@ -1,4 +1,4 @@
-"""Expected accuracies: against plain conditioning of a joint normal distribution, and where the truth is known."""
+"""Expected accuracies against conditioning of a joint normal distribution, and on data with known truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALIBRATION = Calibration(
 
 
 def models(correct: Floats, terms: Floats, labels: NDArray[np.int64]) -> list[dict[str, Score]]:
-    """Scores with what is right [M, N] and log-likelihoods [M, N]."""
+    """Build scores from 0/1 correctness [M, N] and log-likelihoods [M, N]."""
     found = []
     for hits, likelihoods in zip(correct, terms, strict=True):
         score = mean_of("hits", hits.astype(float), labels, 8, {})
@@ -35,7 +35,7 @@ def models(correct: Floats, terms: Floats, labels: NDArray[np.int64]) -> list[di
 def made(
     n_models: int, n: int, seed: int, spread: float = 0.3
 ) -> tuple[Floats, list[dict[str, Score]], NDArray[np.int64]]:
-    """True accuracies, scores and labels of a probit model, where what is hard for one model is hard for all."""
+    """Draw true accuracies, scores and labels from a probit model in which models share hard images."""
     rng = np.random.default_rng(seed)
     ability = rng.normal(1.0, spread, n_models)
     margins = ability[:, None] - rng.normal(0, 0.7, n) - rng.normal(0, 0.7, (n_models, n))
@@ -47,11 +47,11 @@ def made(
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 7), st.integers(10, 60), st.integers(0, 1000))
 def test_the_posterior_is_that_of_the_joint_distribution(n_models: int, n: int, seed: int) -> None:
-    """Angles, the means of each statistic and what is seen are jointly normal; nothing is known of the means."""
+    """Angles, means of each statistic and observations are jointly normal, with a vague prior on the means."""
     _, scores, labels = made(n_models, n, seed)
     terms = [np.stack([statistic.terms(model) for model in scores]) for statistic in CALIBRATION.statistics]
     seen = _Seen.of(terms, labels, n, CALIBRATION)
-    # With as much weight as this, models vary as is usual, whatever these do.
+    # At this weight, the prior spread outweighs the observed one.
     usual = dataclasses.replace(CALIBRATION, weight=1e12)
     mean, covariance, gain = _posterior(seen, usual)
     variance, slope = 0.1**2, 2.2
@@ -65,7 +65,7 @@ def test_the_posterior_is_that_of_the_joint_distribution(n_models: int, n: int, 
     one, unknown = np.eye(n_models), 1e4
     kinds = np.kron(np.eye(2), np.ones((n_models, 1)))
     of_seen = np.kron(of_kinds, one) + seen.noise + unknown * kinds @ kinds.T
-    # An angle is the mean of the first statistic and what is a model's own.
+    # An angle is the mean of the first statistic plus the deviation of the model.
     both = np.hstack([variance * one + unknown, slope * variance * one])
     expected = both @ np.linalg.solve(of_seen, seen.values)
     np.testing.assert_allclose(mean, expected, atol=1e-4)
@@ -84,18 +84,18 @@ def test_what_is_expected_is_consistent(n_models: int, n: int, seed: int) -> Non
     assert ((low >= 0) & (low < found.accuracy)).all()
     assert ((found.accuracy < high) & (high <= 1)).all()
     assert (found.loss >= 0).all()
-    # The best on average loses least, and everything is a matter of the same draws.
+    # The model with the highest expected accuracy has the smallest expected loss; both come from the same draws.
     best, least = int(found.accuracy.argmax()), int(found.loss.argmin())
     assert found.loss[best] == pytest.approx(found.loss[least], abs=0.003)
     np.testing.assert_allclose(found.draws.mean(axis=0), found.accuracy, atol=0.01)
     np.testing.assert_allclose(found.terms.mean(axis=1), found.accuracy)
-    # The order of the models is not a matter of how they are listed.
+    # Results do not depend on the order in which models are listed.
     turned = expectation(scores[::-1], labels, CALIBRATION)
     np.testing.assert_allclose(turned.accuracy[::-1], found.accuracy, atol=0.01)
 
 
 def test_terms_say_what_images_do() -> None:
-    """An image that counts a little more changes the accuracy by its term, as far as the spread stays as it is."""
+    """Terms are influences of images: they predict the accuracy without some of them, for a fixed spread."""
     _, scores, labels = made(6, 300, 0)
     usual = dataclasses.replace(CALIBRATION, weight=1e12)
     found = expectation(scores, labels, usual)
@@ -117,14 +117,14 @@ def test_models_that_know_nothing_or_everything(right: float) -> None:
     found = expectation(scores, labels, CALIBRATION)
     low, high = found.interval.T
     assert np.isfinite(found.draws).all()
-    assert (high - low > 0.01).all()  # 30 images leave something open
+    assert (high - low > 0.01).all()  # 30 images leave some uncertainty
     assert (np.abs(found.accuracy - right) < 0.1).all()
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("n_models", "n"), [(2, 50), (8, 50), (8, 300), (20, 300)])
 def test_intervals_hold_the_truth(n_models: int, n: int) -> None:
-    """Of all models and of the one that comes first, though that was chosen for its luck too; and the loss is lost."""
+    """Intervals cover the truth, also for the model selected as best, and expected losses are large enough."""
     plain = dataclasses.replace(
         CALIBRATION, shift=0.0, shift_of_few=0.0, common=0.0, common_of_few=0.0, noise_of_few=0.5
     )

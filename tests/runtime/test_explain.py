@@ -1,4 +1,4 @@
-"""leepfrog explain: its parts add up to leave-one-out LEEP, and name what a person would name."""
+"""`leepfrog explain`: class terms add up to leave-one-out LEEP, and explanations name plausible classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIXEL = np.zeros((1, 1, 3), np.uint8)
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.integers(6, 30))
 def test_predictions_are_held_out(seed: int, n: int) -> None:
-    """Against LEEP's conditional made anew without each image."""
+    """Compare with LEEP's conditional distribution recomputed without each image."""
     rng = np.random.default_rng(seed)
     labels = np.r_[0, 1, 2, rng.integers(0, 3, n - 3)]
     probs = rng.dirichlet(np.full(5, 0.3), n)
@@ -43,11 +43,11 @@ def test_classes_add_up() -> None:
     rng = np.random.default_rng(1)
     labels = np.arange(60) % 4
     probs = rng.dirichlet(np.full(6, 0.2), 60)
-    probs[:, 0] += labels == 0  # source class 0 tells class 0
+    probs[:, 0] += labels == 0  # source class 0 indicates class 0
     sample = ProbSample.of(labels, probs / probs.sum(axis=1, keepdims=True))
     images = ImageSet("arrays", tuple("abcd"), [ArrayImage(f"image {i}", PIXEL) for i in range(60)], labels)
     digests = [bytes([i]) for i in range(60)]
-    digests[48:] = digests[:12]  # three of each class's 15 images are copies
+    digests[48:] = digests[:12]  # 3 of the 15 images per class are duplicates
     used = _Used(images, np.arange(60), digests)
     classes = _classes(sample, list("abcd"), ("tench",), 5, used)
     total = sum(each.n_images * each.leep_loo for each in classes) / 60

@@ -1,4 +1,4 @@
-"""Finding labelled images: folders and tables as people have them, with everything that goes wrong in them."""
+"""Finding labelled images: realistic folders and tables, and everything that can go wrong with them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a p
 
 
 def lay_out(root: Path, *files: str) -> Path:
-    """Make files, and the folders that they stand in; a name that ends in a slash is an empty folder."""
+    """Create files and their parent folders; a name that ends in a slash creates an empty folder."""
     for file in files:
         path = root / file
         if file.endswith("/"):
             path.mkdir(parents=True, exist_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.encode())  # finding never looks inside
+            path.write_bytes(file.encode())  # `find_images` does not read images
     return root
 
 
 def listed(found: ImageSet, root: Path) -> dict[str, list[str]]:
-    """Class -> its images' paths below `root`."""
-    held: dict[str, list[str]] = {name: [] for name in found.classes}
+    """Map each class to the paths of its images, relative to `root`."""
+    paths: dict[str, list[str]] = {name: [] for name in found.classes}
     for image, label in zip(found.images, found.labels, strict=True):
         assert isinstance(image, FileImage)
-        held[found.classes[label]].append(os.path.relpath(image.path, root))
-    return held
+        paths[found.classes[label]].append(os.path.relpath(image.path, root))
+    return paths
 
 
 def refusal(source: str | Path) -> str:
@@ -140,7 +140,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (root / "a" / "linked.jpg").symlink_to(elsewhere / "1.jpg")
     (root / "b" / "sub" / "back").symlink_to(root / "b")
     (root / "b" / "self").symlink_to("self")
-    (root / "b" / "self.jpg").symlink_to("self.jpg")  # an image that cannot be read, which reading it will say
+    (root / "b" / "self.jpg").symlink_to("self.jpg")  # unreadable, which is reported when the image is read
     (root / "b" / "gone.jpg").symlink_to("nowhere")
     (root / "b" / "nowhere").symlink_to("nobody")
     assert listed(find_images(root), root) == {
@@ -177,12 +177,12 @@ def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="no Unix permissions")
 def test_what_may_not_be_read_is_said(tmp_path: Path) -> None:
-    """In a child that gives up root's rights, for which permissions would not count."""
+    """Run in a child process that drops root's rights, because permissions do not restrict root."""
     root = lay_out(tmp_path / "set", "a/1.jpg", "b/1.jpg", "b/open/2.jpg", "b/shut/3.jpg", "c/1.jpg", "c/blind/2.jpg")
     closed = lay_out(tmp_path / "closed", "set/a/1.jpg")
     (root / "b" / "1.jpg").chmod(0o000)
     (root / "b" / "shut").chmod(0o000)
-    (root / "c" / "blind").chmod(0o444)  # its names can be listed, its files not opened
+    (root / "c" / "blind").chmod(0o444)  # its names can be listed, but its files cannot be opened
     program = f"""
 import os
 if os.getuid() == 0:
@@ -204,7 +204,7 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
     except DataSetError as error:
         print(error)
 """
-    # Import first, as the one who may: the checkout may lie where the other may not look.
+    # Import before dropping rights: the checkout may be unreadable for the other user.
     program = "import numpy.ma, PIL.Image, leepfrog.images.find as f\nPIL.Image.init()\nf.sources()\n" + program
     opened = [parent for parent in (tmp_path, *tmp_path.parents) if not parent.stat().st_mode & 0o001]
     modes = {parent: parent.stat().st_mode for parent in opened if parent.stat().st_uid == os.getuid()}
@@ -212,14 +212,14 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
     try:
         for parent, mode in modes.items():
             parent.chmod(mode | 0o001)
-        # Nor could the child write what it covered.
+        # The child could not write coverage data either.
         env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=env)
     finally:
         for parent, mode in modes.items():
             parent.chmod(mode)
         for path in (closed, root / "b" / "shut", root / "c" / "blind"):
-            path.chmod(0o755)  # else pytest could not tidy up
+            path.chmod(0o755)  # so that pytest can clean up
     assert run.stderr == ""
     assert run.stdout.splitlines() == [
         "a/1.jpg: not an image in a supported format",
@@ -233,7 +233,7 @@ for source in ({str(closed)!r}, {str(closed / "set")!r}):
     ]
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux takes file names that are not text")
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux allows file names that are not valid text")
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     for folder, name in ((b"caf\xe9", b"\xff\xfe.jpg"), (b"plain", b"1.jpg")):
         path = os.path.join(os.fsencode(tmp_path), folder)
@@ -260,7 +260,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 )
 def test_classes_that_look_alike_are_told_of(names: tuple[str, ...], alike: str | None, tmp_path: Path) -> None:
     lay_out(tmp_path, "0.jpg")
-    table = tmp_path / "table.csv"  # file systems differ in what they take for one name, tables do not
+    table = tmp_path / "table.csv"  # a table, because some file systems treat such names as equal
     table.write_text("file_name,label\n" + "".join(f"{i}.jpg,{name}\n" for i, name in enumerate(names)), "utf-8")
     found = find_images(table)
     assert set(found.classes) == set(names)
@@ -270,7 +270,7 @@ def test_classes_that_look_alike_are_told_of(names: tuple[str, ...], alike: str 
 def test_folders_that_look_alike_are_told_of(tmp_path: Path) -> None:
     lay_out(tmp_path, "Cat/1.jpg", "cat/2.jpg", "caf\u00e9/1.jpg", "cafe\u0301/2.jpg", "dog/1.jpg")
     if len(os.listdir(tmp_path)) < 5:
-        pytest.skip("this file system takes such names for one")
+        pytest.skip("this file system treats such names as equal")
     found = find_images(tmp_path)
     assert len(found.classes) == 5
     assert found.notes == (
@@ -341,9 +341,9 @@ def test_metadata_csv_stands_in_for_class_folders(tmp_path: Path) -> None:
     lay_out(tmp_path, "1.jpg", "2.jpg", ".git/x.jpg")
     write_table(tmp_path / "metadata.csv", "file_name,label\n1.jpg,a\n2.jpg,b\n")
     assert listed(find_images(tmp_path), tmp_path) == {"a": ["1.jpg"], "b": ["2.jpg"]}
-    lay_out(tmp_path, "c/1.jpg")  # a single folder holds the images of a table, not a class
+    lay_out(tmp_path, "c/1.jpg")  # a single folder is taken for the table's images, not for a class
     assert find_images(tmp_path).classes == ("a", "b")
-    lay_out(tmp_path, "d/1.jpg")  # class folders come first
+    lay_out(tmp_path, "d/1.jpg")  # class folders take precedence
     assert find_images(tmp_path).classes == ("c", "d")
 
 
@@ -363,8 +363,8 @@ def test_twenty_thousand_files(tmp_path: Path) -> None:
         folder.mkdir()
         for i in range(1000):
             os.close(os.open(folder / f"{i:04}.jpg", os.O_CREAT | os.O_WRONLY))
-    start = time.process_time()  # which other programs do not move
+    start = time.process_time()  # unaffected by other programs
     found = find_images(tmp_path)
-    assert time.process_time() - start < 5  # seen: 0.1 s; quadratic work would take minutes
+    assert time.process_time() - start < 5  # measured: 0.1 s; quadratic work would take minutes
     assert len(found) == 20_000
     assert np.bincount(found.labels).tolist() == [1000] * 20

@@ -1,4 +1,4 @@
-"""What is read of an ONNX file without onnx: what onnx reads, or ModelError."""
+"""Reading ONNX headers without onnx: the same result as onnx, or a ModelError."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_changed_bytes(position: int, written: bytes) -> None:
 
 @given(st.integers(0, len(REAL) - 1))
 def test_cut_short(length: int) -> None:
-    """The metadata stands at the end of the file, so all that can be read of a part are fewer entries."""
+    """The metadata is at the end of the file, so a truncated file can only have fewer entries."""
     header = answer(REAL[:length])
     assert header is None or len(header.metadata) < len(read(REAL).metadata) or header.opsets != read(REAL).opsets
 
@@ -72,7 +72,7 @@ def test_cut_short(length: int) -> None:
         (b"\x08" + b"\xff" * 11, "not an ONNX model, or cut short"),  # a number without an end
         (b"\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "not an ONNX model, or cut short"),
         (b"\x08\x08\x3a\x00\x72\x04\x0a\x02\xff\xfe", "not an ONNX model, or cut short"),  # a key that is not UTF-8
-        (b"\x0b\x0c", "not an ONNX model, or cut short"),  # groups, which protobuf gave up
+        (b"\x0b\x0c", "not an ONNX model, or cut short"),  # groups, which protobuf deprecated
     ],
 )
 def test_not_onnx(content: bytes, message: str) -> None:
@@ -80,7 +80,7 @@ def test_not_onnx(content: bytes, message: str) -> None:
         read(content)
 
 
-# What a file may say of itself that is not what ModelMetadata means.
+# Arbitrary metadata values, most of them invalid for ModelMetadata.
 FIELDS = st.sampled_from(["name", "source", "preprocess", "labels", "license", "n_parameters", "top1", "parity"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),

@@ -19,7 +19,7 @@ def test_every_option_is_explained(name: str) -> None:
     assert command.help
     assert command.help[0].isupper()
     unexplained = [option.opts for option in command.params if not (option.help or "").rstrip().endswith((".", ")"))]
-    # What ends in an example, "such as 0.5,0.5,0.5", has no full stop that could be typed with it.
+    # Help that ends in an example, "such as 0.5,0.5,0.5", has no full stop, which users might type with it.
     assert [names for names in unexplained if names != ["--mean"]] == []
 
 
