@@ -20,6 +20,7 @@ from studies.default_order.calibrate import described, fitted
 from studies.default_order.features import extract, keep
 from studies.default_order.judge import FIXED, coverage, judged, read_csv, table, whole_networks, write_csv
 from studies.default_order.networks import Trunk, trunk
+from studies.default_order.report import write_tables
 from studies.default_order.sets import SETS, LabelledPixels
 from studies.default_order.tables import TRUTHS, load
 from studies.default_order.trials import DEEPEST, FEWEST_TEST, SIZES, drawn, trial
@@ -138,7 +139,9 @@ def judge(arguments: argparse.Namespace) -> None:
     RESULTS.mkdir(exist_ok=True)
     for name, rows in tables.items():
         write_csv(RESULTS / f"{name}.csv", rows)
-        print(f"\n{name}.csv", *(",".join(map(str, row.values())) for row in rows), sep="\n", flush=True)
+    write_tables(RESULTS)
+    for path in sorted(RESULTS.glob("*.md")):
+        print(f"\n{path.name}", path.read_text(), sep="\n", flush=True)
 
 
 def _facts() -> dict[str, dict[str, float]]:

@@ -25,16 +25,16 @@ def write_tables(results: Path) -> None:
     tables = {
         "head": _order(read_csv(results / "head_order.csv")),
         "few-shot": _order(read_csv(results / "few-shot_order.csv")),
-        "head_brief": _brief(read_csv(results / "head_order.csv"), (DEFAULT, COMBINED, "ridge", "knn", "logme", CEILING)),
+        "head_brief": _brief(
+            read_csv(results / "head_order.csv"), (DEFAULT, COMBINED, "ridge", "knn", "logme", CEILING)
+        ),
         "few-shot_brief": _brief(read_csv(results / "few-shot_order.csv"), (DEFAULT, COMBINED)),
         "whole_networks": _order(read_csv(results / "head_whole_networks.csv"), difference=False),
         "whole_networks_brief": _brief(
             read_csv(results / "head_whole_networks.csv"),
             (FIXED, "ridge", "ncti", "leep_loo", "leep", "baseline static"),
         ),
-        "coverage": _coverage(
-            [*read_csv(results / "head_coverage.csv"), *read_csv(results / "few-shot_coverage.csv")]
-        ),
+        "coverage": _coverage([*read_csv(results / "head_coverage.csv"), *read_csv(results / "few-shot_coverage.csv")]),
         "finetune": _finetune(read_csv(results / "finetune_whole_networks.csv")),
     }
     for name, text in tables.items():
@@ -84,9 +84,14 @@ def _order(rows: Sequence[Row], difference: bool = True) -> str:
         ]
         if difference:
             at = of_sizes.get("300")
-            line.append("" if at is None else f"{float(at['tau_difference']):+.2f} ({float(at['tau_low']):+.2f} to {float(at['tau_high']):+.2f})")  # fmt: skip
+            line.append("" if at is None else _difference(at))
         lines.append(line)
     return _table(header, lines)
+
+
+def _difference(row: Row) -> str:
+    low, middle, high = (f"{float(row[key]):+.2f}" for key in ("tau_low", "tau_difference", "tau_high"))
+    return f"{middle} ({low} to {high})"
 
 
 def _brief(rows: Sequence[Row], candidates: Sequence[str]) -> str:
@@ -96,7 +101,10 @@ def _brief(rows: Sequence[Row], candidates: Sequence[str]) -> str:
         cells = [by_candidate[name].get(n) for n in SIZES]
         lines.append(
             [_name(name)]
-            + ["-" if row is None else f"{float(row['weighted_tau']):.2f} ({float(row['regret']):.1f})" for row in cells]
+            + [
+                "-" if row is None else f"{float(row['weighted_tau']):.2f} ({float(row['regret']):.1f})"
+                for row in cells
+            ]
         )
     return _table(("weighted tau (points lost)", *(f"{int(n):,} images" for n in SIZES)), lines)
 
@@ -104,8 +112,8 @@ def _brief(rows: Sequence[Row], candidates: Sequence[str]) -> str:
 def _coverage(rows: Sequence[Row]) -> str:
     lines = [
         [
-            row["goal"], f"{int(row['images']):,}", f"{100 * float(row['inside']):.0f}", f"{100 * float(row['chosen']):.0f}",
-            f"{float(row['promised']):.1f}", f"{float(row['lost']):.1f}", f"{float(row['width']):.0f}",
+            row["goal"], f"{int(row['images']):,}", f"{100 * float(row['inside']):.0f}",
+            f"{100 * float(row['chosen']):.0f}", f"{float(row['promised']):.1f}", f"{float(row['lost']):.1f}", f"{float(row['width']):.0f}",
         ]
         for row in rows
         if row["data"] == "mean"
@@ -120,8 +128,7 @@ def _coverage(rows: Sequence[Row]) -> str:
 def _finetune(rows: Sequence[Row]) -> str:
     by_candidate = _by_candidate(rows)
     lines = [
-        [_name(name)]
-        + [f"{float(row['weighted_tau']):.2f} ({float(row['regret']):.1f})" for row in of_sizes.values()]
+        [_name(name)] + [f"{float(row['weighted_tau']):.2f} ({float(row['regret']):.1f})" for row in of_sizes.values()]
         for name, of_sizes in by_candidate.items()
     ]
     sizes = list(dict.fromkeys(row["images"] for row in rows))
