@@ -112,12 +112,15 @@ def _brief(rows: Sequence[Row], candidates: Sequence[str]) -> str:
 def _coverage(rows: Sequence[Row]) -> str:
     lines = [
         [
-            row["goal"], f"{int(row['images']):,}", f"{100 * float(row['inside']):.0f}",
-            f"{100 * float(row['chosen']):.0f}", f"{float(row['promised']):.1f}", f"{float(row['lost']):.1f}", f"{float(row['width']):.0f}",
+            row["goal"],
+            f"{int(row['images']):,}",
+            *(f"{100 * float(row[key]):.0f}" for key in ("inside", "chosen")),
+            *(f"{float(row[key]):.1f}" for key in ("promised", "lost")),
+            f"{float(row['width']):.0f}",
         ]
         for row in rows
         if row["data"] == "mean"
-    ]  # fmt: skip
+    ]
     header = (
         "goal", "images", "inside, all models %", "inside, first model %", "loss expected of the first", "its true loss",
         "mean width, points",
