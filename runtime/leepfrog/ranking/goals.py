@@ -56,7 +56,7 @@ _HEAD = Calibration(
         Statistic("ridge", None, False, 2.25, 0.93),
         Statistic("knn", None, True, 0.76, 0.87),
     ),
-    spread=0.08, weight=4.0, shift=0.004, shift_of_few=0.22, common=0.012, common_of_few=0.25, shared=0.4,
+    spread=0.08, weight=4.0, shift=0.004, shift_of_few=0.22, common=0.016, common_of_few=0.25, shared=0.4,
     noise_of_few=4.0,
 )  # fmt: skip
 _FEW_SHOT = Calibration(

@@ -121,10 +121,7 @@ def _coverage(rows: Sequence[Row]) -> str:
         for row in rows
         if row["data"] == "mean"
     ]
-    header = (
-        "goal", "images", "inside, all models %", "inside, first model %", "loss expected of the first", "its true loss",
-        "mean width, points",
-    )  # fmt: skip
+    header = ("goal", "images", "inside, all models %", "inside, first model %", "expected loss", "loss", "mean width")
     return _table(header, lines)
 
 
