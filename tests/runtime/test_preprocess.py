@@ -1,4 +1,4 @@
-"""Preprocessing against plain Pillow, torchvision and NumPy, on real photographs."""
+"""Preprocessing compared with plain Pillow, torchvision and NumPy on real photographs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PHOTOS = {
     "astronaut": Image.fromarray(skimage.data.astronaut()),  # 512 x 512
     "china": Image.fromarray(load_sample_image("china.jpg")),  # 640 x 427
     "portrait": Image.fromarray(load_sample_image("flower.jpg").swapaxes(0, 1).copy()),  # 427 x 640
-    "small": Image.fromarray(skimage.data.astronaut()[40:120, 180:291].copy()),  # 111 x 80, resized up
+    "small": Image.fromarray(skimage.data.astronaut()[40:120, 180:291].copy()),  # 111 x 80, enlarged
 }
 SMOOTH = [name for name in INTERPOLATIONS if name not in ("nearest", "box")]
-# (input_size, resize_size): torchvision's and timm's usual ones, sizes that are not square, nothing to crop.
+# (input_size, resize_size): common sizes of torchvision and timm, non-square sizes and sizes without cropping.
 SIZES = [
     ((224, 224), (256, 256)),
     ((224, 224), (232, 232)),
@@ -41,7 +41,7 @@ SIZES = [
 
 
 def resized_size(size: tuple[int, int], spec: PreprocessSpec) -> tuple[int, int]:
-    """(width, height) of the whole resized image."""
+    """Return (width, height) of the whole resized image."""
     (width, height), (to_height, to_width) = size, spec.resize_size
     if spec.resize_mode == "stretch":
         return to_width, to_height
@@ -51,7 +51,7 @@ def resized_size(size: tuple[int, int], spec: PreprocessSpec) -> tuple[int, int]
 
 
 def resized_then_cropped(image: Image.Image, spec: PreprocessSpec, first: str | None = None) -> NDArray[np.uint8]:
-    """The slow and obvious way: resize the whole image (one axis `first`, if given), then cut out the centre."""
+    """Reference implementation: resize the whole image (axis `first` first, if given), then crop the center."""
     (width, height), (to_width, to_height) = image.size, resized_size(image.size, spec)
     halfway = {None: (width, height), "across": (to_width, height), "down": (width, to_height)}[first]
     whole = image
@@ -70,10 +70,10 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.i
 @pytest.mark.parametrize("interpolation", SMOOTH)
 @pytest.mark.parametrize("name", PHOTOS)
 def test_the_crop_is_that_of_a_full_resize(name: str, interpolation: str, mode: Any) -> None:
-    """Two levels apart at most, and a level for one value in fifty at most. Seen: max 2 (cover: 1), mean up to 0.0102.
+    """Values differ by at most 2 levels, and by at most 0.02 on average. Observed: max 2 (cover: 1), mean up to 0.0102.
 
-    Pillow keeps the box of a crop in single precision, so a filter's weights may round to a neighbouring integer and a
-    sum that lies near a half to another level, in each of the two passes.
+    Pillow stores the crop box in single precision. In each of its two passes, a filter weight may therefore round to a
+    neighboring integer, and a sum close to a half to a neighboring level.
     """
     for input_size, resize_size in SIZES:
         spec = PreprocessSpec(input_size, resize_size, mode, interpolation)
@@ -88,7 +88,7 @@ def test_the_crop_is_that_of_a_full_resize(name: str, interpolation: str, mode: 
 @pytest.mark.parametrize("mode", ["cover", "stretch"])
 @pytest.mark.parametrize("name", PHOTOS)
 def test_nearest_takes_the_pixel_below_the_sample_or_one_beside_it(name: str, mode: Any) -> None:
-    """A sample may fall right between two pixels; rounding then decides which one it takes, in Pillow too."""
+    """A sample point may fall exactly between two pixels; rounding then decides which one is used, in Pillow too."""
     source = np.pad(np.asarray(PHOTOS[name]), ((1, 1), (1, 1), (0, 0)), mode="edge")
     for input_size, resize_size in SIZES:
         spec = PreprocessSpec(input_size, resize_size, mode, "nearest")
@@ -103,16 +103,16 @@ def test_nearest_takes_the_pixel_below_the_sample_or_one_beside_it(name: str, mo
 
 
 def sampled(size: tuple[int, int], axis: int, spec: PreprocessSpec) -> NDArray[np.int64]:
-    """Source columns (axis 0) or rows (axis 1) below the samples of a crop."""
+    """Return the source columns (axis 0) or rows (axis 1) at the sample points of a crop."""
     whole, cut = resized_size(size, spec)[axis], spec.input_size[1 - axis]
     start = round((whole - cut) / 2)
     return np.floor((start + np.arange(cut) + 0.5) * size[axis] / whole).astype(np.int64)
 
 
 @pytest.mark.parametrize("mode", ["cover", "stretch"])
-@pytest.mark.parametrize("name", ["astronaut", "china", "portrait"])  # enlarging, box is nearest
+@pytest.mark.parametrize("name", ["astronaut", "china", "portrait"])  # when enlarging, box equals nearest
 def test_box_counts_a_pixel_on_the_edge_in_or_out(name: str, mode: Any) -> None:
-    """As for the smooth filters, but a source pixel on the edge of a box may count or not. Seen: mean up to 0.028."""
+    """A source pixel on the edge of a box may or may not be included. Observed: mean up to 0.028."""
     for input_size, resize_size in SIZES[:-1]:
         spec = PreprocessSpec(input_size, resize_size, mode, "box")
         apart = difference(resize_and_crop(PHOTOS[name], spec), resized_then_cropped(PHOTOS[name], spec))
@@ -130,9 +130,9 @@ def test_box_counts_a_pixel_on_the_edge_in_or_out(name: str, mode: Any) -> None:
 def test_any_size_of_image_crop_and_margin(
     shape: tuple[int, int], size: tuple[int, int], margin: tuple[int, int], mode: Any, interpolation: str
 ) -> None:
-    """Noise in shapes that nobody would think of: two levels at most from one order of Pillow's two passes.
+    """Noise images of arbitrary shapes differ by at most 2 levels from one of the two orders of Pillow's passes.
 
-    Pillow picks the order by size since version 13. It matters on noise: the first pass clips what overshoots.
+    Since version 13, Pillow chooses the order by size. It matters for noise because the first pass clips overshoots.
     """
     rng = np.random.default_rng([*shape, *size, *margin])
     image = Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
@@ -145,7 +145,7 @@ def test_any_size_of_image_crop_and_margin(
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("name", PHOTOS)
 def test_torchvision_takes_the_same_crop(name: str, interpolation: str) -> None:
-    """Resize and CenterCrop on PIL images, how its weights were measured. Seen: max 1, mean up to 0.0101."""
+    """Resize and CenterCrop on PIL images, as torchvision evaluates its weights. Observed: max 1, mean up to 0.0101."""
     packages = importlib.import_module("leepfrog_exporter.networks.packages")
     try:
         packages.package("torchvision")
@@ -188,7 +188,7 @@ def test_a_flat_image_stays_flat_whatever_its_shape(size: tuple[int, int], inter
 
 
 def test_extreme_shapes_take_no_more_memory_than_others() -> None:
-    """1 x 5000 covered at 256 would be 256 x 1,280,000 pixels, a gigabyte; only the crop is ever made."""
+    """Resizing 1 x 5000 to cover 256 would take 256 x 1,280,000 pixels, a gigabyte; only the crop is computed."""
     program = """
 import resource, sys
 from PIL import Image
@@ -201,10 +201,10 @@ for size in [(1, 5000), (5000, 1), (1, 60000)]:
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sys.platform)
 """
     if sys.platform == "win32":
-        pytest.skip("the resource module is Unix's")
+        pytest.skip("the resource module is available on Unix only")
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     grown, platform = run.stdout.split()
-    assert int(grown) / (1 << 20 if platform == "darwin" else 1 << 10) < 50  # MiB; macOS counts in bytes, Linux in KiB
+    assert int(grown) / (1 << 20 if platform == "darwin" else 1 << 10) < 50  # MiB; macOS reports bytes, Linux KiB
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Racing: the sample grows fairly, who is clearly behind leaves, and the survivors get what a full run gives them."""
+"""Racing: balanced samples, elimination of clearly worse models, and survivors with the results of a full run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_beginning_holds_the_classes_in_proportion(counts: list[int], seed
     assert sorted(order) == list(range(len(labels)))
     for n in range(1, len(labels) + 1):
         part = np.bincount(labels[order[:n]], minlength=len(counts))
-        # Each class is off by less than one image for itself, and by as much as the others are.
+        # Each class deviates by less than one image itself, plus the deviations of the other classes.
         assert np.abs(part - n * np.array(counts) / len(labels)).max() < 1 + len(counts) / 2
 
 
@@ -63,54 +63,54 @@ def test_the_clearly_worse_leave_and_the_close_stay() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 1600)
     shared = rng.normal(0, 1, 1600)
-    # What is hard for all counts for none: the last is behind by a tenth of the spread, but of none of its own.
+    # Shared difficulty cancels in paired comparisons: m4 trails by only a tenth of its spread, yet is dropped.
     means, spreads = [0.0, -0.01, -3.0, -0.5, -0.1], [0.3, 0.3, 0.3, 0.3, 0.05]
     terms = np.stack([shared + m + rng.normal(0, s, 1600) for m, s in zip(means, spreads, strict=True)])
     seen: list[tuple[list[int], np.ndarray]] = []
-    left, found = run_race([f"m{i}" for i in range(5)], labels, judged(terms, labels, seen))
+    left, race = run_race([f"m{i}" for i in range(5)], labels, judged(terms, labels, seen))
     assert left == [0, 1]
     assert next(alive for alive, _ in seen) == [0, 1, 2, 3, 4]
-    assert {each.model for each in found.dropped} == {"m2", "m3", "m4"}
-    assert {each.model: each.n_images for each in found.dropped}["m2"] == FIRST_IMAGES
-    for each in found.dropped:
-        assert each.deficit > racing.ERRORS * each.standard_error > 0
-    # Samples are nested, and counted once.
+    assert {drop.model for drop in race.dropped} == {"m2", "m3", "m4"}
+    assert {drop.model: drop.n_images for drop in race.dropped}["m2"] == FIRST_IMAGES
+    for drop in race.dropped:
+        assert drop.deficit > racing.ERRORS * drop.standard_error > 0
+    # Samples are nested, so drop image counts once.
     for (_, small), (_, large) in itertools.pairwise(seen):
         assert set(small) < set(large)
     saw = {i: max(len(at) for alive, at in seen if i in alive) for i in range(5)} | dict.fromkeys(left, 1600)
-    assert found.passes == sum(saw.values())
-    assert found.passes_of_full_run == 5 * 1600
-    assert found.samples == (*(len(at) for _, at in seen), 1600)
+    assert race.passes == sum(saw.values())
+    assert race.passes_of_full_run == 5 * 1600
+    assert race.samples == (*(len(at) for _, at in seen), 1600)
     comparisons = sum(len(alive) - 1 for alive, _ in seen)
-    assert found.risk == pytest.approx(comparisons * 0.5 * math.erfc(3 / math.sqrt(2)))
+    assert race.risk == pytest.approx(comparisons * 0.5 * math.erfc(3 / math.sqrt(2)))
 
 
 def test_equals_all_stay_and_few_images_are_no_race() -> None:
     labels = np.arange(1000) % 5
     terms = np.zeros((4, 1000))
-    left, found = run_race(list("abcd"), labels, judged(terms, labels, []))
+    left, race = run_race(list("abcd"), labels, judged(terms, labels, []))
     assert left == [0, 1, 2, 3]
-    assert found.passes == found.passes_of_full_run
+    assert race.passes == race.passes_of_full_run
     seen: list[tuple[list[int], np.ndarray]] = []
-    left, found = run_race(list("ab"), labels[:40], judged(np.array([[0.0] * 40, [-9.0] * 40]), labels[:40], seen))
-    assert (left, seen, found.samples) == ([0, 1], [], (40,))
-    # One model alone does not race either.
+    left, race = run_race(list("ab"), labels[:40], judged(np.array([[0.0] * 40, [-9.0] * 40]), labels[:40], seen))
+    assert (left, seen, race.samples) == ([0, 1], [], (40,))
+    # A single model does not race either.
     assert run_race(["a"], labels, judged(terms, labels, seen))[1].samples == (1000,)
 
 
 @pytest.mark.full
 def test_noise_rarely_drops_the_best() -> None:
-    """A thousand races of one best model, a tenth of a standard deviation ahead of nine equals."""
+    """In 300 races, the best model leads nine equal ones by a tenth of a standard deviation."""
     rng = np.random.default_rng(1)
     labels = np.arange(800) % 4
     lost = 0
     for _ in range(300):
         terms = rng.normal(0, 1, (10, 800))
         terms[0] += 0.1
-        left, found = run_race([str(i) for i in range(10)], labels, judged(terms, labels, []))
+        left, race = run_race([str(i) for i in range(10)], labels, judged(terms, labels, []))
         lost += 0 not in left
-    # Its bound is loose: a union over all comparisons, as if the best were as bad as the others.
-    assert lost / 300 <= found.risk
+    # The bound is loose: a union bound over all comparisons, as if the best model were no better than the others.
+    assert lost / 300 <= race.risk
 
 
 @pytest.mark.parametrize("by", [name for name in SCORE_NAMES if name not in RACEABLE])
@@ -120,26 +120,26 @@ def test_scores_that_do_not_leave_images_out_are_refused(by: str) -> None:
 
 
 def test_real_models(zoo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The survivors' rows are those of a full run, and the dropped ones have seen no more than the race says."""
+    """Survivors have the rows of a full run; dropped models ran only on the images that the race reports."""
     monkeypatch.setattr(racing, "FIRST_IMAGES", 20)
     monkeypatch.setattr(racing, "ERRORS", 0.5)
     images = photo_set(20)
     names = ["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2"]
     raced = rank(images, names, by="leep_loo", racing=True, context=RunContext(threads=1))
-    found = raced.race
-    assert found is not None
-    assert (found.samples[0], found.samples[-1]) == (20, 60)
-    assert found.dropped
-    assert {row.name for row in raced.models} == set(names) - {each.model for each in found.dropped}
-    assert found.passes == sum(row.n_inferred for row in raced.models) + sum(each.n_images for each in found.dropped)
-    assert found.passes < found.passes_of_full_run == 180
+    race = raced.race
+    assert race is not None
+    assert (race.samples[0], race.samples[-1]) == (20, 60)
+    assert race.dropped
+    assert {row.name for row in raced.models} == set(names) - {drop.model for drop in race.dropped}
+    assert race.passes == sum(row.n_inferred for row in raced.models) + sum(drop.n_images for drop in race.dropped)
+    assert race.passes < race.passes_of_full_run == 180
     full = {row.name: row for row in rank(images, names, by="leep_loo", context=RunContext(threads=1)).models}
     for row in raced.models:
         assert row.scores["leep_loo"].value == full[row.name].scores["leep_loo"].value
-    assert sum(row.n_inferred for row in full.values()) == 180 - found.passes
-    assert json.loads(json.dumps(raced.as_dict()))["race"]["passes"] == found.passes
+    assert sum(row.n_inferred for row in full.values()) == 180 - race.passes
+    assert json.loads(json.dumps(raced.as_dict()))["race"]["passes"] == race.passes
     text = render(raced, ResultOptions(Format.table))
-    assert all(each.model in text for each in found.dropped)
+    assert all(drop.model in text for drop in race.dropped)
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""Ranking real models on real photographs: the numbers, the cache, bad images, interruptions."""
+"""Ranking real models on real photographs: scores, bad images, duplicates and invalid calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_starter_recognises_photographs(zoo_home: Path, subject: str) -> N
 
 
 def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) -> None:
-    """From JPEG files to LEEP, against one image at a time, plain onnxruntime and the exact oracle."""
+    """LEEP of JPEG files matches single-image inference, and LEEP of merged classes matches the exact oracle."""
     folder = folder_of_pieces(tmp_path / "photos", count=5)
     ranking = leepfrog.rank(folder, FAST)
     assert ranking.n_images == 15
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) 
     for model in find_models(FAST):
         spec, session = model.metadata.preprocess, Session(model, "cpu", 2)
         rows = [session.run(normalize(resize_and_crop(decode(p.read_bytes()), spec)[None], spec))[0][0] for p in paths]
-        keep = np.argsort(-np.sum(rows, axis=0))[:60]  # the exact oracle is slow; the rest of the mass goes into one
+        keep = np.argsort(-np.sum(rows, axis=0))[:60]  # the exact oracle is slow, so the other classes are merged
         plain, held_out = values(ranking)[model.name]
         full = leepfrog.leep(np.array(rows), labels), leepfrog.leep_loo(np.array(rows), labels)
         assert plain == pytest.approx(full[0].value, abs=1e-6)
@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_models_outputs(zoo_home: Path, tmp_path: Path) 
 
 
 def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Path) -> None:
-    """With a bad image among them, which no score may see."""
+    """An unreadable image affects no score."""
     folder = folder_of_pieces(tmp_path / "photos", count=5)
     (folder / "cat" / "bad.jpg").write_bytes(b"no image")
     ranking = leepfrog.rank(folder, FAST, by="ridge", scores=["all"])
@@ -70,7 +70,7 @@ def test_every_score_is_that_of_the_models_outputs(zoo_home: Path, tmp_path: Pat
         spec, session = model.metadata.preprocess, Session(model, "cpu", 2)
         outputs = [session.run(normalize(resize_and_crop(decode(p.read_bytes()), spec)[None], spec)) for p in paths]
         probs, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
-        (row,) = (each for each in ranking.models if each.name == model.name)
+        (row,) = (ranked for ranked in ranking.models if ranked.name == model.name)
         assert set(row.scores) == set(SCORES)
         for name, definition in SCORES.items():
             expected = getattr(scores, name)(probs if definition.reads == "probs" else features, labels)
@@ -109,9 +109,9 @@ def test_arrays_rank_like_the_files_they_came_from(two_home: Path, tmp_path: Pat
             Image.fromarray(piece).save(tmp_path / "png" / name / f"{i}.png")
             arrays.append(piece)
             labels.append(name)
-    held = leepfrog.rank(leepfrog.ImageSet.from_arrays(arrays, labels), FAST)
-    assert close(held, leepfrog.rank(tmp_path / "png", FAST))
-    assert held.classes == {"cat": 3, "coffee": 3}
+    ranking = leepfrog.rank(leepfrog.ImageSet.from_arrays(arrays, labels), FAST)
+    assert close(ranking, leepfrog.rank(tmp_path / "png", FAST))
+    assert ranking.classes == {"cat": 3, "coffee": 3}
 
 
 def test_bad_images_are_skipped_counted_and_named(two_home: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_gpu_that_is_not_there_is_an_error(two_home: Path, tmp_path: Path) -> 
 
 def test_a_misspelt_name_reads_no_model(two_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(path: Path, most: int) -> bytes:
-        raise AssertionError(f"{path} is read")
+        raise AssertionError(f"{path} was read")
 
     monkeypatch.setattr(load, "read_regular", forbidden)
     with pytest.raises(UsageError, match="did you mean mobilenet_v2"):

@@ -1,4 +1,4 @@
-"""Rankings of arrays: the same as of files, for any modality, from Python and from the command line."""
+"""Rankings of arrays, from Python and from the command line."""
 
 from __future__ import annotations
 

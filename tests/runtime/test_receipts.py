@@ -1,4 +1,4 @@
-"""Receipts: what they say, that they can be read again, and what they tell of a change. And the schema of results."""
+"""Receipts: contents, round trips and causes of changes; and the JSON schema of results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_receipt_of_a_ranking_says_what_made_it(home: Path, tmp_path: Path) 
     assert receipt.arguments["batch_size"] == 7
     assert receipt.data is not None
     assert receipt.data.n_images == 60
-    assert {name: each.n for name, each in receipt.data.classes.items()} == {"cat": 20, "coffee": 20, "rocket": 20}
+    assert {name: item.n for name, item in receipt.data.classes.items()} == {"cat": 20, "coffee": 20, "rocket": 20}
     assert [Path(image.name).name for image in receipt.data.skipped] == ["text.jpg"]
     assert receipt.environment["onnxruntime"] == onnxruntime.__version__
     assert receipt.environment["provider"] == "CPUExecutionProvider"
@@ -106,7 +106,7 @@ JSON = st.recursive(
 
 @given(data=st.data())
 def test_a_damaged_receipt_is_one_error(data: st.DataObject) -> None:
-    """Any one value of it replaced: either it is read, or refused as a wrong call."""
+    """A receipt with one random value replaced is either read or refused with a UsageError."""
     receipt = json.loads(GOOD)
     place: Any = receipt
     while True:
@@ -115,7 +115,7 @@ def test_a_damaged_receipt_is_one_error(data: st.DataObject) -> None:
             break
         place = place[key]
     place[key] = data.draw(JSON)
-    with contextlib.suppress(UsageError):  # anything else fails
+    with contextlib.suppress(UsageError):  # any other exception fails the test
         Receipt.from_dict(receipt)
 
 
@@ -165,8 +165,8 @@ def test_causes_of_changed_data(home: Path, tmp_path: Path) -> None:
     assert data_causes(first, receipt()) == ["labels: class 'cat' renamed to 'kitten'"]
     (folder / "kitten").rename(folder / "cat")
     (folder / "cat" / "00.jpg").rename(folder / "coffee" / "moved.jpg")
-    told = ["labels: the same images in other classes: 'cat' 20 -> 19 images, 'coffee' 20 -> 21 images"]
-    assert data_causes(first, receipt()) == told
+    causes = ["labels: the same images in other classes: 'cat' 20 -> 19 images, 'coffee' 20 -> 21 images"]
+    assert data_causes(first, receipt()) == causes
     (folder / "coffee" / "moved.jpg").unlink()
     assert data_causes(first, receipt()) == ["data: different images: 'cat' 20 -> 19 images"]
     (folder / "cat" / "01.jpg").write_text("no image any more")
@@ -188,8 +188,8 @@ def test_causes_of_a_changed_model(home: Path, tmp_path: Path) -> None:
     put(home, NAMES[0], preprocess=dataclasses.replace(spec, mean=(0.5, 0.5, 0.5)))
     assert model_causes(first, receipt()) == ["preprocessing: mean [0.0, 0.0, 0.0] -> [0.5, 0.5, 0.5]"]
     put(home, NAMES[0], noise=0.1)
-    (told,) = model_causes(first, receipt())
-    assert told.startswith("model: weights changed (")
+    (cause,) = model_causes(first, receipt())
+    assert cause.startswith("model: weights changed (")
 
 
 def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_causes_in_the_environment(home: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("LEEPFROG_ORT_OPTIONS", "session.disable_quant_qdq=1  graph_optimization_level=basic")
     assert ort_options() == {"graph_optimization_level": "basic", "session.disable_quant_qdq": "1"}
     second = leepfrog.rank(folder, NAMES[:1], context=RunContext(threads=1))
-    assert second.models[0].n_inferred == 60  # options are part of what the cache knows outputs by
+    assert second.models[0].n_inferred == 60  # the options are part of the cache key
     assert environment_causes(first, second.receipt) == [
         "runtime: ort_options none -> graph_optimization_level=basic session.disable_quant_qdq=1",
         "machine: threads 2 -> 1",
@@ -221,13 +221,13 @@ def test_a_baseline_that_is_none_is_a_wrong_call(home: Path, tmp_path: Path) -> 
     good = baseline(home, photographs(tmp_path / "photos"), path)
     assert Baseline.read(path).kind == "ranking"
     bad: dict[str, tuple[str | bytes, str]] = {
-        "cut short": (json.dumps(good)[:-200], "is not JSON, or is truncated"),
+        "truncated": (json.dumps(good)[:-200], "is not JSON, or is truncated"),
         "empty": ("", "is not JSON"),
         "not UTF-8": (b"\xff\xfe{}", "is not JSON"),
         "nested": ("[" * 100_000, "is not JSON"),
         "a list": ("[]", "not a result with a receipt"),
-        "another JSON": ('{"kind": "cake"}', "not a result with a receipt"),
-        "of another version": (json.dumps({**good, "schema_version": 1}), "has schema version 1"),
+        "not a result": ('{"kind": "cake"}', "not a result with a receipt"),
+        "another schema version": (json.dumps({**good, "schema_version": 1}), "has schema version 1"),
         "no receipt": (json.dumps({**good, "receipt": None}), "ranking.receipt is None, not an object"),
     }
     for content, message in bad.values():

@@ -1,4 +1,4 @@
-"""JPEG files decoded at a part of their size: how little the pixels change, and when it is not done."""
+"""JPEG files decoded at a reduced size: bounds on pixel differences, and when the full size is decoded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEC = PreprocessSpec((224, 224), (256, 256))
 
 
 def large(name: str, times: float, short_of_eights: int = 0, **saved: object) -> bytes:
-    """A photograph enlarged, with the grain of a sensor, as a JPEG file whose sides are multiples of 8, or short of."""
+    """Return an enlarged photograph with sensor noise as JPEG; sides are multiples of 8, less `short_of_eights`."""
     image = Image.fromarray(photo(name))
     image = image.resize(
         [8 * round(side * times / 8) - short_of_eights for side in image.size], Image.Resampling.BICUBIC
@@ -51,7 +51,7 @@ def both(content: bytes, spec: PreprocessSpec = SPEC) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize("times", [2.7, 5])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_the_stated_tolerance(name: str, times: float, interpolation: str) -> None:
-    """Below a grey level on average, 99 in 100 values within 6."""
+    """The mean difference is below one gray level, and 99 % of the values differ by at most 6."""
     spec = PreprocessSpec((224, 224), (256, 256), interpolation=interpolation)
     whole, reduced, _ = both(large(name, times, short_of_eights=5), spec)
     apart = np.abs(whole - reduced)
@@ -63,7 +63,7 @@ def test_the_stated_tolerance(name: str, times: float, interpolation: str) -> No
 def test_how_much(times: float, expected: int) -> None:
     content = large("rocket", times)  # 640 x 427 pixels, resized to 256 at the shorter side
     assert both(content)[2] == expected
-    # Never below twice what is asked for.
+    # A reduced image has at least twice the requested size.
     (decoded,) = decode_reduced(content, [SPEC.reduction])
     assert min(decoded.image.size) >= 2 * 256 or expected == 1
 
@@ -92,18 +92,18 @@ def test_other_formats_come_whole() -> None:
     (decoded,) = decode_reduced(stream.getvalue(), [SPEC.reduction])
     assert (decoded.image.size, decoded.times) == ((2000, 2000), 1)
     image = ArrayImage("held", np.zeros((2000, 2000, 3), np.uint8))
-    digest, (held,) = image.load_reduced([SPEC.reduction])
+    digest, (loaded,) = image.load_reduced([SPEC.reduction])
     assert digest == image.digest()
-    assert held.times == 1
+    assert loaded.times == 1
 
 
 def test_other_formats_are_decoded_once_for_all() -> None:
     stream = io.BytesIO()
     Image.fromarray(photo("cat")).save(stream, "PNG")
     specs = [PreprocessSpec((side, side), (side, side)) for side in (32, 64, 96)]
-    found = decode_reduced(stream.getvalue(), [spec.reduction for spec in specs])
-    assert len({id(each.image) for each in found}) == 1
-    assert len(found) == 3
+    results = decode_reduced(stream.getvalue(), [spec.reduction for spec in specs])
+    assert len({id(result.image) for result in results}) == 1
+    assert len(results) == 3
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
@@ -120,7 +120,7 @@ def test_each_size_is_decoded_once_and_does_not_depend_on_the_others(tmp_path: P
     path = tmp_path / "x.jpg"
     path.write_bytes(large("rocket", 5.8))
     _, together = FileImage(str(path)).load_reduced([SPEC.reduction, small.reduction, SPEC.reduction])
-    assert [each.times for each in together] == [4, 8, 4]
+    assert [reduced.times for reduced in together] == [4, 8, 4]
     assert together[0] is together[2]
     for spec, decoded in zip((SPEC, small), together, strict=False):
         alone = decode_reduced(path.read_bytes(), [spec.reduction])[0]
@@ -128,7 +128,7 @@ def test_each_size_is_decoded_once_and_does_not_depend_on_the_others(tmp_path: P
 
 
 def test_each_file_is_decoded_once_a_needed_size(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once a model: two of three models need an eighth of a JPEG file, one needs half; other formats come whole."""
+    """Not once per model: two of three models need an eighth of a JPEG file, one a half; PNG files stay whole."""
     (home / "models").mkdir(parents=True)
     for name, side, mean in (("small", 9, 0.0), ("shifted", 9, 0.5), ("large", 64, 0.0)):
         spec = dataclasses.replace(made.SPEC, resize_size=(side, side), mean=(mean, mean, mean))

@@ -1,4 +1,4 @@
-"""rank --report: what the page says, that strangers' names are text on it, and that it needs nothing else."""
+"""rank --report: contents of the page, escaping of untrusted names, and no external resources."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_it_says_what_the_ranking_says(reported: Reported, report_text: str) -> 
         assert f"{model.scores['leep_loo'].value:.4f}" in page.text
     assert reported.ranking.receipt.environment["onnxruntime"] in page.text
     (explained,) = explain_best(reported)
-    for each in explained.classes:
-        assert f"{each.leep_loo:.3f}" in page.text
-        assert f"{100 * each.carriers[0].share:.0f} %" in page.text
-        for example in (*each.typical, *each.hard):
+    for explanation in explained.classes:
+        assert f"{explanation.leep_loo:.3f}" in page.text
+        assert f"{100 * explanation.carriers[0].share:.0f} %" in page.text
+        for example in (*explanation.typical, *explanation.hard):
             assert any(image["alt"] == shown(Path(example.name).name) for image in page.all("img"))
 
 
@@ -56,7 +56,7 @@ def explain_best(reported: Reported) -> list[leepfrog.ranking.explain.Explanatio
 
 def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> None:
     page = Page(report_text)
-    assert len(page.all("script")) == 1  # ours, by the policy's hash
+    assert len(page.all("script")) == 1  # our own script, which the policy allows by its hash
     assert not page.all("iframe", "object", "embed", "link", "base", "form", "b id")
     assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
     for name in (*NAMES, *CLASSES):
@@ -64,7 +64,7 @@ def test_names_of_strangers_are_text(reported: Reported, report_text: str) -> No
     assert sum(shown(source) in page.text for source in SOURCES) >= 3
     for hidden in ("\u202e", "\u2066", "\x1b"):
         assert hidden not in report_text
-    assert "{{ 7*7 }}" in page.text  # a name is no template either
+    assert "{{ 7*7 }}" in page.text  # names are not rendered as templates either
 
 
 def test_it_needs_nothing_else(report_text: str) -> None:
@@ -77,7 +77,7 @@ def test_it_needs_nothing_else(report_text: str) -> None:
         assert "style" not in attributes
     assert "url(" not in page.style
     assert "@import" not in page.style
-    (policy,) = (each["content"] for each in page.all("meta") if "http-equiv" in each)
+    (policy,) = (element["content"] for element in page.all("meta") if "http-equiv" in element)
     assert {"default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"} <= set(policy.split("; "))
     assert len(report_text) < 400_000
 
@@ -86,33 +86,33 @@ def test_it_can_be_read_by_machines_that_read_aloud(report_text: str) -> None:
     page = Page(report_text)
     assert page.all("html") == [{"lang": "en"}]
     assert [len(page.all(tag)) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
-    assert any(each.get("name") == "viewport" for each in page.all("meta"))
+    assert any(element.get("name") == "viewport" for element in page.all("meta"))
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert len(page.all("table")) == len(page.all("caption")) >= 3
-    assert {each.get("scope") for each in page.all("th")} == {"col", "row"}
-    assert all(each["alt"] for each in page.all("img"))
+    assert {element.get("scope") for element in page.all("th")} == {"col", "row"}
+    assert all(element["alt"] for element in page.all("img"))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    named = [each["href"][1:] for each in page.all("a")]
+    named = [element["href"][1:] for element in page.all("a")]
     named += [
         name
-        for _, each in page.elements
-        for name in (each.get("aria-labelledby", "") + " " + each.get("aria-describedby", "")).split()
+        for _, element in page.elements
+        for name in (element.get("aria-labelledby", "") + " " + element.get("aria-describedby", "")).split()
     ]
     assert set(named) <= set(ids)
     assert page.all("a")[0] == {"class": "skip", "href": "#main"}
-    plots = [each for each in page.all("svg") if "plot" in each.get("class", "")]
+    plots = [element for element in page.all("svg") if "plot" in element.get("class", "")]
     assert len(plots) == 2
-    assert all(each["aria-labelledby"] for each in plots)
-    points = [each for each in page.all("a") if "point" in each.get("class", "")]
+    assert all(element["aria-labelledby"] for element in plots)
+    points = [element for element in page.all("a") if "point" in element.get("class", "")]
     assert len(points) == 2 * len(NAMES)
-    assert all(" ms" in each["aria-label"] for each in points)
+    assert all(" ms" in element["aria-label"] for element in points)
 
 
 def luminance(colour: str) -> float:
-    """WCAG's relative luminance of #rrggbb."""
+    """Return the WCAG relative luminance of a #rrggbb color."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -131,12 +131,12 @@ def test_colours_stand_out(report_text: str, mode: int) -> None:
         for ground in ("bg", "panel", "target"):
             assert contrast(name, ground) >= 4.5, (name, ground)
     for ground in ("bg", "panel", "rail"):
-        assert contrast("mark", ground) >= 3, ground  # no text
+        assert contrast("mark", ground) >= 3, ground  # for graphics; text needs 4.5
     assert set(re.findall(r"var\(--(\w+)\)", Page(report_text).style)) == colours.keys()
 
 
 def many(ranking: Ranking, n: int, **changes: object) -> Ranking:
-    """A ranking of n models."""
+    """Return a ranking of n models, derived from the first model of `ranking`."""
     first = ranking.models[0]
 
     def model(i: int) -> RankedModel:
@@ -192,7 +192,7 @@ def test_budgets_races_and_variants_are_told(reported: Reported) -> None:
     assert re.search(r"over latency\??, size", words)
     assert "slowpoke 12 hare 150.0 25.0 6.0" in words
     assert "Did not start: fat, over size." in words
-    assert "Why" not in words  # nothing was explained
+    assert "Why" not in words  # no explanations were given
     nothing = dataclasses.replace(ranking, models=tuple(dataclasses.replace(m, outside=("size",)) for m in models))
     assert "no model is within the budget; of the others, " in " ".join(Page(render(nothing)).text.split())
 
@@ -222,7 +222,7 @@ def test_the_picture_is_to_scale(reported: Reported, canvas: object) -> None:
     ranking = many(reported.ranking, 5, budget=Budget(latency=0.05))
     plot = front(ranking, canvas)  # type: ignore[arg-type]
     xs = [point.x for point in plot.points]
-    assert np.allclose(np.diff(xs), np.diff(xs)[0], atol=0.2)  # latencies grow by a factor
+    assert np.allclose(np.diff(xs), np.diff(xs)[0], atol=0.2)  # latencies grow by a constant factor
     assert all(point.high < point.y < point.low for point in plot.points)
     assert plot.budget is not None
     assert plot.budget > max(xs)
@@ -230,7 +230,7 @@ def test_the_picture_is_to_scale(reported: Reported, canvas: object) -> None:
     assert len(plot.y_ticks) >= 2
     for tick in plot.y_ticks:
         assert plot.canvas.top <= tick.at <= plot.canvas.height - plot.canvas.bottom
-    # The axes are right: what a tick says lies where a model of that latency would.
+    # The axis is correct: a tick and a model of the same latency have the same position.
     slope = (plot.x_ticks[-1].at - plot.x_ticks[0].at) / np.log(
         float(plot.x_ticks[-1].text) / float(plot.x_ticks[0].text)
     )
@@ -247,7 +247,7 @@ def pixels(uri: str | None) -> Image.Image:
 
 def test_thumbnails_are_what_the_models_saw_and_no_more(tmp_path: Path) -> None:
     whole = Image.new("RGB", (3000, 1500), (0, 0, 255))
-    whole.paste((255, 0, 0), (0, 0, 1500, 1500))  # the left half; turned by EXIF, it comes out on top
+    whole.paste((255, 0, 0), (0, 0, 1500, 1500))  # the left half; the EXIF orientation turns it to the top
     exif = whole.getexif()
     exif[0x0112], exif[0x010E] = 6, "taken at home"
     whole.save(tmp_path / "turned.jpg", exif=exif, comment=b"my garden")
@@ -256,9 +256,9 @@ def test_thumbnails_are_what_the_models_saw_and_no_more(tmp_path: Path) -> None:
     Image.new("L", (1, 5000), 128).save(tmp_path / "thin.png")
     names = ["turned.jpg", "ink.jpg", "clear.png", "thin.png", "gone.jpg"]
     images = ImageSet("x", ("a", "b"), [FileImage(str(tmp_path / name)) for name in names], np.zeros(5, np.int64))
-    found = thumbs.thumbnails(images, [0, 1, 2, 3, 4])
-    assert found[4] is None
-    turned, ink, clear, thin = map(pixels, found[:4])
+    uris = thumbs.thumbnails(images, [0, 1, 2, 3, 4])
+    assert uris[4] is None
+    turned, ink, clear, thin = map(pixels, uris[:4])
     assert turned.size == (48, 96)
     assert turned.getpixel((24, 10))[0] > 200  # type: ignore[index]
     assert turned.getpixel((24, 86))[2] > 200  # type: ignore[index]
@@ -273,13 +273,13 @@ def test_thumbnails_are_what_the_models_saw_and_no_more(tmp_path: Path) -> None:
 
 def test_thumbnails_stop_at_their_limit() -> None:
     rng = np.random.default_rng(0)
-    held = [ArrayImage(str(i), rng.integers(0, 255, (96, 96, 3)).astype(np.uint8)) for i in range(10)]
-    images = ImageSet("x", ("a", "b"), held, np.zeros(10, np.int64))
+    arrays = [ArrayImage(str(i), rng.integers(0, 255, (96, 96, 3)).astype(np.uint8)) for i in range(10)]
+    images = ImageSet("x", ("a", "b"), arrays, np.zeros(10, np.int64))
     one = len(thumbs.thumbnails(images, [0])[0] or "")
-    found = thumbs.thumbnails(images, [*range(10), *range(10)], most_bytes=5 * one + 100)
-    assert 3 <= sum(uri is not None for uri in found) <= 5
-    assert sum(len(uri or "") for uri in found) <= 5 * one + 100
-    assert found[-1] is None
+    uris = thumbs.thumbnails(images, [*range(10), *range(10)], most_bytes=5 * one + 100)
+    assert 3 <= sum(uri is not None for uri in uris) <= 5
+    assert sum(len(uri or "") for uri in uris) <= 5 * one + 100
+    assert uris[-1] is None
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report in a real headless Chromium: scripts, network, a phone's width, dark mode, the keyboard, accessibility."""
+"""The report in headless Chromium: scripts, network, phone layout, dark mode, keyboard and accessibility."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 pytestmark = pytest.mark.full
 
 SORT = (Path(leepfrog.report.page.__file__).parent / "templates" / "sort.js").read_text().rstrip("\n")
-# The accessibility checker axe-core, out of a wheel that ships it.
+# The accessibility checker axe-core, from a wheel that bundles it.
 AXE = WheelFile(
     wheel="axe-playwright-python==0.1.8",
     member="axe_playwright_python/axe.min.js",
@@ -45,7 +45,7 @@ def page(report_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_other_script_runs_and_nothing_is_loaded(
     browser: Browser, page: Path, reported: Reported, without_policy: bool
 ) -> None:
-    """Names are escaped, so that nothing runs even where the page's own policy does not hold."""
+    """Names are escaped, so no injected script runs even without the page's content security policy."""
     browser.send("Page.setBypassCSP", enabled=without_policy)
     browser.requests.clear()
     browser.open(page)
@@ -73,7 +73,7 @@ def test_nothing_sticks_out(browser: Browser, page: Path, tmp_path: Path, width:
     for opened in (False, True):
         browser.evaluate(f"document.querySelectorAll('details').forEach(each => each.open = {str(opened).lower()})")
         assert browser.evaluate("document.documentElement.scrollWidth") == width
-        # What sticks out on the right lies in a container of its own that scrolls.
+        # Only the contents of scrollable containers may extend beyond the right edge.
         outside = """[...document.body.querySelectorAll('*')].filter(each =>
             each.getBoundingClientRect().right > innerWidth + 1 && !each.closest('.scroll')
             && each.checkVisibility()).map(each => each.outerHTML.slice(0, 200))"""
@@ -89,7 +89,7 @@ def test_text_is_large_enough_on_a_phone(browser: Browser, page: Path) -> None:
     smallest = """Math.min(...[...document.body.querySelectorAll('p, td, th, li, figcaption, summary, dd, dt')]
         .map(each => parseFloat(getComputedStyle(each).fontSize)))"""
     assert browser.evaluate(smallest) >= 12
-    # Targets of a finger.
+    # Touch targets.
     assert browser.evaluate("Math.min(...[...document.querySelectorAll('summary')].map(e => e.offsetHeight))") >= 24
 
 
@@ -97,7 +97,7 @@ def test_the_keyboard_reaches_everything(browser: Browser, page: Path) -> None:
     browser.open(page, 1280, 800)
     browser.press(*TAB)
     assert browser.evaluate(f"{FOCUSED}.className") == "skip"
-    assert browser.evaluate(f"{FOCUSED}.getBoundingClientRect().top") >= 0  # it is to be seen now
+    assert browser.evaluate(f"{FOCUSED}.getBoundingClientRect().top") >= 0  # now visible
     browser.press(*ENTER)
     assert browser.evaluate("location.hash") == "#main"
     reached: list[str] = []
@@ -118,7 +118,7 @@ def test_the_keyboard_reaches_everything(browser: Browser, page: Path) -> None:
             assert browser.evaluate("[...document.querySelectorAll('.wide .tip')].filter("
                                     "each => getComputedStyle(each).visibility == 'visible').length") == 1  # fmt: skip
     assert opened
-    assert sum(kind.startswith("a point") for kind in reached) == len(NAMES)  # those of the picture that is shown
+    assert sum(kind.startswith("a point") for kind in reached) == len(NAMES)  # only points of the visible plot
     assert sum(kind == "summary" for kind in reached) == browser.evaluate(
         "[...document.querySelectorAll('summary')].filter(each => each.checkVisibility()).length"
     )
@@ -136,13 +136,13 @@ def test_a_point_leads_to_its_row(browser: Browser, page: Path) -> None:
 def test_names_are_said_to_those_who_hear(browser: Browser, page: Path, reported: Reported) -> None:
     browser.open(page, 1280, 800)
     nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
-    said = {(node.get("role", {}).get("value"), node.get("name", {}).get("value")) for node in nodes}
-    roles = {role for role, _ in said}
+    announced = {(node.get("role", {}).get("value"), node.get("name", {}).get("value")) for node in nodes}
+    roles = {role for role, _ in announced}
     assert {"banner", "main", "navigation", "contentinfo", "table", "columnheader", "rowheader", "region"} <= roles
-    points = [name for role, name in said if role == "link" and name.endswith("on the front")]
+    points = [name for role, name in announced if role == "link" and name.endswith("on the front")]
     assert any(name.startswith(shown(reported.ranking.models[0].name)[:20]) for name in points)
-    assert ("group", "Score against latency") in said
-    pictures = [name for role, name in said if role == "image"]
+    assert ("group", "Score against latency") in announced
+    pictures = [name for role, name in announced if role == "image"]
     assert pictures
     assert all(name for name in pictures)
 

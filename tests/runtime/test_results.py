@@ -1,4 +1,4 @@
-"""Results as types that are written and read again."""
+"""Result types: round trips through JSON, validation on reading, and the API of rankings."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_notebook_s_table_is_harmless(reported: Reported) -> None:
-    """Its models have hostile names."""
+    """The hostile model names in the ranking are escaped."""
     page = reported.ranking._repr_html_()
     assert page.count("<tr>") == len(reported.ranking) + 1
     assert "<img" not in page

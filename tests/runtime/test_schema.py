@@ -1,4 +1,4 @@
-"""Every result: its schema types all that it holds, and JSON of it is read again."""
+"""All result types: their schemas are fully typed, and their JSON can be read back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leepfrog.receipts.receipt import ArrayReceipt
 from leepfrog.results import Result
 from leepfrog.schema import results
 
-# What a stranger's file or another machine says, and the two sides of a comparison of anything.
+# Untyped on purpose: data from other files or machines, and the two values of any difference.
 UNTYPED = {
     "Receipt.arguments", "Receipt.environment", "ModelReceipt.preprocess", "costs.environment", "Variant.tried",
     "Difference.was", "Difference.now",
@@ -46,7 +46,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
         st.just(({"recipe": "per channel"},)),
     ),
 }
-# Fields whose values are not any of their type.
+# Fields that accept only some values of their type.
 SPECIAL: dict[tuple[str, Any], st.SearchStrategy[Any]] = {
     ("doubtful", tuple[str, ...]): st.lists(st.sampled_from(NUMBERS), max_size=2).map(tuple),
     ("seed", int): st.integers(0, 2**31),
@@ -54,7 +54,7 @@ SPECIAL: dict[tuple[str, Any], st.SearchStrategy[Any]] = {
 
 
 def made(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a field's type."""
+    """Return a strategy for values of a field's type."""
     if kind in PLAIN:
         return PLAIN[kind]
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
@@ -72,7 +72,7 @@ def made(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def untyped(schema: Any, where: str) -> Iterator[str]:
-    """Where a schema allows anything."""
+    """Yield the paths at which a schema allows any value."""
     if not isinstance(schema, dict):
         return
     if not {"type", "anyOf", "$ref", "const"} & schema.keys():

@@ -1,4 +1,4 @@
-"""Every score against an independent formulation, its golden values, its invariances, and the field's known bugs."""
+"""Scores: independent reference implementations, golden values, invariances and known bugs of published code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ cases = settings(max_examples=15, deadline=None)
 
 
 def made(seed: int, n: int, width: int, n_classes: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Classes that overlap, each occurring twice at least."""
+    """Return features and labels of overlapping classes with at least two rows each."""
     rng = np.random.default_rng(seed)
     labels = np.r_[np.arange(n_classes), np.arange(n_classes), rng.integers(0, n_classes, n - 2 * n_classes)]
     features = rng.standard_normal((n, width)) + 0.7 * rng.standard_normal((n_classes, width))[labels]
@@ -52,38 +52,38 @@ def test_golden_values_on_iris() -> None:
     features, labels = iris
     assert value("logme", features, labels) == pytest.approx(-0.16006026, abs=1e-7)
     assert value("h_score", features, labels) == pytest.approx(1.17784248, abs=5e-8)
-    found = [scores.knn(features, labels, k).value for k in (1, 3, 5, 13)]
-    assert found == pytest.approx([0.96, 0.96, 29 / 30, 29 / 30])
+    accuracies = [scores.knn(features, labels, k).value for k in (1, 3, 5, 13)]
+    assert accuracies == pytest.approx([0.96, 0.96, 29 / 30, 29 / 30])
 
 
 @pytest.mark.full
 @cases
 @given(sets)
 def test_logme_is_the_maximum_of_the_evidence(data: tuple[Floats, NDArray[np.int64]]) -> None:
-    """The marginal density of the targets, maximised by a general optimiser over both precisions."""
+    """A general-purpose optimizer maximizes the marginal density of the targets over both precisions."""
     features, labels = data
     best = []
     for label in np.unique(labels):
         target = (labels == label).astype(float)
-        found = [
+        minima = [
             minimize(
                 lambda logs, y=target: -reference.log_evidence(features, y, *np.exp(np.clip(logs, -20, 20))), start,
                 method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12, "maxiter": 2000},
             ).fun
             for start in ([0, 0], [0, 3], [4, 1], [8, 2])
         ]  # fmt: skip
-        best.append(-min(found))
+        best.append(-min(minima))
     score = scores.logme(features, labels)
     if not score.diagnostics["n_not_converged"]:
         assert score.value == pytest.approx(float(np.mean(best)), abs=2e-5)
 
 
 def test_logme_does_not_follow_the_feature_width() -> None:
-    """The published code drops (D - k) / 2 log a at rank k < D: 92.2 where about 0 is right, at N = 100, D = 2048."""
+    """The published code omits (D - k) / 2 log a for rank k < D: 92.2 instead of about 0 for N = 100, D = 2048."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 100)
-    found = [value("logme", rng.standard_normal((100, width)), labels) for width in (50, 512, 2048)]
-    assert np.ptp(found) < 0.1
+    values = [value("logme", rng.standard_normal((100, width)), labels) for width in (50, 512, 2048)]
+    assert np.ptp(values) < 0.1
 
 
 @cases
@@ -141,7 +141,7 @@ def test_knn(data: tuple[Floats, NDArray[np.int64]], k: int) -> None:
 
 
 def test_knn_leaves_an_image_out_by_its_place() -> None:
-    """A copy of an image is its nearest neighbour: here each copy has the other label, so nothing is right."""
+    """Each image's nearest neighbor is its copy, which has the other label, so every prediction is wrong."""
     features = np.repeat(np.random.default_rng(0).standard_normal((10, 4)), 2, axis=0)
     assert value("knn", features, np.tile([0, 1], 10)) == 0
 
@@ -149,18 +149,18 @@ def test_knn_leaves_an_image_out_by_its_place() -> None:
 @cases
 @given(sets)
 def test_ridge(data: tuple[Floats, NDArray[np.int64]]) -> None:
-    """Every image's head fitted without it, one by one."""
+    """The reference fits one head per image, on all other images."""
     features, labels = data
     score = scores.ridge(features, labels)
     x = (features - features.mean(axis=0)) / features.std(axis=0)
     eigenvalues = np.linalg.svd(x, compute_uv=False)[: min(len(x) - 1, x.shape[1])] ** 2
-    found = []
+    likelihoods = []
     for strength in STRENGTHS:
         predictions = reference.ridge_predictions(features, labels, strength * eigenvalues.mean())
-        found.append(reference.best_log_likelihood(predictions, labels))
+        likelihoods.append(reference.best_log_likelihood(predictions, labels))
         if strength == score.diagnostics["strength"]:
             assert score.diagnostics["accuracy"] == np.mean(predictions.argmax(axis=1) == labels)
-    assert score.value == pytest.approx(max(found), abs=1e-6)
+    assert score.value == pytest.approx(max(likelihoods), abs=1e-6)
 
 
 def test_ridge_of_what_tells_nothing() -> None:
@@ -180,21 +180,21 @@ def test_nce(seed: int, n: int, n_source: int) -> None:
 @cases
 @given(sets, st.integers(0, 1000), st.sampled_from(FEATURE_SCORES))
 def test_invariances(data: tuple[Floats, NDArray[np.int64]], seed: int, name: str) -> None:
-    """Classes renamed, images reordered, features rotated and scaled: the same, where the mathematics says so."""
+    """Invariance to class names, image order, feature rotation and scale, where the definition implies it."""
     features, labels = data
     rng = np.random.default_rng(seed)
     plain = value(name, features, labels)
     near = pytest.approx(plain, rel=1e-5, abs=1e-5)
     order = rng.permutation(len(labels))
     renamed = rng.permutation(labels.max() + 1) + 7
-    if name not in ("linear_probe", "few_shot"):  # whose folds and shots are drawn
+    if name not in ("linear_probe", "few_shot"):  # these draw random folds and shots
         assert value(name, features[order], labels[order]) == near
         assert value(name, features, renamed[labels]) == near
-    if name not in ("ridge", "ped", "etran"):  # which standardise feature by feature, or add features up
+    if name not in ("ridge", "ped", "etran"):  # these standardize or sum individual features
         turn = np.linalg.qr(rng.standard_normal((features.shape[1],) * 2))[0]
-        if name != "parc":  # whose components' signs hang on the axes
+        if name != "parc":  # component signs depend on the axes
             assert value(name, features @ turn, labels) == near
-    if name not in ("transrate", "sfda", "ped", "ncti", "etran"):  # with constants that are absolute
+    if name not in ("transrate", "sfda", "ped", "ncti", "etran"):  # these have absolute constants
         assert value(name, features * 1e-3, labels) == near
         assert value(name, features.astype(np.float32) * np.float32(2**60), labels) == pytest.approx(
             plain, rel=1e-3, abs=1e-3
@@ -204,7 +204,7 @@ def test_invariances(data: tuple[Floats, NDArray[np.int64]], seed: int, name: st
 @cases
 @given(sets, st.integers(0, 1000), st.sampled_from(PROB_SCORES))
 def test_invariances_of_predictions(data: tuple[Floats, NDArray[np.int64]], seed: int, name: str) -> None:
-    """Classes renamed, images and source classes reordered: the same."""
+    """Invariance to class names, image order and the order of source classes."""
     features, labels = data
     probs = np.exp(features) / np.exp(features).sum(axis=1, keepdims=True)
     rng = np.random.default_rng(seed)
@@ -262,10 +262,10 @@ def test_the_command_line(here: Here) -> None:
     probs = np.exp(features) / np.exp(features).sum(axis=1, keepdims=True)
     for name, array in (("x", features), ("y", labels), ("p", probs)):
         np.save(here.folder / f"{name}.npy", array)
-    found = run("--features", "x.npy", "--probs", "p.npy", "--format", "json").json["scores"]
-    expected = {name: value(name, probs if name in PROB_SCORES else features, labels) for name in found}
-    assert {name: score["value"] for name, score in found.items()} == expected
-    assert set(found) == {*FEATURE_SCORES, *PROB_SCORES}
+    results = run("--features", "x.npy", "--probs", "p.npy", "--format", "json").json["scores"]
+    expected = {name: value(name, probs if name in PROB_SCORES else features, labels) for name in results}
+    assert {name: score["value"] for name, score in results.items()} == expected
+    assert set(results) == {*FEATURE_SCORES, *PROB_SCORES}
     some = run("--features", "x.npy", "-s", "logme,knn", "--format", "csv").out.splitlines()
     assert [line.split(",")[0] for line in some] == ["score", "logme", "knn"]
     for arguments, code, message in (

@@ -1,4 +1,4 @@
-"""Sources of images as a seam: which one opens a place, other packages' sources, images sent to other processes."""
+"""Image sources: selection by location, sources of other packages, and images sent to other processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from photos import folder_of_pieces, loaded, photo_set
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slice(EncodedImage):
-    """An image in the midst of a file."""
+    """An image stored at an offset in a larger file."""
 
     path: str
     offset: int
@@ -48,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def glued(photos: Path) -> ImageSet:
-    """The photographs one after the other in a single file."""
+    """The photographs, concatenated in a single file."""
     files = find_images(photos)
     path, offset, images = photos.parent / "photos.glued", 0, []
     with path.open("wb") as stream:
@@ -61,7 +61,7 @@ def glued(photos: Path) -> ImageSet:
 
 @pytest.fixture
 def point() -> Iterator[types.ModuleType]:
-    """Another package, `their`, whose `SOURCE` is the entry point of a source called theirs."""
+    """Another package, `their`, whose `SOURCE` is registered as the entry point `theirs`."""
     with other_package(sources.SOURCES, sources.GROUP, "theirs", "SOURCE") as their:
         yield their
 
@@ -82,14 +82,14 @@ def test_the_same_bytes_are_the_same_images_wherever_they_are(glued: ImageSet, p
     assert [image.digest() for image in glued.images] == [image.digest() for image in files.images]
     first, second = leepfrog.rank(files, ["made"]), leepfrog.rank(glued, ["made"])
     assert first.models[0].scores["leep"] == second.models[0].scores["leep"]
-    assert second.models[0].n_inferred == 0  # all were in the cache
+    assert second.models[0].n_inferred == 0  # all outputs were cached
 
 
 @pytest.mark.parametrize(("precedence", "opener"), [(0, "theirs"), (-1, "ours"), (-2, "ours")])
 def test_where_two_accept_precedence_decides(
     precedence: int, opener: str, glued: ImageSet, point: types.ModuleType, photos: Path
 ) -> None:
-    """A folder is opened as one unless a source of a special kind of folder wants it; of equals the first by name."""
+    """A source for special folders takes precedence over the one for any folder; ties are broken by name."""
     point.SOURCE = Source("a special folder", os.path.isdir, lambda where: glued, precedence)
     assert (find_images(photos) is glued) == (opener == "theirs")
 
@@ -105,7 +105,7 @@ def test_another_package_s_broken_source(what: object, point: types.ModuleType, 
 
 
 def test_a_place_reaches_its_source_as_it_was_given(glued: ImageSet, point: types.ModuleType) -> None:
-    """A path would lose a slash of a URL."""
+    """Conversion to a path would collapse double slashes in a URL."""
     opened: list[str] = []
     point.SOURCE = Source("a URL", lambda where: "://" in where, lambda where: opened.append(where) or glued)
     assert find_images("s3://bucket//photos/") is glued

@@ -1,4 +1,4 @@
-"""Streams that are closed, left or narrow, one core, no terminal, little memory: through real processes."""
+"""Restricted environments in real processes: closed streams, ASCII output, one core, no terminal, little memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from photos import folder_of_pieces
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(sys.platform == "win32", reason="the shell and the limits are those of Unix"),
+    pytest.mark.skipif(sys.platform == "win32", reason="requires a Unix shell and resource limits"),
 ]
 
 
@@ -38,7 +38,7 @@ def test_a_reader_that_leaves(command: str, photos: Path) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- 2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed(closed: str, photos: Path, tmp_path: Path) -> None:
-    """A result that nobody can get is an error; files come out right, and nothing else is written into them."""
+    """A result that cannot be printed is an error; result files are correct and contain no other output."""
     result = tmp_path / "r.json"
     for words, code in ((f"rank {photos} -m made -o {result}", 0), ("zoo list", 4 if ">&-" in closed.split() else 0)):
         script = f"{' '.join(ENTRY)} {words} {closed}"
@@ -66,14 +66,14 @@ def test_text_that_a_stream_cannot_take(tmp_path: Path, with_made: Path) -> None
     words = ["explain", photos, "-m", "made", "--format", "json"]
     done = process(words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, encoding="utf-8")
     injected("narrow encoding", done, 0)
-    assert "\u732b" in {each["name"] for each in done.json["classes"]}
+    assert "\u732b" in {row["name"] for row in done.json["classes"]}
 
 
 def on_one_core() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinities")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="requires CPU affinity")
 @pytest.mark.parametrize("start", [on_one_core, os.setsid])
 def test_one_core_and_no_terminal(start: Callable[[], None], photos: Path) -> None:
     words = ["rank", photos, "-m", "made", "-s", "all", "--format", "json"]
@@ -85,7 +85,7 @@ def test_one_core_and_no_terminal(start: Callable[[], None], photos: Path) -> No
         assert score["value"] == pytest.approx(expected[name]["value"], rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is heeded on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is enforced on Linux only")
 def test_little_memory(tmp_path: Path, home: Path) -> None:
     import resource
 

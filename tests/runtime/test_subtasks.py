@@ -1,4 +1,4 @@
-"""Tasks made out of one set: what they hold, and that equal seeds give equal tasks."""
+"""Subtasks of an image set: contents, and equal tasks for equal seeds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from subtasks import class_pairs, class_subset, disjoint_samples, random_subtask
 
 
 def numbered(counts: list[int]) -> ImageSet:
-    """A set whose images are all different; classes a, b, c, ... of these sizes."""
+    """Return a set of distinct images with classes a, b, c, ... of the given sizes."""
     pixels = np.arange(sum(counts), dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
     labels = np.repeat(["abcdefgh"[i] for i in range(len(counts))], counts)
     return ImageSet.from_arrays(pixels, labels)
 
 
 def contents(task: ImageSet) -> list[tuple[str, int]]:
-    """Class and number of each image."""
+    """Return the class and number of each image."""
     pixels = [int(np.asarray(loaded(image)[1])[0, 0, 0]) for image in task.images]
     return [(task.classes[label], number) for label, number in zip(task.labels, pixels, strict=True)]
 
@@ -41,9 +41,9 @@ def test_random_subtasks(
     again = random_subtasks(whole, 5, n_images=n_images, imbalance=imbalance, seed=seed)
     assert [contents(task) for task in tasks] == [contents(task) for task in again]
     for task in tasks:
-        held = contents(task)
-        assert set(held) <= everything
-        assert len(set(held)) == len(held)
+        images = contents(task)
+        assert set(images) <= everything
+        assert len(set(images)) == len(images)
         sizes = np.bincount(task.labels)
         assert len(sizes) == len(task.classes) >= 2
         assert sizes.min() >= 1
@@ -60,9 +60,9 @@ def test_imbalance_is_geometric() -> None:
 
 def test_class_counts_are_drawn_evenly() -> None:
     tasks = random_subtasks(numbered([2] * 5), 400, n_classes=(2, 5))
-    found = np.bincount([len(task.classes) for task in tasks], minlength=6)
-    assert found[:2].sum() == 0
-    assert found[2:].min() > 70
+    frequencies = np.bincount([len(task.classes) for task in tasks], minlength=6)
+    assert frequencies[:2].sum() == 0
+    assert frequencies[2:].min() > 70
     assert len({task.name for task in tasks}) == 400
 
 
@@ -74,7 +74,7 @@ def test_class_pairs() -> None:
 
 def test_class_subset() -> None:
     whole = numbered([1, 2, 3])
-    assert contents(class_subset(whole, ["c", "a"])) == [each for each in contents(whole) if each[0] != "b"]
+    assert contents(class_subset(whole, ["c", "a"])) == [image for image in contents(whole) if image[0] != "b"]
     with pytest.raises(UsageError, match="no class 'x'; one of a, b, c"):
         class_subset(whole, ["a", "x"])
     with pytest.raises(UsageError, match="at least 2"):
@@ -86,7 +86,7 @@ def test_class_subset() -> None:
 def test_disjoint_samples(counts: list[int], n_parts: int) -> None:
     whole = numbered(counts)
     parts = disjoint_samples(whole, n_parts)
-    assert sorted(each for part in parts for each in contents(part)) == sorted(contents(whole))
+    assert sorted(image for part in parts for image in contents(part)) == sorted(contents(whole))
     sizes = [np.bincount(part.labels) for part in parts]
     assert all(np.abs(a - b).max() <= 1 for a, b in pairwise(sizes))
 

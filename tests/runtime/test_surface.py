@@ -1,4 +1,4 @@
-"""What others may rely on: the names that are exported, the types that come with them, what an installation needs."""
+"""The public interface: exported names, contents of the distributions, and optional dependencies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from documents import PAGES, blocks
 
 ROOT = Path(__file__).parents[2]
 
-# A name that goes, comes or changes its place is a decision: it is made here and in CHANGELOG.md.
+# Adding, removing or moving a name is a deliberate change: record it here and in CHANGELOG.md.
 EXPORTED = {
     "leepfrog": [
         "Agreement", "ArrayError", "ArrayReceipt", "BadInputError", "Block", "Budget", "Carrier", "Check",
@@ -38,7 +38,7 @@ EXPORTED = {
     "leepfrog_exporter.export": ["ExportOptions", "export"],
 }  # fmt: skip
 
-# What the base installation does not bring.
+# Packages that the base installation does not include.
 EXTRAS = (
     "torch", "torchvision", "timm", "onnx", "onnxscript", "google", "matplotlib", "jinja2", "pytest", "hypothesis",
     "sklearn", "skimage",
@@ -47,10 +47,10 @@ EXTRAS = (
 
 @pytest.mark.parametrize("module", EXPORTED)
 def test_exported_names(module: str) -> None:
-    found = importlib.import_module(module)
-    assert sorted(found.__all__) == EXPORTED[module]
+    imported = importlib.import_module(module)
+    assert sorted(imported.__all__) == EXPORTED[module]
     for name in EXPORTED[module]:
-        value = getattr(found, name)
+        value = getattr(imported, name)
         assert name == "__version__" or inspect.getdoc(value), name
 
 
@@ -61,14 +61,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def shown() -> set[str]:
-    """Return NAME of each `leepfrog.NAME` in the Python of the documentation."""
+    """Return NAME of each `leepfrog.NAME` in the Python code of the documentation."""
     code = [block.text for page in PAGES for block in blocks(page) if block.language == "python"]
     nodes = [node for text in code for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
     return {node.attr for node in nodes if ast.unparse(node.value) == "leepfrog"}
 
 
 def test_fault_28_the_documentation_shows_every_exported_function() -> None:
-    """In code: the words rank, score and check occur in any prose."""
+    """Only code counts, since words such as rank, score and check occur in prose anyway."""
     functions = {name for name in leepfrog.__all__ if inspect.isfunction(getattr(leepfrog, name))}
     assert {"rank", "check", "leep"} < functions
     assert (functions | {"scores"}) - shown() == set()
@@ -85,7 +85,7 @@ DATA = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The distribution as a user gets it: the wheel, built and unpacked."""
+    """The wheel, built and unpacked as in a user's installation."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT], check=True
@@ -128,8 +128,7 @@ def test_the_wheel_holds_both_packages_and_their_types(installed: Path) -> None:
     assert all((installed / name).is_file() for name in DATA)
 
 
-# Modules that other programs start, and that need them.
-# What is run, and what pytest imports.
+# Modules that are not imported directly: the program's entry point and the pytest plugin, which requires pytest.
 ENTRIES = ("leepfrog.__main__", "leepfrog.pytest_plugin")
 
 IMPORT_ALL = """

@@ -1,4 +1,4 @@
-"""Output for terminals: progress on stderr, layout and colors of results; none of them with --quiet or on a pipe."""
+"""Terminal output: progress on stderr, layout and colors of results, and plain output with --quiet or in pipes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAR = re.compile(rf"\[[#.]{{{WIDTH}}}\]")
 
 
 def on_a_terminal(*arguments: str | Path, columns: int = 0, **environment: str) -> str:
-    """Return the output of a command whose stdout and stderr are a terminal; 0 columns are an unknown width."""
+    """Return the output of a command whose stdout and stderr are a terminal; 0 columns means an unknown width."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
     settings = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
@@ -38,7 +38,7 @@ def on_a_terminal(*arguments: str | Path, columns: int = 0, **environment: str) 
         while True:
             try:
                 read = os.read(ours, 4096)
-            except OSError:  # how Linux says that nobody holds the other end any more
+            except OSError:  # raised on Linux once the other end is closed
                 read = b""
             if not read:
                 break
@@ -48,7 +48,7 @@ def on_a_terminal(*arguments: str | Path, columns: int = 0, **environment: str) 
 
 
 def screen(written: str) -> list[str]:
-    """The lines that stay, once every carriage return has gone back to the start of its line."""
+    """Return the lines that remain visible after carriage returns have overwritten earlier text."""
     lines = []
     for line in written.split("\n"):
         cells: list[str] = []
@@ -142,7 +142,7 @@ def test_a_narrow_terminal_gets_a_shorter_line(monkeypatch: pytest.MonkeyPatch, 
     assert max(map(len, shown.split("\r"))) <= 19
 
 
-# A call of each command with --quiet. Those above need what those below make of it.
+# One call per command, in this order: later calls read the files that earlier calls write.
 CALLS = {
     "export": "export onnx:{home}/plain.onnx --preprocess imagenet --name other --probe",
     "rank": "rank {photographs} -o {out}/ranking.json --plot {out}/front.svg",
@@ -172,7 +172,7 @@ def test_every_command_that_can_be_quiet_is_tried() -> None:
 
 
 def test_every_command_that_writes_a_file_can_be_quiet() -> None:
-    """`-o` is answered by a remark on where the result went."""
+    """`-o` prints a message with the path of the result, which --quiet suppresses."""
     for name, command in commands():
         options = {text for option in command.params for text in option.opts}
         assert "--output" not in options or "--quiet" in options, name
@@ -183,7 +183,7 @@ def call(line: str, **folders: Path) -> None:
 
 
 def test_quiet(tiny: Path, photographs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """stderr stays empty, and without --quiet it does not where a result goes to a file."""
+    """stderr stays empty with --quiet; without it, the path of a written result is printed there."""
     out = tmp_path / "out"
     out.mkdir()
     folders = {"photographs": photographs, "out": out, "home": tmp_path}
@@ -207,7 +207,7 @@ def test_quiet(tiny: Path, photographs: Path, tmp_path: Path, capfd: pytest.Capt
 
 
 def test_quiet_with_the_starters(zoo_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    # The demo takes its digits' folder as it is there; a few photographs are quicker.
+    # The demo uses an existing folder of digits as it is; a few photographs are faster.
     folder_of_pieces(zoo_home / "data" / "mnist-1000", count=4)
     for name in NEED_THE_STARTERS:
         call(f"{CALLS[name]} --quiet")

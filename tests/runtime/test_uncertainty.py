@@ -1,4 +1,4 @@
-"""Intervals, ties and chances: against brute force, against the spread of real samples, and at the edges."""
+"""Intervals, ties and probabilities: brute force, the spread of real samples, and edge cases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ labellings = st.lists(st.integers(0, 5), min_size=2, max_size=40).map(np.array)
 
 @pytest.fixture(scope="module")
 def digits() -> Sample:
-    """All of scikit-learn's digits, with the predictions of a head that was fitted to other classes than theirs."""
+    """All of scikit-learn's digits, with the predictions of a head that was fitted to different classes."""
     features, labels = load_digits(return_X_y=True)
     x = (features - features.mean(axis=0)) / features.std()
     half = np.arange(0, len(x), 2)
@@ -45,7 +45,7 @@ def part(sample: Sample, rows: NDArray[np.int64]) -> Sample:
 @settings(max_examples=30, deadline=None)
 @given(labellings, st.integers(0, 10))
 def test_a_resample_has_each_stratum_s_images(labels: NDArray[np.int64], seed: int) -> None:
-    """Terms that say which image it is count the draws."""
+    """With one-hot terms, the resampled means count how often each image is drawn."""
     n = len(labels)
     order, starts = strata(labels)
     assert sorted(order) == list(range(n))
@@ -53,9 +53,9 @@ def test_a_resample_has_each_stratum_s_images(labels: NDArray[np.int64], seed: i
     assert (sizes > 1).all()
     draws = n * resampled_means(np.eye(n), labels, replicates=20, seed=seed)
     for a, b in itertools.pairwise(starts):
-        own = order[a:b]
-        # Undo the stretch around 1, the mean of a count.
-        counts = 1 + (draws[:, own] - 1) / math.sqrt((b - a) / (b - a - 1))
+        members = order[a:b]
+        # Undo the scaling around 1, the mean of a count.
+        counts = 1 + (draws[:, members] - 1) / math.sqrt((b - a) / (b - a - 1))
         np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)
         np.testing.assert_allclose(counts.sum(axis=1), b - a, atol=1e-9)
     stratum = np.empty(n, int)
@@ -68,7 +68,7 @@ def test_draws_are_even() -> None:
     labels = np.repeat([0, 1], [7, 100])
     draws = 107 * resampled_means(np.eye(107), labels, replicates=20_000)
     counts = draws.mean(axis=0)
-    # A mean of 20,000 counts with variance about 1.
+    # Each value is a mean of 20,000 counts with a variance of about 1.
     np.testing.assert_allclose(counts, 1, atol=4.5 / math.sqrt(20_000))
 
 
@@ -82,7 +82,7 @@ def test_replicates_spread_as_the_standard_error_says() -> None:
     np.testing.assert_allclose(replicates[:, 2], -replicates[:, 0])
     low, high = intervals(replicates)[0]
     assert (high - low) / 2 == pytest.approx(1.645 * replicates[:, 0].std(), rel=0.05)
-    # What differs between classes only is no chance.
+    # Only variation within a class contributes.
     assert standard_error(labels.astype(float), np.repeat(np.arange(6), [2, 1, 2, 2, 40, 100])) > 0
     assert standard_error(labels.astype(float)[2:], labels[2:]) == 0
 
@@ -102,11 +102,11 @@ def test_terms_average_to_the_score(name: str, digits: Sample) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "correlation", "error"),
-    # PARC takes the components as given, which turn as images go.
+    # PARC's terms take the principal components as fixed, but removing an image rotates them.
     [*((name, 0.97, 0.12) for name in ("leep", "logme", "h_score", "gbc", "transrate")), ("parc", 0.75, 0.35)],
 )
 def test_terms_are_what_an_image_does_to_the_score(name: str, correlation: float, error: float, digits: Sample) -> None:
-    """The jackknife, every image left out in turn and everything computed anew."""
+    """Terms agree with the jackknife, which recomputes the score without each image."""
     rows = np.arange(0, 1797, 9)
     n = len(rows)
     score = SCORES[name].of(part(digits, rows))
@@ -134,16 +134,16 @@ def test_terms_are_what_an_image_does_to_the_score(name: str, correlation: float
     ],
 )
 def test_intervals_cover_the_score_s_mean_over_samples(name: str, least: float, digits: Sample) -> None:
-    """90 % intervals of samples of 150 images out of 1,797, 100 times."""
+    """90 % intervals of 100 samples of 150 images each, out of 1,797."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(digits.labels == label) for label in range(10)]
-    found = []
+    results = []
     for _ in range(100):
-        rows = np.concatenate([rng.permutation(own)[:15] for own in members])
+        rows = np.concatenate([rng.permutation(indices)[:15] for indices in members])
         score = SCORES[name].of(part(digits, rows))
         low, high = intervals(resampled_means(score.terms[:, None], digits.labels[rows], seed=1))[0]
-        found.append((score.value, low, high))
-    values, low, high = np.array(found).T
+        results.append((score.value, low, high))
+    values, low, high = np.array(results).T
     covered = np.mean((low <= values.mean()) & (values.mean() <= high))
     assert least <= covered <= 0.98
 
@@ -153,7 +153,7 @@ def scored(terms: Floats, labels: NDArray[np.int64]) -> dict[str, Score]:
 
 
 def certain(names: str, terms: list[Floats], labels: NDArray[np.int64]) -> Certainty:
-    return certainty_of(list(names), Decision("made", [scored(own, labels) for own in terms], None), labels)
+    return certainty_of(list(names), Decision("made", [scored(values, labels) for values in terms], None), labels)
 
 
 def test_certainty() -> None:
@@ -162,7 +162,7 @@ def test_certainty() -> None:
     hard = rng.normal(-2, 1, 200)
     noise = [rng.normal(0, 0.3, 200) for _ in range(4)]
     terms = [hard + 0.01 + noise[0], hard + noise[1], hard - 0.2 + noise[2], hard - 0.21 + noise[3]]
-    terms = [own - own.mean() + mean for own, mean in zip(terms, (-2.0, -2.01, -2.2, -2.21), strict=True)]
+    terms = [values - values.mean() + mean for values, mean in zip(terms, (-2.0, -2.01, -2.2, -2.21), strict=True)]
     sure = certain("abcd", terms, labels)
     assert sure.groups == [1, 1, 2, 2]
     assert sum(sure.probability_best) == pytest.approx(1)
@@ -172,7 +172,7 @@ def test_certainty() -> None:
     assert (sure.separation.first, sure.separation.second) == ("a", "b")
     assert sure.separation.difference == pytest.approx(0.01)
     assert sure.separation.standard_error == pytest.approx(standard_error(terms[0] - terms[1], labels), rel=0.1)
-    # So many images, and the difference would be 2.84 of its standard errors.
+    # With this number of images, the difference would be 2.84 standard errors.
     assert sure.separation.images_needed is not None
     total = 200 + sure.separation.images_needed
     assert 2.84 * sure.separation.standard_error * math.sqrt(200 / total) == pytest.approx(0.01, rel=1e-3)
@@ -183,18 +183,18 @@ def test_certainty() -> None:
 
 def test_ties_are_judged_in_pairs() -> None:
     rng = np.random.default_rng(0)
-    hard = rng.normal(-2, 1, 400)  # how hard each image is for every model
+    hard = rng.normal(-2, 1, 400)  # difficulty of each image for every model
     labels = np.repeat(np.arange(4), 100)
     assert certain("ab", [hard, hard], labels).groups == [1, 1]
     close = [hard + rng.normal(0, 0.1, 400), hard + rng.normal(0, 0.1, 400)]
     assert certain("ab", close, labels).groups == [1, 1]
-    # Far below the spread over images, yet certain, since it holds image by image.
+    # The difference is far below the spread over images, yet clear in the paired comparison.
     assert certain("ab", [hard + 0.05, hard + rng.normal(0, 0.1, 400)], labels).groups == [1, 2]
 
 
 @given(st.integers(0, 1000), st.floats(0, 0.3))
 def test_a_sure_first_place_is_no_tie(seed: int, ahead: float) -> None:
-    """Chances and ties come from the same draws, so that none contradicts the other."""
+    """Probabilities and ties use the same draws, so they never contradict each other."""
     rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
     sure = certain("abc", [rng.normal(ahead * (i == 0), 0.3, 60) for i in range(3)], labels)

@@ -1,4 +1,4 @@
-"""leepfrog validate: its truths against scikit-learn's heads, its agreements against plain formulas, its words."""
+"""leepfrog validate: accuracies compared with scikit-learn heads, agreement statistics, and command-line output."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def halves() -> tuple[FeatureSample, np.ndarray, np.ndarray]:
 
 def test_retrained_head_is_as_good_as_the_best_penalty(halves: tuple[FeatureSample, np.ndarray, np.ndarray]) -> None:
     train, features, labels = halves
-    found = retrained_head(train, features, labels)
+    result = retrained_head(train, features, labels)
     mean, scale = train.features.mean(axis=0), np.sqrt(train.features.var(axis=0).mean())
-    x, held = (train.features - mean) / scale, (features - mean) / scale
-    head = LogisticRegression(C=1 / found.penalty, tol=1e-8, max_iter=10_000).fit(x, train.labels)
-    assert found.accuracy == pytest.approx(head.score(held, labels), abs=2 / len(labels))
+    x, test_x = (train.features - mean) / scale, (features - mean) / scale
+    head = LogisticRegression(C=1 / result.penalty, tol=1e-8, max_iter=10_000).fit(x, train.labels)
+    assert result.accuracy == pytest.approx(head.score(test_x, labels), abs=2 / len(labels))
     by_penalty = [
-        LogisticRegression(C=c, max_iter=5000).fit(x, train.labels).score(held, labels) for c in (1e-3, 0.1, 10)
+        LogisticRegression(C=c, max_iter=5000).fit(x, train.labels).score(test_x, labels) for c in (1e-3, 0.1, 10)
     ]
-    assert found.accuracy > max(by_penalty) - 0.02
+    assert result.accuracy > max(by_penalty) - 0.02
 
 
 def test_few_shots_are_nearest_means(halves: tuple[FeatureSample, np.ndarray, np.ndarray]) -> None:
-    """With all images as shots an episode is one classifier by the distance to each class's mean."""
+    """With all images as shots, an episode is a single classifier by distance to the class means."""
     train, features, labels = halves
     prototype, mahalanobis = few_shot_accuracy(train, features, labels, 1000, 2)
     centred = (
@@ -61,7 +61,7 @@ def test_few_shots_are_nearest_means(halves: tuple[FeatureSample, np.ndarray, np
     assert few == few_shot_accuracy(train, features, labels, 2, 20, seed=3)
     assert few[0] < prototype
     once = few_shot_accuracy(train, features, labels, 1, 20)
-    assert once[0] == pytest.approx(once[1])  # one image says nothing of a covariance
+    assert once[0] == pytest.approx(once[1])  # one image per class gives no covariance estimate
 
 
 def test_splits_are_stratified_and_disjoint() -> None:
@@ -81,7 +81,7 @@ def test_agreement_by_hand() -> None:
     assert wrong.kendall == pytest.approx(-1)
     assert wrong.regret == pytest.approx(40)
     assert wrong.rel_at_k == pytest.approx(0.8 / 0.9)
-    # An error at the top weighs more than one at the bottom.
+    # An error at the top has more weight than one at the bottom.
     top, bottom = agreement([3.0, 4.0, 2.0, 1.0], truth), agreement([4.0, 3.0, 1.0, 2.0], truth)
     assert top.weighted_tau < bottom.weighted_tau
     assert top.kendall == bottom.kendall
@@ -100,8 +100,8 @@ def test_agreement_by_hand() -> None:
 @pytest.mark.full
 def test_what_chance_gives() -> None:
     rng, truth = np.random.default_rng(1), np.linspace(0.5, 0.9, 9).tolist()
-    found = [agreement(rng.permutation(9).tolist(), truth).weighted_tau for _ in range(3000)]
-    assert chance_spread(9) == pytest.approx(np.std(found), rel=0.05)
+    taus = [agreement(rng.permutation(9).tolist(), truth).weighted_tau for _ in range(3000)]
+    assert chance_spread(9) == pytest.approx(np.std(taus), rel=0.05)
 
 
 def test_within_groups_sees_only_what_the_groups_do_not() -> None:
@@ -117,20 +117,20 @@ def test_within_groups_sees_only_what_the_groups_do_not() -> None:
 def test_validate_real_models(zoo_home: Path, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=12)
     (folder / "cat" / "bad.jpg").write_bytes(b"no image")
-    found = leepfrog.validate(folder, FAST, splits=2, shots=2)
-    assert {model.name for model in found.models} == set(FAST)
-    assert found.n_train + found.n_test == 36
-    assert "could not be used" in " ".join(found.notes)
-    for model in found.models:
+    validation = leepfrog.validate(folder, FAST, splits=2, shots=2)
+    assert {model.name for model in validation.models} == set(FAST)
+    assert validation.n_train + validation.n_test == 36
+    assert "could not be used" in " ".join(validation.notes)
+    for model in validation.models:
         assert all(0.3 < accuracy <= 1 for accuracy in model.accuracy.values())
-    for agreements in found.agreements.values():
+    for agreements in validation.agreements.values():
         assert {"ridge", "leep", "n_leep", "top1", "parameters", "static"} <= set(agreements)
     known = {"mobilenet_v2": 71.9, "efficientnet_lite0": 75.1}
-    assert {model.name: round(model.scores["top1"], 1) for model in found.models} == known
-    json.dumps(found.as_dict(), allow_nan=False)
+    assert {model.name: round(model.scores["top1"], 1) for model in validation.models} == known
+    json.dumps(validation.as_dict(), allow_nan=False)
     again = leepfrog.validate(folder, FAST, splits=2, shots=2)
-    assert dataclasses.replace(again, receipt=found.receipt) == found
-    assert again.receipt.data == found.receipt.data
+    assert dataclasses.replace(again, receipt=validation.receipt) == validation
+    assert again.receipt.data == validation.receipt.data
     with pytest.raises(UsageError, match="at least 2"):
         leepfrog.validate(folder, FAST[:1])
     for path in sorted(path for path in (folder / "cat").glob("*.jpg") if path.name != "bad.jpg")[3:]:

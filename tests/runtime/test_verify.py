@@ -1,4 +1,4 @@
-"""leepfrog verify: results run again from their receipts."""
+"""leepfrog verify: results are reproduced from their receipts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verified(path: Path, data: Path, context: RunContext | None = None, models: 
 
 
 def test_every_kind_of_result_verifies(home: Path, tmp_path: Path) -> None:
-    """Run again, with another number of threads, from nothing: the same."""
+    """A rerun without the cache and with another number of threads gives the same result."""
     two_models(home)
     export_probe(find_models(NAMES[:1])[0])
     folder, result = photographs(tmp_path / "photos"), tmp_path / "result.json"
@@ -44,17 +44,17 @@ def test_every_kind_of_result_verifies(home: Path, tmp_path: Path) -> None:
         leepfrog.validate(folder, NAMES, splits=2, scores=["ridge", "leep"]).as_dict(),
         study_tasks(folder, NAMES[0], 4).as_dict(),
     ]
-    for each in results:
-        result.write_text(json.dumps(each))
-        found = verified(result, folder, RunContext(threads=1, batch_size=5))
-        assert found.same, found.differences
-        assert found.n_compared > 10
-        conforms(found.as_dict())
+    for values in results:
+        result.write_text(json.dumps(values))
+        verification = verified(result, folder, RunContext(threads=1, batch_size=5))
+        assert verification.same, verification.differences
+        assert verification.n_compared > 10
+        conforms(verification.as_dict())
     embedding = leepfrog.embed(folder, NAMES[0])
     embedding.save(tmp_path / "task.npz")
-    found = verified(tmp_path / "task.npz", folder, RunContext(threads=1))
-    assert found.same
-    assert found.n_compared > len(embedding.vector)
+    verification = verified(tmp_path / "task.npz", folder, RunContext(threads=1))
+    assert verification.same
+    assert verification.n_compared > len(embedding.vector)
 
 
 def test_scores_of_arrays_verify(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_scores_of_arrays_verify(tmp_path: Path) -> None:
     result.write_text(json.dumps(score_files(*paths, ["leep", "ridge"]).as_dict()))
     assert verified(result, tmp_path / "arrays").same
     np.save(paths[2], rng.normal(size=(40, 6)))
-    found = verified(result, tmp_path / "arrays")
-    assert {each.where.split(".")[1] for each in found.differences} == {"ridge"}
-    assert found.causes == ("data: array features changed",)
+    verification = verified(result, tmp_path / "arrays")
+    assert {difference.where.split(".")[1] for difference in verification.differences} == {"ridge"}
+    assert verification.causes == ("data: array features changed",)
     values = json.loads(result.read_text())
     for outside in ("../labels.npy", str(paths[0]), "..", ""):
         values["receipt"]["arrays"]["labels"]["file"] = outside
@@ -97,13 +97,13 @@ def test_what_changed_is_told(home: Path, tmp_path: Path) -> None:
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
     put(home, "plain", noise=0.5)
-    found = verified(path, folder)
-    assert not found.same
-    wheres = [each.where for each in found.differences]
-    assert "models.plain.scores.leep.value" in wheres
-    assert not [where for where in wheres if where.startswith("models.coarse.scores.leep")]
-    assert found.causes[0].startswith("model: weights changed")
-    assert found.causes[0].endswith("(plain)")
+    verification = verified(path, folder)
+    assert not verification.same
+    places = [difference.where for difference in verification.differences]
+    assert "models.plain.scores.leep.value" in places
+    assert not [where for where in places if where.startswith("models.coarse.scores.leep")]
+    assert verification.causes[0].startswith("model: weights changed")
+    assert verification.causes[0].endswith("(plain)")
 
 
 def test_order_among_ties_is_no_difference(home: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_models_are_found_elsewhere_by_name(home: Path, tmp_path: Path) -> None:
 
 
 def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
-    """Places, ties, rows that come twice, numbers beyond floats: none passes for what a second run gives."""
+    """Forged ranks, ties, duplicate rows and out-of-range numbers do not pass as the result of a second run."""
     two_models(home)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
     baseline(home, folder, path)
@@ -172,7 +172,7 @@ def test_what_was_forged_is_told(home: Path, tmp_path: Path) -> None:
     ):
         try:
             ranking = leepfrog.Ranking.from_dict(values)
-        except UsageError:  # as of a file that holds it
+        except UsageError:  # a file with these values is refused as well
             continue
         assert not compare(dataclasses.replace(first, result=ranking), again).same
     for tolerance in (1.0, -1e-9, float("nan"), float("inf")):
@@ -192,7 +192,7 @@ def test_notes_may_name_the_folder_by_another_path(home: Path, tmp_path: Path, m
 
 
 def test_tied_models_that_change_places_are_the_same_result(home: Path, tmp_path: Path) -> None:
-    """As a second run would have it: with its own ranks, groups and what would tell the first two apart."""
+    """The reordered result has its own ranks and separation, as after a second run."""
     put(home, "plain")
     put(home, "coarse", noise=1e-3)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
@@ -230,7 +230,7 @@ def test_the_schema_of_a_verification_is_checked() -> None:
 
 
 def test_costs_are_measured_only_where_they_count(home: Path, tmp_path: Path) -> None:
-    """None is compared by `verify`; a budget of time needs them, and so does a caller who asks for them."""
+    """`verify` compares no costs; they are measured only for a latency budget or on request."""
     two_models(home)
     folder, path = photographs(tmp_path / "photos"), tmp_path / "result.json"
 

@@ -1,4 +1,4 @@
-"""Models that put out features alone: ranked by what reads these, refused where probabilities are needed."""
+"""Models that output only features: ranked by feature scores, refused where probabilities are required."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def mixed(home: Path) -> Path:
 
 
 def described(model: ModelProto, **texts: str) -> ModelProto:
-    """The model with other entries of metadata; "" takes one away."""
+    """Return the model with changed metadata entries; "" removes an entry."""
     props = {entry.key: entry.value for entry in model.metadata_props}
     props |= {PREFIX + key: text for key, text in texts.items()}
     del model.metadata_props[:]
@@ -83,7 +83,7 @@ def test_features_alone(tmp_path: Path) -> None:
 
 
 def test_files_of_the_first_format_have_probs(tmp_path: Path) -> None:
-    for has_probs in ("", "false"):  # which that format does not know
+    for has_probs in ("", "false"):  # a field that the first format does not have
         old = described(made.scoring(), format_version="1", has_probs=has_probs)
         assert session(old, tmp_path / "old.onnx").n_source == made.CLASSES
         assert ModelFile.read(tmp_path / "old.onnx").metadata.has_probs
@@ -120,7 +120,7 @@ def test_ranked_among_others(mixed: Path, tmp_path: Path) -> None:
     assert all(score.interval is not None for model in ranking for score in model.scores.values())
     absent = "no leep_loo, leep, leep_loo_t, nce without probabilities over source classes: embedder, other"
     assert [note for note in ranking.notes if "without probabilities" in note] == [absent]
-    # What the others have is what they have by themselves.
+    # The scores of other models do not change.
     alone = leepfrog.rank(folder, ["plain"], scores=["all"])
     for name in SCORES:
         if not is_relative(name):
@@ -240,20 +240,20 @@ def test_explain(mixed: Path, here: Here) -> None:
 
 
 def test_validate(mixed: Path, tmp_path: Path) -> None:
-    found = leepfrog.validate(photo_set(8), ALL, splits=2)
-    conforms(found.as_dict())
-    scores = {row.name: row.scores for row in found.models}
+    validation = leepfrog.validate(photo_set(8), ALL, splits=2)
+    conforms(validation.as_dict())
+    scores = {row.name: row.scores for row in validation.models}
     for name in (*OF_PROBS, "static"):
         assert [scores[model][name] is None for model in ALL] == [False, True, True]
-        assert found.agreements["head"][name].n == 1
-    assert found.agreements["head"]["combined"].n == found.agreements["head"]["ridge"].n == 3
-    assert len([note for note in found.notes if "without probabilities" in note]) == 1
-    # It is no choice among all, however well it does on those that it knows.
+        assert validation.agreements["head"][name].n == 1
+    assert validation.agreements["head"]["combined"].n == validation.agreements["head"]["ridge"].n == 3
+    assert len([note for note in validation.notes if "without probabilities" in note]) == 1
+    # A score that some models lack is not recommended, however well it ranks the others.
     for known, trusted in ((2, False), (3, True)):
-        best = dataclasses.replace(found.agreements["head"]["leep"], n=known, weighted_tau=1.0, regret=-1.0)
-        by_truth = {truth: {**agreements, "leep": best} for truth, agreements in found.agreements.items()}
-        lines = verdict(dataclasses.replace(found, agreements=by_truth))
-        # Of three models, even the right order may be chance.
+        best = dataclasses.replace(validation.agreements["head"]["leep"], n=known, weighted_tau=1.0, regret=-1.0)
+        by_truth = {truth: {**agreements, "leep": best} for truth, agreements in validation.agreements.items()}
+        lines = verdict(dataclasses.replace(validation, agreements=by_truth))
+        # With only three models, even the correct order may be due to chance.
         assert any("the best was leep:" in line for line in lines) == trusted
     none = leepfrog.validate(photo_set(8), ALL[1:], scores=["leep"], splits=1)
     assert [row.scores["leep"] for row in none.models] == [None, None]
@@ -292,7 +292,7 @@ def test_run_again_and_judged(mixed: Path, here: Here) -> None:
     here.call("rank", "photos", "-m", ",".join(ALL), "-o", "base.json").check(0)
     here.call("verify", "base.json", "photos").check(0)
     here.call("check", "base.json", "photos").check(0)
-    # A model that lost its probabilities since.
+    # The model no longer has probabilities.
     (mixed / "models" / "plain.onnx").write_bytes(made.embedder("plain").SerializeToString())
     here.call("check", "base.json", "photos").check(2, "plain or one of its scores is missing from the new ranking")
 
