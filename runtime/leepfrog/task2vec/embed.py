@@ -198,7 +198,7 @@ def probe_of(embedding: Embedding) -> ProbeFile:
         probe = ProbeFile.read(path)
         if (probe.metadata.scoring_sha256, _layers_of(probe)) == (embedding.network, embedding.layers):
             return probe
-    made_by = printable(str(embedding.made.get("probe", "an unnamed model")))
+    made_by = printable(str(embedding.made.get("probe", "MODEL")))
     raise UsageError(
         f"{printable(embedding.name)} was embedded with {len(embedding.layers)} layers of {made_by}, but there is no "
         f"such probe here; create it with leepfrog export {made_by} --probe"
