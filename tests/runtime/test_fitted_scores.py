@@ -1,4 +1,4 @@
-"""Scores that fit something (a discriminant, a mixture, heads, a temperature) against independent fits of the same."""
+"""Scores that fit a discriminant, a mixture, heads or a temperature, compared with independent fits."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def digits(n: int, seed: int = 0) -> tuple[Floats, NDArray[np.int64]]:
 @cases
 @given(sets, st.sampled_from([0.02, 0.3, 3.0]))
 def test_sfda(data: tuple[Floats, NDArray[np.int64]], scale: float) -> None:
-    """Full covariances, and discriminants from the generalised eigenvectors that the paper speaks of."""
+    """Compare with full covariances and the generalised eigenvectors described in the paper."""
     features, labels = data
     features = scale * features
     score = scores.sfda(features, labels)
-    if score.diagnostics["shrinkage"] > 1e-6:  # else the reference's matrices are singular to rounding
+    if score.diagnostics["shrinkage"] > 1e-6:  # otherwise the reference's matrices are numerically singular
         assert score.value == pytest.approx(reference.sfda(features, labels), rel=1e-6, abs=1e-9)
     assert score.value <= 0
 
@@ -48,7 +48,7 @@ def test_sfda(data: tuple[Floats, NDArray[np.int64]], scale: float) -> None:
 @cases
 @given(st.integers(0, 1000), st.integers(60, 200))
 def test_n_leep(seed: int, n: int) -> None:
-    """scikit-learn's mixture from the same start, and the LEEP of its responsibilities."""
+    """Compare with LEEP of the responsibilities of scikit-learn's mixture, fitted from the same start."""
     features, labels = made(seed, n, 12, 3)
     score = scores.n_leep(features, labels)
     x = PCA(0.8, svd_solver="full").fit_transform(features)
@@ -64,45 +64,45 @@ def test_n_leep(seed: int, n: int) -> None:
     ).fit(x)  # fmt: skip
     assert score.diagnostics["converged"] == mixture.converged_
     assert score.value == pytest.approx(scores.leep(mixture.predict_proba(x), labels).value, abs=2e-3)
-    assert score.value <= 0  # a mean of logarithms; published code forgets them and is positive
+    assert score.value <= 0  # a mean of logarithms; published code omits them and is positive
 
 
 def test_n_leep_wants_many_images_a_component() -> None:
-    """Labels that mean nothing: -log 3 is the truth, and the surplus falls with the images."""
+    """With random labels the true value is -log 3; the excess decreases with the number of images."""
     rng = np.random.default_rng(0)
-    found = [scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3) for n in (60, 600, 6000)]
-    assert found[0] > 5 * found[1] > 25 * found[2] > 0
+    excess = [scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3) for n in (60, 600, 6000)]
+    assert excess[0] > 5 * excess[1] > 25 * excess[2] > 0
 
 
 def held_out_by_scikit_learn(x: Floats, labels: NDArray[np.int64], penalty: float) -> tuple[Floats, Floats]:
-    """Whether logistic regression on the other folds is right about each image, and its class's log-likelihood."""
+    """Return, per held-out image, whether logistic regression is correct and the log-likelihood of the true class."""
     n = len(labels)
     fold, hits, logs = fold_of(labels, 5, 0), np.zeros(n), np.zeros(n)
     for k in range(5):
-        held = fold == k
-        head = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x[~held], labels[~held])
-        hits[held] = head.predict(x[held]) == labels[held]
-        logs[held] = head.predict_log_proba(x[held])[np.arange(held.sum()), labels[held]]
+        test = fold == k
+        head = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x[~test], labels[~test])
+        hits[test] = head.predict(x[test]) == labels[test]
+        logs[test] = head.predict_log_proba(x[test])[np.arange(test.sum()), labels[test]]
     return hits, logs
 
 
 @pytest.mark.parametrize("n", [80, 300])
 def test_linear_probe(n: int) -> None:
-    """scikit-learn's logistic regression on the same folds, of each penalty."""
+    """Compare with scikit-learn's logistic regression on the same folds, for each penalty."""
     features, labels = digits(n)
     x = features - features.mean(axis=0)
     x /= np.sqrt((x**2).mean())
-    found = {penalty: held_out_by_scikit_learn(x, labels, penalty) for penalty in PENALTIES}
-    for penalty, (hits, logs) in found.items():
+    expected = {penalty: held_out_by_scikit_learn(x, labels, penalty) for penalty in PENALTIES}
+    for penalty, (hits, logs) in expected.items():
         exact = held_out_softmax(FeatureSample.of(labels, features), [penalty], 5, tolerance=1e-5)
         np.testing.assert_allclose(exact.terms, logs, atol=2e-3)
         assert np.mean(exact.correct != hits) <= 1 / n
-    best = max(PENALTIES, key=lambda penalty: found[penalty][1].mean())
+    best = max(PENALTIES, key=lambda penalty: expected[penalty][1].mean())
     score = scores.linear_probe(features, labels)
     assert score.diagnostics["penalty"] == best
-    # It stops early and leaves out what hardly varies, which changes what is predicted very little.
-    assert score.value == pytest.approx(found[best][0].mean(), abs=2.5 / n)
-    assert score.diagnostics["log_likelihood"] == pytest.approx(found[best][1].mean(), abs=0.02)
+    # The score stops early and drops directions with little variance, which hardly changes its predictions.
+    assert score.value == pytest.approx(expected[best][0].mean(), abs=2.5 / n)
+    assert score.diagnostics["log_likelihood"] == pytest.approx(expected[best][1].mean(), abs=0.02)
     assert score.parts["likelihood"].value == score.diagnostics["log_likelihood"]
     with pytest.raises(ArrayError, match="folds must be at least 2"):
         scores.linear_probe(features, labels, folds=1)
@@ -150,7 +150,7 @@ def test_leep_temperature(seed: int) -> None:
     assert score.value == pytest.approx(-best.fun, abs=2e-3)
     assert score.value == pytest.approx(loo(score.diagnostics["temperature"]), abs=1e-9)
     assert score.value >= scores.leep_loo(np.exp(logs), labels).value
-    # Who is under-confident by a factor gets it back.
+    # The fitted temperature compensates for logits that are too small by a constant factor.
     tempered = np.exp(logs / 2) / np.exp(logs / 2).sum(axis=1, keepdims=True)
     assert scores.leep_loo_t(tempered, labels).value == pytest.approx(score.value, abs=2e-3)
 
