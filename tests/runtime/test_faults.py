@@ -1,7 +1,6 @@
-"""Machine faults in real processes: full disks, read-only folders, concurrent commands, interrupts and kills.
+"""Fault injection into real processes: full disks, read-only folders, concurrent runs and signals.
 
-After each fault there is no traceback and no partial file, finished work is kept, and the same command can be run
-again.
+After each fault there is no traceback and no partial file, finished work is kept, and the same command can run again.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from photos import folder_of_pieces
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(sys.platform == "win32", reason="requires Unix signals and mounts"),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals and mounts"),
 ]
 
 KIB = 1024
@@ -45,17 +44,17 @@ def photos(tmp_path: Path, with_made: Path) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A classifier that can be exported."""
+    """Classifier that can be exported."""
     return made.classifier().save(tmp_path / "source.onnx")
 
 
 @contextlib.contextmanager
 def mounted(folder: Path, size: int) -> Iterator[Path]:
-    """Mount an in-memory file system of `size` bytes; skip the test if that is not permitted."""
+    """Mount an in-memory file system of `size` bytes; skip the test if mounting is not permitted."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if sys.platform != "linux" or os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("requires root to mount a small tmpfs as the full disk")
+        pytest.skip("simulating a full disk requires root to mount a small tmpfs")
     try:
         yield folder
     finally:
@@ -63,7 +62,7 @@ def mounted(folder: Path, size: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int) -> None:
-    """Fill a small file system except for `leave` bytes."""
+    """Fill a small file system up to the last `leave` bytes."""
     with open(folder / "filler", "wb", buffering=0) as stream:
         with contextlib.suppress(OSError):
             while True:
@@ -72,7 +71,7 @@ def fill(folder: Path, leave: int) -> None:
 
 
 def all_whole(*folders: Path) -> None:
-    """Check that the files below the folders are valid for their extensions, and that no partial file is left."""
+    """Check that every file below the folders can be read as its suffix says, and that no partial file is left."""
     for folder in folders:
         for path in (path for path in folder.rglob("*") if path.is_file()):
             assert not path.name.endswith(".part"), path
@@ -149,16 +148,16 @@ def test_a_library_on_a_full_disk(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_folder_for_temporary_files(photos: Path, tmp_path: Path, with_made: Path) -> None:
-    """int8 quantisation uses temporary files."""
+    """The export to int8 writes temporary files."""
     with mounted(tmp_path / "disk", 64 * KIB) as disk:
-        fill(disk, 8 * KIB)  # with no space left, Python would choose another folder
+        fill(disk, 8 * KIB)  # if nothing were left, Python would choose another folder
         words = ["export", "made", "--precision", "int8", "--calibrate", photos]
         done = process(words, env={**os.environ, "TMPDIR": str(disk)})
         injected("full disk", done, 4, "No space left on device")
     assert not (with_made / "models" / "made-int8.onnx").exists()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="requires /dev/full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_stdout_on_a_full_disk(home: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*ENTRY, "zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -166,12 +165,12 @@ def test_stdout_on_a_full_disk(home: Path) -> None:
     injected("full disk", process(["zoo", "list", "-o", "/dev/full"]), 4, "/dev/full", "No space left on device")
 
 
-# ---- folders that cannot be written
+# ---- read-only and impossible folders
 
 
 @needs_permissions
 def test_a_home_that_may_only_be_read(photos: Path, with_made: Path, source: Path) -> None:
-    """Ranking works and reports that outputs are not cached; commands that must write report the failure."""
+    """Ranking works and notes that nothing is cached; commands that must write report that they cannot."""
     for folder in (with_made, *with_made.rglob("*/")):
         folder.chmod(0o555)
     bound = functools.partial(process, preexec_fn=heed_permissions)
@@ -201,27 +200,27 @@ def test_homes_that_cannot_be(nowhere: str, photos: Path, with_made: Path, sourc
     injected("impossible home", ranked, 0, "not cached")
 
 
-# ---- two processes at once
+# ---- concurrent processes
 
 
 def both(*commands: list[str | Path]) -> list[Done]:
-    """Run commands at the same time."""
+    """Run commands concurrently."""
     running = [
         subprocess.Popen([*ENTRY, *map(os.fspath, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for words in commands
     ]
-    ended = [child.communicate(timeout=300) for child in running]
+    outputs = [child.communicate(timeout=300) for child in running]
     return [
         Done(" ".join(map(os.fspath, words)), child.returncode, *output)
-        for words, child, output in zip(commands, running, ended, strict=True)
+        for words, child, output in zip(commands, running, outputs, strict=True)
     ]
 
 
 def test_two_ranks_at_once(photos: Path, with_made: Path) -> None:
     words: list[str | Path] = ["rank", photos, "-m", "made", "--format", "json"]
-    for done in (found := both(words, words)):
+    for done in (results := both(words, words)):
         injected("two at once", done, 0)
-    one, other = (done.json["models"][0]["scores"] for done in found)
+    one, other = (done.json["models"][0]["scores"] for done in results)
     assert one["leep"]["value"] == pytest.approx(other["leep"]["value"], abs=1e-6)
     all_whole(with_made)
     assert process(words).json["models"][0]["n_inferred"] == 0
@@ -247,15 +246,15 @@ def test_two_additions_to_a_library_at_once(photos: Path, tmp_path: Path) -> Non
     for done in both(*commands):
         injected("two at once", done, 0)
     all_whole(library)
-    found = process(["library", "list", library, "--format", "json"]).json["tasks"]
-    assert {task["task"]: task["error"] for task in found} == {"one": 0.25, "two": 0.25}
+    tasks = process(["library", "list", library, "--format", "json"]).json["tasks"]
+    assert {task["task"]: task["error"] for task in tasks} == {"one": 0.25, "two": 0.25}
 
 
 # ---- signals
 
 
 def commands(tmp_path: Path, photos: Path, source: Path) -> dict[str, list[str | Path]]:
-    """Return the commands to interrupt and kill."""
+    """Return the commands to interrupt and kill, by name."""
     task, table = tmp_path / "task.npz", tmp_path / "errors.csv"
     process(["embed", photos, "--probe", "made", "-o", task, "--name", "task"]).check(0)
     table.write_text("task,model,error\n" + "".join(f"task,model{i},0.5\n" for i in range(2000)))
@@ -275,9 +274,9 @@ def duration(words: list[str | Path]) -> float:
 
 
 def signalled(words: list[str | Path], after: float, which: int) -> Done:
-    """Run a command and send it a signal `after` seconds from its start."""
+    """Run a command and send it a signal `after` seconds after its start."""
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore SIGINT
-    # Run without warnings as errors, as users do: an interrupted process may leave files open.
+    # As users start it, without warnings as errors: an interrupted process may leave a file open.
     command = [sys.executable, "-m", "leepfrog", *map(os.fspath, words)]
     running = subprocess.Popen(
         command,
@@ -288,7 +287,7 @@ def signalled(words: list[str | Path], after: float, which: int) -> Done:
         start_new_session=True,
     )
     time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):  # as a terminal does: to child processes too
+    with contextlib.suppress(ProcessLookupError):  # like a terminal, signal child processes too
         os.killpg(running.pid, which)
     out, err = running.communicate(timeout=120)
     return Done(" ".join(map(os.fspath, words)), running.returncode, out, err)
@@ -300,7 +299,7 @@ def signalled(words: list[str | Path], after: float, which: int) -> Done:
 def test_signals_at_any_moment(
     name: str, which: signal.Signals, times: int, photos: Path, source: Path, with_made: Path, tmp_path: Path
 ) -> None:
-    """Send signals at any time from the start of Python, which leepfrog cannot guard, to the end; then run again."""
+    """Signal at moments from the interpreter's start, which leepfrog cannot guard, to the end; then run again."""
     words = commands(tmp_path, photos, source)[name]
     folders = (with_made, tmp_path / "library", tmp_path / "results")
     lasts = duration(words)
@@ -316,8 +315,8 @@ def test_signals_at_any_moment(
             assert done.code in (0, -signal.SIGKILL), done
             for part in [part for folder in folders for part in folder.rglob(".*.part")]:
                 part.unlink()  # hidden; later runs remove it once it is old
-        elif done.code != 0:  # 0: it had already finished
-            # -SIGINT: the signal ended Python itself, as during startup or exit; shells report this as 130 too.
+        elif done.code != 0:  # 0: it ended before the signal
+            # The signal itself may end Python (a shell reports this as 130 too), for example while it starts or exits.
             assert done.code in (130, -signal.SIGINT), done
             assert done.code != 130 or "interrupted; finished work is cached" in done.error
         all_whole(*folders)

@@ -1,4 +1,4 @@
-"""Scores that fit a discriminant, mixture, head or temperature, against independent fits."""
+"""Scores that fit a discriminant, a mixture, heads or a temperature, compared with independent fits."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def digits(n: int, seed: int = 0) -> tuple[Floats, NDArray[np.int64]]:
 @cases
 @given(sets, st.sampled_from([0.02, 0.3, 3.0]))
 def test_sfda(data: tuple[Floats, NDArray[np.int64]], scale: float) -> None:
-    """Compare with full covariances and discriminants from generalised eigenvectors, as in the paper."""
+    """Compare with full covariances and the generalised eigenvectors described in the paper."""
     features, labels = data
     features = scale * features
     score = scores.sfda(features, labels)
-    if score.diagnostics["shrinkage"] > 1e-6:  # else the reference's matrices are numerically singular
+    if score.diagnostics["shrinkage"] > 1e-6:  # otherwise the reference's matrices are numerically singular
         assert score.value == pytest.approx(reference.sfda(features, labels), rel=1e-6, abs=1e-9)
     assert score.value <= 0
 
@@ -64,25 +64,25 @@ def test_n_leep(seed: int, n: int) -> None:
     ).fit(x)  # fmt: skip
     assert score.diagnostics["converged"] == mixture.converged_
     assert score.value == pytest.approx(scores.leep(mixture.predict_proba(x), labels).value, abs=2e-3)
-    assert score.value <= 0  # a mean of logarithms; the published code omits the logarithm and is positive
+    assert score.value <= 0  # a mean of logarithms; published code omits them and is positive
 
 
 def test_n_leep_wants_many_images_a_component() -> None:
-    """For meaningless labels, the true value is -log 3, and the excess falls with the number of images."""
+    """With random labels the true value is -log 3; the excess decreases with the number of images."""
     rng = np.random.default_rng(0)
-    found = [scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3) for n in (60, 600, 6000)]
-    assert found[0] > 5 * found[1] > 25 * found[2] > 0
+    excess = [scores.n_leep(rng.standard_normal((n, 6)), np.arange(n) % 3).value + np.log(3) for n in (60, 600, 6000)]
+    assert excess[0] > 5 * excess[1] > 25 * excess[2] > 0
 
 
 def held_out_by_scikit_learn(x: Floats, labels: NDArray[np.int64], penalty: float) -> tuple[Floats, Floats]:
-    """Return correctness and log-likelihood per image, from logistic regression on the other folds."""
+    """Return, per held-out image, whether logistic regression is correct and the log-likelihood of the true class."""
     n = len(labels)
     fold, hits, logs = fold_of(labels, 5, 0), np.zeros(n), np.zeros(n)
     for k in range(5):
-        held_out = fold == k
-        head = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x[~held_out], labels[~held_out])
-        hits[held_out] = head.predict(x[held_out]) == labels[held_out]
-        logs[held_out] = head.predict_log_proba(x[held_out])[np.arange(held_out.sum()), labels[held_out]]
+        test = fold == k
+        head = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000).fit(x[~test], labels[~test])
+        hits[test] = head.predict(x[test]) == labels[test]
+        logs[test] = head.predict_log_proba(x[test])[np.arange(test.sum()), labels[test]]
     return hits, logs
 
 
@@ -92,17 +92,17 @@ def test_linear_probe(n: int) -> None:
     features, labels = digits(n)
     x = features - features.mean(axis=0)
     x /= np.sqrt((x**2).mean())
-    found = {penalty: held_out_by_scikit_learn(x, labels, penalty) for penalty in PENALTIES}
-    for penalty, (hits, logs) in found.items():
+    expected = {penalty: held_out_by_scikit_learn(x, labels, penalty) for penalty in PENALTIES}
+    for penalty, (hits, logs) in expected.items():
         exact = held_out_softmax(FeatureSample.of(labels, features), [penalty], 5, tolerance=1e-5)
         np.testing.assert_allclose(exact.terms, logs, atol=2e-3)
         assert np.mean(exact.correct != hits) <= 1 / n
-    best = max(PENALTIES, key=lambda penalty: found[penalty][1].mean())
+    best = max(PENALTIES, key=lambda penalty: expected[penalty][1].mean())
     score = scores.linear_probe(features, labels)
     assert score.diagnostics["penalty"] == best
-    # The score stops early and drops directions of low variance, which hardly changes predictions.
-    assert score.value == pytest.approx(found[best][0].mean(), abs=2.5 / n)
-    assert score.diagnostics["log_likelihood"] == pytest.approx(found[best][1].mean(), abs=0.02)
+    # The score stops early and drops directions with little variance, which hardly changes its predictions.
+    assert score.value == pytest.approx(expected[best][0].mean(), abs=2.5 / n)
+    assert score.diagnostics["log_likelihood"] == pytest.approx(expected[best][1].mean(), abs=0.02)
     assert score.parts["likelihood"].value == score.diagnostics["log_likelihood"]
     with pytest.raises(ArrayError, match="folds must be at least 2"):
         scores.linear_probe(features, labels, folds=1)
@@ -150,7 +150,7 @@ def test_leep_temperature(seed: int) -> None:
     assert score.value == pytest.approx(-best.fun, abs=2e-3)
     assert score.value == pytest.approx(loo(score.diagnostics["temperature"]), abs=1e-9)
     assert score.value >= scores.leep_loo(np.exp(logs), labels).value
-    # The temperature corrects under-confidence by a constant factor.
+    # The fitted temperature compensates for logits that are too small by a constant factor.
     tempered = np.exp(logs / 2) / np.exp(logs / 2).sum(axis=1, keepdims=True)
     assert scores.leep_loo_t(tempered, labels).value == pytest.approx(score.value, abs=2e-3)
 

@@ -1,4 +1,4 @@
-"""The linear head against scikit-learn, and the three estimators of the Fisher information against each other."""
+"""The head compared with scikit-learn, and the three estimators of the Fisher information with each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_equals_scikit_learn(n: int, d: int, n_classes: int, seed: int, l2: floa
     assert head.gradient <= TOLERANCE
     centred = features - features.mean(axis=0)
     scaled = centred / np.sqrt((centred**2).mean())
-    # With two classes scikit-learn penalises one vector w, not the two halves +-w/2 of a softmax.
+    # With two classes, scikit-learn penalises a single vector w, not the two vectors +-w/2 of a softmax.
     strength = (2 if n_classes == 2 else 1) / (l2 * n)
     other = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-9, max_iter=5000)
     expected = other.fit(scaled, labels).predict_proba(scaled)
@@ -56,12 +56,12 @@ def test_scale_and_order_do_not_matter(factor: float) -> None:
     features, labels = blobs(60, 20, 4, 0)
     order = np.random.default_rng(1).permutation(60)
     expected = fit_head(features, labels).probs(features)
-    found = fit_head(features[order] * factor + 5 * factor, labels[order] * 7 + 3)
-    np.testing.assert_allclose(found.probs(features * factor + 5 * factor), expected, atol=1e-6)
+    scaled = fit_head(features[order] * factor + 5 * factor, labels[order] * 7 + 3)
+    np.testing.assert_allclose(scaled.probs(features * factor + 5 * factor), expected, atol=1e-6)
 
 
 def test_classes_weigh_the_same() -> None:
-    """If features do not separate the classes, all are equally probable, however many images they have."""
+    """With uninformative features, all classes are equally probable, regardless of their numbers of images."""
     labels = np.repeat([0, 1, 2], [90, 9, 1])
     head = fit_head(np.ones((100, 3)), labels)
     np.testing.assert_allclose(head.probs(np.ones((1, 3))), [[1 / 3] * 3], atol=1e-6)
@@ -86,7 +86,7 @@ def test_wrong_input(features: Floats, labels: Any, given_: dict[str, float], me
 
 
 def squares(head: Head, features: Floats, jacobian: Floats, estimator: str, seed: int) -> Floats:
-    """Return squared gradients [N, F] as a probe would, with d features / d w = jacobian [D, F] for every image."""
+    """Return a probe's output for an estimator, [N, F], if d features / d w = jacobian [D, F] for every image."""
     rng = np.random.default_rng(seed)
     passes = cotangents(head, features, estimator, rng)
     return np.asarray(sum(w[:, None] * (c.astype(np.float64) @ jacobian) ** 2 for w, c in passes))
@@ -98,7 +98,7 @@ def a_head(d: int, n_classes: int, seed: int) -> Head:
 
 
 def test_exact_is_the_definition() -> None:
-    """Compare with finite differences of log p(y|x) in the features, averaged over labels."""
+    """Compare with finite differences of log p(y|x) with respect to the features, summed over labels."""
     head, features = a_head(5, 3, 0), np.random.default_rng(1).standard_normal((4, 5))
     jacobian, h = np.random.default_rng(2).standard_normal((5, 6)), 1e-6
     expected = np.zeros((4, 6))
@@ -115,14 +115,14 @@ def test_estimators_agree_within_their_standard_errors(estimator: str, n_classes
     head, image = a_head(6, n_classes, 3), np.random.default_rng(4).standard_normal((1, 6))
     jacobian = np.random.default_rng(5).standard_normal((6, 8))
     repeated = np.repeat(image, 20_000, axis=0)
-    found = squares(head, repeated, jacobian, estimator, 6)
+    estimates = squares(head, repeated, jacobian, estimator, 6)
     expected = squares(head, image, jacobian, "exact", 0)[0]
-    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    assert (np.abs(found.mean(axis=0) - expected) <= 4.5 * error + 1e-5 * expected).all()
+    error = estimates.std(axis=0, ddof=1) / np.sqrt(len(estimates))
+    assert (np.abs(estimates.mean(axis=0) - expected) <= 4.5 * error + 1e-5 * expected).all()
 
 
 def test_two_classes_have_no_noise_from_signs() -> None:
-    """With two classes the Fisher information of the logits has rank one, and squaring removes the random sign."""
+    """With two classes, where the Fisher information of the logits has rank one, signs are less noisy than samples."""
     head, features = a_head(6, 2, 3), np.random.default_rng(4).standard_normal((50, 6))
     jacobian = np.random.default_rng(5).standard_normal((6, 8))
     exact = squares(head, features, jacobian, "exact", 0)

@@ -1,4 +1,4 @@
-"""Reading ONNX headers without onnx: the same result as onnx, or a ModelError."""
+"""Reading the header of an ONNX file without onnx: the result is that of onnx, or a ModelError."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_equal_to_onnx(ir: int, opsets: dict[str, int], props: dict[str, str]) -
 
 
 def answer(content: bytes) -> Header | None:
-    """A header or a ModelError; any other exception fails the test."""
+    """Return the header, or None after a ModelError; any other exception fails the test."""
     try:
         return read(content)
     except ModelError as error:
@@ -57,7 +57,7 @@ def test_changed_bytes(position: int, written: bytes) -> None:
 
 @given(st.integers(0, len(REAL) - 1))
 def test_cut_short(length: int) -> None:
-    """The metadata is at the end of the file, so a truncated file can only have fewer entries."""
+    """The metadata is at the end of the file, so a truncated file has fewer entries."""
     header = answer(REAL[:length])
     assert header is None or len(header.metadata) < len(read(REAL).metadata) or header.opsets != read(REAL).opsets
 
@@ -69,10 +69,10 @@ def test_cut_short(length: int) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer.*git lfs pull"),
         (b"\x08\x08", "not an ONNX model, or cut short"),  # a version without a graph
         (b"\x3a\x00", "not an ONNX model, or cut short"),  # a graph without a version
-        (b"\x08" + b"\xff" * 11, "not an ONNX model, or cut short"),  # a number without an end
+        (b"\x08" + b"\xff" * 11, "not an ONNX model, or cut short"),  # an unterminated number
         (b"\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "not an ONNX model, or cut short"),
         (b"\x08\x08\x3a\x00\x72\x04\x0a\x02\xff\xfe", "not an ONNX model, or cut short"),  # a key that is not UTF-8
-        (b"\x0b\x0c", "not an ONNX model, or cut short"),  # groups, which protobuf deprecated
+        (b"\x0b\x0c", "not an ONNX model, or cut short"),  # groups, which protobuf has deprecated
     ],
 )
 def test_not_onnx(content: bytes, message: str) -> None:
@@ -80,7 +80,7 @@ def test_not_onnx(content: bytes, message: str) -> None:
         read(content)
 
 
-# Arbitrary metadata values, most of them invalid for ModelMetadata.
+# Metadata with values that ModelMetadata does not expect.
 FIELDS = st.sampled_from(["name", "source", "preprocess", "labels", "license", "n_parameters", "top1", "parity"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),

@@ -1,4 +1,4 @@
-"""Every command and option has a help text, and every command has a place in the documentation."""
+"""Every command and option has a help text, and the documentation mentions every command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_option_is_explained(name: str) -> None:
     assert command.help
     assert command.help[0].isupper()
     unexplained = [option.opts for option in command.params if not (option.help or "").rstrip().endswith((".", ")"))]
-    # Help that ends in an example, "such as 0.5,0.5,0.5", has no full stop, which users might type with it.
+    # --mean ends in an example; a full stop could be copied with it.
     assert [names for names in unexplained if names != ["--mean"]] == []
 
 

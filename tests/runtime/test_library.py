@@ -1,4 +1,4 @@
-"""Libraries of tasks: what is kept, what is refused, and the command line."""
+"""Task libraries: stored content, rejected input and the command line."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_what_was_added_is_there(tmp_path: Path) -> None:
     library = Library(tmp_path / "new" / "library")
     assert not library.add(task("b/c", 1), {"net": 0.25, "other": 0.5})
     assert not library.add(task("a", 2))
-    found = library.tasks()
-    assert found.names == ("a", "b/c")
-    np.testing.assert_allclose(found.vectors[1] * found.unit, task("b/c", 1).vector, rtol=1e-6)
-    np.testing.assert_allclose(found.noise, 0.01)
+    tasks = library.tasks()
+    assert tasks.names == ("a", "b/c")
+    np.testing.assert_allclose(tasks.vectors[1] * tasks.unit, task("b/c", 1).vector, rtol=1e-6)
+    np.testing.assert_allclose(tasks.noise, 0.01)
     assert library.errors() == {("b/c", "net"): 0.25, ("b/c", "other"): 0.5}
-    models, table = table_of(library.errors(), found.names)
+    models, table = table_of(library.errors(), tasks.names)
     assert models == ["net", "other"]
     np.testing.assert_array_equal(table, [[np.nan, np.nan], [0.25, 0.5]])
     assert library.add(task("b/c", 3), {"net": 0.125})

@@ -1,4 +1,4 @@
-"""Maps of tasks: the layout against made geometry, the pictures as files."""
+"""Task maps: layouts of known geometries, and plots as files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.full
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(3, 70), seed=st.integers(0, 1000))
 def test_points_of_a_plane_are_found_again(n: int, seed: int) -> None:
-    """Up to rotation and reflection: every distance is as it was."""
+    """Points are recovered up to rotation and reflection, so all distances are preserved."""
     given_places = np.random.default_rng(seed).random((n, 2))
     distances = squareform(pdist(given_places))
     layout = lay_out(distances)
@@ -60,7 +60,7 @@ def test_a_page_escapes_names_and_says_them_to_a_pointer() -> None:
     assert "http-equiv" not in page
     assert "src=" not in page
     drawn = draw_task_map("title", names, distances, np.full(4, 0.1), lay_out(distances), ".svg")
-    assert ElementTree.fromstring(drawn).tag.endswith("svg")  # noqa: S314 -- our own
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")  # noqa: S314 -- our own output
     again = draw_task_map("title", names, distances, np.full(4, 0.1), lay_out(distances), ".svg")
     assert drawn == again
 

@@ -1,4 +1,4 @@
-"""Scoring models as strangers' files: read, loaded and run, or one line that names the file."""
+"""Scoring models from untrusted files: they are read, loaded and run, or a one-line error names the file."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_good_model(tmp_path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[bytes | None, str]] = {
-    "absent": (None, "cannot be read: No such file"),
-    "zero bytes": (b"", r"empty file \(0 bytes\)"),
+    "missing": (None, "cannot be read: No such file"),
+    "empty file": (b"", r"empty file \(0 bytes\)"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     "random": (np.random.default_rng(1).bytes(3000), "not an ONNX model, or cut short"),
     "truncated": (made.scoring().SerializeToString()[:-9], "cut short|not a scoring model|metadata is"),
@@ -108,7 +108,7 @@ def renamed_output(model: ModelProto) -> None:
 
 
 def open_width(model: ModelProto) -> None:
-    """A weight that is computed, so that onnxruntime cannot tell its width."""
+    """Give the features a computed width, which onnxruntime cannot infer."""
     model.graph.node.append(helper.make_node("Compress", ["features", "those"], ["some"], axis=1))
     model.graph.initializer.append(numpy_helper.from_array(np.ones(made.WIDTH, bool), "those"))
     model.graph.output[1].CopyFrom(helper.make_tensor_value_info("some", TensorProto.FLOAT, ["N", "W"]))
@@ -121,7 +121,7 @@ def open_width(model: ModelProto) -> None:
 
 
 def maps_as_features(model: ModelProto) -> None:
-    """Features [N, D, 1, 1], as a network whose pooling keeps its axes would give."""
+    """Give the features the shape [N, D, 1, 1], as returned by networks whose pooling keeps the axes."""
     model.graph.node.append(helper.make_node("Unsqueeze", ["features", "last_axes"], ["maps_out"]))
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "last_axes"))
     for node in model.graph.node[:-1]:
@@ -135,24 +135,24 @@ def maps_as_features(model: ModelProto) -> None:
 
 
 UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
-    "external data beside it": (
+    "external data in the same folder": (
         external("weights.bin"),
         "stores its weights in another file; export it to a single file",
     ),
-    "external data absent": (external("absent.bin"), "stores its weights in another file"),
-    "external data above": (external("../weights.bin"), "stores its weights in another file"),
-    "external data absolute": (external("/etc/hostname"), "stores its weights in another file"),
+    "missing external data": (external("absent.bin"), "stores its weights in another file"),
+    "external data in the parent folder": (external("../weights.bin"), "stores its weights in another file"),
+    "external data at an absolute path": (external("/etc/hostname"), "stores its weights in another file"),
     "unknown operator": (
         changed(operator("Frobnicate")),
         f"the operator Frobnicate, which onnxruntime {ORT} does not support",
     ),
     "unknown domain": (changed(operator("Frobnicate", "com.acme")), f"com.acme[.:]Frobnicate.*{ORT} does not support"),
-    "opset": (
+    "opset too new": (
         changed(lambda m: m.opset_import[0].__setattr__("version", 99)),
         f"needs opset 99 of ai.onnx; .*{ORT}.*upgrade",
     ),
-    "ir": (changed(lambda m: m.__setattr__("ir_version", 99)), f"IR version 99 is newer than [0-9]+, .*{ORT}"),
-    "input of another name": (
+    "ir too new": (changed(lambda m: m.__setattr__("ir_version", 99)), f"IR version 99 is newer than [0-9]+, .*{ORT}"),
+    "renamed input": (
         changed(lambda m: (input_shape("N", 3, S, S)(m), m.graph.input[0].__setattr__("name", "pixels"))),
         "not those of a scoring model|cannot load it",
     ),
@@ -165,10 +165,10 @@ UNLOADABLE: dict[str, tuple[ModelProto, str]] = {
         changed(input_shape(1, 3, S, S)),
         r"input is tensor\(float\) \[1, 3, 8, 8\], but its metadata declares float \['N', 3, 8, 8\]",
     ),
-    "another size": (changed(input_shape("N", 3, S, S + 1)), r"declares float \['N', 3, 8, 8\]"),
-    "open size": (changed(input_shape("N", 3, S, "W")), r"declares float \['N', 3, 8, 8\]"),
-    "features that are maps": (changed(maps_as_features), "outputs are not float matrices with one row per image"),
-    "open width": (changed(open_width), "output widths are not fixed"),
+    "different size": (changed(input_shape("N", 3, S, S + 1)), r"declares float \['N', 3, 8, 8\]"),
+    "dynamic size": (changed(input_shape("N", 3, S, "W")), r"declares float \['N', 3, 8, 8\]"),
+    "feature maps as features": (changed(maps_as_features), "outputs are not float matrices with one row per image"),
+    "dynamic width": (changed(open_width), "output widths are not fixed"),
 }
 
 
@@ -178,13 +178,13 @@ def test_unloadable(model: ModelProto, message: str, tmp_path: Path, capfd: pyte
     folder.mkdir()
     for where in (tmp_path, folder):
         filters = made.classifier().weights["filters"].astype(np.float32)
-        (where / "weights.bin").write_bytes(filters.tobytes())  # all that the file asks for is there
+        (where / "weights.bin").write_bytes(filters.tobytes())  # present wherever a model may look for it
     path = write(folder / "bad.onnx", model)
     file = ModelFile.read(path)
-    found = refusal(lambda: Session(file, "cpu", 1), path)
-    assert re.search(message, found)
-    assert len(found) < 600
-    assert capfd.readouterr().out == ""  # onnxruntime's own fallback prints
+    error = refusal(lambda: Session(file, "cpu", 1), path)
+    assert re.search(message, error)
+    assert len(error) < 600
+    assert capfd.readouterr().out == ""  # onnxruntime's own fallback would print
 
 
 def weight(name: str, value: float) -> Callable[[ModelProto], None]:
@@ -212,8 +212,8 @@ UNSCORABLE: dict[str, tuple[ModelProto, str]] = {
 def test_unscorable(model: ModelProto, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.onnx", model)
     session = Session(ModelFile.read(path), "cpu", 1)
-    found = refusal(lambda: session.run(made.images(2), lambda row: ["image seven", "image eight"][row]), path)
-    assert re.search(message, found)
+    error = refusal(lambda: session.run(made.images(2), lambda row: ["image seven", "image eight"][row]), path)
+    assert re.search(message, error)
 
 
 def test_only_the_features_are_infinite(tmp_path: Path) -> None:
@@ -285,16 +285,16 @@ def test_find_models(home: Path, tmp_path: Path) -> None:
     (folder / ".net_c.onnx.1-ab.part").write_bytes(b"half a mod")
     elsewhere = write(tmp_path / "elsewhere.onnx", made.scoring(name="elsewhere", source="timm:x"))
 
-    def found(*wanted: str | Path) -> list[str]:
+    def names_of(*wanted: str | Path) -> list[str]:
         return [file.name for file in find_models(wanted)]
 
     assert list(exported()) == ["net_a", "net_b", "other"]
-    assert found() == ["net_a", "net_b", "other"]
-    assert found("other", "net_*") == ["other", "net_a", "net_b"]
-    assert found("net_a", "net_?", folder / "net_a.onnx") == ["net_a", "net_b"]
-    assert found(f"onnx:{tmp_path}/net_b_source.onnx") == ["net_b"]
-    assert found(elsewhere) == ["elsewhere"]
-    assert found(tmp_path) == ["elsewhere"]
+    assert names_of() == ["net_a", "net_b", "other"]
+    assert names_of("other", "net_*") == ["other", "net_a", "net_b"]
+    assert names_of("net_a", "net_?", folder / "net_a.onnx") == ["net_a", "net_b"]
+    assert names_of(f"onnx:{tmp_path}/net_b_source.onnx") == ["net_b"]
+    assert names_of(elsewhere) == ["elsewhere"]
+    assert names_of(tmp_path) == ["elsewhere"]
     for wanted, message in (
         (
             "absent",
@@ -313,7 +313,7 @@ def test_find_models(home: Path, tmp_path: Path) -> None:
     (folder / "broken.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match=r"broken\.onnx: empty file"):
         find_models([])
-    assert found("other") == ["other"]
+    assert names_of("other") == ["other"]
 
 
 def test_metadata_of_a_file_is_checked(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The announcement of long work."""
+"""The announcement of long work before it starts."""
 
 from __future__ import annotations
 
