@@ -55,7 +55,7 @@ def test_an_honest_second_run_passes(ranked: tuple[Path, Path]) -> None:
     threads = available_threads()
     assert result.changes == ((f"machine: threads {threads} -> 1",) if threads > 1 else ())
     kinds = [finding.criterion for finding in result.findings]
-    assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (10, 1, 2)
+    assert (kinds.count("score"), kinds.count("rank"), kinds.count("size")) == (8, 1, 2)
     conforms(result.as_dict())
 
 
@@ -275,7 +275,7 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
 
 def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Here) -> None:
     done = here.call("check", *ranked, "-q")
-    assert (done.code, done.out) == (0, f"passed; judged against {ranked[0]}: 10 scores, 1 pair of models, 2 sizes\n")
+    assert (done.code, done.out) == (0, f"passed; judged against {ranked[0]}: 8 scores, 1 pair of models, 2 sizes\n")
     put(home, "plain", noise=1.0)
     done = here.call("check", *ranked, "-q")
     assert done.code == 1

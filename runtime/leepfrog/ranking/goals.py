@@ -54,7 +54,6 @@ _HEAD = Calibration(
         Statistic("linear_probe", None, True, 1.0, 0.97),
         Statistic("linear_probe", "likelihood", False, 2.35, 0.94),
         Statistic("ridge", None, False, 2.25, 0.93),
-        Statistic("knn", None, True, 0.76, 0.87),
     ),
     spread=0.08, weight=4.0, shift=0.004, shift_of_few=0.22, common=0.016, common_of_few=0.25, shared=0.4,
     noise_of_few=4.0,
