@@ -67,7 +67,7 @@ def furnish(folder: Path, home: Path) -> None:
     (home / "models").mkdir(parents=True)
     for name, license in {"mobilenet_v2": "", "efficientnet_lite0": "x" * 1000}.items():  # of different sizes
         path = home / "models" / f"{name}.onnx"
-        path.write_bytes(made.scoring(name=name, license=license).SerializeToString())
+        path.write_bytes(made.scoring(name=name, source=f"zoo:{name}", license=license).SerializeToString())
         export_probe(ModelFile.read(path))
     for name in ("PHOTOS", "OTHERS", "CALIBRATION"):
         folder_of_pieces(folder / name, count=12, names=CLASSES)
