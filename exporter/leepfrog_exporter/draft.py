@@ -28,6 +28,11 @@ class ExportOptions:
         random_weights: whether to build the network with random instead of trained weights.
         no_probs: whether the outputs are not source classes, so that only features are exported.
         force: whether to export again and replace an existing model.
+
+    >>> from leepfrog_exporter.export import export
+    >>> options = ExportOptions(name="my_features", preprocess=PreprocessChoice(preset="imagenet"), no_probs=True)
+    >>> export("onnx:my_model.onnx", options).metadata.has_probs
+    False
     """
 
     output: StrPath | None = None

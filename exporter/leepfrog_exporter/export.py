@@ -51,6 +51,12 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     Raises:
         UsageError, BadInputError, MachineError: see leepfrog.errors. No partial file is left, and an existing file
             is kept.
+
+    >>> from leepfrog_exporter.presets import PreprocessChoice
+    >>> options = ExportOptions(preprocess=PreprocessChoice(preset="imagenet"), labels="my_classes.txt")
+    >>> model = export("onnx:my_model.onnx", options)
+    >>> model.name, model.metadata.labels[:2]
+    ('my_model', ('class 0', 'class 1'))
     """
     options, progress = options or ExportOptions(), progress or SilentProgress()
     if options.no_probs and options.labels:

@@ -9,13 +9,16 @@ import ast
 import builtins
 import doctest
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import leepfrog
 import leepfrog_exporter
 import pytest
+from commands import Here
 from docstrings import sections
+from documents import furnish
 from leepfrog import errors
 
 Definition = ast.FunctionDef | ast.ClassDef
@@ -24,6 +27,10 @@ PACKAGES = [Path(str(package.__file__)).parent for package in (leepfrog, leepfro
 FILES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 OURS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 ERRORS = OURS | set(vars(builtins))
+
+WITH_EXAMPLES = [path for path in FILES if ">>> " in path.read_text()]
+FURNITURE = ("PHOTOS", ".onnx")
+"""Examples that contain one of these need the folder that `furnish` fills; the others run anywhere."""
 
 
 def public(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[tuple[str, Definition]]:
@@ -120,14 +127,46 @@ def test_docstrings_are_true(path: Path) -> None:
     assert list(faults(path.read_text())) == []
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if ">>> " in path.read_text()], ids=lambda path: path.stem)
-def test_examples_run(path: Path) -> None:
+def examples(path: Path) -> list[doctest.DocTest]:
+    """Return the examples of a module, one item per docstring that has some."""
     package = next(package for package in PACKAGES if path.is_relative_to(package))
     parts = path.relative_to(package.parent).with_suffix("").parts
     module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-    assert found.attempted > 0
-    assert found.failed == 0
+    return [found for found in doctest.DocTestFinder().find(module) if found.examples]
+
+
+def in_folder(found: doctest.DocTest) -> bool:
+    """Return whether an example reads files of the folder that `furnish` fills."""
+    return any(name in example.source for example in found.examples for name in FURNITURE)
+
+
+def failures(found: doctest.DocTest) -> str:
+    """Run an example and return the report of its failures, or "" if there are none."""
+    report: list[str] = []
+    doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(found, out=report.append)
+    return "".join(report)
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(path: Path) -> None:
+    found = examples(path)
+    assert found
+    assert [report for each in found if not in_folder(each) and (report := failures(each))] == []
+
+
+@pytest.mark.full
+def test_examples_that_read_files_run(here: Here, home: Path) -> None:
+    furnish(here.folder, home)
+    found = [each for path in WITH_EXAMPLES for each in examples(path) if in_folder(each)]
+    assert found
+    assert [report for each in found if (report := failures(each))] == []
+
+
+def test_every_public_function_has_an_example() -> None:
+    public = [getattr(module, name) for module in (leepfrog, leepfrog.scores) for name in module.__all__]
+    functions = [value for value in public if inspect.isfunction(value)]
+    assert functions
+    assert [value.__name__ for value in functions if ">>> " not in (value.__doc__ or "")] == []
 
 
 UNTRUE = '''

@@ -97,6 +97,12 @@ class Check(Result):
         findings: verdict on each value, failures first.
         changes: all differences between the receipts, whether or not anything failed.
         receipt: receipt of the new run.
+
+    >>> import leepfrog
+    >>> leepfrog.rank("PHOTOS", "mobilenet_v2").save("baseline.json")
+    >>> found = leepfrog.check("baseline.json", "PHOTOS")
+    >>> found.criteria, [finding.message for finding in found.failures]
+    (('score', 'size'), [])
     """
 
     kind: ClassVar = "check"
@@ -151,6 +157,11 @@ def check(
     Raises:
         UsageError: the baseline is missing, broken, not a ranking, or for other classes or models; this never passes.
         LeepfrogError: see `leepfrog.rank`.
+
+    >>> import leepfrog
+    >>> leepfrog.rank("PHOTOS", "mobilenet_v2").save("baseline.json")
+    >>> check("baseline.json", "PHOTOS", fail_on=["score", "size"]).passed
+    True
     """
     fail_on = None if fail_on is None else several(fail_on)
     for criterion in fail_on or ():

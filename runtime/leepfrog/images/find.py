@@ -27,6 +27,11 @@ def find_images(source: StrPath) -> ImageSet:
             two classes.
         UsageError: the path is empty.
         MachineError: an image source of another package is broken.
+
+    >>> find_images("PHOTOS")
+    ImageSet('PHOTOS', 48 images of 4 classes: cat, china, coffee, rocket)
+    >>> len(find_images("labels.csv"))
+    48
     """
     path, where = as_path(source, "images"), os.fspath(source)
     try:

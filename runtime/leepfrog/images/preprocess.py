@@ -48,6 +48,12 @@ class PreprocessSpec:
         mean, std: one value per channel, for pixels scaled to 0..1, in the model's channel order.
         channel_order: "rgb" or "bgr".
         pad_color: (red, green, blue), each 0 to 255, with "letterbox"; None otherwise.
+
+    >>> spec = PreprocessSpec(input_size=(224, 224), resize_size=(256, 256), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> spec.resize_mode, spec.interpolation, spec.channel_order
+    ('cover', 'bilinear', 'rgb')
+    >>> PreprocessSpec.from_dict(spec.as_dict()) == spec
+    True
     """
 
     input_size: tuple[int, int]

@@ -35,6 +35,11 @@ class ModelFile:
         header: versions and metadata as stored in the file.
         metadata: leepfrog's metadata, decoded from the header.
         mark: suffix that distinguishes models with the same name; "" if the name is unique.
+
+    >>> import leepfrog.paths
+    >>> model = ModelFile.read(leepfrog.paths.models() / "mobilenet_v2.onnx")
+    >>> model.name, model.metadata.has_probs
+    ('mobilenet_v2', True)
     """
 
     path: Path

@@ -119,6 +119,11 @@ class Explanation(Result):
         leep_loo: leave-one-out LEEP, the mean of its terms over images.
         classes: explanation of each class, lowest leave-one-out LEEP first.
         notes: irregularities and how they were handled.
+
+    >>> import leepfrog
+    >>> hardest = leepfrog.explain("PHOTOS", "mobilenet_v2").classes[0]
+    >>> hardest.n_images, len(hardest.hard), hardest.hard[0].term <= hardest.typical[0].term
+    (12, 2, True)
     """
 
     kind: ClassVar = "explanation"
@@ -149,6 +154,12 @@ def explain(
     Raises:
         UsageError: not exactly one model, a model without probabilities over source classes, or `top` below 1.
         LeepfrogError: see `leepfrog.rank`.
+
+    >>> explanation = explain("PHOTOS", "mobilenet_v2", top=2)
+    >>> sorted(explained.name for explained in explanation.classes)
+    ['cat', 'china', 'coffee', 'rocket']
+    >>> len(explanation.classes[0].carriers)
+    2
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")

@@ -58,6 +58,11 @@ class RankRequest(ModelsRequest):
 
     Raises:
         UsageError: a goal or score is unknown, or the score cannot decide a race.
+
+    >>> import leepfrog
+    >>> request = RankRequest(by="ridge", budget=leepfrog.Budget(size=20e6))
+    >>> request.run("PHOTOS", "mobilenet_v2", leepfrog.RunContext()).ranked_by
+    'ridge'
     """
 
     command: ClassVar = "rank"
@@ -127,6 +132,12 @@ def rank(
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
+
+    >>> ranking = rank("PHOTOS", ["mobilenet_v2", "efficientnet_lite0"])
+    >>> ranking.n_images, ranking.ranked_by
+    (48, 'head_accuracy')
+    >>> [model.name for model in ranking.tied]
+    ['mobilenet_v2', 'efficientnet_lite0']
     """
     request = RankRequest(by, several(scores), NO_BUDGET if budget is None else budget, racing, goal)
     return request.run(data, models, context or RunContext())

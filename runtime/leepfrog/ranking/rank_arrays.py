@@ -50,6 +50,11 @@ class RankArraysRequest(Request):
 
     Raises:
         UsageError: a goal or score is unknown.
+
+    >>> import leepfrog
+    >>> ranking = leepfrog.rank_arrays({"a": {"features": [[0.0], [0.1], [1.0], [1.1]]}}, [0, 0, 1, 1], by="knn")
+    >>> RankArraysRequest.from_dict(ranking.receipt.arguments)
+    RankArraysRequest(seed=0, by='knn', goal='head', scores=())
     """
 
     command: ClassVar = "rank_arrays"

@@ -53,6 +53,12 @@ class RankedModel:
         on_front: true if the model is within the budget and no other such model is at least as good and as fast.
         variant: how the model differs from its float32 parent; None if it has no parent.
         n_inferred: number of images run through the model this time; outputs for the others came from the cache.
+
+    >>> import leepfrog
+    >>> model = leepfrog.rank("PHOTOS", "mobilenet_v2")[0]
+    >>> low, high = model.scores["head_accuracy"].interval
+    >>> model.rank, low < model.scores["head_accuracy"] < high
+    (1, True)
     """
 
     rank: int = field(metadata=OF_ORDER)
@@ -121,6 +127,12 @@ class Ranking(Result):
         drifts: comparisons of reduced-precision variants with their float32 parents, where both are ranked.
         race: record of the race, with the models dropped early; None if all models saw all images.
         receipt: record of how the ranking was made.
+
+    >>> import leepfrog
+    >>> leepfrog.rank("PHOTOS", ["mobilenet_v2", "efficientnet_lite0"]).save("ranking.json")
+    >>> ranking = Ranking.load("ranking.json")
+    >>> ranking.n_classes, [model.name for model in ranking]
+    (4, ['mobilenet_v2', 'efficientnet_lite0'])
     """
 
     kind: ClassVar = "ranking"

@@ -23,10 +23,6 @@ class Score:
 
     It can be formatted, converted to float, and compared with numbers and with scores of the same name.
 
-    >>> score = Score("knn", 0.875, 0.05, n_samples=40, n_source=6, n_target=2)
-    >>> f"{score:.2f}", score > 0.5, score == 0.875
-    ('0.88', True, True)
-
     Attributes:
         name: name of the score, such as "leep".
         value: value of the score; higher is better.
@@ -39,6 +35,10 @@ class Score:
             expected accuracy it also allows for what the images cannot show, which `standard_error` does not.
         parts: scores of the same images from which this score is computed, or which accompany it, by name. Not written
             to JSON.
+
+    >>> score = Score("knn", 0.875, 0.05, n_samples=40, n_source=6, n_target=2)
+    >>> f"{score:.2f}", score > 0.5, score == 0.875
+    ('0.88', True, True)
     """
 
     name: str

@@ -138,6 +138,12 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
     Raises:
         UsageError: the kind is unknown.
         EmbeddingError: the embeddings are by different probes.
+
+    >>> import leepfrog
+    >>> photos = leepfrog.find_images("PHOTOS")
+    >>> halves = [leepfrog.embed(half, "mobilenet_v2") for half in (photos[::2], photos[1::2])]
+    >>> bool(distances(halves)[0, 1] < 0.2)
+    True
     """
     check_comparable(embeddings)
     rows = np.stack([embedding.vector for embedding in embeddings])

@@ -49,6 +49,11 @@ class EmbedRequest(ModelsRequest):
 
     Raises:
         UsageError: a number is out of range.
+
+    >>> import leepfrog
+    >>> request = EmbedRequest(max_images=20)
+    >>> request.run("PHOTOS", "mobilenet_v2", leepfrog.RunContext()).made["n_images"]
+    20
     """
 
     command: ClassVar = "embed"
@@ -148,6 +153,10 @@ def embed(
 
     Raises:
         UsageError, ModelError, DataSetError, ImageError, MachineError: see leepfrog.errors.
+
+    >>> embedding = embed("PHOTOS", "mobilenet_v2", name="photos")
+    >>> embedding.name, embedding.made["probe"], embedding.made["n_available"]
+    ('photos', 'mobilenet_v2', 48)
     """
     request = EmbedRequest(estimator, tolerance, max_images, head_only, l2, seed=seed)
     return request.run(data, probe, context or RunContext(), name)

@@ -59,6 +59,12 @@ class Embedding:
         vector: Fisher information of each filter, [F], non-negative.
         standard_errors: standard errors of `vector` as a mean over images, [F]; NaN for a single image.
         made: inputs, parameters and receipt of the computation, as JSON values.
+
+    >>> import leepfrog
+    >>> embedding = leepfrog.embed("PHOTOS", "mobilenet_v2")
+    >>> embedding.save("photos.npz")
+    >>> Embedding.load("photos.npz") == embedding
+    True
     """
 
     kind: ClassVar = "embedding"

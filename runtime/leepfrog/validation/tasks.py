@@ -105,6 +105,9 @@ class TasksRequest(ModelsRequest):
 
     Raises:
         UsageError: a score is unknown or a number is out of range.
+
+    >>> TasksRequest(n_tasks=8, scores=("ridge",)).as_dict()
+    {'n_tasks': 8, 'scores': ['ridge'], 'images': 1000}
     """
 
     command: ClassVar = "tasks"
@@ -177,6 +180,10 @@ def study_tasks(
         UsageError: not exactly one model, or a number is out of range.
         DataSetError: there are too few classes or images.
         LeepfrogError: see `leepfrog.rank`.
+
+    >>> study = study_tasks("PHOTOS", "mobilenet_v2", n_tasks=8)
+    >>> len(study.tasks), sorted(study.correlations)
+    (8, ['-log(classes)', 'leep', 'leep_loo'])
     """
     return TasksRequest(n_tasks, several(scores), images, seed=seed).run(data, [model], context or RunContext())
 

@@ -71,6 +71,12 @@ class Validation(Result):
         chance: standard deviation of the weighted tau of a random score, for this number of models.
         notes: irregularities and how they were handled.
         receipt: record of how the validation was made.
+
+    >>> import leepfrog
+    >>> models = ["mobilenet_v2", "efficientnet_lite0"]
+    >>> validation = leepfrog.validate("PHOTOS", models, scores="ridge", splits=1)
+    >>> validation.agreements["head"]["ridge"].n, validation.best("head", ["ridge", "parameters"])
+    (2, 'ridge')
     """
 
     kind: ClassVar = "validation"
@@ -109,6 +115,9 @@ class ValidateRequest(ModelsRequest):
 
     Raises:
         UsageError: a score is unknown or a number is out of range.
+
+    >>> ValidateRequest(scores=("ridge", "knn"), splits=5).as_dict()
+    {'scores': ['ridge', 'knn'], 'images': 1000, 'splits': 5, 'shots': 5}
     """
 
     command: ClassVar = "validate"
@@ -211,6 +220,11 @@ def validate(
         UsageError: fewer than 2 models, or a number is out of range.
         DataSetError: a class has fewer than 4 usable images.
         LeepfrogError: see `leepfrog.rank`.
+
+    >>> models = ["mobilenet_v2", "efficientnet_lite0"]
+    >>> validation = validate("PHOTOS", models, scores=["ridge", "knn"], splits=1)
+    >>> validation.n_train, validation.n_test, len(validation.models)
+    (24, 24, 2)
     """
     return ValidateRequest(several(scores), images, splits, shots, seed=seed).run(data, models, context or RunContext())
 

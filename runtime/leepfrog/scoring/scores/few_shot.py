@@ -37,6 +37,9 @@ def few_shot(
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or fewer than one shot or episode.
+
+    >>> few_shot([[0.0], [0.1], [1.0], [1.1]], ["cat", "cat", "dog", "dog"], shots=1).value
+    1.0
     """
     return score_few_shot(FeatureSample.of(labels, features), shots, episodes, seed)
 

@@ -41,6 +41,12 @@ def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or an unknown covariance.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> f"{gbc([[0.0], [1.0], [0.0], [1.0]], labels):.2f}"
+    '-2.00'
+    >>> gbc([[0.0], [0.1], [1.0], [1.1]], labels) > -0.01
+    True
     """
     return score_gbc(FeatureSample.of(labels, features), covariance, n_components)
 

@@ -32,6 +32,11 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> import numpy as np
+    >>> labels = np.repeat([0, 1, 2], 4)
+    >>> h_score(np.eye(3)[labels], labels) > 1 > h_score(np.eye(3)[[0, 1, 2] * 4], labels)
+    True
     """
     return score_h_score(FeatureSample.of(labels, features))
 

@@ -30,6 +30,9 @@ def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or `k` out of range.
+
+    >>> knn([[0.0], [0.1], [1.0], [1.1], [1.4]], ["cat", "cat", "dog", "dog", "cat"]).value
+    0.8
     """
     return score_knn(FeatureSample.of(labels, features), k)
 

@@ -28,6 +28,10 @@ def leep_loo_t(probs: ArrayLike, labels: ArrayLike) -> Score:
 
     Returns:
         Score with the diagnostics of `leep_loo`, and `temperature`; below 1, the model was under-confident.
+
+    >>> score = leep_loo_t([[0.6, 0.4], [0.6, 0.4], [0.4, 0.6], [0.4, 0.6]], ["cat", "cat", "dog", "dog"])
+    >>> score.diagnostics["temperature"] < 1
+    True
     """
     return score_leep_loo_t(ProbSample.of(labels, probs))
 

@@ -42,6 +42,9 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, a single class, or fewer than 2 folds.
+
+    >>> linear_probe([[0.0], [0.1], [1.0], [1.1]], ["cat", "cat", "dog", "dog"], folds=2).value
+    1.0
     """
     return score_linear_probe(FeatureSample.of(labels, features), folds, seed)
 

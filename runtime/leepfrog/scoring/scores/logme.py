@@ -45,6 +45,11 @@ def logme(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> separate, mixed = [[0.0], [0.1], [1.0], [1.1]], [[0.0], [1.0], [0.1], [1.1]]
+    >>> logme(separate, labels) > logme(mixed, labels)
+    True
     """
     return score_logme(FeatureSample.of(labels, features))
 

@@ -45,6 +45,10 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> features = [[0, 0], [1, 0], [0, 1], [5, 5], [6, 5], [5, 6]]
+    >>> n_leep(features, ["cat"] * 3 + ["dog"] * 3) > n_leep(features, ["cat", "dog"] * 3)
+    True
     """
     return score_n_leep(FeatureSample.of(labels, features), seed)
 

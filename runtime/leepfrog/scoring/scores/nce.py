@@ -31,6 +31,12 @@ def nce(probs: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_probs` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> nce([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]], labels).value
+    0.0
+    >>> f"{nce([[0.9, 0.1]] * 4, labels):.3f}"
+    '-0.693'
     """
     return score_nce(ProbSample.of(labels, probs))
 

@@ -43,6 +43,11 @@ def ncti(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> separate, mixed = [[0.0], [0.1], [1.0], [1.1]], [[0.0], [1.0], [0.1], [1.1]]
+    >>> ncti(separate, labels) > ncti(mixed, labels)
+    True
     """
     return score_ncti(FeatureSample.of(labels, features))
 

@@ -40,6 +40,11 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> import numpy as np
+    >>> labels, rng = np.repeat([0, 1, 2], 20), np.random.default_rng(0)
+    >>> parc(np.eye(3)[labels] + rng.normal(0, 0.2, (60, 3)), labels) > 50
+    True
     """
     return score_parc(FeatureSample.of(labels, features), n_components, seed)
 

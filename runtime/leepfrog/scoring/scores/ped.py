@@ -44,6 +44,11 @@ def ped(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> separate, mixed = [[0.0], [0.1], [1.0], [1.1]], [[0.0], [1.0], [0.1], [1.1]]
+    >>> ped(separate, labels).diagnostics["n_steps"], ped(mixed, labels).diagnostics["n_steps"]
+    (0, 6)
     """
     return score_ped(FeatureSample.of(labels, features))
 

@@ -46,6 +46,11 @@ def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> separate, mixed = [[0.0], [0.1], [1.0], [1.1]], [[0.0], [1.0], [0.1], [1.1]]
+    >>> ridge(separate, labels).diagnostics["accuracy"], f"{ridge(mixed, labels):.3f}"
+    (1.0, '-0.693')
     """
     return score_ridge(FeatureSample.of(labels, features))
 

@@ -41,6 +41,11 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> separate, mixed = [[0.0], [0.1], [1.0], [1.1]], [[0.0], [1.0], [0.1], [1.1]]
+    >>> sfda(separate, labels) > sfda(mixed, labels)
+    True
     """
     return score_sfda(FeatureSample.of(labels, features))
 

@@ -38,6 +38,11 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
     Raises:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
+
+    >>> import numpy as np
+    >>> labels = np.repeat([0, 1, 2], 4)
+    >>> transrate(np.eye(3)[labels], labels) > transrate(np.eye(3)[[0, 1, 2] * 4], labels)
+    True
     """
     return score_transrate(FeatureSample.of(labels, features), epsilon)
 
