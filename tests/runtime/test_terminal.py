@@ -114,7 +114,7 @@ def test_wide_shows_all_columns_and_columns_chooses(tiny: Path, photographs: Pat
     piped = run("rank", photographs, "--columns", "loss,model", "--format", "md")
     assert "| loss | model |" in piped.out
     unknown = run("rank", photographs, "--columns", "model,price")
-    assert "--columns model,price: not columns of this table; they are rank, model, accuracy %" in unknown.out
+    assert "--columns: this table has no column price; it has rank, model, accuracy %" in unknown.out
     assert unknown.code == 0
 
 

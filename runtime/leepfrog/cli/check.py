@@ -66,7 +66,7 @@ def check(
     *,
     run: RunOptions,
 ) -> None:
-    """Rank again, compare with a baseline, and exit with 1 if anything got worse. Receipts show likely causes.
+    """Rank again, compare with a baseline, and exit with 1 if a model changed. Receipts show likely causes.
 
     A score fails if it changes by more than the tolerance, an order if models that the baseline separated have swapped
     places, a latency (relative to a reference graph that is timed alternately) if it grows by more than its tolerance,

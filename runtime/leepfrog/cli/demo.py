@@ -41,9 +41,9 @@ def demo(*, run: RunOptions) -> None:
 
 
 def _next_steps(best: list[str]) -> str:
-    choice = f"{best[0]} is the model" if len(best) == 1 else f"{' or '.join(best)} (tied) are the models"
+    others = f"; {', '.join(best[1:])} cannot be excluded" if len(best) > 1 else ""
     return f"""
-{choice} to start from on these digits, judging by heads fitted to their features.
+Start from {best[0]} on these digits, judging by heads fitted to the features of each model{others}.
 
 What next:
   leepfrog rank PHOTOS            your own images, one folder per class

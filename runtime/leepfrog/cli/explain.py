@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from leepfrog.ranking.explain import ClassExplanation, Explanation
 
 # Columns that narrow terminals omit, the least important first.
-LEAST = ("taken for", "images", "right %")
+LEAST = ("images", "right %", "taken for")
 
 
 @run_options("device", "threads", "strict", "quiet")

@@ -68,17 +68,20 @@ def as_table(table: Table, layout: Layout = PLAIN) -> str:
 
 
 def chosen_columns(parts: Sequence[Part], titles: Sequence[str]) -> list[Part]:
-    """Return the parts; a table that has all of the titles keeps only these columns.
+    """Return the parts, with only these columns of the table that has most of them.
 
-    If no table has all of them, a line at the end names the columns: a result that took minutes is not lost.
+    A line at the end names unknown titles: a result that took minutes is not lost.
     """
     tables = [part for part in parts if isinstance(part, Table)]
     if not titles or not tables:
         return list(parts)
-    if not any(table.has(titles) for table in tables):
-        widest = max(tables, key=lambda table: len(table.header))
-        return [*parts, f"--columns {','.join(titles)}: not columns of this table; they are {', '.join(widest.header)}"]
-    return [part.only(titles) if isinstance(part, Table) and part.has(titles) else part for part in parts]
+    main = max(tables, key=lambda table: (sum(table.has([title]) for title in titles), len(table.header)))
+    known = [title for title in titles if main.has([title])]
+    shown: list[Part] = [main.only(known) if part is main and known else part for part in parts]
+    if len(known) < len(titles):
+        unknown = ", ".join(title for title in titles if title not in known)
+        shown.append(f"--columns: this table has no column {unknown}; it has {', '.join(main.header)}")
+    return shown
 
 
 def _wrapped(text: str, layout: Layout) -> Iterator[str]:

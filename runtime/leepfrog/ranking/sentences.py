@@ -27,7 +27,7 @@ def verdict(ranking: Ranking) -> str:
     if score.interval is not None:
         text += f" (90 % interval {shown.interval(*score.interval)}{shown.unit})"
     if first.expected_loss is not None and len(ranking) > 1:
-        text += f", on average {points(first.expected_loss)} points below the best of these"
+        text += f"; choosing it loses {points(first.expected_loss)} points on average against the best of these"
     return f"no model is within the budget; of the others, {text}." if ranking.best is None else f"{text}."
 
 

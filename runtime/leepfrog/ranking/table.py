@@ -30,7 +30,7 @@ BRIEF = ("rank", "model", "90 % interval", "loss", "P(best)", "ms/image", "size 
 """Titles of the columns that a notebook shows in addition to the score."""
 
 LEAST = (
-    "p95", "memory MB", "params M", "top-1 %", "LEEP", "90 % interval", "size MB", "LOO-LEEP", "P(best)", "ms/image",
+    "p95", "memory MB", "params M", "top-1 %", "LEEP", "LOO-LEEP", "size MB", "90 % interval", "P(best)", "ms/image",
     "front", "head %", "loss",
 )  # fmt: skip
 
