@@ -1,16 +1,19 @@
 """Reference pages that are generated from the code at each build: cli.md, schema.md and those of the scores.
 
-conf.py calls `write`. To write the pages without a build, run `python docs/_generate.py`.
+They are committed, for readers of the repository. conf.py calls `write`; so does `python docs/_generate.py`.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import leepfrog
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from help_text import commands, help_of
 from leepfrog.schema import json_schema, results
 from leepfrog.scoring.registry import SCORES
@@ -65,17 +68,21 @@ numbers are `null`. All fields are always present, and no others.
 
 def write(docs: Path) -> None:
     """Write all generated pages below the folder `docs`; pages that have not changed are left as they are."""
-    pages = {
+    for name, text in pages().items():
+        file = docs / "reference" / f"{name}.md"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[str, str]:
+    """Return the generated pages by name."""
+    return {
         "cli": cli_page(),
         "scores-table": scores_page(),
         "schema": schema_page(),
         "scores-functions": functions_page(),
     }
-    for name, text in pages.items():
-        file = docs / "reference" / f"{name}.md"
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(text, encoding="utf-8")
 
 
 def missing_from_api(docs: Path) -> list[str]:

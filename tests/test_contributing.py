@@ -93,6 +93,7 @@ DEMANDING = [
 @pytest.mark.parametrize("which", ["demanding", pytest.param("fast", marks=pytest.mark.slow)])
 def test_fault_22_all_fast_tests_pass_with_the_examples(which: str, run: Run) -> None:
     """Run the tests of the examples and those in DEMANDING; the slow variant runs all fast tests."""
+    run("docs/_generate.py")
     rules = "tests/exporter/test_gradient_rules.py"
     demanding = [*ADDED, *DEMANDING, f"{rules}::test_every_rule_is_checked_here"]
     tests = demanding if which == "demanding" else ["tests"]

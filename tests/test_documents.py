@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import Here
+from commands import Here, run
 from documents import PAGES, REASONS, ROOT, blocks, furnish, run_block
 from leepfrog.scoring.registry import SCORES
 
@@ -24,6 +24,17 @@ def test_what_is_not_run_says_why(page: Path) -> None:
 def test_every_score_is_explained() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "explanation").glob("scores-of-*.md"))
     assert [name for name in SCORES if not re.search(rf"^#+ {name}$", pages, re.MULTILINE)] == []
+
+
+@pytest.mark.full
+def test_generated_pages_are_up_to_date() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import _generate; from pathlib import Path; "
+        "print([n for n, text in _generate.pages().items() "
+        "if (Path(sys.argv[1]) / 'reference' / f'{n}.md').read_text() != text])"
+    )
+    done = run(ROOT / "docs", code=code)
+    assert done.out.strip() == "[]", f"python docs/_generate.py: {done.out}{done.err}"
 
 
 @pytest.mark.full
