@@ -73,4 +73,5 @@ def render(explanation: Explanation, out: ResultOptions) -> str:
         f"{explanation.model} on {explanation.n_images} images from {explanation.data}: "
         f"LOO-LEEP {explanation.leep_loo:.4f}, the mean over images of the values below"
     )
-    return out.text(explanation, [head, table_of(columns, explanation.classes, LEAST)])
+    caution = "These are predictions from the model's own classes (LEEP), not those of a retrained head."
+    return out.text(explanation, [head, caution, table_of(columns, explanation.classes, LEAST)])
