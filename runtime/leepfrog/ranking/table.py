@@ -161,7 +161,7 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
         Column("time", lambda drift: f"{'~ ' if drift.latency_in_doubt else ''}{times(drift.latency)}"),
         Column("size", lambda drift: times(drift.size)),
         Column("memory", lambda drift: times(drift.memory)),
-        Column("verdict", lambda drift: ", ".join(drift.verdict) or "as good", number=False),
+        Column("verdict", lambda drift: ", ".join(drift.verdict) or "not separated", number=False),
     ]
     return table_of(shown, drifts, ("memory", "head %", "size", "parent"))
 
