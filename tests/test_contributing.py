@@ -21,10 +21,11 @@ ROOT = Path(__file__).parents[1]
 TREE = (
     ".ci", "runtime", "exporter", "models", "tests", "pyproject.toml", "constraints.txt", "LICENSE", "README.md",
     "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs",
+    "action.yml", "CITATION.cff", ".github", ".pre-commit-config.yaml",
 )  # fmt: skip
 BLOCK = re.compile(
     r"^```(?:python|markdown)\n"
-    r"(?:#|<!--) ([^\s,]+)(?:, (at the end|before|after)(?: ([^\n]+?))?)?(?: -->)?\n"
+    r"(?:#|<!--) ([^\s,]+)(?:, (at the end|before|after)(?: (?!-->)([^\n]+?))?)?(?: -->)?\n"
     r"(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )

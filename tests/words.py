@@ -62,10 +62,14 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def checked_files() -> list[Path]:
-    """The repository's files that hold prose."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    names = [name for name in listed.split("\0") if name.endswith(_CHECKED) and name not in _EXEMPT]
-    return [ROOT / name for name in names if (ROOT / name).exists()]
+    """Return the repository's files that hold prose; without git, as in a source distribution, all of the tree's."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    names = listed.stdout.split("\0")
+    if listed.returncode:
+        names = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file()]
+    chosen = (ROOT / name for name in sorted(names) if name.endswith(_CHECKED) and name not in _EXEMPT)
+    return [path for path in chosen if path.exists() and not {"_build", ".venv"} & set(path.parts)]
 
 
 def main() -> int:
