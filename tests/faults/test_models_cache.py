@@ -120,7 +120,7 @@ def test_fault_31_shards_of_another_structure(what: str, with_made: Path, tmp_pa
     listener = Listener()
     again = leepfrog.rank(folder, ["made"], context=RunContext(progress=listener))
     assert [notice for notice in listener.notices if "is damaged" in notice]
-    assert again.models[0].scores["knn"].value == first.models[0].scores["knn"].value
+    assert again.models[0].scores["ridge"].value == first.models[0].scores["ridge"].value
     assert list((with_made / "inference").glob("*/*.npy")) == [whole]
 
 
