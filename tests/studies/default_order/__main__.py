@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--goals", default=",".join(GOAL_NAMES), help="goals to evaluate")
-    parser.add_argument("--slow", action="store_true", help="include slow scores")
+    parser.add_argument("--slow", action="store_true", help="compute slow scores of cuts as well")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     steps = {"extract": extract_all, "trials": try_all, "finetune": finetune_all, "judge": judge}

@@ -19,7 +19,7 @@ MOST_TEST, FEWEST_TEST = 4000, 100
 SHOTS, EPISODES = 5, 40
 # Number of deepest cuts per network that take part; earlier features carry little information.
 DEEPEST = 4
-# Scores that are computed only with --slow; they take as long as all others together.
+# Scores that are computed of whole networks only, unless --slow is given.
 SLOW = ("parc", "n_leep")
 # Scores whose terms per image may be part of a blend.
 BLENDED = ("ridge", "knn", "logme", "few_shot")
@@ -70,7 +70,7 @@ def trial(
         absent = score.reads == "probs" and probs is None
         kept = "images/" if name in BLENDED else "part/" if score.among else "score/"
         known_already = any(key.startswith(f"{kept}{name}") for key in found)
-        if absent or (name in SLOW and not slow) or known_already:
+        if absent or (name in SLOW and not slow and probs is None) or known_already:
             continue
         sample, begun = fresh(), time.perf_counter()
         shown = score.of(sample)
