@@ -54,8 +54,8 @@ class Canvas:
     longest_name: int
 
 
-WIDE = Canvas("wide", 900, 480, 56, 62, 24, 50, 13, 12, 60, LONGEST_NAME)
-NARROW = Canvas("narrow", 340, 480, 40, 66, 10, 50, 13, 6, 30, 24)
+WIDE = Canvas("wide", 900, 496, 56, 78, 24, 50, 13, 12, 60, LONGEST_NAME)
+NARROW = Canvas("narrow", 340, 496, 40, 82, 10, 50, 13, 6, 30, 24)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Point:
         x, y: position of its marker.
         low, high: y of the ends of its interval.
         label: name or rank of the model, or None if there are too many models.
-        name, numbers: text of its tooltip and accessible label.
+        name, score, cost: lines of its tooltip and parts of its accessible label.
     """
 
     rank: int
@@ -97,7 +97,8 @@ class Point:
     high: float
     label: Label | None
     name: str
-    numbers: str
+    score: str
+    cost: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,7 @@ def front(ranking: Ranking, canvas: Canvas) -> Front:
         obstacles += [(edge - 1, canvas.top, edge + 1, canvas.height - canvas.bottom), box]
     labels = _labels(_texts(models, canvas), places, obstacles, canvas)
     points = tuple(
-        Point(model.rank, _kind(model), *place, *end, label, _cut(model.name), _numbers(model, by))
+        Point(model.rank, _kind(model), *place, *end, label, _cut(model.name), _score(model, by), _cost(model))
         for model, place, end, label in zip(models, places, ends, labels, strict=True)
     )
     return Front(
@@ -224,10 +225,13 @@ def _kind(model: RankedModel) -> str:
     return "outside" if model.outside else "front" if model.on_front else "inside"
 
 
-def _numbers(model: RankedModel, by: str) -> str:
+def _score(model: RankedModel, by: str) -> str:
+    return f"{format_of(by).title} {score_text(model, by)} ({interval_text(model, by)})"
+
+
+def _cost(model: RankedModel) -> str:
     where = {"outside": f", {over_budget(model)}", "front": ", on the front"}.get(_kind(model), "")
-    score = f"{format_of(by).title} {score_text(model, by)} ({interval_text(model, by)})"
-    return f"{score}, {milliseconds(model.cost)} ms{where}"
+    return f"{milliseconds(model.cost)} ms{where}"
 
 
 def _cut(name: str, longest: int = LONGEST_NAME) -> str:
