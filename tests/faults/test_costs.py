@@ -19,7 +19,7 @@ from baselines import conforms
 from commands import Done, Here, process
 from leepfrog.costs.cost import Cost
 from leepfrog.costs.machine import best_reference, host, machine, remember_reference
-from leepfrog.costs.places.here import PLACE, measure, store_cost
+from leepfrog.costs.places.here import DOUBT_LASTS, PLACE, measure, store_cost
 from leepfrog.costs.timing import TimedRun, Timings, Turn
 from leepfrog.execution.context import RunContext
 from leepfrog.files import sealed, unsealed
@@ -104,9 +104,7 @@ def test_fault_11_several_threads_among_other_programs_are_in_doubt(home: Path) 
         pytest.skip("a single core")
     with on_cores(cores), busy(cores, programs=2):
         cost = measure(file, "cpu", 2, 0.05)
-        store_cost(cost, file, "cpu", pytest.fail)
     assert {"latency", "latency_p95"} <= set(cost.doubtful)
-    assert not kept_files(home)
 
 
 def test_fault_11_the_undisturbed_part_is_taken() -> None:
@@ -121,13 +119,19 @@ def test_fault_11_the_undisturbed_part_is_taken() -> None:
     assert Timings(0.0, [Turn(0.1 * (1 + i), [TimedRun(1.0, 0.0)]) for i in range(9)]).relative()[1]
 
 
-def test_fault_11_a_quiet_cost_is_kept_and_a_doubtful_one_is_not(model: ModelFile, home: Path) -> None:
-    store_cost(COST, model, "cpu", pytest.fail)
-    assert PLACE.costs([model], CONTEXT) == [COST]
+def test_fault_11_a_doubtful_cost_is_kept_for_minutes_and_replaces_no_quiet_one(model: ModelFile, home: Path) -> None:
+    briefly = dataclasses.replace(CONTEXT, measure_seconds=0.01)
+    doubtful = dataclasses.replace(COST, doubtful=("throughput",))
+    store_cost(doubtful, model, "cpu", pytest.fail)
+    assert PLACE.costs([model], briefly) == [doubtful]
     (path,) = kept_files(home)
-    path.unlink()
-    store_cost(dataclasses.replace(COST, doubtful=("throughput",)), model, "cpu", pytest.fail)
-    assert not kept_files(home)
+    past = path.stat().st_mtime - DOUBT_LASTS - 1
+    os.utime(path, (past, past))
+    assert PLACE.costs([model], briefly) != [doubtful]
+    store_cost(COST, model, "cpu", pytest.fail)
+    os.utime(path, (past, past))
+    store_cost(doubtful, model, "cpu", pytest.fail)
+    assert PLACE.costs([model], briefly) == [COST]
 
 
 def test_fault_11_a_kept_cost_without_the_mark_is_measured_again(model: ModelFile, home: Path) -> None:
@@ -141,14 +145,16 @@ def test_fault_11_a_kept_cost_without_the_mark_is_measured_again(model: ModelFil
     assert "is measured again" in listener.notices[0]
 
 
-def test_fault_11_what_is_in_doubt_is_measured_again_and_marked(slowed: ModelFile, home: Path, tmp_path: Path) -> None:
+def test_fault_11_what_is_in_doubt_is_measured_again_and_marked(slowed: ModelFile, tmp_path: Path) -> None:
     folder = folder_of_pieces(tmp_path / "photos", count=3)
     listener = Listener()
     ranking = leepfrog.rank(folder, budget=Budget(latency=1e-9), context=RunContext(threads=1, progress=listener))
     assert listener.stages["measuring again"] == [1, 1]
     (row,) = ranking.models
     assert {"latency", "latency_p95", "throughput"} <= set(row.cost.doubtful)
-    assert not kept_files(home)
+    again = Listener()  # moments later, the doubtful cost is reused
+    assert PLACE.costs([slowed], RunContext(device="cpu", threads=1, progress=again)) == [row.cost]
+    assert "measuring again" not in again.stages
     conforms(ranking.as_dict())
     words = " ".join(doubts_in_words(ranking))
     for part in (
@@ -179,7 +185,7 @@ def test_fault_11_every_format_has_the_mark(slowed: ModelFile, here: Here) -> No
     assert float(row["latency"]) > 0
     assert "~ latency in doubt" in (rank("--plot", "front.svg"), (here.folder / "front.svg").read_text())[1]
     bench = here.call("bench", "--threads", "1", "--seconds", "0.01")
-    bench.check(0, "~ in doubt", "not stored")
+    bench.check(0, "~ in doubt", "stored for ten minutes")
     done = here.call("bench", "--threads", "1", "--seconds", "0.01", "--format", "csv")
     done.check(0)
     (row,) = csv.DictReader(io.StringIO(done.out))

@@ -141,10 +141,8 @@ def test_fault_12_without_the_extra_heic_files_are_counted_and_named(with_made: 
 
     code, output = rank("photos")
     assert code == 0, output
-    assert "note: 3 HEIC image(s) (.heic, .heif) were not read: cat 2, rocket 1; pip install 'leepfrog[heic]'" in output
-    assert (
-        "skipped: photos/rocket/really.jpg: HEIC support is not installed; run pip install 'leepfrog[heic]'" in output
-    )
+    assert "note: 3 HEIC image(s) (.heic, .heif) were not read: cat 2, rocket 1; pip install pillow-heif" in output
+    assert "skipped: photos/rocket/really.jpg: HEIC support is not installed; run pip install pillow-heif" in output
     code, output = rank("only")
     assert code == 3
     assert "no classes with images in them; 2 HEIC image(s) (.heic) were not read: a 1, b 1; pip install" in output

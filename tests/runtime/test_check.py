@@ -275,7 +275,10 @@ def test_what_is_no_baseline_is_never_a_pass(ranked: tuple[Path, Path], home: Pa
 
 def test_exit_codes_and_formats(ranked: tuple[Path, Path], home: Path, here: Here) -> None:
     done = here.call("check", *ranked, "-q")
-    assert (done.code, done.out) == (0, f"passed; judged against {ranked[0]}: 8 scores, 1 pair of models, 2 sizes\n")
+    assert (done.code, done.out) == (
+        0,
+        f"passed; judged against {ranked[0]}: 8 scores, 1 pair of models (1 tied), 2 sizes\n",
+    )
     put(home, "plain", noise=1.0)
     done = here.call("check", *ranked, "-q")
     assert done.code == 1

@@ -120,7 +120,7 @@ def test_the_command_line_gives_the_same_table(here: Here) -> None:
     assert [cells[1] for cells in rows if cells and cells[0].rstrip("=").isdigit()] == ["strong", "middling", "weak"]
     assert "size MB" not in table
     few = here.call(*arguments, "--goal", "few-shot", "-s", "gbc").out
-    assert "class means of 5 images" in few
+    assert "nearest-class-mean" in few
     assert "gbc" in few
     verified = here.call("verify", "ranking.json", ".")
     assert verified.code == 0, verified.err

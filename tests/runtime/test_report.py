@@ -308,4 +308,4 @@ def test_jinja_is_missed_before_any_work(home: Path, here: Here, monkeypatch: py
     monkeypatch.setitem(sys.modules, "jinja2", None)
     missing = here.call("rank", "nowhere", "--report", "page.html")
     assert missing.code == 4
-    assert missing.err == "leepfrog: error: a report needs Jinja2: pip install 'leepfrog[report]'\n"
+    assert missing.err == "leepfrog: error: a report needs Jinja2: pip install jinja2\n"

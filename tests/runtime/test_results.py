@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 from leepfrog.codec import decode
 from leepfrog.errors import UsageError
 from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.score_format import format_of
+from leepfrog.ranking.sentences import trade_offs_in_words, trust_in_words
+from machine_load import COST
 from photos import folder_of_pieces, photo_set
 
 
@@ -106,6 +109,45 @@ def test_a_ranking_is_a_collection_of_models(ranking: Ranking) -> None:
     assert dataclasses.replace(ranking, models=(outside,)).best is None
     assert len(repr(ranking)) < 200
     assert repr(ranking).startswith("<Ranking of 2 models on ")
+
+
+def test_what_the_recommendation_gives_up_is_said(ranking: Ranking) -> None:
+    """A better model over the budget, and a tied one that is faster."""
+    first, second = (
+        dataclasses.replace(model, cost=COST, name=name)
+        for name, model in zip(("first", "second"), ranking, strict=True)
+    )
+    assert trade_offs_in_words(dataclasses.replace(ranking, models=(first, second))) == []
+    over = dataclasses.replace(first, outside=("size", "latency"))
+    shown = format_of(ranking.ranked_by)
+    value = shown.value(first.scores[ranking.ranked_by].value)
+    assert trade_offs_in_words(dataclasses.replace(ranking, models=(over, second))) == [
+        f"Outside the budget, first has {value} % (over size, latency)."
+    ]
+    fast = dataclasses.replace(COST, latency=COST.latency / 2)
+    tied = dataclasses.replace(first, tied_with=("second",))
+    for rival, lines in (
+        (
+            dataclasses.replace(second, cost=fast),
+            ["second is tied with it and faster: 2.0 instead of 4.0 ms per image."],
+        ),
+        (dataclasses.replace(second, cost=dataclasses.replace(COST, latency=0.95 * COST.latency)), []),
+        (dataclasses.replace(second, cost=fast, outside=("memory",)), []),
+        (dataclasses.replace(second, cost=None), []),
+    ):
+        assert trade_offs_in_words(dataclasses.replace(ranking, models=(tied, rival))) == lines
+    assert trade_offs_in_words(dataclasses.replace(ranking, models=(over,))) == []
+
+
+def test_the_study_is_cited_for_what_it_studied(ranking: Ranking) -> None:
+    (line,) = trust_in_words(ranking)
+    assert line.startswith("In a study of ")
+    arrays = tuple(dataclasses.replace(model, sha256="") for model in ranking)
+    assert trust_in_words(dataclasses.replace(ranking, models=arrays)) == [
+        f"{line} Other kinds of data than images were not studied."
+    ]
+    assert trust_in_words(dataclasses.replace(ranking, models=ranking.models[:1])) == []
+    assert trust_in_words(dataclasses.replace(ranking, goal=None)) == []
 
 
 def test_a_ranking_is_saved_and_loaded(ranking: Ranking, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def bench(
 ) -> None:
     """Measure each model in a fresh process: latency of single images, throughput in batches of 16, peak memory.
 
-    Runs disturbed by other programs are excluded; ~ marks values that stay in doubt, which are not stored.
+    Runs disturbed by other programs are excluded; ~ marks values that stay in doubt, which are stored for
+    ten minutes only.
     Preprocessing is not counted. The memory is that of the whole process, with onnxruntime, for single images; "of the
     model" is the part added by loading and running the model.
     """
@@ -73,7 +74,7 @@ def bench(
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
             f"~ in doubt: other work slowed {measured[0].place_in_words} while {n} of {len(measured)} models were "
-            "measured; their values are upper limits and are not stored: measure again when the machine is idle",
+            "measured; their values are upper bounds, stored for ten minutes: measure again when the machine is idle",
             run.quiet,
         )
 

@@ -17,7 +17,7 @@ from leepfrog.cli.completion import (
 )
 from leepfrog.cli.exported_lines import described, described_probe, described_variant
 from leepfrog.cli.options import QuietOption, check_output, split_commas
-from leepfrog.cli.output import emit
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.preprocess_options import PreprocessOptions, preprocess_options
 from leepfrog.errors import MachineError, UsageError
 from leepfrog.inference.choices import PRECISIONS
@@ -88,7 +88,10 @@ def export(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate", metavar="DIR", help="With int8: calibration images like those that the model will see."
+            "--calibrate",
+            metavar="DIR",
+            help="With int8: images like those that the model will see, in one subfolder per class. Up to 100 "
+            "calibrate, up to 200 others compare.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again, and replace a model of the same name.")] = False,
@@ -167,6 +170,8 @@ def _export_variants(
             with Bars(quiet) as bars:
                 variant = export_variant(parent, precision, images, of_variants, bars)
             emit(described_variant(variant), None)
+        names = f"{parent.name},{parent.name}-*"
+        remark(f"compare them on other images: leepfrog rank PHOTOS -m '{names}'", quiet)
 
 
 def check_exporter() -> None:

@@ -47,6 +47,9 @@ def _command(name: str) -> Any:
         app.command()(getattr(module, name))
         command = typer.main.get_command(app)
     command.name = name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        # The whole first sentence; click would truncate it to one line.
+        each.short_help = " ".join(each.help.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
     return command
 
 

@@ -33,7 +33,7 @@ class Cost:
         reference: time per run of the reference graph during the measurement, on the same number of threads, in
             seconds.
         doubtful: names of the values that other work on the machine may have affected; empty if it was quiet. A cost
-            with doubtful values is not stored for later runs.
+            with doubtful values is measured again after ten minutes.
         place: name of the place of the measurement (see `leepfrog.costs.places`).
     """
 

@@ -42,6 +42,8 @@ LEAST = 1e-6
 SIZE_TOLERANCE = 0.01
 MEASUREMENTS, SECONDS = 3, 1.0
 
+# What a finding calls the order of models that either ranking does not separate.
+TIED_ORDER = "order of tied models"
 UNKNOWN = "no cause found: the receipts show no change"
 
 
@@ -52,7 +54,8 @@ class Finding:
     Attributes:
         criterion: one of CRITERIA.
         model: name of the model; two names for a pair.
-        what: name of the score, or "order", "latency" (relative to the reference graph), "size" (bytes).
+        what: name of the score, or "order", "order of tied models" (which cannot fail), "latency" (relative to the
+            reference graph), "size" (bytes).
         was, now: values in the baseline and the new run; for an order, the score differences.
         allowed: largest allowed distance of `now` from `was`; for latency and size, the largest allowed increase.
         failed: true if the change exceeds `allowed`; for an order, if it is reversed without ties.
@@ -307,10 +310,11 @@ class _Judge:
             better_now, other_now = self.new_models[better.name], self.new_models[other.name]
             apart = better.scores[by].value - other.scores[by].value
             now = better_now.scores[by].value - other_now.scores[by].value
-            sure = other.name not in better.tied_with and other.name not in better_now.tied_with
-            failed = sure and apart * now < 0
+            tied = other.name in better.tied_with or other.name in better_now.tied_with
+            failed = not tied and apart * now < 0
+            what = TIED_ORDER if tied else "order"
             causes = self.causes(better.name, other.name) if failed else ()
-            yield Finding("rank", f"{better.name} and {other.name}", "order", apart, now, 0.0, failed, causes)
+            yield Finding("rank", f"{better.name} and {other.name}", what, apart, now, 0.0, failed, causes)
 
     def latencies(self) -> Iterator[Finding]:
         for model in self.baseline_ranking:

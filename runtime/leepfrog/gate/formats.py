@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from leepfrog.errors import counted
 from leepfrog.escape import plain
-from leepfrog.gate.check import Check, Finding
+from leepfrog.gate.check import TIED_ORDER, Check, Finding
 
 
 def as_text(check: Check) -> str:
@@ -45,8 +45,10 @@ def _failures(check: Check) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
 
 
 def _verdict(check: Check) -> str:
+    n_tied = sum(finding.what == TIED_ORDER for finding in check.findings)
     counts = [
         counted(sum(finding.criterion == criterion for finding in check.findings), _UNITS[criterion])
+        + (f" ({n_tied} tied)" if criterion == "rank" and n_tied else "")
         for criterion in check.criteria
     ]
     n = len(check.findings)
@@ -95,4 +97,4 @@ def as_junit(check: Check) -> str:
 
 
 def _title(finding: Finding) -> str:
-    return plain(finding.model if finding.what in ("order", "latency", "size") else f"{finding.model} {finding.what}")
+    return plain(f"{finding.model} {finding.what}" if finding.criterion == "score" else finding.model)

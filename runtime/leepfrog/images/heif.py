@@ -10,7 +10,7 @@ from PIL import Image
 
 from leepfrog.errors import ImageError
 
-INSTALL = "pip install 'leepfrog[heic]'"
+INSTALL = "pip install pillow-heif"
 
 _HEVC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
 _AVIF_BRANDS = frozenset([b"avif", b"avis"])

@@ -43,7 +43,7 @@ def check_plot_path(path: Path, option: str = "-o") -> None:
     try:
         import_unconfigured("matplotlib")
     except ImportError:
-        raise MachineError("plots need matplotlib: pip install 'leepfrog[plot]'") from None
+        raise MachineError("plots need matplotlib: pip install matplotlib") from None
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ HEAD_ACCURACY, FEW_SHOT_ACCURACY = "head_accuracy", "few_shot_accuracy"
 
 ACCURACY_OF = {
     HEAD_ACCURACY: "a retrained linear head",
-    FEW_SHOT_ACCURACY: "the nearest of class means of 5 images",
+    FEW_SHOT_ACCURACY: "a nearest-class-mean classifier with 5 images per class",
 }
 """The classifier that each expected accuracy refers to, by score name."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
+from leepfrog.costs.formatting import milliseconds
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.certainty import MOST_TIMES
 from leepfrog.ranking.goal_names import TRUST
 from leepfrog.ranking.racing import Race
-from leepfrog.ranking.result import Ranking
+from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.score_format import format_of, points
+
+# A tied model is recommended as faster if it takes at most this share of the time.
+WORTH_SAYING = 0.9
 
 
 def chance_level(ranking: Ranking) -> float:
@@ -31,9 +35,43 @@ def verdict(ranking: Ranking) -> str:
     return f"no model is within the budget; of the others, {text}." if ranking.best is None else f"{text}."
 
 
+def trade_offs_in_words(ranking: Ranking) -> list[str]:
+    """Return which model is better than the recommended one but over the budget, and which is tied with it but faster.
+
+    Empty if there is no such model, or if no model is within the budget.
+    """
+    lines: list[str] = []
+    first, best = ranking[0], ranking.best
+    if best is None:
+        return lines
+    if first is not best:
+        shown = format_of(ranking.ranked_by)
+        value = shown.value(first.scores[ranking.ranked_by].value)
+        lines.append(f"Outside the budget, {first.name} has {value}{shown.unit} ({over_budget(first)}).")
+    rivals = [(cost.latency, model) for model, cost in ranking.priced if model.name in best.tied_with]
+    rivals = [(latency, model) for latency, model in rivals if not model.outside]
+    latency, fastest = min(rivals, key=lambda rival: rival[0], default=(math.inf, best))
+    if best.cost is not None and latency <= WORTH_SAYING * best.cost.latency:
+        times = f"{milliseconds(fastest.cost)} instead of {milliseconds(best.cost)} ms per image"
+        lines.append(f"{fastest.name} is tied with it and faster: {times}.")
+    return lines
+
+
+def over_budget(model: RankedModel) -> str:
+    """Return the exceeded budget limits, with "?" after those whose measurement is in doubt; "" if there are none."""
+    limits = (f"{limit}?" if limit in model.doubtful else limit for limit in model.outside)
+    return f"over {', '.join(limits)}" if model.outside else ""
+
+
 def trust_in_words(ranking: Ranking) -> list[str]:
-    """Return how well the order is known to predict accuracy for the goal; empty if a score decides the order."""
-    return [] if ranking.goal is None else [TRUST[ranking.goal]]
+    """Return how well the order is known to predict accuracy for the goal.
+
+    Empty if a score decides the order, or if there is nothing to order.
+    """
+    if ranking.goal is None or len(ranking) < 2:
+        return []
+    of_arrays = not any(model.sha256 for model in ranking)
+    return [TRUST[ranking.goal] + of_arrays * " Other kinds of data than images were not studied."]
 
 
 def certainty_in_words(ranking: Ranking) -> list[str]:

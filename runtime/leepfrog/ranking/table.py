@@ -14,10 +14,12 @@ from leepfrog.ranking.sentences import (
     chance_level,
     doubts_in_words,
     front_in_words,
+    over_budget,
     places_in_words,
     race_outside,
     race_risked,
     race_saved,
+    trade_offs_in_words,
     trust_in_words,
     verdict,
 )
@@ -42,7 +44,8 @@ def parts(ranking: Ranking) -> list[Part]:
     if any("leep" in model.scores for model in ranking):
         head += f" (LEEP: 0 is perfect, {chance_level(ranking):.3f} is no better than knowing the class sizes)"
     marks = [*certainty_in_words(ranking), *front_in_words(ranking)]
-    shown: list[Part] = [[verdict(ranking), *trust_in_words(ranking)], head, ranking_table(ranking)]
+    answer = [verdict(ranking), *trade_offs_in_words(ranking), *trust_in_words(ranking)]
+    shown: list[Part] = [answer, head, ranking_table(ranking)]
     shown += [*([marks] if marks else []), *places_in_words(ranking), *doubts_in_words(ranking)]
     if ranking.drifts:
         shown += ["Variants compared with their float32 parents:", drift_table(ranking.drifts, ranking.ranked_by)]
@@ -133,12 +136,6 @@ def head_accuracy_text(model: RankedModel) -> str:
 def published_text(model: RankedModel) -> str:
     """Return the published ImageNet top-1 accuracy, in percent; "" if unknown."""
     return "" if model.top1 is None else f"{model.top1:.1f}"
-
-
-def over_budget(model: RankedModel) -> str:
-    """Return the exceeded budget limits, with "?" after those whose measurement is in doubt; "" if there are none."""
-    limits = (f"{limit}?" if limit in model.doubtful else limit for limit in model.outside)
-    return f"over {', '.join(limits)}" if model.outside else ""
 
 
 def drift_table(drifts: Sequence[Drift], by: str) -> Table:

@@ -15,7 +15,8 @@ from leepfrog.costs.formatting import milliseconds
 from leepfrog.plots.labels import LINE, leader, place_labels
 from leepfrog.ranking.result import RankedModel, Ranking
 from leepfrog.ranking.score_format import format_of
-from leepfrog.ranking.table import interval_text, over_budget, score_text
+from leepfrog.ranking.sentences import over_budget
+from leepfrog.ranking.table import interval_text, score_text
 
 # Longer names are truncated in labels and tooltips.
 LONGEST_NAME = 34

@@ -28,6 +28,7 @@ from leepfrog.ranking.sentences import (
     race_outside,
     race_risked,
     race_saved,
+    trade_offs_in_words,
     trust_in_words,
     verdict,
 )
@@ -61,7 +62,7 @@ def check_report_path(path: Path) -> None:
     try:
         import jinja2  # noqa: F401
     except ImportError:
-        raise MachineError("a report needs Jinja2: pip install 'leepfrog[report]'") from None
+        raise MachineError("a report needs Jinja2: pip install jinja2") from None
 
 
 def report_html(ranking: Ranking, outputs: Outputs) -> str:
@@ -104,7 +105,7 @@ def render(ranking: Ranking, explained: Sequence[ShownExplanation] = (), confusi
         first=ranking[0],
         chance=chance_level(ranking),
         verdict=verdict(ranking),
-        trust=trust_in_words(ranking),
+        remarks=[*trade_offs_in_words(ranking), *trust_in_words(ranking)],
         in_words=[line.removeprefix("= ") for line in certainty_in_words(ranking)],
         places=places_in_words(ranking),
         doubts=doubts_in_words(ranking),

@@ -7,11 +7,11 @@ import dataclasses
 from leepfrog.costs.formatting import images_per_second, megabytes, millions, milliseconds
 from leepfrog.ranking.budget import Budget
 from leepfrog.ranking.result import RankedModel, Ranking
+from leepfrog.ranking.sentences import over_budget
 from leepfrog.ranking.table import (
     ALWAYS,
     interval_text,
     loss_text,
-    over_budget,
     published_text,
     rank_text,
     score_column,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ LONGEST = 2_000_000
 # Doubtful costs are measured again once. If this many in a row remain in doubt, the machine is busy and the rest are
 # not measured again.
 STILL_BUSY = 3
+# Doubtful costs are reused for this many seconds, so that a series of commands on a busy machine measures them once.
+DOUBT_LASTS = 600.0
 
 _NOT_OURS = "is damaged, or was written by another leepfrog version or machine"
 
@@ -39,7 +42,8 @@ class ThisMachine:
     def costs(self, models: Sequence[ModelFile], context: RunContext) -> list[Cost]:
         """Return the costs of models on this machine.
 
-        Doubtful costs are measured once more after all others; those that remain in doubt are not stored.
+        Doubtful costs are measured once more after all others. Those that remain in doubt are reused for DOUBT_LASTS
+        seconds only.
 
         Args:
             models: the model files.
@@ -56,17 +60,21 @@ class ThisMachine:
 
         def measured(model: ModelFile) -> Cost:
             cost = measure(model, device, threads, seconds)
-            store_cost(cost, model, device, progress.notice)
+            if not cost.doubtful:
+                store_cost(cost, model, device, progress.notice)
             return cost
 
         progress.start("measuring", len(models))
-        costs = []
-        for model in models:
+        costs: list[Cost] = []
+        settled: set[int] = set()  # doubtful ones that an earlier run measured twice
+        for i, model in enumerate(models):
             stored = None if context.measure_again else stored_cost(model, device, threads, progress.notice)
+            if stored is not None and stored.doubtful:
+                settled.add(i)
             costs.append(stored or measured(model))
             progress.advance(1)
         best = best_reference(device, threads)
-        doubtful = [i for i, cost in enumerate(costs) if cost.doubted(best).doubtful]
+        doubtful = [i for i, cost in enumerate(costs) if i not in settled and cost.doubted(best).doubtful]
         if doubtful:
             progress.start("measuring again", len(doubtful))
         in_a_row = 0
@@ -78,7 +86,11 @@ class ThisMachine:
                 in_a_row = in_a_row + 1 if costs[i].doubted(best).doubtful else 0
             progress.advance(1)
         best = best_reference(device, threads)
-        return [cost.doubted(best) for cost in costs]
+        costs = [cost.doubted(best) for cost in costs]
+        for i in doubtful:
+            if costs[i].doubtful:
+                store_cost(costs[i], models[i], device, progress.notice)
+        return costs
 
 
 PLACE = ThisMachine()
@@ -116,9 +128,14 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
 
 
 def store_cost(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
-    """Store a cost for later runs on this machine unless it is in doubt; failures are reported to `notice`."""
+    """Store a cost for later runs on this machine; failures are reported to `notice`.
+
+    A doubtful cost does not replace one that is beyond doubt.
+    """
     if cost.doubtful:
-        return
+        known = stored_cost(model, device, cost.threads, lambda _: None)
+        if known is not None and not known.doubted(best_reference(device, cost.threads)).doubtful:
+            return
     try:
         write_whole(_path(model, device, cost.threads), sealed({"machine": machine(device), **cost.as_dict()}))
     except MachineError as error:
@@ -128,7 +145,7 @@ def store_cost(cost: Cost, model: ModelFile, device: str, notice: Callable[[str]
 def stored_cost(
     model: ModelFile, device: str, threads: int, notice: Callable[[str], None], otherwise: str = "is measured again"
 ) -> Cost | None:
-    """Return the cost stored by `store_cost` on this machine, or None if there is none.
+    """Return the cost stored by `store_cost` on this machine, or None if there is none or it was in doubt long ago.
 
     If it cannot be used, `notice` receives the problem and, as `otherwise`, what happens to the cost instead.
     """
@@ -136,8 +153,8 @@ def stored_cost(
     try:
         values = unsealed(read_regular(path, LARGEST_TEXT))
         cost = Cost.from_dict(values)
-        if values.get("machine") == machine(device) and cost.threads == threads and not cost.doubtful:
-            return cost
+        if values.get("machine") == machine(device) and cost.threads == threads:
+            return None if cost.doubtful and abs(time.time() - path.stat().st_mtime) > DOUBT_LASTS else cost
         problem = _NOT_OURS
     except FileNotFoundError:
         return None
