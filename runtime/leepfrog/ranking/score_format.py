@@ -33,7 +33,7 @@ class ScoreFormat:
         >>> format_of("head_accuracy").value(0.8731)
         '87.3'
         """
-        return f"{self.factor * value:{sign}.{self.digits}f}"
+        return f"{self.factor * value:{sign}z.{self.digits}f}"
 
     def interval(self, low: float, high: float) -> str:
         """Format an interval without a unit."""

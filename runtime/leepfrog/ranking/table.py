@@ -146,7 +146,7 @@ def drift_table(drifts: Sequence[Drift], by: str) -> Table:
         return "" if ratio is None else f"x {ratio:.2f}"
 
     def percent(part: float | None, sign: str = "") -> str:
-        return "" if part is None else f"{100 * part:{sign}.1f}"
+        return "" if part is None else f"{100 * part:{sign}z.1f}"
 
     shown: list[Column[Drift]] = [
         Column("variant", lambda drift: drift.model, number=False),
