@@ -59,24 +59,26 @@ class Original:
             ModelError: onnxruntime cannot load the network with that value as an output.
         """
         model = onnx.load_model_from_string(self._content)
-        inner = head.features in producers(model.graph)  # otherwise the features are the image itself
-        if inner and head.features not in {value.name for value in model.graph.output}:
-            model.graph.output.append(helper.make_empty_tensor_value_info(head.features))
+        made = producers(model.graph)  # without the image itself, which may be the features
+        inner = [location.value for location in head.locations if location.value in made]
+        there = {value.name for value in model.graph.output}
+        if added := [name for name in inner if name not in there]:
+            model.graph.output.extend(map(helper.make_empty_tensor_value_info, added))
             self._session = load(model.SerializeToString())
 
-        def run(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
             fed = self._fed(image)
-            names = [self._output, head.features] if inner else [self._output]
             try:
-                values = self._session.run(names, {self.input: fed})
+                output, *values = self._session.run([self._output, *inner], {self.input: fed})
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise ModelError(f"does not run in its original form: {one_line(error)}") from None
-            output, features = values if inner else (values[0], fed)
-            return np.asarray(output[:1], np.float32), np.asarray(features[:1], np.float32)
+            found = dict(zip(inner, values, strict=True))
+            features = [found.get(location.value, fed) for location in head.locations]
+            return [np.asarray(value[:1], np.float32) for value in (output, *features)]
 
-        def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            outputs, features = zip(*map(run, batch), strict=True)
-            return np.concatenate(outputs), np.concatenate(features)
+        def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+            output, *features = map(np.concatenate, zip(*map(run, batch), strict=True))
+            return output, features
 
         return reference
 

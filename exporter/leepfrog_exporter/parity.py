@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,8 +33,8 @@ _NAMES = {PROBS_OUTPUT: "probabilities", FEATURES_OUTPUT: "features"}
 _OTHER = "outputs"
 
 Floats = NDArray[np.float32]
-Reference = Callable[[Floats], tuple[Floats, Floats | None]]
-"""The source, from a batch [n, 3, H, W] to its output [n, ...] and the input of its last linear layer, if known."""
+Reference = Callable[[Floats], tuple[Floats, Sequence[Floats] | None]]
+"""The source, from a batch [n, 3, H, W] to its output [n, ...] and the inputs of its last linear layers, if known."""
 
 # Image indices of a second batch, which differs from the first in order, size and neighbours of each image.
 _MIXED = (2, 0, 3, 1, 0, 2)
@@ -112,8 +112,8 @@ def check(
     )
     allowed = relative * _scale(features, "features")
     if isinstance(head, FeatureExtractor):
-        seen = output if seen is None and not head.layer else seen
-        if seen is None or (seen.ndim == 4 and head.channels_last and not head.layer):
+        seen = [output] if seen is None and not head.layer else seen
+        if seen is None or (seen[0].ndim == 4 and not head.is_map and not head.layer):
             raise ModelError(f"refused: cannot locate the features of {reference_name}; declare the output's shape")
         difference = _features_difference(features, seen, head, reference_name, allowed)
         assert difference is not None
@@ -178,7 +178,7 @@ def _check_rows(
 
 
 def _features_difference(
-    features: Floats, seen: Floats | None, head: Head, reference_name: str, allowed: float
+    features: Floats, seen: Sequence[Floats] | None, head: Head, reference_name: str, allowed: float
 ) -> float | None:
     """Return the largest difference from the source's features, or None if those are unknown.
 

@@ -14,7 +14,7 @@ from leepfrog.inference.load import load
 from leepfrog.inference.metadata import FEATURES_OUTPUT
 from leepfrog_exporter.graph.edit import values
 from leepfrog_exporter.graph.heads import embedding, find_head, forms
-from leepfrog_exporter.graph.heads.base import Classifier, FeatureExtractor
+from leepfrog_exporter.graph.heads.base import Classifier, FeatureExtractor, Location
 from leepfrog_exporter.graph.outputs import attach_outputs, pick_output
 from leepfrog_exporter.graph.softmax import Ending
 from leepfrog_exporter.graph.tail import tail_of
@@ -30,7 +30,7 @@ GEMM = node("Gemm", ["x", "w", "b"], ["l"])
 
 
 def classifier(logits: str, features: str, ends_in: Ending, channels_last: bool = True) -> Classifier:
-    return Classifier(logits=logits, features=features, ends_in=ends_in, channels_last=channels_last)
+    return Classifier(logits=logits, locations=(Location(features, channels_last),), ends_in=ends_in)
 
 
 CLASSIFIERS: dict[str, tuple[GraphProto, Classifier]] = {
@@ -79,13 +79,65 @@ def test_found(graph: GraphProto, head: Classifier) -> None:
     assert find_head(graph, graph.output[0].name) == head
 
 
+V = W + 1
+BN = {"s": np.ones(6, np.float32), "o": np.zeros(6, np.float32), "m": np.zeros(6, np.float32)}
+
+SEVERAL: dict[str, tuple[GraphProto, list[str]]] = {
+    "averaged, of the same features": (
+        graph_of(
+            GEMM, node("Gemm", ["x", "v", "b"], ["c"]),
+            node("Add", ["l", "c"], ["t"]), node("Div", ["t", "two"], ["y"]),
+            w=W, v=V, b=B, two=np.float32([2]),
+        ),
+        ["x"],
+    ),
+    "stacked, of features normalized separately": (
+        graph_of(
+            node("BatchNormalization", ["x", "s", "o", "m", "s"], ["n1"]),
+            node("BatchNormalization", ["x", "s", "o", "m", "s"], ["n2"]),
+            node("Gemm", ["n1", "w", "b"], ["a"]),
+            node("Gemm", ["n2", "v", "b"], ["c"]),
+            node("Unsqueeze", ["a", "zero"], ["a1"]),
+            node("Unsqueeze", ["c", "zero"], ["c1"]),
+            node("Concat", ["a1", "c1"], ["t"], axis=0),
+            node("ReduceMean", ["t", "zero"], ["y"], keepdims=0),
+            w=W, v=V, b=B, zero=np.array([0]), **BN,
+        ),
+        ["n1"],
+    ),
+    "of two features, weighted, with softmax": (
+        graph_of(
+            node("Relu", ["x"], ["r"]), node("Sin", ["x"], ["h"]),
+            node("MatMul", ["r", "w"], ["a"]), node("MatMul", ["h", "v"], ["c"]),
+            node("Mul", ["c", "half"], ["d"]), node("Add", ["a", "d"], ["t"]), node("Softmax", ["t"], ["y"]),
+            w=W, v=V, half=np.float32([0.5]),
+        ),
+        ["r", "h"],
+    ),
+    "three": (
+        graph_of(
+            node("Sin", ["x"], ["h"]), node("Cos", ["x"], ["g"]),
+            node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["h", "v"], ["c"]), node("MatMul", ["g", "v"], ["d"]),
+            node("Sum", ["a", "c", "d"], ["y"]), w=W, v=V,
+        ),
+        ["x", "h", "g"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("graph", "features"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_several_linear_layers(graph: GraphProto, features: list[str]) -> None:
+    head = find_head(graph, graph.output[0].name)
+    assert isinstance(head, Classifier)
+    assert [location.value for location in head.locations] == features
+    assert head.layer.count(" and ") == len(features) - 1
+    if head.ends_in == "logits":
+        with pytest.raises(ModelError, match="it joins the outputs of several linear layers"):
+            head.refuse_embedding(4, "")
+
+
 WITHOUT_PROBS: dict[str, tuple[GraphProto, str, str]] = {
     "sigmoid": (graph_of(GEMM, node("Sigmoid", ["l"], ["y"]), w=W, b=B), "x", "ends in Sigmoid.*not a distribution"),
-    "sum of two heads": (
-        graph_of(GEMM, node("Gemm", ["x", "w"], ["m"]), node("Add", ["l", "m"], ["y"]), w=W, b=B),
-        "y",
-        r"Add \(output 'y'\) is not supported before the output",
-    ),
     "product of two values": (graph_of(node("MatMul", ["x", "x"], ["y"])), "y", "MatMul"),
     "gemm of two values": (graph_of(node("Gemm", ["x", "x"], ["y"], transB=1)), "y", "Gemm"),
     "3x3 conv": (graph_of(node("Conv", ["x", "k"], ["y"]), k=np.ones((4, 6, 3, 3), np.float32)), "y", "Conv"),
@@ -96,6 +148,14 @@ WITHOUT_PROBS: dict[str, tuple[GraphProto, str, str]] = {
         graph_of(node("Transpose", ["k"], ["t"], perm=[3, 2, 0, 1]), node("Conv", ["x", "t"], ["y"]), k=K.T.copy()),
         "y",
         "Conv",
+    ),
+    "residual connections": (
+        graph_of(
+            node("MatMul", ["x", "e"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "e"], ["g"]),
+            node("Add", ["h", "g"], ["y"]), e=np.eye(6, dtype=np.float32),
+        ),
+        "y",
+        "cannot find the last linear layer: Add",
     ),
     "another domain": (
         graph_of(node("Classify", ["x"], ["y"], domain="com.acme", name="c")),
@@ -112,7 +172,7 @@ WITHOUT_PROBS: dict[str, tuple[GraphProto, str, str]] = {
 def test_without_probs(graph: GraphProto, features: str, reason: str) -> None:
     head = find_head(graph, graph.output[0].name)
     assert isinstance(head, FeatureExtractor)
-    assert head.features == features
+    assert [location.value for location in head.locations] == [features]
     assert re.search(reason, head.reason)
     assert "\n" not in head.reason
 
@@ -164,6 +224,30 @@ def test_attach_outputs_drops_what_they_do_not_need() -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
+def test_features_of_several_layers_are_concatenated() -> None:
+    """As in distilled networks: one layer sees the average over space, another one the maximum."""
+    network = made.classifier()
+    tail = (
+        node("GlobalMaxPool", ["maps"], ["peaks"]),
+        node("Flatten", ["peaks"], ["high"]),
+        node("Gemm", ["high", "linear", "bias"], ["other"]),
+        node("Add", ["scores", "other"], ["total"]),
+        node("Mul", ["total", "half"], ["both"]),
+    )
+    made.add_tail(network, *tail, output="both", half=np.float32([0.5]))
+    images = made.images(3)
+    session = load(network.model.SerializeToString())
+    attach_outputs(network.model, find_head(network.model.graph, "both"))
+    probs, features = load(network.model.SerializeToString()).run(["probs", "features"], {"pixels": images})
+    (logits,) = session.run(["both"], {"pixels": images})
+    np.testing.assert_allclose(np.log(probs) - np.log(probs[:, :1]), logits - logits[:, :1], atol=1e-4)
+    assert features.shape == (3, 2 * made.WIDTH)
+    np.testing.assert_allclose(features[:, : made.WIDTH], network.expected(images)[1], atol=1e-5)
+    linear, bias = network.weights["linear"], network.weights["bias"]
+    halves = features.reshape(3, 2, made.WIDTH) @ linear + bias
+    np.testing.assert_allclose(halves.mean(axis=1), logits, atol=1e-5)
+
+
 AXES = {"gemm": 2, "matmul": 2, "tokens": 3, "conv": 4, "squeezenet": 4}
 """Number of axes of the features before pooling, by form of head."""
 
@@ -172,7 +256,7 @@ AXES = {"gemm": 2, "matmul": 2, "tokens": 3, "conv": 4, "squeezenet": 4}
 def test_a_network_without_its_head_is_its_features(form: str, n_axes: int) -> None:
     network = made.classifier(form)
     graph = network.model.graph
-    cut = find_head(graph, "scores").features
+    cut = find_head(graph, "scores").locations[0].value
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(cut, TensorProto.FLOAT, [None] * n_axes))
     check_features_alone(network, cut)

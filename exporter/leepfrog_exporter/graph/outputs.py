@@ -7,7 +7,7 @@ from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from leepfrog_exporter.graph.edit import drop_unused
-from leepfrog_exporter.graph.heads.base import LOGITS, Classifier, Head
+from leepfrog_exporter.graph.heads.base import LOGITS, Classifier, Head, Location
 from leepfrog_exporter.graph.shapes import shapes
 
 
@@ -39,23 +39,37 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
     if isinstance(head, Classifier):
         names = [PROBS_OUTPUT, FEATURES_OUTPUT]
         graph.node.extend(_probs(graph, head))
-    graph.node.append(helper.make_node("Cast", [head.features], ["leepfrog_features"], to=TensorProto.FLOAT))
-    value = "leepfrog_features"
-    n_axes = len(shapes(model).get(head.features, []))
-    is_tokens = head.channels_last and n_axes > 2
-    if is_tokens:
-        channels_first = [0, n_axes - 1, *range(1, n_axes - 1)]
-        graph.node.append(helper.make_node("Transpose", [value], ["leepfrog_tokens"], perm=channels_first))
-        value = "leepfrog_tokens"
-    if is_tokens or not head.channels_last:
-        graph.node.append(helper.make_node("GlobalAveragePool", [value], ["leepfrog_pooled"]))
-        graph.node.append(helper.make_node("Flatten", ["leepfrog_pooled"], [FEATURES_OUTPUT], axis=1))
+    at = shapes(model)
+    pooled = []
+    for number, location in enumerate(head.locations):
+        prefix = f"leepfrog_{number}_" if number else "leepfrog_"
+        graph.node.extend(_pooled(location, len(at.get(location.value, [])), prefix))
+        pooled.append(f"{prefix}vector")
+    if len(pooled) > 1:
+        graph.node.append(helper.make_node("Concat", pooled, [FEATURES_OUTPUT], axis=1))
     else:
-        graph.node.append(helper.make_node("Identity", [value], [FEATURES_OUTPUT]))
+        graph.node.append(helper.make_node("Identity", pooled, [FEATURES_OUTPUT]))
     del graph.output[:]
     for name in names:
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]))
     drop_unused(graph)
+
+
+def _pooled(location: Location, n_axes: int, prefix: str) -> list[NodeProto]:
+    """Create the nodes from a value with features to their average over space or tokens, PREFIXvector [N, D]."""
+    value, vector = f"{prefix}features", f"{prefix}vector"
+    nodes = [helper.make_node("Cast", [location.value], [value], to=TensorProto.FLOAT)]
+    is_tokens = location.channels_last and n_axes > 2
+    if is_tokens:
+        channels_first = [0, n_axes - 1, *range(1, n_axes - 1)]
+        nodes.append(helper.make_node("Transpose", [value], [f"{prefix}tokens"], perm=channels_first))
+        value = f"{prefix}tokens"
+    if is_tokens or not location.channels_last:
+        nodes.append(helper.make_node("GlobalAveragePool", [value], [f"{prefix}pooled"]))
+        nodes.append(helper.make_node("Flatten", [f"{prefix}pooled"], [vector], axis=1))
+    else:
+        nodes.append(helper.make_node("Identity", [value], [vector]))
+    return nodes
 
 
 def _probs(graph: GraphProto, head: Classifier) -> list[NodeProto]:

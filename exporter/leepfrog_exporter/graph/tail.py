@@ -20,7 +20,7 @@ from leepfrog_exporter.graph.softmax import Ending, softmax_at
 _ACTIVATIONS = {"Relu", "Clip"}
 _PASSED_OVER = _ACTIVATIONS | {
     "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Dropout", "GlobalAveragePool",
-    "AveragePool", "ReduceMean", "QuantizeLinear", "DequantizeLinear",
+    "AveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax", "ReduceSum", "QuantizeLinear", "DequantizeLinear",
 }  # fmt: skip
 _STORED_WEIGHTS = {"Transpose", "Identity", "Cast", "DequantizeLinear"}
 _WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div"}

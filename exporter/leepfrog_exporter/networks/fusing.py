@@ -8,7 +8,7 @@ import numpy as np
 from leepfrog.errors import one_line
 from leepfrog.progress import Progress
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.networks.packages import package
@@ -43,7 +43,7 @@ def fused(module: Any, source: str, progress: Progress) -> Any:
 
 
 def torch_reference(module: Any, shipped: Any, head: Head) -> Reference:
-    """Return a network as reference for the parity check; it also returns the input of the last linear layer.
+    """Return a network as reference for the parity check; it also returns the inputs of the last linear layers.
 
     Args:
         module: the original network.
@@ -51,30 +51,34 @@ def torch_reference(module: Any, shipped: Any, head: Head) -> Reference:
         head: head of the graph.
     """
     torch = package("torch")
-    path = _path_of(head, shipped)
+    paths = [_path_of(location.weights, shipped) for location in head.locations]
 
-    def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        seen: list[Any] = []
-        hook = None
-        if path is not None:  # a fused layer has the path of the block that it replaces
-            layer = module.get_submodule(path)
-            hook = layer.register_forward_pre_hook(lambda _, taken: seen.append(taken[0]))
+    def reference(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]] | None]:
+        seen: dict[str, Any] = {}
+        hooks = []
+        for path in filter(None, paths):  # a fused layer has the path of the block that it replaces
+
+            def see(_: Any, taken: Any, path: str = path) -> None:
+                seen[path] = taken[0]
+
+            hooks.append(module.get_submodule(path).register_forward_pre_hook(see))
         try:
             with torch.inference_mode():
                 output = module(torch.from_numpy(batch)).numpy()
         finally:
-            if hook is not None:
+            for hook in hooks:
                 hook.remove()
-        return np.asarray(output), seen[-1].numpy() if seen else None
+        features = [seen[path].numpy() for path in paths if path in seen]
+        return np.asarray(output), features if len(features) == len(paths) else None
 
     return reference
 
 
-def _path_of(head: Head, shipped: Any) -> str | None:
-    """Return the name of the module with the last linear layer's weights; None if no single module has them."""
-    if head.weights is None:
+def _path_of(weights: TensorProto | None, shipped: Any) -> str | None:
+    """Return the name of the module with a linear layer's weights; None if no single module has them."""
+    if weights is None:
         return None
-    stored = numpy_helper.to_array(head.weights)
+    stored = numpy_helper.to_array(weights)
     transposed = stored.T if stored.ndim == 2 else stored
     path = None
     for name, module in shipped.named_modules():
@@ -82,6 +86,6 @@ def _path_of(head: Head, shipped: Any) -> str | None:
         if weight is None or weight.numel() != stored.size:
             continue
         flat = weight.detach().numpy().ravel()
-        if any(np.array_equal(flat, weights.ravel()) for weights in (stored, transposed)):
+        if any(np.array_equal(flat, each.ravel()) for each in (stored, transposed)):
             path = name
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from leepfrog.errors import ModelError
@@ -22,26 +23,52 @@ LOGITS = "leepfrog_logits"
 KNOWN_COUNTS = frozenset({1000, 1001, 10450, 11221, 11821, 19168, 21841, 21842, 21843})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _End:
-    """Base class of heads, with the location of the features.
+@dataclasses.dataclass(frozen=True)
+class Location:
+    """Location of features in a graph: the input of a last linear layer, or the output of a network without one.
 
     Attributes:
-        features: name of the last linear layer's input, or of the output if there is no such layer.
-        channels_last: whether channels are the last axis of the features (MatMul) or the second one (Conv).
-        layer: description of the last linear layer in messages; "" if there is none.
+        value: name of the value with the features.
+        channels_last: whether channels are its last axis (MatMul) or its second one (Conv).
+        layer: description of the linear layer in messages; "" if there is none.
         weights: weights of that layer as stored, possibly transposed; None if there are none.
     """
 
-    features: str
+    value: str
     channels_last: bool
     layer: str = dataclasses.field(default="", compare=False)
     weights: TensorProto | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def pooled(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Average the value of `features` over space or tokens; return features [n, D]."""
+        """Average the value over space or tokens; return features [n, D]."""
         positions = range(1, features.ndim - 1) if self.channels_last else range(2, features.ndim)
         return np.asarray(features.mean(axis=tuple(positions)), np.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _End:
+    """Base class of heads, with the locations of the features.
+
+    Attributes:
+        locations: one for each last linear layer; the features of several are concatenated.
+    """
+
+    locations: tuple[Location, ...]
+
+    @property
+    def layer(self) -> str:
+        """Description of the last linear layers in messages; "" if there are none."""
+        return " and ".join(location.layer for location in self.locations if location.layer)
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the features are a map [N, C, H, W]."""
+        return not self.locations[0].channels_last
+
+    def pooled(self, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Average the values of the locations over space or tokens; return features [n, D]."""
+        pairs = zip(self.locations, values, strict=True)
+        return np.concatenate([location.pooled(value) for location, value in pairs], axis=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,24 +150,19 @@ def linear_head(tail: Tail, *, weights: TensorProto | None, outputs_axis: int, c
         outputs_axis: axis of the layer's outputs in `weights`.
         channels_last: whether the layer works on the last axis of its input.
     """
-    features, layer = tail.node.input[0], describe(tail.node)
+    layer = Location(tail.node.input[0], channels_last, describe(tail.node), weights)
     has_one_output = weights is not None and len(weights.dims) > 1 and weights.dims[outputs_axis] == 1
     binary = has_one_output and (tail.paired or tail.ends_in in ("logits", "sigmoid"))
     if tail.ends_in == "sigmoid" and not binary:
         reason = f"ends in {tail.ending}, not a softmax: its outputs are not a distribution over classes"
-        return FeatureExtractor(
-            features=features, channels_last=channels_last, layer=layer, weights=weights, reason=reason
-        )
+        return FeatureExtractor(locations=(layer,), reason=reason)
     doubt = ""
     if binary and not tail.paired:
         doubt = "it has a single output without a sigmoid, like a regression"
     elif tail.activation:
         doubt = f"{tail.activation} follows its last linear layer"
     return Classifier(
-        features=features,
-        channels_last=channels_last,
-        layer=layer,
-        weights=weights,
+        locations=(layer,),
         logits=tail.logits,
         ends_in=tail.ends_in,
         binary=binary,

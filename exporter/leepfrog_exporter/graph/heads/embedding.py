@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leepfrog_exporter.graph.heads.base import FeatureExtractor
+from leepfrog_exporter.graph.heads.base import FeatureExtractor, Location
 from leepfrog_exporter.graph.tail import Tail
 
 PRIORITY = 90  # after all forms with classes
@@ -14,4 +14,4 @@ def head(tail: Tail) -> FeatureExtractor | None:
         return None
     shapes = {value.name: value.type.tensor_type.shape.dim for value in tail.graph.output}
     is_map = len(shapes.get(tail.output, ())) == 4  # [N, C, H, W]; otherwise [N, D], or tokens [N, T, D]
-    return FeatureExtractor(features=tail.output, channels_last=not is_map, reason=tail.refusal)
+    return FeatureExtractor(locations=(Location(tail.output, channels_last=not is_map),), reason=tail.refusal)
