@@ -2,6 +2,10 @@
 
 from typing import Any
 
+MEAN, CLS = "mean", "cls"
+POOLS = (MEAN, CLS)
+"""Ways in which tokens [N, T, D] become features [N, D]: their average, or the first one, the class token."""
+
 _BYTE = 1 / 255
 
 PRESETS: dict[str, dict[str, Any]] = {

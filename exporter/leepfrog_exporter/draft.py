@@ -10,6 +10,7 @@ from leepfrog.arguments import StrPath
 from leepfrog.inference.metadata import ModelMetadata
 
 from leepfrog_exporter import parity
+from leepfrog_exporter.choices import MEAN
 from leepfrog_exporter.graph.heads.base import Head
 from leepfrog_exporter.presets import PreprocessChoice
 
@@ -25,6 +26,8 @@ class ExportOptions:
         labels: text file of class labels, one per line.
         license: license of the weights, for sources that do not declare one.
         output_name: name of the graph output with the classes or features, if the graph has several outputs.
+        features: name of the graph's value to use as features instead of the last linear layer's input.
+        pool: how features with tokens become one vector per image, "mean" or "cls" (the first token).
         random_weights: whether to build the network with random instead of trained weights.
         no_probs: whether the outputs are not source classes, so that only features are exported.
         force: whether to export again and replace an existing model.
@@ -41,6 +44,8 @@ class ExportOptions:
     labels: StrPath | None = None
     license: str | None = None
     output_name: str | None = None
+    features: str | None = None
+    pool: str = MEAN
     random_weights: bool = False
     no_probs: bool = False
     force: bool = False
@@ -56,6 +61,7 @@ class Draft:
         reference_name: name of the reference in messages.
         metadata: metadata of the model, as far as the source knows it.
         doubt: reason why the outputs may not be classes; "" if the source gives none.
+        not_classes: reason why the outputs are surely not classes; "" if there is none.
     """
 
     model: onnx.ModelProto
@@ -63,3 +69,4 @@ class Draft:
     reference_name: str
     metadata: ModelMetadata
     doubt: str = ""
+    not_classes: str = ""

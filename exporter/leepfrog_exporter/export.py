@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnx
 from leepfrog import __version__
-from leepfrog.arguments import StrPath, nearest
+from leepfrog.arguments import StrPath, check_name, nearest
 from leepfrog.errors import BadInputError, ModelError, UsageError
 from leepfrog.files import LARGEST_TEXT, printable, read_regular, write_whole
 from leepfrog.inference.metadata import FEATURES_OUTPUT, PROBS_OUTPUT, ModelMetadata
@@ -21,13 +21,16 @@ from leepfrog.inference.model import ModelFile
 from leepfrog.progress import Progress, SilentProgress
 
 from leepfrog_exporter import parity, zoo
+from leepfrog_exporter.choices import CLS, POOLS
 from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.graph.edit import free_names, strip_traces
 from leepfrog_exporter.graph.heads import find_features, find_head
 from leepfrog_exporter.graph.heads.base import KNOWN_COUNTS, Classifier, FeatureExtractor, Head
+from leepfrog_exporter.graph.heads.chosen import candidates, chosen_head
 from leepfrog_exporter.graph.macs import count_macs
 from leepfrog_exporter.graph.outputs import attach_outputs
 from leepfrog_exporter.graph.purity import mixing_node
+from leepfrog_exporter.graph.shapes import shapes
 from leepfrog_exporter.places import path_of, refuse_to_replace_another
 from leepfrog_exporter.sources import schemes, source_of
 from leepfrog_exporter.sources.zoo import already_there
@@ -59,6 +62,7 @@ def export(source: str, options: ExportOptions | None = None, progress: Progress
     ('my_model', ('class 0', 'class 1'))
     """
     options, progress = options or ExportOptions(), progress or SilentProgress()
+    check_name("pool", options.pool, POOLS)
     if options.no_probs and options.labels:
         raise UsageError("--labels and --no-probs exclude each other: a model without probabilities has no classes")
     scheme, rest = _parse(source)
@@ -97,10 +101,7 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     model, spec = draft.model, draft.metadata.preprocess
     strip_traces(model)
     free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
-    head = (find_features if options.no_probs else find_head)(model.graph, model.graph.output[0].name)
-    if isinstance(head, FeatureExtractor) and not options.no_probs:
-        hint = "" if mixing_node(model.graph) else "; to export only its features, use --no-probs"
-        raise ModelError(f"{head.reason}{hint}")
+    head = _head(draft, options, progress)
     attach_outputs(model, head)
     progress.advance(1)
     measured = parity.check(model, head, spec, draft.reference(head), draft.reference_name)
@@ -118,6 +119,46 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
         macs=count_macs(model, spec.input_size),
     )
     return model, metadata
+
+
+def _head(draft: Draft, options: ExportOptions, progress: Progress) -> Head:
+    """Return the head of a draft's graph; one without probabilities only if that is sure, or wanted."""
+    graph = draft.model.graph
+    output = graph.output[0].name
+    if options.features is not None:
+        head = chosen_head(draft.model, output, options.features)
+        if options.no_probs:
+            head = FeatureExtractor(locations=head.locations, reason="")
+        return _pooled(head, draft.model, options)
+    if options.no_probs:
+        return _pooled(find_features(graph, output), draft.model, options)
+    try:
+        head = find_head(graph, output) if not draft.not_classes else find_features(graph, output)
+    except ModelError as error:
+        if mixing_node(graph):
+            raise
+        raise ModelError(f"{error}; or name its features, --features VALUE: {candidates(draft.model)}") from None
+    if isinstance(head, FeatureExtractor):
+        if mixing := mixing_node(graph):
+            raise ModelError(f"refused: {mixing}")
+        reason = draft.not_classes or head.reason
+        if not (draft.not_classes or head.is_sure):
+            listed = candidates(draft.model)
+            raise ModelError(f"{reason}; to export only its features, use --no-probs, or --features VALUE: {listed}")
+        progress.notice(f"{draft.metadata.name}: exports features only, without probabilities: {reason}")
+    return _pooled(head, draft.model, options)
+
+
+def _pooled(head: Head, model: onnx.ModelProto, options: ExportOptions) -> Head:
+    """Return a head whose tokens become one vector per image as the options say."""
+    first = options.pool == CLS
+    if first:
+        at = shapes(model)
+        if not any(len(at.get(location.value, ())) == 3 for location in head.locations):
+            raise UsageError(f"--pool {CLS}: the features are not tokens, [N, T, D]")
+    return dataclasses.replace(
+        head, locations=tuple(dataclasses.replace(location, first_token=first) for location in head.locations)
+    )
 
 
 def _checked_labels(head: Head, measured: parity.Parity, draft: Draft, options: ExportOptions) -> tuple[str, ...]:

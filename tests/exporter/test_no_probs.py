@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 from commands import Here
 from leepfrog.errors import ModelError, UsageError
+from leepfrog.inference.load import load
 from leepfrog.inference.model import ModelFile, Session
 from leepfrog.progress import SilentProgress
 from leepfrog_exporter.draft import ExportOptions
 from leepfrog_exporter.export import _scoring_model, export
 from leepfrog_exporter.gradient.probe import export_probe
+from leepfrog_exporter.graph.edit import rename
 from leepfrog_exporter.networks.network import Network
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.networks.traced import traced
 from leepfrog_exporter.precision.variant import export_variant
 from onnx import TensorProto, helper
 from photos import folder_of_pieces, photo_set
+from rankings import Listener
 
 
 def exported(network: made.Made, folder: Path, name: str = "net", **options: object) -> ModelFile:
@@ -75,12 +78,97 @@ def test_an_embedding_that_ends_in_a_linear_layer(home: Path, tmp_path: Path) ->
     np.testing.assert_allclose(features, network.expected(images)[1] @ weights["linear"] + weights["bias"], atol=1e-5)
 
 
-@pytest.mark.parametrize("network", [multi_label(), cut()], ids=["multi-label", "embedding"])
-def test_asked_for(network: made.Made, home: Path, tmp_path: Path) -> None:
-    """Without --no-probs such a network is rejected, and the message suggests the option."""
-    with pytest.raises(ModelError, match=r"; to export only its features, use --no-probs$|may be .*--no-probs"):
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(multi_label(), "ends in Sigmoid"), (cut(), "ends in Conv"), (cut("tokens"), "ends in Transpose")],
+    ids=["multi-label", "embedding", "tokens"],
+)
+def test_unasked_for(network: made.Made, reason: str, home: Path, tmp_path: Path) -> None:
+    """What is surely not a classifier is exported without --no-probs, with a notice."""
+    listener = Listener()
+    file = export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options(), listener)
+    check_features(file, network)
+    (notice,) = listener.notices
+    assert notice.startswith("net: exports features only, without probabilities: ")
+    assert reason in notice
+
+
+def test_asked_for(home: Path, tmp_path: Path) -> None:
+    """A network that may be a classifier is refused; the message suggests the options, and names candidates."""
+    network = made.classifier()
+    made.add_tail(network, helper.make_node("MatMul", ["scores", "scores"], ["odd"], "odd"), output="odd")
+    with pytest.raises(ModelError, match=r"use --no-probs, or --features VALUE: candidates are .*'deep' \[N, 6\]"):
         export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options())
     assert not home.exists()
+
+
+@pytest.mark.parametrize("pool", ["mean", "cls"])
+def test_tokens_are_pooled(pool: str, home: Path, tmp_path: Path) -> None:
+    """As in DINOv2: the outputs are tokens [N, T, D], under the name that transformers gives them."""
+    network = cut("tokens")
+    rename(network.model.graph, "deep", "last_hidden_state")
+    file = export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options(pool=pool))
+    (tokens,) = load(network.model.SerializeToString()).run(None, {"pixels": made.images(3)})
+    assert tokens.shape == (3, 64, made.WIDTH)
+    _, features = Session(file, "cpu", 1).run(made.images(3))
+    np.testing.assert_allclose(features, tokens[:, 0] if pool == "cls" else tokens.mean(axis=1), atol=1e-5)
+    with pytest.raises(UsageError, match=r"--pool cls: the features are not tokens"):
+        export(f"onnx:{made.classifier().save(tmp_path / 'other.onnx')}", made.options(pool="cls"))
+    with pytest.raises(UsageError, match="pool 'max' is unknown"):
+        export(f"onnx:{tmp_path / 'net.onnx'}", made.options(pool="max"))
+
+
+def test_outputs_named_as_transformers_does(home: Path, tmp_path: Path) -> None:
+    """Of a CLIP tower's outputs, the projected embedding of the whole image is chosen."""
+    network = made.classifier("tokens", names=("pixel_values", "last_hidden_state", "image_embeds"))
+    tokens = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [None] * 3)
+    network.model.graph.output.append(tokens)
+    listener, path = Listener(), network.save(tmp_path / "net.onnx")
+    file = export(f"onnx:{path}", made.options(), listener)
+    assert not file.metadata.has_probs
+    assert file.metadata.parity["n_features"] == made.CLASSES
+    assert listener.notices == [
+        "net: exports features only, without probabilities: its output 'image_embeds' is not one of classes"
+    ]
+    file = export(f"onnx:{path}", made.options(output_name="last_hidden_state", name="tokens"))
+    check_features(file, made.classifier("tokens"))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join("abcde"))
+    assert export(f"onnx:{path}", made.options(labels=labels, name="classes")).metadata.has_probs
+
+
+@pytest.mark.parametrize("tail", [(), ("Softmax",), ("Sigmoid",)])
+def test_features_by_name(tail: tuple[str, ...], home: Path, tmp_path: Path) -> None:
+    """Any value may be the features; probabilities stay if there are any."""
+    network = made.classifier(tail=tail)
+    path = network.save(tmp_path / "net.onnx")
+    file = export(f"onnx:{path}", made.options(features="maps"))
+    assert file.metadata.has_probs == (tail != ("Sigmoid",))
+    _, features = Session(file, "cpu", 1).run(made.images(3))
+    np.testing.assert_allclose(features, network.expected(made.images(3))[1], atol=1e-5)
+    file = export(f"onnx:{path}", made.options(features="conv", no_probs=True, name="alone"))
+    assert not file.metadata.has_probs
+    for value, message in {
+        "map": r"computes no value 'map'; did you mean 'maps'\? candidates are .*'mean' \[N, 6, 1, 1\]",
+        "linear": r"computes no value 'linear'",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            export(f"onnx:{path}", made.options(features=value, name="wrong"))
+
+
+def test_features_of_an_unknown_head_by_name(home: Path, tmp_path: Path) -> None:
+    """A softmax of something that is not a linear layer."""
+    network = made.classifier()
+    squared = helper.make_node("Mul", ["scores", "scores"], ["squared"])
+    made.add_tail(network, squared, helper.make_node("Softmax", ["squared"], ["probs"]), output="probs")
+    path = network.save(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"Mul .* is not supported.*; or name its features, --features VALUE: "):
+        export(f"onnx:{path}", made.options())
+    file = export(f"onnx:{path}", made.options(features="deep"))
+    probs, features = Session(file, "cpu", 1).run(made.images(3))
+    np.testing.assert_allclose(features, network.expected(made.images(3))[1], atol=1e-5)
+    (expected,) = load(network.model.SerializeToString()).run(["probs"], {"pixels": made.images(3)})
+    np.testing.assert_allclose(probs, expected, atol=1e-6)
 
 
 def test_classifiers_are_refused(home: Path, tmp_path: Path) -> None:

@@ -10,14 +10,21 @@ from leepfrog_exporter.graph.edit import drop_unused
 from leepfrog_exporter.graph.heads.base import LOGITS, Classifier, Head, Location
 from leepfrog_exporter.graph.shapes import shapes
 
+# What transformers and Optimum call the outputs of networks without a classifier, best first: features of the whole
+# image, then of each token.
+TOWER_OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
+USUAL_OUTPUTS = ("logits", *TOWER_OUTPUTS)
+
 
 def pick_output(graph: GraphProto, chosen: str | None) -> str:
-    """Keep the chosen or only output, which holds the classes, and drop all others; return its name.
+    """Keep the chosen, usual or only output, which holds the classes or features, and drop all others; return its name.
 
     Raises:
-        ModelError: there is no such output, or there are several and none is chosen.
+        ModelError: there is no such output, or there are several and none is chosen or usual.
     """
     names = [value.name for value in graph.output]
+    if chosen is None and len(names) > 1:
+        chosen = next((name for name in USUAL_OUTPUTS if name in names), None)
     if chosen is not None and chosen not in names:
         raise ModelError(f"has no output {chosen!r}; it has {', '.join(names)}")
     if chosen is None and len(names) != 1:
@@ -56,10 +63,14 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
 
 
 def _pooled(location: Location, n_axes: int, prefix: str) -> list[NodeProto]:
-    """Create the nodes from a value with features to their average over space or tokens, PREFIXvector [N, D]."""
+    """Create the nodes from a value with features to one vector per image, PREFIXvector [N, D]."""
     value, vector = f"{prefix}features", f"{prefix}vector"
     nodes = [helper.make_node("Cast", [location.value], [value], to=TensorProto.FLOAT)]
     is_tokens = location.channels_last and n_axes > 2
+    if is_tokens and location.first_token:
+        first = helper.make_node("Constant", [], [f"{prefix}first"], value_ints=[0])
+        token = helper.make_node("Gather", [value, first.output[0]], [f"{prefix}token"], axis=1)
+        return [*nodes, first, token, helper.make_node("Flatten", [token.output[0]], [vector], axis=1)]
     if is_tokens:
         channels_first = [0, n_axes - 1, *range(1, n_axes - 1)]
         nodes.append(helper.make_node("Transpose", [value], [f"{prefix}tokens"], perm=channels_first))

@@ -25,6 +25,7 @@ class Network:
         name: the library's name for the network and its weights.
         preprocess, labels, license, top1: as in ModelMetadata.
         doubt: reason why the outputs may not be classes; ignored if there are labels or a usual number of classes.
+        not_classes: reason why the outputs are surely not classes; "" if there is none.
     """
 
     module: Any
@@ -34,6 +35,7 @@ class Network:
     license: str
     top1: float | None
     doubt: str = ""
+    not_classes: str = ""
 
     def weights_sha256(self) -> str:
         """Return a hash of all weights in order: name, dtype, shape and bytes of each."""

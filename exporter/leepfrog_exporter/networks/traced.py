@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from leepfrog.errors import UsageError
 from leepfrog.inference.metadata import ModelMetadata
 from leepfrog.progress import Progress
 
@@ -28,6 +29,8 @@ def built_and_traced(
         options: options of the export.
         progress: advanced by two steps.
     """
+    if options.features is not None:
+        raise UsageError("--features names a value of an ONNX graph; it is for onnx: sources")
     network = build(name, pretrained=not options.random_weights)
     progress.advance(1)
     return traced(network, f"{library}:{name}", options, progress)
@@ -71,4 +74,4 @@ def traced(
     if shipped is not network.module:
         reference_name += " before fusing"
     reference = partial(torch_reference, network.module, shipped)
-    return Draft(model, reference, reference_name, metadata, network.doubt)
+    return Draft(model, reference, reference_name, metadata, network.doubt, network.not_classes)

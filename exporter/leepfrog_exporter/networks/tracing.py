@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from typing import Any
 
@@ -16,6 +17,8 @@ from leepfrog_exporter.quiet import quiet
 # Old enough for onnxruntime 1.17 on embedded boards, new enough for all operators of the zoo's networks.
 OPSET = 18
 IR_VERSION = 9
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProto:
@@ -47,7 +50,7 @@ def trace(module: Any, input_size: tuple[int, int], name: str) -> onnx.ModelProt
                 warnings.simplefilter("ignore")  # the tracers warn about their own internals
                 model = way(torch, module, example)
         except Exception as error:
-            problem = problem or f"{type(error).__name__}: {one_line(error)}"
+            problem = problem or f"{type(error).__name__}: {one_line(_COLORS.sub('', str(error)))}"
             continue
         model.ir_version = min(model.ir_version, IR_VERSION)
         return model

@@ -17,7 +17,7 @@ from leepfrog_exporter.draft import Draft, ExportOptions
 from leepfrog_exporter.graph.edit import OWN_PREFIX, drop_unused, free_names, values
 from leepfrog_exporter.graph.first_operators import own_scaling
 from leepfrog_exporter.graph.image_input import attach_input
-from leepfrog_exporter.graph.outputs import pick_output
+from leepfrog_exporter.graph.outputs import TOWER_OUTPUTS, pick_output
 from leepfrog_exporter.graph.read import read_onnx
 from leepfrog_exporter.original import Original
 from leepfrog_exporter.presets import check_grey, check_scaling, maps_to_bytes
@@ -71,7 +71,9 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         weights_sha256=sha256,
     )
     doubt = f"its output is named {printable(output)!r}" if _EMBEDDING_NAME.search(output) else ""
-    return Draft(model, original.reference, "the original file", metadata, doubt)
+    is_tower = output in TOWER_OUTPUTS and not options.labels
+    not_classes = f"its output {output!r} is not one of classes" if is_tower else ""
+    return Draft(model, original.reference, "the original file", metadata, doubt, not_classes)
 
 
 def _carried(model: onnx.ModelProto) -> ModelMetadata | None:

@@ -57,6 +57,7 @@ def build(name: str, *, pretrained: bool) -> Network:
         pretrained_config.get("license") or "",
         None,
         doubt="timm presents embeddings of image towers, such as CLIP's, as classes",
+        not_classes="" if module.num_classes else "timm builds it without a classifier",
     )
 
 

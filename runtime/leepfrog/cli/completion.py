@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from leepfrog_exporter.choices import PRESETS
+from leepfrog_exporter.choices import POOLS, PRESETS
 
 from leepfrog import paths
 from leepfrog.costs.places import PLACES
@@ -98,6 +98,7 @@ complete_distance = one_of(DISTANCES)
 complete_estimator = one_of(ESTIMATORS)
 complete_precisions = some_of(PRECISIONS)
 complete_preset = one_of(PRESETS)
+complete_pools = one_of(POOLS)
 complete_interpolation = one_of(INTERPOLATIONS)
 complete_resize_mode = one_of(RESIZE_MODES)
 complete_channel_order = one_of(CHANNEL_ORDERS)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from leepfrog_exporter.choices import MEAN, POOLS
 
 import leepfrog
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import (
+    complete_pools,
     complete_precisions,
     complete_source,
 )
@@ -67,6 +69,22 @@ def export(
         bool,
         typer.Option("--no-probs", help="The outputs are not source classes, but an embedding or a multi-label head."),
     ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            metavar="VALUE",
+            help="Value of an ONNX graph to use as features (default: what the last linear layer sees).",
+        ),
+    ] = None,
+    pool: Annotated[
+        str,
+        typer.Option(
+            "--pool",
+            help=f"How tokens become features: {' (average) or '.join(POOLS)} (first token).",
+            autocompletion=complete_pools,
+        ),
+    ] = MEAN,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Use untrained weights, to try an export without a model hub.")
     ] = False,
@@ -123,7 +141,8 @@ def export(
 
     options = ExportOptions(
         output=output, name=name, preprocess=preprocess.choice(), labels=labels, license=license,
-        output_name=output_name, random_weights=random_weights, no_probs=no_probs, force=force,
+        output_name=output_name, features=features, pool=pool, random_weights=random_weights, no_probs=no_probs,
+        force=force,
     )  # fmt: skip
     if precisions:
         _export_variants(sources, precisions, calibrate, options, quiet)

@@ -30,7 +30,7 @@ class Form(Protocol):
 @functools.cache
 def forms() -> tuple[Form, ...]:
     """Return all forms, in the order in which they are tried."""
-    names = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
+    names = {module.name for module in pkgutil.iter_modules(__path__)} - {"base", "chosen"}
     modules = [cast(Form, importlib.import_module(f"{__name__}.{name}")) for name in names]
     return tuple(sorted(modules, key=lambda form: form.PRIORITY))
 

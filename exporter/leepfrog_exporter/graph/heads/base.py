@@ -32,15 +32,19 @@ class Location:
         channels_last: whether channels are its last axis (MatMul) or its second one (Conv).
         layer: description of the linear layer in messages; "" if there is none.
         weights: weights of that layer as stored, possibly transposed; None if there are none.
+        first_token: whether tokens [N, T, D] are represented by the first one, the class token, not by their average.
     """
 
     value: str
     channels_last: bool
     layer: str = dataclasses.field(default="", compare=False)
     weights: TensorProto | None = dataclasses.field(default=None, compare=False, repr=False)
+    first_token: bool = False
 
     def pooled(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Average the value over space or tokens; return features [n, D]."""
+        """Average the value over space or tokens, or take the first token; return features [n, D]."""
+        if self.first_token and self.channels_last and features.ndim == 3:
+            return np.asarray(features[:, 0], np.float32)
         positions = range(1, features.ndim - 1) if self.channels_last else range(2, features.ndim)
         return np.asarray(features.mean(axis=tuple(positions)), np.float32)
 
@@ -76,10 +80,12 @@ class FeatureExtractor(_End):
     """Head of a network without probabilities over source classes.
 
     Attributes:
-        reason: error message explaining why there are none.
+        reason: message explaining why there are none.
+        is_sure: whether the graph shows that its outputs are not classes; otherwise the user has to say so.
     """
 
     reason: str = dataclasses.field(compare=False)
+    is_sure: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def compared(self) -> str:
@@ -155,7 +161,7 @@ def linear_head(tail: Tail, *, weights: TensorProto | None, outputs_axis: int, c
     binary = has_one_output and (tail.paired or tail.ends_in in ("logits", "sigmoid"))
     if tail.ends_in == "sigmoid" and not binary:
         reason = f"ends in {tail.ending}, not a softmax: its outputs are not a distribution over classes"
-        return FeatureExtractor(locations=(layer,), reason=reason)
+        return FeatureExtractor(locations=(layer,), reason=reason, is_sure=True)
     doubt = ""
     if binary and not tail.paired:
         doubt = "it has a single output without a sigmoid, like a regression"
