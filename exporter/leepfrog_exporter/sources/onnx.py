@@ -14,6 +14,7 @@ from leepfrog.inference.metadata import FEATURES_OUTPUT, IMAGE_INPUT, PROBS_OUTP
 from leepfrog.progress import Progress
 
 from leepfrog_exporter.draft import Draft, ExportOptions
+from leepfrog_exporter.graph.class_names import cut_class_names
 from leepfrog_exporter.graph.edit import OWN_PREFIX, drop_unused, free_names, values
 from leepfrog_exporter.graph.first_operators import own_scaling
 from leepfrog_exporter.graph.image_input import attach_input
@@ -41,6 +42,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     where = printable(path)
     progress.advance(1)
     carried = _carried(model)
+    named = cut_class_names(model.graph)
     output = pick_output(model.graph, options.output_name or ("probs" if carried and carried.has_probs else None))
     inputs = {value.name for value in model.graph.input}
     reserved = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
@@ -64,7 +66,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
         name=options.name or path.stem,
         source=f"onnx:{printable(path.name)}",
         preprocess=spec,
-        labels=carried.labels if carried else (),
+        labels=carried.labels if carried else named,
         license=options.license or (carried.license if carried else ""),
         n_parameters=known.n_parameters if known else _n_parameters(model),
         top1=known.top1 if known else None,
