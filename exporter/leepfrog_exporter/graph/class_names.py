@@ -42,8 +42,12 @@ def cut_class_names(graph: GraphProto) -> tuple[str, ...]:
     if list(kept) != list(described):
         del graph.output[:]
         graph.output.extend(described.get(name) or _floats(name) for name in kept)
-    # Words rather than numbers, if there are both.
-    return tuple(max(found_names, key=lambda names: (not all(map(str.isdigit, names)), len(names)), default=[]))
+    return tuple(max(found_names, key=_worth, default=[]))
+
+
+def _worth(names: list[str]) -> tuple[bool, int]:
+    """Prefer words to numbers, and anything to nothing."""
+    return not all(map(str.isdigit, names)), len(names)
 
 
 def _floats(name: str) -> ValueInfoProto:
