@@ -28,6 +28,7 @@ from leepfrog_exporter.graph.heads import find_features, find_head
 from leepfrog_exporter.graph.heads.base import KNOWN_COUNTS, Classifier, FeatureExtractor, Head
 from leepfrog_exporter.graph.heads.chosen import candidates, chosen_head
 from leepfrog_exporter.graph.macs import count_macs
+from leepfrog_exporter.graph.one_by_one import quantizes_batches, run_one_by_one
 from leepfrog_exporter.graph.outputs import attach_outputs
 from leepfrog_exporter.graph.purity import mixing_node
 from leepfrog_exporter.graph.shapes import shapes
@@ -103,6 +104,8 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     free_names(model.graph, (PROBS_OUTPUT, FEATURES_OUTPUT))
     head = _head(draft, options, progress)
     attach_outputs(model, head)
+    if quantizes_batches(model.graph):
+        run_one_by_one(model)
     progress.advance(1)
     measured = parity.check(model, head, spec, draft.reference(head), draft.reference_name)
     widths = {PROBS_OUTPUT: measured.n_source, FEATURES_OUTPUT: measured.n_features}
@@ -138,14 +141,23 @@ def _head(draft: Draft, options: ExportOptions, progress: Progress) -> Head:
         if mixing_node(graph):
             raise
         raise ModelError(f"{error}; or name its features, --features VALUE: {candidates(draft.model)}") from None
+    doubt = draft.not_classes
     if isinstance(head, FeatureExtractor):
+        doubt = doubt or head.reason
         if mixing := mixing_node(graph):
             raise ModelError(f"refused: {mixing}")
-        reason = draft.not_classes or head.reason
         if not (draft.not_classes or head.is_sure):
             listed = candidates(draft.model)
-            raise ModelError(f"{reason}; to export only its features, use --no-probs, or --features VALUE: {listed}")
-        progress.notice(f"{draft.metadata.name}: exports features only, without probabilities: {reason}")
+            raise ModelError(f"{doubt}; to export only its features, use --no-probs, or --features VALUE: {listed}")
+    elif not (options.labels or draft.metadata.labels) and (doubt := head.embedding_doubt(draft.doubt)):
+        # Outputs without labels, in an unusual number.
+        n_outputs = (shapes(draft.model).get(output) or [0])[-1]
+        if n_outputs == 0 or n_outputs in KNOWN_COUNTS:
+            return head
+        doubt += f"; if its {n_outputs:,} outputs are classes, add --labels FILE"
+        head = find_features(graph, output)
+    if doubt:
+        progress.notice(f"{draft.metadata.name}: exports features only, without probabilities: {doubt}")
     return _pooled(head, draft.model, options)
 
 

@@ -130,6 +130,7 @@ def check(
     if head.altered and head.ends_in == "softmax":
         _refuse_altered(head, expected)
     tolerance = relative * _scale(expected, "probabilities" if head.ends_in == "softmax" else _OTHER)
+    tolerance = max(tolerance, head.rounding)
     difference, same = _furthest(value, expected), float(_same_top(value, expected, tolerance).mean())
     if not difference <= tolerance or same < 1:
         raise ModelError(

@@ -69,7 +69,7 @@ def weights(name: str, value: float) -> Callable[[ModelProto], None]:
 
 
 def no_linear_layer(model: ModelProto) -> None:
-    model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["deep"], ["scores"]))
+    model.graph.node[-1].CopyFrom(helper.make_node("Flatten", ["conv"], ["scores"]))
 
 
 def before_linear(*nodes: onnx.NodeProto, **constants: np.ndarray) -> bytes:
@@ -122,14 +122,13 @@ BAD: dict[str, tuple[bytes, str]] = {
         "INT32|cannot load",
     ),
     "one class": (with_tail("Softmax", classes=1), "1 source class; scores need at least 2"),
-    "sigmoid": (with_tail("Sigmoid"), "Sigmoid.*not a distribution over classes"),
     "softmax twice": (with_tail("Softmax", "Softmax"), "cannot find the last linear layer: Softmax"),
     "softmax over the batch": (after(node("Softmax", ["scores"], ["end"], axis=0)), "refused"),
     "softmax scaled": (
         after(node("Softmax", ["scores"], ["p"]), node("Mul", ["p", "two"], ["end"]), two=np.float32([2])),
         r"rows sum to 2, not 1, because Mul \(output 'end'\) follows the softmax",
     ),
-    "no linear layer": (changed(no_linear_layer), "cannot find the last linear layer: Conv"),
+    "no linear layer": (changed(no_linear_layer), r"cannot find the last linear layer: Conv.*candidates are 'scores'"),
     "a map of classes": (
         changed(lambda m: m.graph.output[0].__setattr__("name", "square"), head="squeezenet"),
         r"not a classifier: it returns \[5, 8, 8\] values per image",

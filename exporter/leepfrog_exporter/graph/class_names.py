@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
@@ -42,12 +42,15 @@ def cut_class_names(graph: GraphProto) -> tuple[str, ...]:
     if list(kept) != list(described):
         del graph.output[:]
         graph.output.extend(described.get(name) or _floats(name) for name in kept)
-    return tuple(max(found_names, key=_worth, default=[]))
+    best: list[str] = []
+    for names in found_names:
+        best = max(best, names, key=_worth)
+    return tuple(best)
 
 
-def _worth(names: list[str]) -> tuple[bool, int]:
+def _worth(names: Sequence[str]) -> tuple[bool, int]:
     """Prefer words to numbers, and anything to nothing."""
-    return not all(map(str.isdigit, names)), len(names)
+    return not all(name.isdigit() for name in names), len(names)
 
 
 def _floats(name: str) -> ValueInfoProto:

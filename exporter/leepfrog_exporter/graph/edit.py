@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 # Prefix of the values that leepfrog adds.
 OWN_PREFIX = "leepfrog_"
@@ -57,6 +57,13 @@ def stored(graph: GraphProto) -> dict[str, TensorProto]:
             if attribute.name == "value":
                 tensors[node.output[0]] = attribute.t
     return tensors
+
+
+def constant_number(graph: GraphProto, name: str) -> float | None:
+    """Return a stored number, such as a scale; None if it is computed or has several values."""
+    tensor = stored(graph).get(name)
+    array = None if tensor is None else numpy_helper.to_array(tensor)
+    return float(array.ravel()[0]) if array is not None and array.size == 1 else None
 
 
 def image_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:

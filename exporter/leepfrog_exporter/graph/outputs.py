@@ -50,7 +50,7 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
     pooled = []
     for number, location in enumerate(head.locations):
         prefix = f"leepfrog_{number}_" if number else "leepfrog_"
-        graph.node.extend(_pooled(location, len(at.get(location.value, [])), prefix))
+        graph.node.extend(_pooled(graph, location, len(at.get(location.value, [])), prefix))
         pooled.append(f"{prefix}vector")
     if len(pooled) > 1:
         graph.node.append(helper.make_node("Concat", pooled, [FEATURES_OUTPUT], axis=1))
@@ -62,15 +62,24 @@ def attach_outputs(model: ModelProto, head: Head) -> None:
     drop_unused(graph)
 
 
-def _pooled(location: Location, n_axes: int, prefix: str) -> list[NodeProto]:
+def _pooled(graph: GraphProto, location: Location, n_axes: int, prefix: str) -> list[NodeProto]:
     """Create the nodes from a value with features to one vector per image, PREFIXvector [N, D]."""
     value, vector = f"{prefix}features", f"{prefix}vector"
     nodes = [helper.make_node("Cast", [location.value], [value], to=TensorProto.FLOAT)]
+    if location.scale != 1 or location.zero != 0:
+        numbers = {f"{prefix}zero_point": location.zero, f"{prefix}scale": location.scale}
+        graph.initializer.extend(
+            helper.make_tensor(name, TensorProto.FLOAT, [], [number]) for name, number in numbers.items()
+        )
+        shifted, scaled = f"{prefix}shifted", f"{prefix}scaled"
+        nodes.append(helper.make_node("Sub", [value, f"{prefix}zero_point"], [shifted]))
+        nodes.append(helper.make_node("Mul", [shifted, f"{prefix}scale"], [scaled]))
+        value = scaled
     is_tokens = location.channels_last and n_axes > 2
     if is_tokens and location.first_token:
-        first = helper.make_node("Constant", [], [f"{prefix}first"], value_ints=[0])
-        token = helper.make_node("Gather", [value, first.output[0]], [f"{prefix}token"], axis=1)
-        return [*nodes, first, token, helper.make_node("Flatten", [token.output[0]], [vector], axis=1)]
+        graph.initializer.append(helper.make_tensor(f"{prefix}first", TensorProto.INT64, [1], [0]))
+        token = helper.make_node("Gather", [value, f"{prefix}first"], [f"{prefix}token"], axis=1)
+        return [*nodes, token, helper.make_node("Flatten", [token.output[0]], [vector], axis=1)]
     if is_tokens:
         channels_first = [0, n_axes - 1, *range(1, n_axes - 1)]
         nodes.append(helper.make_node("Transpose", [value], [f"{prefix}tokens"], perm=channels_first))

@@ -27,11 +27,6 @@ def random_node(model: ModelProto) -> str:
 def mixing_node(graph: GraphProto) -> str:
     """Describe the first node known to mix the images of a batch, with the fix; "" if there is none."""
     for node in _below(graph):
-        if node.op_type.startswith("DynamicQuantize"):
-            return (
-                f"{describe(node)} uses one range for the whole batch (dynamic quantisation); export the float32 "
-                "original, then run leepfrog export NAME --precision int8"
-            )
         if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
             return f"{describe(node)} is in training mode; export the network in evaluation mode (model.eval())"
     return ""

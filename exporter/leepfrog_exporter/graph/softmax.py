@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from onnx import NodeProto
+from onnx import GraphProto, NodeProto, helper
 
 Ending = Literal["logits", "softmax", "log-softmax", "sigmoid"]
 
@@ -50,3 +50,22 @@ def _input_of(operator: str, value: str, made_by: Mapping[str, NodeProto]) -> st
     """Return the first input of the operator that produced a value; "" if another operator produced it."""
     node = made_by.get(value)
     return str(node.input[0]) if node is not None and node.op_type == operator else ""
+
+
+def expand_quantized_softmax(graph: GraphProto) -> None:
+    """Replace each QLinearSoftmax, whose input and output are integers, by a Softmax of floats between conversions."""
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "QLinearSoftmax":
+            nodes.append(node)
+            continue
+        x, x_scale, x_zero, y_scale, y_zero = node.input
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), -1)
+        real, probs = f"{node.output[0]}_logits", f"{node.output[0]}_probs"
+        nodes += [
+            helper.make_node("DequantizeLinear", [x, x_scale, x_zero], [real]),
+            helper.make_node("Softmax", [real], [probs], axis=axis),
+            helper.make_node("QuantizeLinear", [probs, y_scale, y_zero], node.output),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)

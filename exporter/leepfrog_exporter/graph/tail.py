@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from leepfrog.errors import ModelError
 from onnx import GraphProto, NodeProto, TensorProto
 
-from leepfrog_exporter.graph.edit import constants, describe, producers, stored
+from leepfrog_exporter.graph.edit import constant_number, constants, describe, producers, stored
 from leepfrog_exporter.graph.purity import mixing_node
 from leepfrog_exporter.graph.softmax import Ending, softmax_at
 
@@ -21,9 +21,10 @@ _ACTIVATIONS = {"Relu", "Clip"}
 _PASSED_OVER = _ACTIVATIONS | {
     "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Dropout", "GlobalAveragePool",
     "AveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax", "ReduceSum", "QuantizeLinear", "DequantizeLinear",
+    "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearReduceMean",
 }  # fmt: skip
 _STORED_WEIGHTS = {"Transpose", "Identity", "Cast", "DequantizeLinear"}
-_WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div"}
+_WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div", "QLinearAdd", "QLinearMul"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Tail:
         altered: description of a node between softmax and output that may change probabilities; "" if there is none.
         activation: description of an activation between `node` and the output; "" if there is none.
         paired: whether the logits are 0 and z, built from the single logit z that `node` leads to.
+        rounding: step by which the output is rounded after a softmax; 0 if it is not.
         made_by: node that produces each value.
         constant: names of the values that do not depend on the graph's inputs.
     """
@@ -53,6 +55,7 @@ class Tail:
     altered: str
     activation: str
     paired: bool
+    rounding: float
     made_by: Mapping[str, NodeProto]
     constant: set[str]
 
@@ -91,7 +94,7 @@ def tail_of(graph: GraphProto, output: str) -> Tail:
     made_by, constant = producers(graph), constants(graph)
     value, logits = output, output
     ends_in: Ending = "logits"
-    ending, changed, altered, activation, paired = "", "", "", "", False
+    ending, changed, altered, activation, paired, rounding = "", "", "", "", False, 0.0
     while (node := made_by.get(value)) is not None:
         if ends_in == "logits" and (softmax := softmax_at(node, made_by)) is not None:
             logits, ends_in = softmax
@@ -101,13 +104,16 @@ def tail_of(graph: GraphProto, output: str) -> Tail:
         elif node.op_type in _PASSED_OVER:
             if node.op_type in _ACTIVATIONS:
                 activation = describe(node)
+            if node.op_type == "QuantizeLinear" and ends_in == "logits":
+                rounding = constant_number(graph, node.input[1]) or 0.0
             value = node.input[0]
         elif node.op_type in _WITH_A_CONSTANT and sum(name not in constant for name in node.input) == 1:
             changed = describe(node)
             value = next(name for name in node.input if name not in constant)
         else:
             return Tail(
-                graph, output, node, logits, ends_in, ending, altered, activation, paired, made_by, constant
+                graph, output, node, logits, ends_in, ending, altered, activation, paired,
+                rounding if ends_in != "logits" else 0.0, made_by, constant,
             )  # fmt: skip
     raise ModelError(f"no linear layer between input and output {output!r}, so it is not a classifier")
 

@@ -20,6 +20,7 @@ from leepfrog_exporter.graph.first_operators import own_scaling
 from leepfrog_exporter.graph.image_input import attach_input
 from leepfrog_exporter.graph.outputs import TOWER_OUTPUTS, pick_output
 from leepfrog_exporter.graph.read import read_onnx
+from leepfrog_exporter.graph.softmax import expand_quantized_softmax
 from leepfrog_exporter.original import Original
 from leepfrog_exporter.presets import check_grey, check_scaling, maps_to_bytes
 
@@ -48,6 +49,7 @@ def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
     reserved = [name for name in values(model.graph) - inputs if name in _OWN_NAMES or name.startswith(OWN_PREFIX)]
     free_names(model.graph, reserved)
     original = Original(model, model.graph.output[0].name)
+    expand_quantized_softmax(model.graph)
     scaling = own_scaling(model.graph, original.input, 3 if original.channels_last else 1)
     takes_bytes = any(i.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for i in model.graph.input)
     size = attach_input(model, options.preprocess.input_size)

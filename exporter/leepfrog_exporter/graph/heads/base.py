@@ -33,6 +33,7 @@ class Location:
         layer: description of the linear layer in messages; "" if there is none.
         weights: weights of that layer as stored, possibly transposed; None if there are none.
         first_token: whether tokens [N, T, D] are represented by the first one, the class token, not by their average.
+        scale, zero: features are scale * (value - zero), for quantized values.
     """
 
     value: str
@@ -40,9 +41,12 @@ class Location:
     layer: str = dataclasses.field(default="", compare=False)
     weights: TensorProto | None = dataclasses.field(default=None, compare=False, repr=False)
     first_token: bool = False
+    scale: float = 1.0
+    zero: float = 0.0
 
     def pooled(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Average the value over space or tokens, or take the first token; return features [n, D]."""
+        features = np.float32(self.scale) * (features - np.float32(self.zero))
         if self.first_token and self.channels_last and features.ndim == 3:
             return np.asarray(features[:, 0], np.float32)
         positions = range(1, features.ndim - 1) if self.channels_last else range(2, features.ndim)
@@ -103,6 +107,7 @@ class Classifier(_End):
         binary: whether the last linear layer has a single output, the logit of the second of two classes.
         altered: description of a node between softmax and output that may change probabilities; "" if there is none.
         doubt: reason in the graph why the outputs may not be classes; "" if there is none.
+        rounding: step by which the classifier's own probabilities are rounded; 0 if they are not.
     """
 
     logits: str
@@ -110,6 +115,7 @@ class Classifier(_End):
     binary: bool = dataclasses.field(default=False, compare=False)
     altered: str = dataclasses.field(default="", compare=False)
     doubt: str = dataclasses.field(default="", compare=False)
+    rounding: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def compared(self) -> str:
@@ -125,8 +131,16 @@ class Classifier(_End):
             return np.hstack([1 - output if self.ends_in == "sigmoid" else 0 * output, output])
         return output
 
+    def embedding_doubt(self, doubt: str) -> str:
+        """Return why outputs without labels may be an embedding, to be exported as features; "" if there is no doubt.
+
+        Args:
+            doubt: reason given by the source; "" if there is none.
+        """
+        return "" if self.ends_in != "logits" or self.binary else self.doubt or doubt
+
     def refuse_embedding(self, n_classes: int, doubt: str) -> None:
-        """Raise ModelError if outputs without labels may be an embedding.
+        """Raise ModelError if outputs without labels may be something else than classes.
 
         Args:
             n_classes: number of outputs, Z.
@@ -147,31 +161,38 @@ Head = Classifier | FeatureExtractor
 def linear_head(tail: Tail, *, weights: TensorProto | None, outputs_axis: int, channels_last: bool) -> Head:
     """Return the head whose last linear layer is the first node of the tail.
 
-    Several sigmoid outputs are not a distribution over classes; a single one is the probability of the second of two
-    classes.
-
     Args:
         tail: tail of the graph.
         weights: weights of the layer, as stored; None if they are computed.
         outputs_axis: axis of the layer's outputs in `weights`.
         channels_last: whether the layer works on the last axis of its input.
     """
-    layer = Location(tail.node.input[0], channels_last, describe(tail.node), weights)
+    location = Location(tail.node.input[0], channels_last, describe(tail.node), weights)
     has_one_output = weights is not None and len(weights.dims) > 1 and weights.dims[outputs_axis] == 1
+    return head_of(tail, location, has_one_output)
+
+
+def head_of(tail: Tail, location: Location, has_one_output: bool = False) -> Head:
+    """Return the head with features at a location.
+
+    Several sigmoid outputs are not a distribution over classes; a single one is the probability of the second of two
+    classes.
+    """
     binary = has_one_output and (tail.paired or tail.ends_in in ("logits", "sigmoid"))
     if tail.ends_in == "sigmoid" and not binary:
         reason = f"ends in {tail.ending}, not a softmax: its outputs are not a distribution over classes"
-        return FeatureExtractor(locations=(layer,), reason=reason, is_sure=True)
+        return FeatureExtractor(locations=(location,), reason=reason, is_sure=True)
     doubt = ""
     if binary and not tail.paired:
         doubt = "it has a single output without a sigmoid, like a regression"
     elif tail.activation:
         doubt = f"{tail.activation} follows its last linear layer"
     return Classifier(
-        locations=(layer,),
+        locations=(location,),
         logits=tail.logits,
         ends_in=tail.ends_in,
         binary=binary,
         altered=tail.altered,
         doubt=doubt if tail.ends_in == "logits" else "",
+        rounding=tail.rounding,
     )

@@ -43,6 +43,7 @@ def head(tail: Tail) -> Head | None:
         ends_in=tail.ends_in,
         altered=tail.altered,
         doubt="it joins the outputs of several linear layers" if tail.ends_in == "logits" else "",
+        rounding=tail.rounding,
     )
 
 
