@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from leepfrog.ranking.expectation import Calibration, Statistic, _Seen
+from leepfrog.ranking.expectation import Calibration, Statistic, _Seen, expectation
 from leepfrog.ranking.goals import GOALS
-from studies.default_order.tables import Extractors
+from studies.default_order.tables import Extractors, outcome, zoos
 
-# Upper bound of correlations: statistics never determine the accuracy completely.
-MOST_CORRELATION = 0.98
+# Upper bounds of correlations to choose from. Statistics never determine the accuracy completely, and differences of
+# their covariances exaggerate how much they do.
+MOST_CORRELATION = (0.98, 0.95, 0.91)
+# Number of zoos per group that the choice is made on.
+ZOOS = 6
 
 
 def angle(share: np.ndarray) -> np.ndarray:
@@ -23,7 +26,7 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
     """Fit the calibration of a goal to extractors of some networks.
 
     Covariances among models are means over groups of the observed covariance minus that of the noise; each family of
-    sets has the same weight.
+    sets has the same weight. The upper bound of the correlations is the one whose order agrees best with the truth.
     """
     start = GOALS[goal].calibration
     statistics, covariances, shifts, families = start.statistics, [], [], []
@@ -50,13 +53,11 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
     slopes = covariance[0, 1:] / covariance[0, 0]
     correlations = covariance[0, 1:] / (spread * np.sqrt(np.maximum(np.diag(covariance)[1:], 1e-12)))
     shift, few, common = _shifts(np.array(shifts), weights, start.common)
-    return dataclasses.replace(
+    found = dataclasses.replace(
         start,
         statistics=tuple(
             dataclasses.replace(
-                statistic,
-                slope=1.0 if i == 0 else float(slopes[i]),
-                correlation=float(np.clip(correlations[i], 0.1, MOST_CORRELATION)),
+                statistic, slope=1.0 if i == 0 else float(slopes[i]), correlation=float(correlations[i])
             )
             for i, statistic in enumerate(statistics)
         ),
@@ -65,6 +66,35 @@ def fitted(goal: str, groups: Sequence[Extractors], networks: Sequence[str]) -> 
         shift_of_few=few,
         common=common,
     )
+    choices = [_bounded(found, most) for most in MOST_CORRELATION]
+    if len(statistics) == 1:  # the order does not depend on it
+        return choices[0]
+    return max(choices, key=lambda choice: _agreement(goal, choice, groups, networks, weights))
+
+
+def _bounded(calibration: Calibration, most: float) -> Calibration:
+    """Limit the correlations of all statistics."""
+    bounded = tuple(
+        dataclasses.replace(statistic, correlation=float(np.clip(statistic.correlation, 0.1, most)))
+        for statistic in calibration.statistics
+    )
+    return dataclasses.replace(calibration, statistics=bounded)
+
+
+def _agreement(
+    goal: str, calibration: Calibration, groups: Sequence[Extractors], networks: Sequence[str], weights: np.ndarray
+) -> float:
+    """Return the weighted tau of a calibration's order with the truth, as a weighted mean over groups."""
+    taus = []
+    for group in groups:
+        members = np.flatnonzero(np.isin(group.networks, networks))
+        truth = group.truth(goal)
+        of_zoos = [
+            outcome(expectation(group.scores(zoo), group.labels, calibration).accuracy, truth[zoo])[0]
+            for zoo in zoos(members, group.seed)[:ZOOS]
+        ]
+        taus.append(np.mean(of_zoos))
+    return float(weights @ taus)
 
 
 def _shifts(shifts: np.ndarray, weights: np.ndarray, least: float) -> tuple[float, float, float]:
