@@ -112,7 +112,7 @@ def _scoring_model(draft: Draft, options: ExportOptions, progress: Progress) -> 
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[1].dim_value = widths[value.name]
     model.producer_name, model.producer_version = "leepfrog", __version__
-    labels = _checked_labels(head, measured, draft, options)
+    labels = _checked_labels(head, measured, draft, options, progress)
     progress.advance(1)
     metadata = dataclasses.replace(
         draft.metadata,
@@ -154,8 +154,11 @@ def _head(draft: Draft, options: ExportOptions, progress: Progress) -> Head:
         n_outputs = (shapes(draft.model).get(output) or [0])[-1]
         if n_outputs == 0 or n_outputs in KNOWN_COUNTS:
             return head
+        # What the last layer sees is good whether its outputs are classes or an embedding. If an activation follows,
+        # they are the features themselves.
+        is_last = doubt == draft.doubt
+        head = FeatureExtractor(locations=head.locations, reason=doubt) if is_last else find_features(graph, output)
         doubt += f"; if its {n_outputs:,} outputs are classes, add --labels FILE"
-        head = find_features(graph, output)
     if doubt:
         progress.notice(f"{draft.metadata.name}: exports features only, without probabilities: {doubt}")
     return _pooled(head, draft.model, options)
@@ -173,7 +176,9 @@ def _pooled(head: Head, model: onnx.ModelProto, options: ExportOptions) -> Head:
     )
 
 
-def _checked_labels(head: Head, measured: parity.Parity, draft: Draft, options: ExportOptions) -> tuple[str, ...]:
+def _checked_labels(
+    head: Head, measured: parity.Parity, draft: Draft, options: ExportOptions, progress: Progress
+) -> tuple[str, ...]:
     """Return the labels of the source classes; raise ModelError if the outputs may be something else."""
     if isinstance(head, FeatureExtractor) or measured.n_source is None:
         if not head.layer and measured.n_features in KNOWN_COUNTS:
@@ -182,6 +187,10 @@ def _checked_labels(head: Head, measured: parity.Parity, draft: Draft, options: 
             )
         return ()
     labels = _labels(options.labels) if options.labels else draft.metadata.labels
+    if not options.labels and labels and len(labels) != measured.n_source:
+        name, n_labels = draft.metadata.name, len(labels)
+        progress.notice(f"{name}: ignores the {n_labels} declared labels: it has {measured.n_source} classes")
+        labels = ()
     if not labels:
         head.refuse_embedding(measured.n_source, draft.doubt)
     elif len(labels) != measured.n_source:

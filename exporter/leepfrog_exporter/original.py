@@ -24,7 +24,7 @@ class Original:
 
     Attributes:
         input: name of the image input.
-        channels: number of input channels; None if it is dynamic.
+        channels: number of input channels.
         channels_last: whether channels are the input's last axis.
     """
 
@@ -45,7 +45,7 @@ class Original:
         taken = inputs[0]  # attach_input checks that it is the only one
         dims = [dim if isinstance(dim, int) else None for dim in taken.shape]
         self.input, self._kind = taken.name, _KINDS.get(taken.type, np.float32)
-        self.channels, self.channels_last = layout(dims) if len(dims) == 4 else (None, False)
+        self.channels, self.channels_last = layout(dims) if len(dims) == 4 else (3, False)
         self._repeat = max(1, dims[0] or 1) if dims else 1
         if self._repeat > MAX_FIXED_BATCH:
             raise ModelError(

@@ -67,6 +67,9 @@ class PreprocessChoice:
         values: dict[str, Any] = {"input_size": input_size, "resize_size": resize}
         if stated is not None:
             values |= {field.name: getattr(stated, field.name) for field in dataclasses.fields(stated)}
+            # The declared crop keeps its share of the image at another input size.
+            sides = zip(stated.resize_size, input_size, stated.input_size, strict=True)
+            values["resize_size"] = tuple(round(side * size / of) for side, size, of in sides)
         values |= PRESETS.get(self.preset or "", {})
         chosen = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "preset"}
         values |= {name: value for name, value in chosen.items() if value is not None}

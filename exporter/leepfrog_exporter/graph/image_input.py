@@ -17,14 +17,17 @@ _ACCEPTED = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorP
 LUMA = (0.299, 0.587, 0.114)
 
 
-def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple[int, int]:
+def attach_input(
+    model: ModelProto, input_size: tuple[int, int] | None, usual_size: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """Replace the graph's single input by `image`.
 
     Single-channel inputs receive the image's luma, channels-last inputs a Transpose, other data types a Cast.
 
     Args:
         model: the model; changed in place.
-        input_size: (height, width), needed if the graph leaves them dynamic; otherwise it must match the graph.
+        input_size: (height, width); if given, it must match those that the graph fixes.
+        usual_size: (height, width) for a graph that leaves them dynamic, if `input_size` is None.
 
     Returns:
         (height, width) of the input.
@@ -54,9 +57,10 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     channels, channels_last = layout(dims)
     if channels not in (1, 3):
         raise ModelError(
-            f"input {old!r} is {shown}: {channels or 'a dynamic number of'} channels; only 3 or 1 (grey) are supported"
+            f"input {old!r} is {shown}: {channels} channels, but photographs have 3 (or 1, gray); put a layer before "
+            f"the network that makes {channels} channels of 3, and export both as one graph"
         )
-    size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, old)
+    size = _size((dims[1], dims[2]) if channels_last else (dims[2], dims[3]), input_size, usual_size, old)
     if dims[0] is not None:
         free_batch_axis(model, dims[0])
 
@@ -88,10 +92,10 @@ def attach_input(model: ModelProto, input_size: tuple[int, int] | None) -> tuple
     return size
 
 
-def layout(dims: Sequence[int | None]) -> tuple[int | None, bool]:
-    """Return the number of channels of an input [N, ., ., .], and whether they are its last axis."""
+def layout(dims: Sequence[int | None]) -> tuple[int, bool]:
+    """Return the number of channels of an input [N, ., ., .], 3 if dynamic, and whether they are its last axis."""
     channels_last = dims[3] in (1, 3) and dims[1] not in (1, 3)
-    return dims[3] if channels_last else dims[1], channels_last
+    return (dims[3] if channels_last else dims[1]) or 3, channels_last
 
 
 def _grey(model: ModelProto, image: str, grey: str) -> list[NodeProto]:
@@ -114,12 +118,18 @@ def _whole(model: ModelProto, value: str, whole: str) -> list[NodeProto]:
     return [raised, helper.make_node("Floor", [raised.output[0]], [whole])]
 
 
-def _size(stated: tuple[int | None, int | None], wanted: tuple[int, int] | None, name: str) -> tuple[int, int]:
+def _size(
+    stated: tuple[int | None, int | None],
+    wanted: tuple[int, int] | None,
+    usual: tuple[int, int] | None,
+    name: str,
+) -> tuple[int, int]:
     height, width = stated
     if height and width:
         if wanted not in (None, (height, width)):
             raise ModelError(f"input {name!r} is {height} x {width} pixels, not {wanted[0]} x {wanted[1]} as requested")
         return height, width
+    wanted = wanted or usual
     if wanted is None:
         raise ModelError(f"input {name!r} has dynamic height and width; set them, for example --input-size 224")
     if height not in (None, wanted[0]) or width not in (None, wanted[1]):

@@ -46,7 +46,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{where}: not an ONNX model: it contains names that are not UTF-8")
     digest = hashlib.sha256(content)
     try:
-        external = [tensor for tensor in _tensors(model) if uses_external_data(tensor)]
+        external = [tensor for tensor in tensors_of(model) if uses_external_data(tensor)]
         _check_external(external, path.parent, len(content))
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -77,7 +77,7 @@ def _check_external(tensors: list[TensorProto], folder: Path, size: int) -> None
             raise ValueError("it is larger than 2 GB")
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+def tensors_of(model: onnx.ModelProto) -> Iterator[TensorProto]:
     """Yield every tensor of a model."""
     yield from _of_graph(model.graph)
     for function in model.functions:

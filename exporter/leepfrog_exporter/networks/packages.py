@@ -17,7 +17,7 @@ _declared: list[object] = []  # a torch Library withdraws its operators when it 
 
 
 def package(name: str) -> ModuleType:
-    """Import `torch`, `torchvision` or `timm`.
+    """Import `torch`, `torchvision`, `timm` or a package that comes with them.
 
     Raises:
         MachineError: the package is not installed, or its import fails.

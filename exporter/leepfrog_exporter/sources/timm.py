@@ -1,13 +1,8 @@
-"""`timm:NAME`: a timm classifier, with or without a weights tag."""
+"""`timm:NAME`: a timm network, with or without a weights tag, or one of the hub, `timm:hf-hub:ORG/NAME`."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import importlib
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 from leepfrog.errors import UsageError
@@ -15,14 +10,15 @@ from leepfrog.images.preprocess import PreprocessSpec
 from leepfrog.progress import Progress
 
 from leepfrog_exporter.draft import Draft, ExportOptions
+from leepfrog_exporter.hub import asked_once
 from leepfrog_exporter.networks.network import Network, built, imagenet_labels, near
 from leepfrog_exporter.networks.packages import package
 from leepfrog_exporter.networks.traced import built_and_traced
 
 TAKES = "NAME"
 
-# Timeout for the first response of the model hub.
-HUB_SECONDS = 10
+# Names of networks whose configuration is in a repository of the hub: hf-hub:ORG/NAME.
+_OF_HUB = ("hf-hub:", "hf_hub:")
 
 
 def draft(rest: str, options: ExportOptions, progress: Progress) -> Draft:
@@ -38,12 +34,10 @@ def build(name: str, *, pretrained: bool) -> Network:
         MachineError: the weights cannot be downloaded.
     """
     timm = package("timm")
-    if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}; {near(name, timm.list_models())}")
-    known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
-    if "." in name and name not in known:
-        raise UsageError(f"timm has no weights {name!r}; {near(name, known)}")
-    with _hub_asked_once() if pretrained else contextlib.nullcontext():
+    on_hub = name.startswith(_OF_HUB)
+    if not on_hub:
+        _check_known(timm, name)
+    with asked_once() if pretrained or on_hub else contextlib.nullcontext():
         module = built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained))
     config = timm.data.resolve_model_data_config(module)
     pretrained_config = module.pretrained_cfg
@@ -53,7 +47,7 @@ def build(name: str, *, pretrained: bool) -> Network:
         module,
         f"{architecture}.{tag}" if tag else architecture,
         _preprocess(name, config),
-        imagenet_labels() if module.num_classes == 1000 else (),
+        _labels(module),
         pretrained_config.get("license") or "",
         None,
         doubt="timm presents embeddings of image towers, such as CLIP's, as classes",
@@ -61,23 +55,20 @@ def build(name: str, *, pretrained: bool) -> Network:
     )
 
 
-@contextlib.contextmanager
-def _hub_asked_once() -> Iterator[None]:
-    """Restrict the hub client to its cache if the hub is unreachable; it would retry noisily for a minute."""
-    constants: Any = importlib.import_module("huggingface_hub.constants")  # timm requires it
-    before = constants.HF_HUB_OFFLINE
-    if not before:
-        try:
-            address = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310
-            urllib.request.urlopen(address, timeout=HUB_SECONDS).close()  # noqa: S310
-        except urllib.error.HTTPError:  # the hub responded
-            pass
-        except (OSError, ValueError, http.client.HTTPException):
-            constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+def _labels(module: Any) -> tuple[str, ...]:
+    names = module.pretrained_cfg.get("label_names") or ()
+    if len(names) == module.num_classes:
+        return tuple(map(str, names))
+    return imagenet_labels() if module.num_classes == 1000 else ()
+
+
+def _check_known(timm: Any, name: str) -> None:
+    """Raise UsageError if timm has no network, or no weights, of this name."""
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}; {near(name, timm.list_models())}")
+    known = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    if "." in name and name not in known:
+        raise UsageError(f"timm has no weights {name!r}; {near(name, known)}")
 
 
 def _preprocess(name: str, config: dict[str, Any]) -> PreprocessSpec:
