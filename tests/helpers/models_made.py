@@ -202,6 +202,11 @@ def options(**values: object) -> ExportOptions:
     return ExportOptions(**{"preprocess": IMAGENET, **values})  # type: ignore[arg-type]
 
 
+def input_size(side: int) -> PreprocessChoice:
+    """Return the choice of an input size alone."""
+    return PreprocessChoice(input_size=(side, side))
+
+
 def scoring(**changes: object) -> ModelProto:
     """Return a hand-built valid scoring model; `changes` override its metadata."""
     made = classifier(tail=("Softmax",), names=("image", "features", "probs"))

@@ -95,42 +95,36 @@ def _preprocess(config: Config, where: Path) -> PreprocessSpec:
             channel_order=order,  # type: ignore[arg-type]
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(
-            f"{printable(where)}: preprocessing is not understood ({type(error).__name__}: {str(error)[:100]}); give "
-            "--preprocess instead"
-        ) from None
+        reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {str(error)[:100]}"
+        raise ModelError(f"{printable(where)}: its preprocessing is not supported: {reason}") from None
 
 
 def _sizes(config: Config) -> tuple[tuple[int, int], tuple[int, int], str]:
     """Return the input size, the size before the crop, and the resize mode."""
     given = config.get("size", config.get("crop_size"))
-    crops = bool(config.get("do_center_crop", "crop_size" in config and "do_center_crop" not in config))
+    crops = bool(config.get("do_center_crop", "crop_size" in config))
     crop = _side_by_side(config.get("crop_size")) if crops else None
-    if isinstance(given, Mapping) and "shortest_edge" in given:
-        edge = int(given["shortest_edge"])
-        shorter: int | None = edge
-    elif isinstance(given, int | float) and crops:  # early processors
-        shorter = int(given)
-    else:
-        shorter = None
-    if shorter is not None and crop is None and (fraction := _crop_fraction(config)):
-        if shorter >= _LEAST_UNCROPPED:
-            return (shorter, shorter), (shorter, shorter), "stretch"
-        larger = int(shorter / fraction)
-        return (shorter, shorter), (larger, larger), "cover"
-    if shorter is not None:
+    fraction = _crop_fraction(config)
+    is_edge = isinstance(given, Mapping) and "shortest_edge" in given
+    if is_edge or (isinstance(given, int | float) and crops):  # early processors have plain numbers
+        edge = int(given["shortest_edge"] if isinstance(given, Mapping) else given)
+        if fraction < 1 and crop is None and edge >= _LEAST_UNCROPPED:
+            return (edge, edge), (edge, edge), "stretch"
+        larger = int(edge / fraction)
         # Without a crop, the processor leaves images oblong; the network needs a square.
-        return crop or (shorter, shorter), (shorter, shorter), "cover"
+        return crop or (edge, edge), (larger, larger), "cover"
     whole = _side_by_side(given)
     if whole is None:
         raise KeyError("size")
-    if fraction := _crop_fraction(config):  # timm's wrapper and PoolFormer
+    if fraction < 1:
         return whole, (int(whole[0] / fraction), int(whole[1] / fraction)), "cover"
     return crop or whole, whole, "stretch"
 
 
 def _crop_fraction(config: Config) -> float:
-    return float(config.get("crop_pct") or 0)
+    """Return the part of the resized image that the crop keeps, by the name of the processor or by its settings."""
+    named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    return 224 / 256 if named.startswith("Levit") else float(config.get("crop_pct") or 1)
 
 
 def _side_by_side(size: object) -> tuple[int, int] | None:
@@ -149,6 +143,8 @@ def _statistics(config: Config) -> tuple[tuple[float, float, float], tuple[float
     normalizes = config.get("do_normalize", "image_mean" in config)
     mean = _three(config["image_mean"]) if normalizes else [0.0] * 3
     std = _three(config["image_std"]) if normalizes else [1.0] * 3
+    if config.get("include_top"):  # EfficientNet's processor divides a second time
+        std = [value * value for value in std]
     factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
     # (factor * pixel - offset - mean) / std, with pixel = 255 x
     offset = 1.0 if config.get("rescale_offset") else 0.0
