@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import shlex
 from pathlib import Path
@@ -62,6 +63,16 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
+def of_transformers(folder: Path) -> None:
+    """Write a folder as Optimum does."""
+    folder.mkdir()
+    shape = ("batch_size", "num_channels", "height", "width")
+    made.classifier(shape=shape, names=("pixel_values", "deep", "logits")).save(folder / "model.onnx")
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    processor = {"size": {"height": made.SIDE, "width": made.SIDE}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
 def furnish(folder: Path, home: Path) -> None:
     """Make what the pages' commands read: images, arrays, an ONNX file, two exported models."""
     (home / "models").mkdir(parents=True)
@@ -80,6 +91,7 @@ def furnish(folder: Path, home: Path) -> None:
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     made.classifier().save(folder / "my_model.onnx")
+    of_transformers(folder / "my-vit")
     (folder / "my_classes.txt").write_text("".join(f"class {i}\n" for i in range(made.CLASSES)))
 
 

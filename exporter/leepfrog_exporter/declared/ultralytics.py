@@ -18,6 +18,9 @@ def declared(path: Path, model: ModelProto) -> Declaration | None:
 
     Classifiers resize the shorter side to the input size, crop the centre, and take pixels in 0..1. Other networks get
     the whole image, with gray margins.
+
+    Raises:
+        ModelError: the values cannot be read.
     """
     given = {entry.key: entry.value for entry in model.metadata_props}
     if not {"names", "imgsz", "task"} <= given.keys():
