@@ -35,6 +35,7 @@ WRITTEN_BY = {
     "distances": ("distance",),
     "library": ("library list",),
     "zoo": ("zoo list",),
+    "catalog": ("zoo search",),
     "doctor": ("doctor",),
 }
 

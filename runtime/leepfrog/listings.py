@@ -1,4 +1,4 @@
-"""Results of the commands `doctor` and `zoo list`."""
+"""Results of the commands `doctor`, `zoo list` and `zoo search`."""
 
 from __future__ import annotations
 
@@ -41,6 +41,39 @@ class ZooListing(Result):
     schema_version: ClassVar = 1
 
     models: tuple[ListedModel, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundNetwork:
+    """A network of timm or torchvision with pre-trained weights.
+
+    Attributes:
+        source: what `leepfrog export` takes, LIBRARY:NAME.
+        parameters: number of parameters, with the library's own classifier.
+        input_size: height and width of its images, in pixels.
+        top1: published ImageNet-1k top-1 accuracy in percent, if known.
+        license: license of the weights, "" if unknown.
+    """
+
+    source: str
+    parameters: int
+    input_size: int
+    top1: float | None
+    license: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog(Result):
+    """Networks of timm and torchvision that a search found.
+
+    Attributes:
+        networks: the networks found, the most accurate first.
+    """
+
+    kind: ClassVar = "catalog"
+    schema_version: ClassVar = 1
+
+    networks: tuple[FoundNetwork, ...]
 
 
 @dataclasses.dataclass(frozen=True)

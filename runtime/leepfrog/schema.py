@@ -15,7 +15,7 @@ from leepfrog.codec import types_of, written_fields, written_properties
 from leepfrog.costs.report import CostReport
 from leepfrog.gate.check import Check
 from leepfrog.gate.compare import Verification
-from leepfrog.listings import Diagnosis, ZooListing
+from leepfrog.listings import Catalog, Diagnosis, ZooListing
 from leepfrog.ranking.explain import Explanation
 from leepfrog.ranking.result import Ranking
 from leepfrog.ranking.score_files import Scores
@@ -34,7 +34,7 @@ def results() -> list[type[Result]]:
     """Return the result types of all commands that write JSON."""
     return [
         Ranking, Scores, Validation, TaskStudy, Verification, Check, CostReport, Explanation, Recommendation,
-        DistanceTable, LibraryListing, ZooListing, Diagnosis,
+        DistanceTable, LibraryListing, ZooListing, Catalog, Diagnosis,
     ]  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def test_fault_28_the_documentation_shows_every_exported_function() -> None:
 
 
 DATA = {
+    "leepfrog_exporter/catalog.csv",
     "leepfrog_exporter/zoo.toml",
     "leepfrog/costs/reference.onnx",
     "leepfrog/report/templates/page.html.j2",

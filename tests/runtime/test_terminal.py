@@ -159,6 +159,7 @@ CALLS = {
     "experts": "experts {photographs} --library {out}/library -o {out}/experts.json",
     "map": "map {out}/library -o {out}/map.svg",
     "zoo list": "zoo list -o {out}/zoo.json",
+    "zoo search": "zoo search vit -o {out}/found.json",
     "zoo pull": "zoo pull",
     "demo": "demo",
     "doctor": "doctor -o {out}/doctor.json",

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from leepfrog_exporter import zoo
+from leepfrog_exporter import catalog, zoo
 
+from leepfrog.cli.amounts import amount
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import complete_zoo
 from leepfrog.cli.export import check_exporter
 from leepfrog.cli.exported_lines import described
 from leepfrog.cli.options import QuietOption
-from leepfrog.cli.output import emit
+from leepfrog.cli.output import emit, remark
 from leepfrog.cli.result_options import ResultOptions, result_options
-from leepfrog.listings import ListedModel, ZooListing
+from leepfrog.listings import Catalog, FoundNetwork, ListedModel, ZooListing
 from leepfrog.tables import Column, table_of
 
 app = typer.Typer(help="Models available by name.", no_args_is_help=True, rich_markup_mode=None)
@@ -50,6 +51,47 @@ def list_(*, out: ResultOptions) -> None:
     listing = ZooListing(tuple(models))
     table = table_of(COLUMNS, listing.models, LEAST)
     out.emit(out.text(listing, [table]))
+
+
+SEARCHED: tuple[Column[FoundNetwork], ...] = (
+    Column("source", lambda network: network.source, number=False),
+    Column("params M", lambda network: f"{network.parameters / 1e6:.1f}"),
+    Column("input", lambda network: str(network.input_size)),
+    Column("top-1 %", lambda network: "" if network.top1 is None else f"{network.top1:.1f}"),
+    Column("license", lambda network: network.license, number=False),
+)
+
+
+@app.command("search")
+@result_options(with_quiet=True)
+def search(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a name, or a wildcard pattern such as 'mobilenet*' (default: all).")
+    ] = "*",
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="N", help="Maximum number of parameters, such as 5M.")
+    ] = None,
+    min_top1: Annotated[
+        float | None, typer.Option("--min-top1", min=0, max=100, help="Minimum published accuracy, in percent.")
+    ] = None,
+    max_input: Annotated[int | None, typer.Option("--max-input", min=1, help="Maximum input size, in pixels.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of networks to show.")] = 30,
+    *,
+    out: ResultOptions,
+) -> None:
+    """Search the networks of timm and torchvision with pre-trained weights, offline; the most accurate first.
+
+    leepfrog export SOURCE downloads the weights from the library's hub.
+    """
+    found = catalog.search(pattern, amount(max_params, "count", "--max-params"), min_top1, max_input)
+    networks = tuple(
+        FoundNetwork(each.source, each.parameters, each.input_size, each.top1, each.license) for each in found[:most]
+    )
+    out.emit(out.text(Catalog(networks), [table_of(SEARCHED, networks, ("license", "input"))]))
+    if len(found) > most:
+        remark(f"{most} of {len(found):,} networks; --most N shows more", out.quiet)
+    elif not found:
+        remark("no network of this name is within these limits", out.quiet)
 
 
 @app.command("pull")
