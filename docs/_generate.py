@@ -39,6 +39,12 @@ WRITTEN_BY = {
     "doctor": ("doctor",),
 }
 
+# Descriptions of the fields that all results have.
+CONSTANTS = {
+    "schema_version": "version of the format of this kind of result.",
+    "kind": "kind of the result.",
+}
+
 CLI_HEAD = """# Command line
 
 The help of every command of `leepfrog`, as `leepfrog COMMAND --help` prints it. [Exit codes](exit-codes.md) and
@@ -63,7 +69,7 @@ SCHEMA_HEAD = """# JSON schema
 
 The fields of every result that commands write with `--format json` or `-o FILE.json`. `leepfrog schema` prints the same
 as JSON Schema (draft 2020-12). `kind` and `schema_version` identify the result in a file; infinite and unknown
-numbers are `null`. All fields are always present, and no others.
+numbers are `null`. All fields are always present, and there are no others.
 """
 
 
@@ -163,11 +169,17 @@ def _rest(command: str) -> str:
 
 def _section(name: str, definition: dict[str, Any], title: str) -> str:
     rows = [
-        (f"`{field}`", _type(schema), re.sub(r"\bNone\b", "null", _cell(schema.get("description", ""))))
+        (f"`{field}`", _type(schema), _cell(_in_json(schema.get("description") or CONSTANTS.get(field, ""))))
         for field, schema in definition["properties"].items()
     ]
     table = _table(("field", "type", "description"), rows)
-    return f"(schema-{_slug(name)})=\n## {title}\n\n{_prose(definition.get('description', ''))}\n\n{table}"
+    text = _prose(_in_json(definition.get("description", "")))
+    return f"(schema-{_slug(name)})=\n## {title}\n\n{text}\n\n{table}"
+
+
+def _in_json(text: str) -> str:
+    """Return a docstring's text with the names of JSON for Python's constants."""
+    return re.sub(r"\bNone\b", "null", re.sub(r"\bTrue\b", "true", text))
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -181,12 +193,19 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(_type(part) for part in schema["anyOf"])
     kind = schema.get("type", "any")
     if kind == "array" and "prefixItems" in schema:
-        return "array: " + ", ".join(_type(part) for part in schema["prefixItems"])
+        return f"\\[{', '.join(_type(part) for part in schema['prefixItems'])}\\]"
     if kind == "array":
-        return f"array of {_type(schema['items'])}"
+        return f"array of {_plural(_type(schema['items']))}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"object of {_type(schema['additionalProperties'])}"
+        return f"object of {_plural(_type(schema['additionalProperties']))}"
     return str(kind)
+
+
+def _plural(kind: str) -> str:
+    """Return a type in the plural; names of objects and lists of types stay as they are."""
+    if kind == "any":
+        return "any values"
+    return re.sub(r"(^|(?<= or ))(string|integer|number|boolean|array|object)\b", r"\2s", kind)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -201,7 +220,12 @@ def _cell(text: str) -> str:
 def _prose(text: str) -> str:
     """Return a docstring's text as Markdown, on one line and without markup except code."""
     parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
-    return "".join(part if i % 2 else re.sub(r"([\\*_$<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else _escaped(part) for i, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    """Return text whose characters Markdown does not interpret, with options as code, which keeps their hyphens."""
+    return re.sub(r"(?<![\w`-])--\w[\w-]*", r"`\g<0>`", re.sub(r"([\\*_$<\[\]])", r"\\\1", text))
 
 
 def _slug(name: str) -> str:

@@ -21,7 +21,7 @@ from docutils import nodes  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
 project = "leepfrog"
-author = "the leepfrog authors"
+author = project_copyright = "the leepfrog authors"
 version = release = leepfrog.__version__.partition("+")[0]
 
 # myst_nb brings myst_parser, and with it Markdown.
@@ -54,6 +54,8 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_title = f"leepfrog {release}"
 html_copy_source = False
@@ -61,6 +63,11 @@ html_show_sourcelink = False
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def without_links_of_github(app: Any, docname: str, source: list[str]) -> None:
+    """Remove lines marked for GitHub, which shows the directives that include files, but not their content."""
+    source[0] = re.sub(r"^<!-- only on GitHub -->\n.*\n", "", source[0], flags=re.MULTILINE)
 
 
 def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
@@ -71,9 +78,12 @@ def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, l
     """
     converted: list[str] = []
     in_equation = in_doctest = after_returns = False
-    for original in lines:
-        # Napoleon takes the words before the first colon of this section for a type; an empty type prevents that.
+    for i, original in enumerate(_one_name_per_attribute(lines)):
+        # Napoleon takes the words before the first colon of this section for a type; an empty type prevents that. The
+        # same applies to the first line of a property.
         line = f"    : {original.strip()}" if after_returns else original
+        if i == 0 and what in ("property", "attribute"):
+            line = f": {original}"
         after_returns = original == "Returns:"
         blank, indented = not line.strip(), line.startswith("    ")
         in_doctest = not blank and (in_doctest or line.startswith(">>>"))
@@ -81,9 +91,60 @@ def plain_docstring(app: Any, what: str, name: str, obj: object, options: Any, l
             in_equation = False
         elif not in_equation and indented and (not converted or not converted[-1].strip()):
             in_equation = True
-            converted += ["::", ""]
+            converted += [".. code-block:: text", ""]
         converted.append(line if in_equation or in_doctest else _escaped(line))
     lines[:] = converted
+
+
+def _one_name_per_attribute(lines: list[str]) -> list[str]:
+    """Repeat the description of attributes that share one, which Napoleon would read as a name and a type."""
+    found: list[str] = []
+    in_attributes, names, description = False, [], [""]
+    for line in [*lines, ""]:
+        if names and line.startswith("        "):
+            description.append(line)
+            continue
+        for name in names:
+            found += [f"    {name}: {description[0]}", *description[1:]]
+        names = []
+        in_attributes = line == "Attributes:" or (in_attributes and line.startswith("    "))
+        entry = re.fullmatch(r"    (\w+(?:, \w+)+): (.*)", line)
+        if in_attributes and entry:
+            names, description = entry[1].split(", "), [entry[2]]
+        else:
+            found.append(line)
+    return found[:-1]
+
+
+def short_types(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
+    """Shorten the types that Napoleon adds to attributes, for example `leepfrog.ranking.budget.Budget` to `Budget`."""
+    packages = r"(?<![\w.~])(?:leepfrog|numpy|collections|pathlib|os|PIL)\."
+    for i, line in enumerate(lines):
+        if line.startswith(":vartype"):
+            lines[i] = re.sub(packages, r"~\g<0>", _python_types(line))
+
+
+def plain_signature(
+    app: Any, what: str, name: str, obj: object, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Rewrite what is not Python, such as `<factory>`; Sphinx would not parse the signature otherwise."""
+    if signature == "(*args, **kwargs)":  # of protocols
+        signature = ""
+    return signature and _python_types(signature), returned and _python_types(returned)
+
+
+def _python_types(text: str) -> str:
+    """Return the text of annotations and defaults as one would write them in Python."""
+    text = text.replace("<factory>", "...").replace("<leepfrog.progress.SilentProgress object>", "SilentProgress()")
+    text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+    module = r"(?:~?(?:numpy|typing)\.)?"
+    array = rf"{module}ndarray\[tuple\[{module}Any, \.\.\.\], {module}dtype\[{module}(\w+)\]\]"
+    return re.sub(array, r"NDArray[\1]", text)
+
+
+def skip_tuple_fields(app: Any, what: str, name: str, obj: object, skip: bool, options: Any) -> bool | None:
+    """Skip fields of named tuples, which their class describes; Python's own description is only their number."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _escaped(line: str) -> str:
@@ -100,14 +161,20 @@ def _with_backslash(match: re.Match[str]) -> str:
 
 
 def _inline_math(translator: Any, node: Any) -> None:
-    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    translator.body.append(_mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _display_math(translator: Any, node: Any) -> None:
-    equation = latex2mathml.converter.convert(node.astext(), display="block")
-    translator.body.append(f'<div class="math">{equation}</div>')
+    translator.body.append(f'<div class="math">{_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
+
+
+def _mathml(tex: str, display: str) -> str:
+    """Convert an equation; add what latex2mathml lacks: a space after log, and norms whose bars are of equal size."""
+    found = latex2mathml.converter.convert(tex, display=display)
+    found = re.sub(r'<mi>log</mi>(?!<mo stretchy="false">&#x00028;)', r'\g<0><mspace width="0.167em" />', found)
+    return found.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')
 
 
 def setup(app: Any) -> None:
@@ -117,4 +184,8 @@ def setup(app: Any) -> None:
         logging.getLogger(__name__).warning("reference/api.md does not document leepfrog.%s", name)
     # MathML needs no script, so equations are shown offline.
     app.add_html_math_renderer("mathml", (_inline_math, None), (_display_math, None))
+    app.connect("source-read", without_links_of_github)
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)
+    app.connect("autodoc-process-docstring", short_types, priority=600)
+    app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -60,7 +60,7 @@ class ImageError(BadInputError):
 
 
 class DataSetError(BadInputError):
-    """A labelled image set that cannot be used for a ranking."""
+    """A labeled image set that cannot be used for a ranking."""
 
 
 class ArrayError(BadInputError):

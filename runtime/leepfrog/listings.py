@@ -16,9 +16,9 @@ class ListedModel:
         model: name of the model.
         exported: whether the model is in the models folder.
         weights_from: source of the weights: a package of the Python index, a model hub, or the user.
-        architecture: architecture of the network, "" if unknown.
+        architecture: architecture of the network; empty if unknown.
         top1: published ImageNet top-1 accuracy in percent, if known.
-        license: license of the weights, "" if unknown.
+        license: license of the weights; empty if unknown.
     """
 
     model: str

@@ -24,7 +24,7 @@ def map(
 ) -> None:
     """Plot the tasks of a library: the clustered matrix of symmetric distances, and the tasks on a plane.
 
-    Colours mark clusters. The length of the bar named "noise" is the distance to expect between two samples of the same
+    Colors mark clusters. The length of the bar named "noise" is the distance to expect between two samples of the same
     task: dots closer than that may be one task. A plane cannot preserve all distances; its title shows how well it
     does.
     """

@@ -85,7 +85,7 @@ def rank(
     out: ResultOptions,
     run: RunOptions,
 ) -> None:  # fmt: skip
-    """Rank exported models on labelled images. Each model runs once per image, and its outputs are cached.
+    """Rank exported models on labeled images. Each model runs once per image, and its outputs are cached.
 
     Models are ordered by the accuracy to expect, on new images, of a head fitted to your images. "loss" is the expected
     number of points below the best of these models, and P(best) is the probability of being the best. "=" marks models

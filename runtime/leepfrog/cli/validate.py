@@ -69,7 +69,7 @@ def validate(
     """Compare every score with measured accuracy on your images and models, and report which to trust.
 
     Half of the images are used for scoring and fitting. The ground truth is the accuracy on the other half, of a
-    retrained head (linear, with cross-validated regularisation) and of heads fitted to a few images per class.
+    retrained head (linear, with cross-validated regularization) and of heads fitted to a few images per class.
     Baselines, such as "the best on ImageNet", are in the same table.
     """
     if plot is not None:

@@ -19,13 +19,13 @@ class RunContext:
     """Execution environment of a command. The task itself is a request, such as `RankRequest`.
 
     Attributes:
-        device: name of the device (see `leepfrog.inference.devices`). "" is the CPU or, if a result is rerun, the
+        device: name of the device (see `leepfrog.inference.devices`). `""` is the CPU or, if a result is rerun, the
             device of the first run.
         threads: number of cores to use; None for all cores available to this process.
         batch_size: images per batch; None for the default of the device.
         strict: whether a bad image is an error instead of being skipped.
-        costs: name of the place whose costs are used (see `leepfrog.costs.places`). "" is this machine or, if a result
-            is rerun, the place of the first run.
+        costs: name of the place whose costs are used (see `leepfrog.costs.places`). `""` is this machine or, if a
+            result is rerun, the place of the first run.
         measure_again: whether costs are measured again instead of reused from an earlier run.
         measure_seconds: measuring time in seconds, spent once on single images and once on batches; None for the
             default of the place.

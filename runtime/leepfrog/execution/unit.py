@@ -61,7 +61,7 @@ class Block:
         positions: positions of the n images.
         probs: source-class probabilities, [n, Z]; None if the model has none.
         features: features, [n, D].
-        fallback: note on nodes of the model that ran on the CPU instead of the device, or "".
+        fallback: note on nodes of the model that ran on the CPU instead of the device; empty if there are none.
     """
 
     model: str

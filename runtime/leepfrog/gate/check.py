@@ -52,7 +52,7 @@ class Finding:
     """The verdict on one value.
 
     Attributes:
-        criterion: one of CRITERIA.
+        criterion: "score", "rank", "latency" or "size".
         model: name of the model; two names for a pair.
         what: name of the score, or "order", "order of tied models" (which cannot fail), "latency" (relative to the
             reference graph), "size" (bytes).
@@ -151,7 +151,8 @@ def check(
         baseline: a file written by `leepfrog rank DIR -o baseline.json`.
         data: the images, same as for `leepfrog.rank`.
         models: files or folders with the baseline's models, found by name; empty for the models folder.
-        fail_on: the CRITERIA to judge; None for score, size and, if there are several models, rank.
+        fail_on: the criteria to judge, of "score", "rank", "latency" and "size"; None for score, size and, if there are
+            several models, rank.
         tolerance: largest allowed change of a score, in standard errors of the baseline score.
         latency_tolerance: largest allowed increase of a relative latency, as a fraction.
         cached: use cached outputs instead of running the models on all images again.

@@ -30,7 +30,8 @@ class Difference:
 
     Attributes:
         where: path of the value in the result, such as "models.mobilenet_v2.scores.leep.value".
-        was, now: values in the first and the second run; None if absent.
+        was: value in the first run; None if absent.
+        now: value in the second run; None if absent.
     """
 
     where: str

@@ -36,7 +36,7 @@ class LabelledImage(Protocol):
         """Name of the image in messages."""
 
     def examine(self, known: Mapping[Digest, Greys] | None = None) -> tuple[Digest, Greys | None]:
-        """Return the hash of the content alone and, for greys of more than 8 bits, their range; raises ImageError.
+        """Return the hash of the content alone and the range of gray images of more than 8 bits; raises ImageError.
 
         Args:
             known: known ranges by hash; an image without an entry is decoded if necessary.
@@ -158,7 +158,7 @@ class ArrayImage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A set of labelled images.
+    """A set of labeled images.
 
     `images[3]` is one image. `images[:10]` is a set, and so is `images[at]` for an array of positions or of N booleans.
     Two sets are equal if all their fields are equal.
@@ -175,7 +175,8 @@ class ImageSet:
         DataSetError: the labels are not N integers from 0 to len(classes) - 1.
 
     >>> import numpy as np
-    >>> images = ImageSet.from_arrays(np.zeros((4, 8, 8), np.uint8), ["cat", "dog", "cat", "dog"])
+    >>> pixels = np.zeros((4, 8, 8), np.uint8)
+    >>> images = ImageSet.from_arrays(pixels, ["cat", "dog", "cat", "dog"])
     >>> images
     ImageSet('arrays', 4 images of 2 classes: cat, dog)
     >>> images[images.labels == 1]
@@ -285,7 +286,8 @@ class ImageSet:
             DataSetError: fewer than two classes.
 
         >>> pixels = np.zeros((8, 8, 3), np.uint8)
-        >>> ImageSet.from_labels("two", [ArrayImage("first", pixels), ArrayImage("second", pixels)], ["dog", "cat"])
+        >>> images = [ArrayImage("first", pixels), ArrayImage("second", pixels)]
+        >>> ImageSet.from_labels("two", images, ["dog", "cat"])
         ImageSet('two', 2 images of 2 classes: cat, dog)
         """
         values = sorted(set(labels))

@@ -58,7 +58,7 @@ class Greys(NamedTuple):
 
     Attributes:
         container: storage type of the values.
-        highest: largest value; for colours, of the upper 8 bits, which are all that Pillow returns.
+        highest: largest value; for colors, of the upper 8 bits, which are all that Pillow returns.
     """
 
     container: Container

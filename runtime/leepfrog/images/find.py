@@ -12,7 +12,7 @@ from leepfrog.images.sources import sources
 
 
 def find_images(source: StrPath) -> ImageSet:
-    """Find the labelled images in a folder or listed in a CSV file.
+    """Find the labeled images in a folder or listed in a CSV file.
 
     A folder contains one folder per class (torchvision's ImageFolder layout); images at any depth below a class folder
     belong to that class. A folder with fewer than two class folders may contain a `metadata.csv` instead. Hidden files

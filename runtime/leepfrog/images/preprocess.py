@@ -36,20 +36,22 @@ MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessSpec:
-    """Preprocessing of one model: resize, pad, centre crop, then (pixel / 255 - mean) / std.
+    """Preprocessing of one model: resize, pad, center crop, then (pixel / 255 - mean) / std.
 
     Attributes:
         input_size: (height, width) of the model input, in pixels.
-        resize_size: (height, width) before the centre crop; at least `input_size`.
+        resize_size: (height, width) before the center crop; at least `input_size`.
         resize_mode: "cover" keeps the aspect ratio and covers `resize_size` (if that is square, its side is the new
             length of the shorter side); "stretch" resizes to exactly `resize_size`; "letterbox" keeps the aspect ratio,
-            fits the whole image into `resize_size`, centres it there and pads the rest with `pad_color`.
-        interpolation: one of INTERPOLATIONS; antialiased, as in Pillow.
-        mean, std: one value per channel, for pixels scaled to 0..1, in the model's channel order.
+            fits the whole image into `resize_size`, centers it there and pads the rest with `pad_color`.
+        interpolation: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos"; antialiased, as in Pillow.
+        mean: mean of each channel, for pixels scaled to 0..1, in the model's channel order.
+        std: standard deviation of each channel, like `mean`.
         channel_order: "rgb" or "bgr".
         pad_color: (red, green, blue), each 0 to 255, with "letterbox"; None otherwise.
 
-    >>> spec = PreprocessSpec(input_size=(224, 224), resize_size=(256, 256), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> half = (0.5, 0.5, 0.5)
+    >>> spec = PreprocessSpec(input_size=(224, 224), resize_size=(256, 256), mean=half, std=half)
     >>> spec.resize_mode, spec.interpolation, spec.channel_order
     ('cover', 'bilinear', 'rgb')
     >>> PreprocessSpec.from_dict(spec.as_dict()) == spec
@@ -134,9 +136,9 @@ class PreprocessSpec:
     def reduction(self, width: int, height: int) -> int:
         """Return the factor by which an image of this size may be reduced while it is decoded: 1, 2, 4 or 8.
 
-        The reduced image is at least ENOUGH_PIXELS times as wide and high as the resized one, so that the resize still
-        averages over a finer grid than its own. On photographs, the resulting pixels differ from those of a full decode
-        by less than one grey level on average, and 99 % of the values by at most 6 (tests/runtime/test_reduced.py).
+        The reduced image is at least twice as wide and high as the resized one, so that the resize still averages over
+        a finer grid than its own. On photographs, the resulting pixels differ from those of a full decode by less than
+        one gray level on average, and 99 % of the values by at most 6 (tests/runtime/test_reduced.py).
         "nearest" picks single pixels instead of averaging, so it always uses the full image.
         """
         if self.interpolation == "nearest":

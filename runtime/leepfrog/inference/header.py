@@ -39,7 +39,7 @@ class Header:
 
     Attributes:
         ir_version: version of the ONNX file format.
-        opsets: operator-set version by domain; "" is the default ONNX domain.
+        opsets: operator-set version by domain; `""` is the default ONNX domain.
         metadata: the file's `metadata_props`, text by key.
     """
 

@@ -29,7 +29,7 @@ class Variant:
     """How a model of lower precision was derived from its float32 parent.
 
     Attributes:
-        precision: precision of the variant, one of PRECISIONS.
+        precision: precision of the variant, "fp16" or "int8".
         parent: name of the parent.
         parent_sha256: hash of the parent's file.
         recipe: human-readable description of the conversion.
@@ -63,7 +63,7 @@ class ModelMetadata:
         preprocess: preprocessing of input images.
         has_probs: whether the model outputs probabilities over source classes in addition to features.
         labels: names of the source classes in output order; empty if unknown.
-        license: license of the weights; "" if unknown.
+        license: license of the weights; empty if unknown.
         n_parameters: number of parameters, excluding batch-norm statistics.
         macs: multiply-adds per image; None if they could not be counted.
         top1: published ImageNet top-1 accuracy in percent; None if unknown.

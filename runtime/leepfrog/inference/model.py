@@ -34,7 +34,7 @@ class ModelFile:
         size: size in bytes.
         header: versions and metadata as stored in the file.
         metadata: leepfrog's metadata, decoded from the header.
-        mark: suffix that distinguishes models with the same name; "" if the name is unique.
+        mark: suffix that distinguishes models with the same name; empty if the name is unique.
 
     >>> import leepfrog.paths
     >>> model = ModelFile.read(leepfrog.paths.models() / "mobilenet_v2.onnx")

@@ -30,11 +30,12 @@ class Separation:
     """What it would take to separate two tied models.
 
     Attributes:
-        first, second: names of the models.
+        first: name of the first model.
+        second: name of the second model.
         difference: score of the first minus score of the second.
         standard_error: standard error of the difference, with images paired.
         images_needed: number of additional images, in the same class proportions, needed to detect the observed
-            difference with 80 % power; None if more than MOST_TIMES the available images are needed.
+            difference with 80 % power; None if more than 100 times the available images are needed.
     """
 
     first: str

@@ -114,7 +114,8 @@ class Explanation(Result):
     """A model's leave-one-out LEEP, class by class.
 
     Attributes:
-        data, model: source of the images and name of the model.
+        data: source of the images.
+        model: name of the model.
         n_images: number of images used.
         leep_loo: leave-one-out LEEP, the mean of its terms over images.
         classes: explanation of each class, lowest leave-one-out LEEP first.

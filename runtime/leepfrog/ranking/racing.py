@@ -87,7 +87,8 @@ class Race:
     """Record of a race: the savings and the risk.
 
     Attributes:
-        n_models, n_images: numbers of models and images of a full run.
+        n_models: number of models of a full run.
+        n_images: number of images of a full run.
         samples: sizes of the samples; the last is the number of all images.
         dropped: models that did not see all images, in the order in which they were dropped.
         outside: names of models that did not start because they exceed the budget, with the exceeded limits.

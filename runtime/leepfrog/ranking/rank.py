@@ -114,7 +114,7 @@ def rank(
     racing: bool = False,
     context: RunContext | None = None,
 ) -> Ranking:
-    """Rank models by how well they are expected to transfer to labelled images, without training anything.
+    """Rank models by how well they are expected to transfer to labeled images, without training anything.
 
     Args:
         data: a folder with one subfolder per class, a CSV table of `file_name,label`, or an ImageSet.

@@ -52,7 +52,8 @@ class RankArraysRequest(Request):
         UsageError: a goal or score is unknown.
 
     >>> import leepfrog
-    >>> ranking = leepfrog.rank_arrays({"a": {"features": [[0.0], [0.1], [1.0], [1.1]]}}, [0, 0, 1, 1], by="knn")
+    >>> models = {"a": {"features": [[0.0], [0.1], [1.0], [1.1]]}}
+    >>> ranking = leepfrog.rank_arrays(models, [0, 0, 1, 1], by="knn")
     >>> RankArraysRequest.from_dict(ranking.receipt.arguments)
     RankArraysRequest(seed=0, by='knn', goal='head', scores=())
     """
@@ -103,7 +104,7 @@ def rank_arrays(
     scores: str | Sequence[str] = (),
     context: RunContext | None = None,
 ) -> Ranking:
-    """Rank models by their outputs for labelled examples of any kind: images, text, sound.
+    """Rank models by their outputs for labeled examples of any kind: images, text, sound.
 
     The estimation of expected accuracies was calibrated on image networks only.
 

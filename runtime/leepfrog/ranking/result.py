@@ -41,14 +41,16 @@ class RankedModel:
             expected accuracy for the ranking's goal is one of them.
         n_source: number of source classes Z; None if the model does not output class probabilities.
         n_features: number of features D; None if the model does not output features.
-        source, license, path, sha256: origin, license, path and hash of the model file; empty for rankings of arrays,
-            for which the numbers that follow are None.
-        n_parameters: number of parameters.
-        top1: published ImageNet top-1 accuracy in percent, if known.
-        size_bytes: size of the ONNX file.
-        macs: multiply-accumulate operations per image, if they could be counted.
-        cost: cost measured at `cost.place`; other work may have disturbed the values named in `cost.doubtful`. None if
-            unknown.
+        source: origin of the model file; empty for rankings of arrays.
+        license: license of the model; empty if unknown, and for rankings of arrays.
+        path: path of the model file; empty for rankings of arrays.
+        sha256: hash of the model file; empty for rankings of arrays.
+        n_parameters: number of parameters; None for rankings of arrays.
+        top1: published ImageNet top-1 accuracy in percent; None if unknown.
+        size_bytes: size of the ONNX file; None for rankings of arrays.
+        macs: multiply-accumulate operations per image; None if they could not be counted.
+        cost: cost measured at `cost.place`, or None if unknown; other work may have disturbed the values named in
+            `cost.doubtful`.
         outside: names of the budget limits that the model exceeds.
         on_front: true if the model is within the budget and no other such model is at least as good and as fast.
         variant: how the model differs from its float32 parent; None if it has no parent.

@@ -28,13 +28,16 @@ class Drift:
     """Comparison of a variant with its float32 parent on the same images.
 
     Attributes:
-        model, parent: names of the variant and its parent.
+        model: name of the variant.
+        parent: name of its parent.
         precision: "fp16" or "int8".
         score: score of the variant minus score of the parent.
         standard_error: standard error of that difference, with images paired; None for a single image.
         head: change in held-out accuracy of the linear head; None if no score provides it.
         top1_agreement: fraction of images with the same most probable source class; None without source classes.
-        latency, size, memory: cost of the variant divided by cost of the parent; None if a cost is unknown.
+        latency: latency of the variant divided by that of the parent; None if one of them is unknown.
+        size: file size of the variant divided by that of the parent.
+        memory: memory of the variant divided by that of the parent; None if one of them is unknown.
         verdict: any of "broken", "worse", "slower".
         latency_in_doubt: true if other work may have disturbed either latency; the verdict is then never "slower".
     """

@@ -13,7 +13,12 @@ from leepfrog.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class SkippedImage:
-    """An image that was skipped, and why."""
+    """An image that was skipped, and why.
+
+    Attributes:
+        name: name of the image.
+        reason: reason why it was skipped.
+    """
 
     name: str
     reason: str
@@ -21,7 +26,12 @@ class SkippedImage:
 
 @dataclasses.dataclass(frozen=True)
 class ClassReceipt:
-    """The images of one class: their number, and a hash of their contents that ignores order and names."""
+    """The images of one class.
+
+    Attributes:
+        n: number of images.
+        sha256: hash of their contents; ignores order and names.
+    """
 
     n: int
     sha256: str
@@ -73,7 +83,12 @@ class ModelReceipt:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayReceipt:
-    """The identity of an array: name and hash of its file, or None and a hash of an array in memory."""
+    """The identity of an array.
+
+    Attributes:
+        file: name of its file, without the folder; None for an array in memory.
+        sha256: hash of the file, or of the array in memory.
+    """
 
     file: str | None
     sha256: str

@@ -27,7 +27,9 @@ class Score:
         name: name of the score, such as "leep".
         value: value of the score; higher is better.
         standard_error: standard error of `value` under sampling of images within classes; None for a single image.
-        n_samples, n_source, n_target: numbers of images, source classes (or features) and target classes.
+        n_samples: number of images.
+        n_source: number of source classes, or of features.
+        n_target: number of target classes.
         diagnostics: numbers that help to judge the score, such as where data were scarce (see each score).
         terms: per-image terms whose mean is `value`, [N], in the order of the images (see
             `leepfrog.scoring.uncertainty`). Not written to JSON.

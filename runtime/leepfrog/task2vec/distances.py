@@ -133,7 +133,7 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
 
     Args:
         embeddings: embeddings made with the same probe.
-        kind: name of the distance, one of DISTANCES.
+        kind: "symmetric", "asymmetric", "normalized_cosine", "kl", "asymmetric_kl" or "jensen_shannon".
 
     Raises:
         UsageError: the kind is unknown.
@@ -141,8 +141,9 @@ def distances(embeddings: Sequence[Embedding], kind: str = "symmetric") -> Float
 
     >>> import leepfrog
     >>> photos = leepfrog.find_images("PHOTOS")
-    >>> halves = [leepfrog.embed(half, "mobilenet_v2") for half in (photos[::2], photos[1::2])]
-    >>> bool(distances(halves)[0, 1] < 0.2)
+    >>> halves = photos[::2], photos[1::2]
+    >>> embeddings = [leepfrog.embed(half, "mobilenet_v2") for half in halves]
+    >>> bool(distances(embeddings)[0, 1] < 0.2)
     True
     """
     check_comparable(embeddings)

@@ -45,7 +45,7 @@ class EmbedRequest(ModelsRequest):
         max_images: maximum number of images, drawn at random, for the backward passes; None for all. The head is fitted
             to all images.
         head_only: compute only the Fisher information of the head's weights, in closed form; no probe is needed.
-        l2: L2 penalty of the head; None for the default of `fit_head`.
+        l2: L2 penalty of the head; None for 10 / N.
 
     Raises:
         UsageError: a number is out of range.
@@ -139,12 +139,12 @@ def embed(
     Args:
         data: same as for `leepfrog.rank`.
         probe: name of an exported model that has a probe, path of a `.fisher.onnx` file, or a `ProbeFile`.
-        name: name of the task; None for a name derived from the data's (see `default_name`).
+        name: name of the task; None for the last two parts of the path of the images.
         estimator: estimator of the expectation over labels: "signs", "sampled" or "exact".
         tolerance: stop once the expected distance to another embedding of the same task is at most this.
         max_images: maximum number of images for the backward passes; None for all.
         head_only: compute only the Fisher information of the head's weights.
-        l2: L2 penalty of the head; None for the default of `fit_head`.
+        l2: L2 penalty of the head; None for 10 / N.
         seed: random seed.
         context: device, cores and progress; None for this machine's CPU.
 

@@ -128,7 +128,7 @@ class ProbeMetadata:
 
     @property
     def n_filters(self) -> int:
-        """Number of filters, F: the width of an embedding."""
+        """Number of filters, F, which is the width of an embedding."""
         return sum(layer.n_filters for layer in self.layers)
 
     def to_props(self) -> dict[str, str]:

@@ -45,7 +45,8 @@ class Task:
 
     Attributes:
         classes: names of the classes.
-        n_train, n_test: numbers of images for scoring and fitting the head, and of held-out images.
+        n_train: number of images for scoring and for fitting the head.
+        n_test: number of held-out images.
         accuracy: accuracy of a retrained head on the held-out images, from 0 to 1.
         scores: scores by name; scores whose required output the model does not provide are absent.
     """
@@ -62,7 +63,8 @@ class OverTasks:
     """Correlation of a score with accuracy over tasks.
 
     Attributes:
-        pearson, kendall: correlation over all tasks; None if the score or the accuracy does not vary.
+        pearson: linear correlation over all tasks; None if the score or the accuracy does not vary.
+        kendall: rank correlation over all tasks; None if the score or the accuracy does not vary.
         pearson_within: Pearson correlation among tasks with the same number of classes.
     """
 
@@ -76,9 +78,10 @@ class TaskStudy(Result):
     """Results of one model on many tasks.
 
     Attributes:
-        data, model: source of the images and name of the model.
+        data: source of the images.
+        model: name of the model.
         tasks: tasks in the order in which they were drawn.
-        correlations: correlations by score, including the baseline BY_CLASSES.
+        correlations: correlations by score, including the baseline "-log(classes)".
         notes: irregularities and how they were handled.
         receipt: record of how the study was made.
     """

@@ -46,7 +46,8 @@ class ValidatedModel:
 
     Attributes:
         name: name of the model.
-        accuracy: mean accuracy over splits, from 0 to 1, by kind of head (see TRUTHS).
+        accuracy: mean accuracy over splits, from 0 to 1, by kind of head: "head", "prototype" or
+            "mahalanobis".
         scores: mean scores and baselines over splits, by name; None if unknown or if the model lacks the required
             output.
     """
@@ -62,9 +63,12 @@ class Validation(Result):
 
     Attributes:
         data: source of the images.
-        n_train, n_test: numbers of training images (for scores and heads) and of held-out images per split.
+        n_train: number of training images per split, for scores and heads.
+        n_test: number of held-out images per split.
         n_classes: number of classes.
-        n_splits, shots, episodes: number of splits, and images per class and number of draws of few-shot heads.
+        n_splits: number of splits.
+        shots: number of images per class for few-shot heads.
+        episodes: number of draws of few-shot heads.
         models: models with accuracies and scores, best retrained head first.
         agreements: agreement of each score or baseline with the accuracies, by kind of head and then by name.
         baselines: names of the baselines among the scores.
@@ -75,7 +79,8 @@ class Validation(Result):
     >>> import leepfrog
     >>> models = ["mobilenet_v2", "efficientnet_lite0"]
     >>> validation = leepfrog.validate("PHOTOS", models, scores="ridge", splits=1)
-    >>> validation.agreements["head"]["ridge"].n, validation.best("head", ["ridge", "parameters"])
+    >>> agreement = validation.agreements["head"]["ridge"]
+    >>> agreement.n, validation.best("head", ["ridge", "parameters"])
     (2, 'ridge')
     """
 

@@ -46,7 +46,8 @@ def etran(features: ArrayLike, labels: ArrayLike) -> Score:
         ArrayError: see `checked_features` and `checked_labels`, or a single class.
 
     >>> score = etran([[0.0], [0.1], [1.0], [1.1]], ["cat", "cat", "dog", "dog"])
-    >>> f"{score:.2f}", f"{score.diagnostics['energy']:.2f}", f"{score.diagnostics['certainty']:.2f}"
+    >>> energy, certainty = score.diagnostics["energy"], score.diagnostics["certainty"]
+    >>> f"{score:.2f}", f"{energy:.2f}", f"{certainty:.2f}"
     ('0.93', '0.55', '1.00')
     """
     return score_etran(FeatureSample.of(labels, features))

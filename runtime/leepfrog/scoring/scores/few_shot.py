@@ -19,10 +19,10 @@ def few_shot(
 ) -> Score:
     """Compute the accuracy of the nearest class mean of `shots` images per class, on images that were not drawn.
 
-        few_shot = 1/N sum_i mean over episodes that do not draw i of [argmin_c |x_i - m_c| = y_i]
+        few_shot = 1/N sum_i mean_{e: i not in e} [argmin_c |x_i - m_c| = y_i]
 
-    An episode draws `shots` images of every class, or all except one of a class that has no more, and m_c is their mean
-    (J. Snell, K. Swersky, R. Zemel, "Prototypical networks for few-shot learning", 2017). All models see the same
+    An episode e draws `shots` images of every class, or all except one of a class that has no more, and m_c is their
+    mean (J. Snell, K. Swersky, R. Zemel, "Prototypical networks for few-shot learning", 2017). All models see the same
     draws. An image that is drawn in every episode, such as the only one of its class, counts as wrong.
 
     Args:
@@ -30,7 +30,7 @@ def few_shot(
         labels: [N] integers or strings.
         shots: number of images per class.
         episodes: number of draws.
-        seed: seed of the draws.
+        seed: random seed of the draws.
 
     Returns:
         Score with the diagnostic `never_held_out` (number of images drawn in every episode).

@@ -20,14 +20,15 @@ FLOOR = 1e-4
 
 
 def gbc(features: ArrayLike, labels: ArrayLike, covariance: str = "spherical", n_components: int = COMPONENTS) -> Score:
-    """Compute minus the overlap of classes, each modelled as a Gaussian in the leading principal components.
+    """Compute minus the overlap of classes, each modeled as a Gaussian in the leading principal components.
 
         GBC = -sum_{i != j} exp(-D_B(i, j))
-        D_B = 1/8 (mu_i - mu_j)' S^-1 (mu_i - mu_j) + 1/2 log( |S| / sqrt(|S_i| |S_j|) ),  S = (S_i + S_j) / 2
+        D_B = 1/8 (mu_i - mu_j)' S^-1 (mu_i - mu_j) + 1/2 log( |S| / sqrt(|S_i| |S_j|) )
+        S = (S_i + S_j) / 2
 
     over ordered pairs: -C (C - 1) for identical classes, 0 for separate ones. A spherical covariance is v I, with v the
     mean variance of the components, so that log |S_i| = k log v_i; a diagonal one has one variance per component.
-    Variances are mean squares, floored at FLOOR times the mean over all images and components.
+    Variances are mean squares, floored at 1e-4 times the mean over all images and components.
 
     Args:
         features: [N, D].

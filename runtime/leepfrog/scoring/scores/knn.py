@@ -15,15 +15,15 @@ from leepfrog.scoring.subsample import MOST_IMAGES, drawn_in_proportion, spread_
 
 
 def knn(features: ArrayLike, labels: ArrayLike, k: int = 1) -> Score:
-    """Compute the leave-one-out accuracy of k-nearest-neighbour classification by Euclidean distance.
+    """Compute the leave-one-out accuracy of k-nearest-neighbor classification by Euclidean distance.
 
-    The most frequent class among the neighbours is predicted; ties go to the lowest label, as in scikit-learn. An image
-    is left out by position, so duplicates of it remain its neighbours.
+    The most frequent class among the neighbors is predicted; ties go to the lowest label, as in scikit-learn. An image
+    is left out by position, so duplicates of it remain its neighbors.
 
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        k: number of neighbours, from 1 to N - 1.
+        k: number of neighbors, from 1 to N - 1.
 
     Returns:
         Score, the mean of zeros and ones, with diagnostics `k` and `n_used` (number of images).

@@ -19,13 +19,14 @@ from leepfrog.scoring.score import Score
 def leep_loo(probs: ArrayLike, labels: ArrayLike) -> Score:
     """Compute leave-one-out LEEP: LEEP with each image's own mass removed from its likelihood.
 
-        1/N sum_i log max( sum_z theta_z(x_i) (S_yz - theta_z(x_i)) / (S_z - theta_z(x_i)),  1 / (N C) )
+        1/N sum_i log max( sum_z theta_z(x_i) (S_yz - theta_z(x_i)) / (S_z - theta_z(x_i)),
+                           1 / (N C) )
 
     with S_yz = sum_{i: y_i = y} theta_z(x_i), y = y_i, and S_z its sum over y; source classes without remaining mass
     are skipped. It estimates LEEP on held-out images. The floor 1 / (N C) is what one pseudo-image spread evenly over
     the C classes would give an otherwise unseen class; a class with a single image is always at the floor.
 
-    Args, Raises: as `leep`.
+    Arguments and errors are those of `leep`.
 
     Returns:
         Score with diagnostics `n_floored` (number of images at the floor), `n_classes_seen_once` (number of classes

@@ -18,18 +18,19 @@ HALVINGS = 4
 
 
 def leep_loo_t(probs: ArrayLike, labels: ArrayLike) -> Score:
-    """Compute leave-one-out LEEP of softmax(log theta / T), with the temperature T that maximises it.
+    """Compute leave-one-out LEEP of softmax(log theta / T), with the temperature T that maximizes it.
 
-    LEEP penalises models that were trained to be under-confident, whose softmax spreads over many classes even if they
+    LEEP penalizes models that were trained to be under-confident, whose softmax spreads over many classes even if they
     distinguish these well. One temperature per model, chosen by the held-out likelihood, corrects this. (Plain LEEP
-    would choose the temperature that lets it memorise most.) T is between 1/8 and 8, accurate to about 5 %.
+    would choose the temperature that memorizes the labels best.) T is between 1/8 and 8, accurate to about 5 %.
 
-    Args, Raises: as `leep`.
+    Arguments and errors are those of `leep`.
 
     Returns:
         Score with the diagnostics of `leep_loo`, and `temperature`; below 1, the model was under-confident.
 
-    >>> score = leep_loo_t([[0.6, 0.4], [0.6, 0.4], [0.4, 0.6], [0.4, 0.6]], ["cat", "cat", "dog", "dog"])
+    >>> probs = [[0.6, 0.4], [0.6, 0.4], [0.4, 0.6], [0.4, 0.6]]
+    >>> score = leep_loo_t(probs, ["cat", "cat", "dog", "dog"])
     >>> score.diagnostics["temperature"] < 1
     True
     """

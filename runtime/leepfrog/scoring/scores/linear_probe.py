@@ -26,7 +26,7 @@ TOLERANCE, LEAST = 3e-3, 0.01
 def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, seed: int = 0) -> Score:
     """Compute the held-out accuracy of softmax regression by k-fold cross-validation.
 
-    Folds are stratified by class. Features are centred and scaled by a common factor. Of four penalties, the one with
+    Folds are stratified by class. Features are centered and scaled by a common factor. Of four penalties, the one with
     the best held-out likelihood is used; the search starts at the second strongest and stops when the likelihood falls.
     A class with one image is never predicted correctly.
 
@@ -34,7 +34,7 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, folds: int = FOLDS, see
         features: [N, D].
         labels: [N] integers or strings.
         folds: number of folds, at least 2; at most N are used.
-        seed: seed of the folds.
+        seed: random seed of the folds.
 
     Returns:
         Score, the mean of N zeros and ones, with diagnostics `log_likelihood` (mean over held-out images, each floored

@@ -27,16 +27,17 @@ ROUNDING = 1e-13
 def logme(features: ArrayLike, labels: ArrayLike) -> Score:
     """Compute the log evidence per image of Bayesian linear regression to one-hot labels, averaged over classes.
 
-    For a class with targets y [N], and the prior precision a and noise precision b that maximise it, it is
+    For a class with targets y [N], and the prior precision a and noise precision b that maximize it, it is
 
-        1/N ( D/2 log a + N/2 log b - N/2 log 2 pi - b/2 |F m - y|^2 - a/2 |m|^2 - 1/2 sum_{i <= D} log(a + b s_i) )
+        1/N ( D/2 log a + N/2 log b - N/2 log 2 pi - b/2 |F m - y|^2 - a/2 |m|^2
+              - 1/2 sum_{i <= D} log(a + b s_i) )
 
     with s_i all D eigenvalues of F'F, including zeros, and m = b (a I + b F'F)^-1 F' y. At rank k < D, D - k terms
     log(a + 0) cancel D - k of the D terms log a; dropping them on one side only would make the score grow with the
     number of features.
 
     Args:
-        features: [N, D], not centred.
+        features: [N, D], not centered.
         labels: [N] integers or strings.
 
     Returns:

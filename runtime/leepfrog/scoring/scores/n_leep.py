@@ -29,7 +29,7 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
     """Compute LEEP on the components of a Gaussian mixture, for models whose source classes are uninformative.
 
     Features are reduced to the principal components with 80 % of the variance. A mixture of 5 C Gaussians (at most one
-    per image) is fitted by expectation-maximisation, starting from k-means++ centres. The score is LEEP of theta_z(x) =
+    per image) is fitted by expectation-maximization, starting from k-means++ centers. The score is LEEP of theta_z(x) =
     p(component z | x). It is at most 0, and biased upward unless there are many images per component.
 
     Covariances are diagonal. The paper does not specify this; in most uses of this program a full covariance has more
@@ -38,7 +38,7 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Score:
     Args:
         features: [N, D].
         labels: [N] integers or strings.
-        seed: seed of the initial centres. The order of the images does not matter.
+        seed: random seed of the initial centers. The order of the images does not matter.
 
     Returns:
         Score with diagnostics `n_components`, `n_dimensions`, `n_steps` and `converged` (0 or 1).

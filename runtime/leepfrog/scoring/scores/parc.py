@@ -32,7 +32,7 @@ def parc(features: ArrayLike, labels: ArrayLike, n_components: int = COMPONENTS,
         features: [N, D].
         labels: [N] integers or strings.
         n_components: maximum number of principal components.
-        seed: seed for drawing MAX_IMAGES images, in proportion to class size, if there are more.
+        seed: random seed for drawing 2,000 images, in proportion to class size, if there are more.
 
     Returns:
         Score with the diagnostic `n_used` (number of images drawn); 0 if the correlation is undefined. The standard

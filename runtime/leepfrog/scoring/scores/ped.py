@@ -28,7 +28,8 @@ def ped(features: ArrayLike, labels: ArrayLike) -> Score:
 
     Two classes whose means are closer than the sum of their reaches push each other apart by
 
-        min(t^2 F / 2, F),  F = max(0.6 R_i + 0.6 R_j - |m_i - m_j|, 0),  R_c^2 = sum_d var_cd,  t = 0.1
+        min(t^2 F / 2, F),  F = max(0.6 R_i + 0.6 R_j - |m_i - m_j|, 0)
+        R_c^2 = sum_d var_cd,  t = 0.1
 
     and each image moves with its class, for at most 6 steps, until all classes together move less than half as far as
     in the first step. For this, features are divided by their standard deviations. (The authors use standard deviations

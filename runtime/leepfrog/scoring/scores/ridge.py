@@ -29,10 +29,11 @@ FITTED_BYTES = 16 << 20
 def ridge(features: ArrayLike, labels: ArrayLike) -> Score:
     """Compute the mean held-out log-likelihood of ridge regression to +1/-1 targets, with a tempered softmax.
 
-        ridge = max_{l, T} 1/N sum_i log softmax(T p_i)_{y_i},  p_i = t_i - (t_i - (H t)_i) / (1 - h_ii)
+        ridge = max_{l, T} 1/N sum_i log softmax(T p_i)_{y_i}
+        p_i = t_i - (t_i - (H t)_i) / (1 - h_ii)
         H = 1 1' / N + X (X'X + l I)^-1 X'
 
-    for standardised features X, targets t (1 at the class, -1 elsewhere), and the strength l from STRENGTHS and
+    for standardized features X, targets t (1 at the class, -1 elsewhere), and the strength l (from 0.001 to 1000) and
     temperature T that predict best. The score is at most 0; an uninformed head gives -log C. Constant features are
     excluded.
 

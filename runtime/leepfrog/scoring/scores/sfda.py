@@ -21,7 +21,7 @@ RATE = 5.0
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> Score:
-    """Compute the mean log-likelihood of a regularised Fisher discriminant on a problem that it made harder itself.
+    """Compute the mean log-likelihood of a regularized Fisher discriminant on a problem that it made harder itself.
 
         SFDA = 1/N sum_i log softmax( m_c' S^-1 x'_i - m_c' S^-1 m_c / 2 + log(n_c / N) )_{y_i}
         S = (1 - s) S_w + s tr(S_w) / D I,  s = max( exp(-5 lambda_max(S_w)), 1e-10 )

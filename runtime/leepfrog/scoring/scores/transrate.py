@@ -25,7 +25,7 @@ def transrate(features: ArrayLike, labels: ArrayLike, epsilon: float = EPSILON) 
 
         TrR = R(Z) - sum_c n_c / N R(Z_c),  R(Z) = 1/2 log det(I + Z'Z / (n epsilon))
 
-    for centred features Z [n, D]; Z_c are the rows of class c, centred by the overall mean as in the paper. `epsilon`
+    for centered features Z [n, D]; Z_c are the rows of class c, centered by the overall mean as in the paper. `epsilon`
     is absolute, so the score depends on the scale of the features and compares networks only if their scales agree.
 
     Args:
