@@ -267,7 +267,7 @@ def _same_top(value: NDArray[np.float32], expected: NDArray[np.float32], toleran
 
 
 def synthetic_images(spec: PreprocessSpec) -> NDArray[np.float32]:
-    """Generate seeded colour clouds with grain, [N_INPUTS, 3, H, W]: like photographs, with contrast at every scale."""
+    """Generate seeded color clouds with grain, [N_INPUTS, 3, H, W]: like photographs, with contrast at every scale."""
     rng = np.random.default_rng(0)
     height, width = spec.input_size
     crops = []

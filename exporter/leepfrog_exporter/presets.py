@@ -52,7 +52,7 @@ class PreprocessChoice:
             where: name of the model in messages.
 
         Raises:
-            UsageError: the pixel scaling or the colour of letterbox margins is unknown; a guess would silently give
+            UsageError: the pixel scaling or the color of letterbox margins is unknown; a guess would silently give
                 wrong results.
             ModelError: a value is invalid.
         """
@@ -90,7 +90,7 @@ def check_grey(spec: PreprocessSpec, where: str) -> None:
     """Raise UsageError if a single-channel network is given preprocessing that differs between channels."""
     if len(set(spec.mean)) > 1 or len(set(spec.std)) > 1 or spec.channel_order != "rgb":
         raise UsageError(
-            f"{where}: takes grey images; use --preprocess inception, unit or raw, or give --mean and --std one number "
+            f"{where}: takes gray images; use --preprocess inception, unit or raw, or give --mean and --std one number "
             "each"
         )
 

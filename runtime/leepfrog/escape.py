@@ -37,7 +37,7 @@ def csv_cell(cell: str) -> str:
 
 
 def json_text(text: str) -> str:
-    """Escape unprintable characters and CI commands in serialised JSON, without changing its meaning or layout."""
+    """Escape unprintable characters and CI commands in serialized JSON, without changing its meaning or layout."""
     if "##" not in text and text.replace("\n", "").isprintable():
         return text
     text = "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)

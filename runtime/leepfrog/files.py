@@ -211,7 +211,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sealed(values: dict[str, Any]) -> bytes:
-    """Serialise JSON values together with their hash, so that `unsealed` can detect a damaged file."""
+    """Serialize JSON values together with their hash, so that `unsealed` can detect a damaged file."""
     return json.dumps({**values, _SEAL: sha256_of(json.dumps(values).encode())}).encode()
 
 

@@ -9,7 +9,7 @@ kept" is a run on other images that reuses them.
 
 If inference uses all cores, decoding cannot overlap with it; the lower bound is then the sum of the two.
 
-decoding   the stream that `rank` uses, with no-op jobs: read, decode, resize and normalise for all models
+decoding   the stream that `rank` uses, with no-op jobs: read, decode, resize and normalize for all models
 inference  onnxruntime on preprocessed arrays, with the layout that is fastest on a few images: one run on all cores
            with batches of 1 or 16, or one run per core with batches of 4
 torch      as in the scripts of other transferability packages: per model, a DataLoader over the files with one worker

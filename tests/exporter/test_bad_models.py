@@ -22,12 +22,12 @@ S = made.SIDE
 ORT = onnxruntime.__version__
 
 
-def serialised(**kind: object) -> bytes:
+def serialized(**kind: object) -> bytes:
     return made.classifier(**kind).model.SerializeToString()  # type: ignore[arg-type]
 
 
 def with_tail(*operators: str, **kind: object) -> bytes:
-    return serialised(tail=operators, **kind)
+    return serialized(tail=operators, **kind)
 
 
 def after(*nodes: onnx.NodeProto, **constants: np.ndarray) -> bytes:
@@ -101,8 +101,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
 BAD: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", r"empty file \(0 bytes\)"),
     "git lfs pointer": (LFS, "a Git LFS pointer, not the model .*git lfs pull"),
-    "truncated": (serialised()[:-100], "not an ONNX model, or cut short"),
-    "truncated early": (serialised()[:20], "not an ONNX model, or cut short"),
+    "truncated": (serialized()[:-100], "not an ONNX model, or cut short"),
+    "truncated early": (serialized()[:20], "not an ONNX model, or cut short"),
     "random bytes": (np.random.default_rng(0).bytes(5000), "not an ONNX model, or cut short"),
     "text": (b"<!DOCTYPE html><html>404 Not Found</html>", "not an ONNX model, or cut short"),
     "graph of rubbish": (b"\x08\x08\x3a\x04\xff\xff\xff\xff\x42\x02\x10\x11", "not an ONNX model, or cut short"),
@@ -113,8 +113,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "external data through a link": (external("link.bin"), "external data cannot be used"),
     "unknown operator": (changed(foreign_operator("", 0)), f"operator Frobnicate, .*{ORT}"),
     "unknown domain": (changed(foreign_operator("com.acme", 1)), f"operator com.acme[.:]Frobnicate.*{ORT}"),
-    "opset too new": (serialised(opset=999), f"needs opset 999 of ai.onnx; onnxruntime {ORT} .*up to [0-9]+"),
-    "ir too new": (serialised(ir=999), f"IR version 999 is newer than [0-9]+, .*onnxruntime {ORT}"),
+    "opset too new": (serialized(opset=999), f"needs opset 999 of ai.onnx; onnxruntime {ORT} .*up to [0-9]+"),
+    "ir too new": (serialized(ir=999), f"IR version 999 is newer than [0-9]+, .*onnxruntime {ORT}"),
     "two inputs": (changed(second_input), r"has 2 inputs \(pixels, size\)"),
     "two channels": (changed(lambda m: None, shape=("N", 2, S, S)), "2 channels|cannot load"),
     "int32 input": (
@@ -151,11 +151,11 @@ BAD: dict[str, tuple[bytes, str]] = {
         changed(without_batch_axis),
         r"input 'pixels' is \[3, 8, 8\], without a batch axis.*\[N, 3, H, W\]",
     ),
-    "batch of a billion": (serialised(shape=(10**9, 3, S, S)), "takes batches of 1000000000 images only"),
+    "batch of a billion": (serialized(shape=(10**9, 3, S, S)), "takes batches of 1000000000 images only"),
     "no input": (changed(without_input), "has no input"),
-    "name that is not utf-8": (serialised().replace(b"scores", b"sc\xffres"), "names that are not UTF-8"),
+    "name that is not utf-8": (serialized().replace(b"scores", b"sc\xffres"), "names that are not UTF-8"),
     "a vector": (changed(lambda m: None, shape=("N", 192)), r"\['N', 192\]; a scoring model takes images|cannot load"),
-    "double": (serialised(kind=TensorProto.DOUBLE), f"onnxruntime {ORT} cannot load it: .*implementation for Conv"),
+    "double": (serialized(kind=TensorProto.DOUBLE), f"onnxruntime {ORT} cannot load it: .*implementation for Conv"),
 }
 
 
@@ -245,7 +245,7 @@ def test_unknown_preset(home: Path, tmp_path: Path) -> None:
         export(f"onnx:{path}", made.options(preprocess=PreprocessChoice("imagnet")))
 
 
-def test_bytes_cannot_hold_normalised_pixels(there: tuple[Path, bytes], tmp_path: Path) -> None:
+def test_bytes_cannot_hold_normalized_pixels(there: tuple[Path, bytes], tmp_path: Path) -> None:
     path = made.classifier(kind=TensorProto.UINT8).save(tmp_path / "bad.onnx")
     assert "uint8, so pixels must stay in 0..255; add --preprocess raw" in refusal(path, error=UsageError)
     assert only(there)

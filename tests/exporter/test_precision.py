@@ -56,7 +56,7 @@ def test_real_variants_and_their_drift(zoo_home: Path, tmp_path: Path, here: Her
     done = here.call(*command)
     done.check(0)
     lines = done.out.splitlines()
-    # Two results, with the tried recipes below the first, and no output of the quantiser itself.
+    # Two results, with the tried recipes below the first, and no output of the quantizer itself.
     assert [line.startswith("    per ") for line in lines] == [False, True, True, True, True, False]
     parent, int8, fp16 = find_models(["mobilenet_v2", "mobilenet_v2-int8", "mobilenet_v2-fp16"])
     assert int8.size < 0.3 * parent.size
@@ -110,17 +110,17 @@ def test_agreement_by_hand() -> None:
 def test_int8_stays_near_and_its_softmax_in_float(recipe: Recipe) -> None:
     model, images = made.scoring(), batches(40)
     _, features = outputs(model, images)
-    ((tried, quantised),) = to_int8(model, images, [recipe])
+    ((tried, quantized),) = to_int8(model, images, [recipe])
     assert tried == recipe
-    own_probs, own_features = outputs(quantised, images)
+    own_probs, own_features = outputs(quantized, images)
     assert np.abs(own_features - features).max() < 0.06 * np.abs(features).max()
     assert np.abs(own_probs.sum(axis=1) - 1).max() < 1e-5
-    weights = {t.name: t for t in quantised.graph.initializer}
+    weights = {t.name: t for t in quantized.graph.initializer}
     filters = [t for t in weights.values() if t.data_type == TensorProto.INT8 and len(t.dims) == 4]
     assert [list(t.dims) for t in filters] == [[made.WIDTH, 3, 3, 3]]
-    scales = [n for n in quantised.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == filters[0].name]
+    scales = [n for n in quantized.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == filters[0].name]
     assert list(weights[scales[0].input[1]].dims) == ([made.WIDTH] if recipe.per_channel else [])
-    (softmax,) = [n for n in quantised.graph.node if n.op_type == "Softmax"]
+    (softmax,) = [n for n in quantized.graph.node if n.op_type == "Softmax"]
     assert softmax.output[0] == "probs"
 
 
@@ -197,10 +197,10 @@ def test_a_parent_s_name_is_no_path(home: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob("outside*"))
 
 
-def test_a_quantised_model_is_not_quantised_again(parent: ModelFile) -> None:
+def test_a_quantized_model_is_not_quantized_again(parent: ModelFile) -> None:
     images = batches(12)
     ((_, once),) = to_int8(made.scoring(), images, RECIPES[:1])
-    with pytest.raises(ModelError, match="already quantised"):
+    with pytest.raises(ModelError, match="already quantized"):
         list(to_int8(once, images))
 
 
@@ -220,15 +220,15 @@ def test_metadata_of_variants_survive_and_are_checked() -> None:
             ModelMetadata.from_props({**metadata.to_props(), "leepfrog.variant": wrong})
 
 
-def test_a_file_that_came_quantised_can_join(home: Path, parent: ModelFile, tmp_path: Path) -> None:
-    """A third-party quantised classifier has no metadata, and its head follows a DequantizeLinear."""
+def test_a_file_that_came_quantized_can_join(home: Path, parent: ModelFile, tmp_path: Path) -> None:
+    """A third-party quantized classifier has no metadata, and its head follows a DequantizeLinear."""
     from leepfrog_exporter.export import export
 
-    ((_, quantised),) = to_int8(made.scoring(), batches(20), RECIPES[1:2])
-    del quantised.metadata_props[:]
-    del quantised.graph.output[1:]
+    ((_, quantized),) = to_int8(made.scoring(), batches(20), RECIPES[1:2])
+    del quantized.metadata_props[:]
+    del quantized.graph.output[1:]
     path = tmp_path / "stranger.onnx"
-    path.write_bytes(quantised.SerializeToString())
+    path.write_bytes(quantized.SerializeToString())
     file = export(f"onnx:{path}", made.options())
     session = Session(file, "cpu", 1)
     assert (session.n_source, session.n_features) == (made.CLASSES, made.WIDTH)

@@ -119,7 +119,7 @@ license = "MIT"
         GOOD.replace("schema_version = 1", "schema_version = 2"),
         GOOD.replace("schema_version = 1", ""),
         GOOD.replace('license = "MIT"', ""),
-        GOOD + 'colour = "green"',
+        GOOD + 'color = "green"',
         GOOD.replace('"library"', '{ wheel = "a==1" }', 1),
         GOOD.replace('"library"', "5", 1),
         "schema_version = 1\nmodel = 5",

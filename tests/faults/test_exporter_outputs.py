@@ -188,7 +188,7 @@ WRITTEN_OUT = {
 
 
 @pytest.mark.parametrize("nodes", WRITTEN_OUT.values(), ids=WRITTEN_OUT.keys())
-def test_fault_47_softmax_written_out_is_recognised(
+def test_fault_47_softmax_written_out_is_recognized(
     nodes: tuple[onnx.NodeProto, ...], home: Path, tmp_path: Path
 ) -> None:
     network = after(*nodes, **SUM)
@@ -220,11 +220,11 @@ def test_fault_47_dynamic_quantization_sees_single_images(operator: str, home: P
     assert file.metadata.parity["batch_difference"] == 0
 
 
-# 48: grey images, single logits
+# 48: gray images, single logits
 
 
 def grey(**kind: object) -> made.Made:
-    """Return a single-channel classifier; its `expected` takes colour images."""
+    """Return a single-channel classifier; its `expected` takes color images."""
     network = made.classifier(**kind)  # type: ignore[arg-type]
     single = network.weights["filters"][:, :1].astype(np.float32)
     graph = network.model.graph
@@ -270,7 +270,7 @@ def test_fault_48_networks_of_grey_images_are_served(kind: dict, home: Path, tmp
 
 def test_fault_48_grey_images_have_one_mean(home: Path, tmp_path: Path) -> None:
     network = grey(shape=("N", 1, S, S))
-    with pytest.raises(UsageError, match=r"net\.onnx: takes grey images; use --preprocess inception, unit or raw"):
+    with pytest.raises(UsageError, match=r"net\.onnx: takes gray images; use --preprocess inception, unit or raw"):
         exported(network, tmp_path)
     assert exported(network, tmp_path, preprocess=PreprocessChoice(mean=(0.4,) * 3, std=(0.2,) * 3))
 

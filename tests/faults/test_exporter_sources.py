@@ -264,7 +264,7 @@ def test_fault_41_such_a_model_file_is_refused(tmp_path: Path) -> None:
 MEAN = np.float32([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
 STD = np.float32([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
 ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
-NORM = {"scale": ONES, "shift_": -MEAN.ravel() / STD.ravel(), "centre": ZEROS, "spread": STD.ravel() ** 2}
+NORM = {"scale": ONES, "shift_": -MEAN.ravel() / STD.ravel(), "center": ZEROS, "spread": STD.ravel() ** 2}
 SCALINGS: dict[str, tuple[list[tuple[str, list[str]]], dict[str, np.ndarray], str]] = {
     "x/255": ([("Div", ["top"])], {"top": np.float32(255)}, "raw"),
     "x * 1/255": ([("Mul", ["top"])], {"top": np.float32([1 / 255])}, "raw"),
@@ -310,7 +310,7 @@ def test_fault_42_a_graph_that_scales_by_itself_says_so(
     tmp_path: Path,
 ) -> None:
     if last and steps[0][0] == "BatchNormalization":
-        pytest.skip("ONNX normalises the second axis only")
+        pytest.skip("ONNX normalizes the second axis only")
     source = f"onnx:{scaling_by_itself(steps, arrays, last).save(tmp_path / 'net.onnx')}"
     first = next(operator for operator, _ in steps if operator != "Identity")
     for preset in ("imagenet", "inception", "unit", "raw"):

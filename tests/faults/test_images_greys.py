@@ -1,4 +1,4 @@
-"""White level of grey images with more than 8 bits, determined over the whole image set (fault 40)."""
+"""White level of gray images with more than 8 bits, determined over the whole image set (fault 40)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def whites(found: LeveledSet) -> list[float | None]:
     return [image.white for image in found.images.images if isinstance(image, FileImage)]
 
 
-def deep_png(colour_type: int, pixels: np.ndarray) -> bytes:
+def deep_png(color_type: int, pixels: np.ndarray) -> bytes:
     """Encode pixels [H, W, C] as a PNG with 16 bits per channel."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -90,7 +90,7 @@ def test_fault_40_each_container_has_its_own_white(tmp_path: Path) -> None:
     assert whites(image_set) == [255, 255, 65535, 255]
     assert loaded(image_set.images.images[0])[1].getpixel((63, 63)) == (255, 255, 255)
     (note,) = image_set.notes
-    assert "2 image(s) store grey values as 32 bits; 255 was taken as white for all of them" in note
+    assert "2 image(s) store gray values as 32 bits; 255 was taken as white for all of them" in note
 
 
 def test_fault_40_a_few_images_of_fewer_bits_are_noted(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_fault_40_a_few_images_of_fewer_bits_are_noted(tmp_path: Path) -> None:
     large = {f"{i}.png": np.uint16(RAMP * 16) for i in range(5)}
     assert levelled(tmp_path, large).notes == ()
     (note,) = levelled(tmp_path, {**large, "small.png": np.uint16(RAMP)}).notes
-    assert "1 of 6 image(s) with grey values stored as 16 bits use less than a quarter of the range 0..65535" in note
+    assert "1 of 6 image(s) with gray values stored as 16 bits use less than a quarter of the range 0..65535" in note
     assert f"{tmp_path}/0.png reaches 65520" in note
 
 

@@ -1,4 +1,4 @@
-"""Decoded pixels of HEIC images, of deep grey images and of letterboxed images."""
+"""Decoded pixels of HEIC images, of deep gray images and of letterboxed images."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ GREYS = {name: [np.asarray(Image.fromarray(p).convert("L")) for p in pieces(name
 
 
 def grey_set(folder: Path, kind: str) -> Path:
-    """Write the same photographs as grey images of the given depth."""
+    """Write the same photographs as gray images of the given depth."""
     for name, images in GREYS.items():
         (folder / name).mkdir(parents=True)
         for i, grey in enumerate(images):
@@ -219,7 +219,7 @@ def test_fault_40_a_dark_image_stays_dark_and_the_cache_keeps_whites_apart(with_
     Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(folder / "b" / "0.png")
     second = leepfrog.rank(folder, [with_made / "models" / "made.onnx"])
     assert any("4095 was taken as white" in note for note in first.notes)
-    assert any("5 of 6 image(s) with grey values stored as 16 bits use less than a quarter of the range 0.." in note
+    assert any("5 of 6 image(s) with gray values stored as 16 bits use less than a quarter of the range 0.." in note
                and "b/0.png reaches 60000" in note for note in second.notes)  # fmt: skip
     assert first.receipt.data is not None
     assert second.receipt.data is not None

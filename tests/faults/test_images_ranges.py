@@ -1,4 +1,4 @@
-"""Cached value ranges of deep grey images, so that cached runs need not decode them (fault 23)."""
+"""Cached value ranges of deep gray images, so that cached runs need not decode them (fault 23)."""
 
 from __future__ import annotations
 

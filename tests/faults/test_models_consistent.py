@@ -52,7 +52,7 @@ def dropout(output: str) -> ModelProto:
 def centred_over_the_batch(output: str) -> ModelProto:
     """Return a model that subtracts the batch mean, like batch norm in training mode."""
     mean = node("ReduceMean", ["before"], ["over_batch"], axes=[0])
-    after = [node("Sub", ["before", "over_batch"], ["centred"]), node("Softmax", ["centred"], [output])]
+    after = [node("Sub", ["before", "over_batch"], ["centered"]), node("Softmax", ["centered"], [output])]
     return made.scoring_through(output, mean, *after)
 
 
@@ -109,7 +109,7 @@ def test_fault_13_honest_models_pass(with_made: Path) -> None:
 
 
 def test_fault_13_rounding_to_few_bits_is_no_inconsistency() -> None:
-    """GPU kernels may round int8 models; float32 models and dynamic quantisation get no such tolerance."""
+    """GPU kernels may round int8 models; float32 models and dynamic quantization get no such tolerance."""
 
     def stepping(batch: np.ndarray) -> list[np.ndarray]:
         return [batch.mean(axis=(1, 2, 3))[:, None] + np.array([0, 1.0]) + (0.01 if len(batch) > 1 else 0)]

@@ -268,5 +268,5 @@ def slow_to_load(products: int = 40, side: int = 3000) -> ModelProto:
 
 
 def images(n: int, seed: int = 1) -> Floats:
-    """Return a normalised batch [n, 3, H, W]."""
+    """Return a normalized batch [n, 3, H, W]."""
     return np.random.default_rng(seed).normal(0, 1, (n, 3, SIDE, SIDE)).astype(np.float32)

@@ -35,10 +35,10 @@ def log_evidence(features: Floats, target: Floats, a: float, b: float) -> float:
 
 
 def h_score(features: Floats, labels: Floats, shrinkage: float) -> float:
-    centred = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     width = features.shape[1]
-    means = np.array([centred[labels == y].mean(axis=0) for y in labels])
-    covariance = centred.T @ centred / len(labels)
+    means = np.array([centered[labels == y].mean(axis=0) for y in labels])
+    covariance = centered.T @ centered / len(labels)
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / width * np.eye(width)
     between = means.T @ means / (len(labels) - 1)
     return float(np.trace(np.linalg.pinv(shrunk) @ ((1 - shrinkage) * between)))
@@ -63,8 +63,8 @@ def transrate(features: Floats, labels: Floats, epsilon: float) -> float:
     def rate(z: Floats) -> float:
         return float(np.linalg.slogdet(np.eye(z.shape[1]) + z.T @ z / (len(z) * epsilon))[1] / 2)
 
-    centred = features - features.mean(axis=0)
-    return rate(centred) - sum(np.mean(labels == y) * rate(centred[labels == y]) for y in np.unique(labels))
+    centered = features - features.mean(axis=0)
+    return rate(centered) - sum(np.mean(labels == y) * rate(centered[labels == y]) for y in np.unique(labels))
 
 
 def parc(reduced: Floats, labels: Floats) -> float:
@@ -76,13 +76,13 @@ def parc(reduced: Floats, labels: Floats) -> float:
 
 
 def reduced(features: Floats, n_components: int) -> Floats:
-    centred = features - features.mean(axis=0)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = features - features.mean(axis=0)
+    u, s, _ = np.linalg.svd(centered, full_matrices=False)
     return np.asarray((u * s)[:, :n_components])
 
 
 def ridge_predictions(features: Floats, labels: Floats, strength: float) -> Floats:
-    """Predict each image by a ridge regression fitted without it; features are standardised on all images."""
+    """Predict each image by a ridge regression fitted without it; features are standardized on all images."""
     x = (features - features.mean(axis=0)) / features.std(axis=0)
     targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
     design = np.column_stack([np.ones(len(x)), x])

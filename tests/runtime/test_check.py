@@ -98,7 +98,7 @@ def test_a_renamed_class_passes_and_is_told(ranked: tuple[Path, Path]) -> None:
 def test_an_option_of_onnxruntime_that_moves_int8_fails(
     zoo_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without fused integer kernels, onnxruntime computes a quantised model in floating point."""
+    """Without fused integer kernels, onnxruntime computes a quantized model in floating point."""
     folder = folder_of_pieces(tmp_path / "photos", count=12)
     images = leepfrog.find_images(folder)
     file = export_variant(find_models(FAST[:1])[0], "int8", images, VariantOptions())

@@ -218,10 +218,10 @@ def test_transparency_is_composited_onto_white(
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 4))
-def test_compositing_is_the_formula(colour: tuple[int, int, int, int]) -> None:
-    *channels, alpha = colour
+def test_compositing_is_the_formula(color: tuple[int, int, int, int]) -> None:
+    *channels, alpha = color
     expected = [c * alpha / 255 + 255 * (1 - alpha / 255) for c in channels]
-    content = encoded(Image.new("RGBA", (1, 1), colour), "PNG")
+    content = encoded(Image.new("RGBA", (1, 1), color), "PNG")
     np.testing.assert_allclose(pixels(content)[0][0], expected, atol=1)
 
 
@@ -291,7 +291,7 @@ def test_16_bit_scaling_is_the_nearest_level(level: int) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    frames = [Image.new("RGB", (8, 8), color) for color in ((255, 0, 0), (0, 0, 255))]
     options = {"lossless": True} if kind == "WEBP" else {}
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     with Image.open(io.BytesIO(content)) as image:

@@ -58,7 +58,7 @@ def attributes(node: ast.ClassDef) -> list[str]:
     """Return the public fields of a class, declared in its body or set by `__init__`."""
     declared = [each for each in node.body if isinstance(each, ast.AnnAssign)]
     named = [each.target for each in declared if not ast.unparse(each.annotation).startswith("ClassVar")]
-    for each in ast.walk(initialiser(node) or ast.Module()):
+    for each in ast.walk(initializer(node) or ast.Module()):
         if isinstance(each, ast.Assign | ast.AnnAssign):
             for target in each.targets if isinstance(each, ast.Assign) else [each.target]:
                 targets = target.elts if isinstance(target, ast.Tuple) else [target]
@@ -71,7 +71,7 @@ def attributes(node: ast.ClassDef) -> list[str]:
     return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
-def initialiser(node: ast.ClassDef) -> ast.FunctionDef | None:
+def initializer(node: ast.ClassDef) -> ast.FunctionDef | None:
     return next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
 
 
@@ -105,7 +105,7 @@ def faults(source: str) -> Iterator[str]:
             continue
         documented = sections(docstring)
         if isinstance(node, ast.ClassDef):
-            init = initialiser(node)
+            init = initializer(node)
             wanted = {"Attributes": attributes(node), "Args": parameters(init, True) if init else []}
         else:
             wanted = {"Attributes": [], "Args": parameters(node, "." in name)}

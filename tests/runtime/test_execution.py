@@ -1,4 +1,4 @@
-"""Units of work and their runners, the run context, and serialised requests."""
+"""Units of work and their runners, the run context, and serialized requests."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ Floats = NDArray[np.float64]
 
 
 def made_library(n_tasks: int, seed: int, spread: float = 0.5) -> tuple[Floats, Floats]:
-    """Draw tasks around three centres; the model of a centre has an error of 0.1 on its own tasks and 0.3 on others."""
+    """Draw tasks around three centers; the model of a center has an error of 0.1 on its own tasks and 0.3 on others."""
     rng = np.random.default_rng(seed)
-    centres = np.exp(2 * rng.standard_normal((3, 200)))
+    centers = np.exp(2 * rng.standard_normal((3, 200)))
     kinds = np.r_[[0, 1, 2], rng.integers(0, 3, n_tasks - 3)]
-    tasks = centres[kinds] * np.exp(spread * rng.standard_normal((n_tasks, 200)))
+    tasks = centers[kinds] * np.exp(spread * rng.standard_normal((n_tasks, 200)))
     errors = np.where(np.arange(3) == kinds[:, None], 0.1, 0.3) + 0.01 * rng.random((n_tasks, 3))
     return tasks, errors
 

@@ -54,8 +54,8 @@ def test_n_leep(seed: int, n: int) -> None:
     x = PCA(0.8, svd_solver="full").fit_transform(features)
     assert score.diagnostics["n_dimensions"] == x.shape[1]
     order = np.argsort((x**2).sum(axis=1), kind="stable")
-    centres = x[order][n_leep._spread_out(x[order], 15, np.random.default_rng(0))]
-    nearest = ((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    centers = x[order][n_leep._spread_out(x[order], 15, np.random.default_rng(0))]
+    nearest = ((x[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1)
     start = n_leep._maximized(x, np.eye(15)[nearest], n_leep.FLOOR * x.var(axis=0).mean())
     mixture = GaussianMixture(
         15, covariance_type="diag", tol=n_leep.TOLERANCE, reg_covar=n_leep.FLOOR * x.var(axis=0).mean(),

@@ -35,8 +35,8 @@ def test_equals_scikit_learn(n: int, d: int, n_classes: int, seed: int, l2: floa
     features, labels = blobs(n, d, n_classes, seed, spread)
     head = fit_head(features, labels, l2)
     assert head.gradient <= TOLERANCE
-    centred = features - features.mean(axis=0)
-    scaled = centred / np.sqrt((centred**2).mean())
+    centered = features - features.mean(axis=0)
+    scaled = centered / np.sqrt((centered**2).mean())
     # With two classes, scikit-learn penalises a single vector w, not the two vectors +-w/2 of a softmax.
     strength = (2 if n_classes == 2 else 1) / (l2 * n)
     other = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", tol=1e-9, max_iter=5000)

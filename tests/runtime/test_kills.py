@@ -72,7 +72,7 @@ class Moment:
 
 @pytest.fixture
 def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of small noisy images in three colours, with two synthetic models, one of which sees only the centre."""
+    """Folder of small noisy images in three colors, with two synthetic models, one of which sees only the center."""
     (home / "models").mkdir(parents=True)
     near = dataclasses.replace(made.SPEC, resize_size=(8 * made.SIDE, 8 * made.SIDE))
     for name, spec in (("made", made.SPEC), ("near", near)):
@@ -82,9 +82,9 @@ def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for kind in range(CLASSES):
         folder = home / "images" / f"class {kind}"
         folder.mkdir(parents=True)
-        colours = rng.normal((90, 120, 140), 25, (PER_CLASS, 3)) + 25 * np.eye(CLASSES)[kind]
-        for i, colour in enumerate(colours):
-            pixels = np.clip(rng.normal(colour, 60, (made.SIDE, made.SIDE, 3)), 0, 255).astype(np.uint8)
+        colors = rng.normal((90, 120, 140), 25, (PER_CLASS, 3)) + 25 * np.eye(CLASSES)[kind]
+        for i, color in enumerate(colors):
+            pixels = np.clip(rng.normal(color, 60, (made.SIDE, made.SIDE, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i:03}.png")
     monkeypatch.setattr(racing, "FIRST_IMAGES", 24)
     return home / "images"

@@ -93,10 +93,10 @@ def test_bug_h_score_of_an_elementwise_product() -> None:
     _, shrinkage = ledoit_wolf(features)
     score = scores.h_score(features, labels).value
     assert score == pytest.approx(reference.h_score(features, labels, shrinkage), rel=1e-9)
-    centred = features - features.mean(axis=0)
-    covariance = centred.T @ centred / 400
+    centered = features - features.mean(axis=0)
+    covariance = centered.T @ centered / 400
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 2 * np.eye(2)
-    means = np.array([centred[labels == y].mean(axis=0) for y in labels])
+    means = np.array([centered[labels == y].mean(axis=0) for y in labels])
     assert score > 1.5 * np.trace(np.linalg.inv(shrunk) * (means.T @ means) / 399) * (1 - shrinkage)
 
 
@@ -125,10 +125,10 @@ def test_bug_transrate_averages_classes_unweighted() -> None:
     features = rng.standard_normal((44, 8)) + 2 * labels[:, None]
     expected = reference.transrate(features, labels, 1e-4)
     assert scores.transrate(features, labels).value == pytest.approx(expected, rel=1e-9)
-    centred = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     rates = [
         np.linalg.slogdet(np.eye(8) + z.T @ z / (len(z) * 1e-4))[1] / 2
-        for z in (centred, centred[labels == 0], centred[labels == 1])
+        for z in (centered, centered[labels == 0], centered[labels == 1])
     ]
     assert abs(rates[0] - (rates[1] + rates[2]) / 2 - expected) > 0.5
 
@@ -155,7 +155,7 @@ def test_bug_task2vec_squares_the_gradient_of_a_batch_s_mean_loss(tiny: Path) ->
     np.testing.assert_allclose(often.vector, once.vector, rtol=1e-4)
 
 
-def test_bug_task2vec_normalises_by_the_batch_s_statistics(zoo_home: Path) -> None:
+def test_bug_task2vec_normalizes_by_the_batch_s_statistics(zoo_home: Path) -> None:
     """With batch norm in training mode, an image's gradients would depend on the other images of the batch."""
     export_probe(find_models(["mobilenet_v2"])[0], depth=2)
     session = onnxruntime.InferenceSession(str(find_probe("mobilenet_v2").path), providers=["CPUExecutionProvider"])

@@ -22,8 +22,8 @@ AREA = (50.0, 30.0, 50.0 + WIDE, 30.0 + HIGH)
 
 
 def boxes(points: np.ndarray, sizes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    centres = points + offsets
-    return np.hstack([centres - sizes / 2, centres + sizes / 2])
+    centers = points + offsets
+    return np.hstack([centers - sizes / 2, centers + sizes / 2])
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:

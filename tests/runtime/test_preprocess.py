@@ -213,7 +213,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sys.platform)
     st.sampled_from(["rgb", "bgr"]),
     st.integers(0, 3),
 )
-def test_normalise_is_the_formula(
+def test_normalize_is_the_formula(
     mean: tuple[float, float, float], std: tuple[float, float, float], order: Any, count: int
 ) -> None:
     crops = np.random.default_rng(count).integers(0, 256, (count, 5, 7, 3), dtype=np.uint8)
@@ -227,7 +227,7 @@ def test_normalise_is_the_formula(
     np.testing.assert_array_equal(batch, expected.astype(np.float32))
 
 
-def test_normalise_takes_every_level_and_numpy_views() -> None:
+def test_normalize_takes_every_level_and_numpy_views() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     crops = np.broadcast_to(levels, (1, 16, 16, 3))  # read-only and not contiguous
     spec = PreprocessSpec((16, 16), (16, 16), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -265,7 +265,7 @@ def test_what_a_specification_allows_can_be_carried_out(spec: PreprocessSpec) ->
     assert np.isfinite(normalize(np.full((1, 1, 1, 3), 255, np.uint8), small)).all()
 
 
-def test_models_that_differ_in_normalisation_alone_share_a_resize() -> None:
+def test_models_that_differ_in_normalization_alone_share_a_resize() -> None:
     plain = PreprocessSpec((224, 224), (256, 256))
     assert plain.geometry == PreprocessSpec((224, 224), (256, 256), std=(2, 2, 2), channel_order="bgr").geometry
     for other in ({"input_size": (192, 224)}, {"resize_mode": "stretch"}, {"interpolation": "bicubic"}):

@@ -24,7 +24,7 @@ from reference import leep as oracle
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_every_starter_recognises_photographs(zoo_home: Path, subject: str) -> None:
+def test_every_starter_recognizes_photographs(zoo_home: Path, subject: str) -> None:
     from PIL import Image
 
     among, words = SUBJECTS[subject]

@@ -111,9 +111,9 @@ def test_it_can_be_read_by_machines_that_read_aloud(report_text: str) -> None:
     assert all(" ms" in element["aria-label"] for element in points)
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the WCAG relative luminance of a #rrggbb color."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -121,10 +121,10 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 def test_colours_stand_out(report_text: str, mode: int) -> None:
     block = re.findall(r":root \{(.*?)\}", Page(report_text).style, re.DOTALL)[mode]
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
+    colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
 
     def contrast(one: str, other: str) -> float:
-        low, high = sorted((luminance(colours[one]), luminance(colours[other])))
+        low, high = sorted((luminance(colors[one]), luminance(colors[other])))
         return (high + 0.05) / (low + 0.05)
 
     for name in ("fg", "muted", "link", "over"):
@@ -132,7 +132,7 @@ def test_colours_stand_out(report_text: str, mode: int) -> None:
             assert contrast(name, ground) >= 4.5, (name, ground)
     for ground in ("bg", "panel", "rail"):
         assert contrast("mark", ground) >= 3, ground  # for graphics; text needs 4.5
-    assert set(re.findall(r"var\(--(\w+)\)", Page(report_text).style)) == colours.keys()
+    assert set(re.findall(r"var\(--(\w+)\)", Page(report_text).style)) == colors.keys()
 
 
 def many(ranking: Ranking, n: int, **changes: object) -> Ranking:

@@ -47,10 +47,10 @@ def test_few_shots_are_nearest_means(halves: tuple[FeatureSample, np.ndarray, np
     """With all images as shots, an episode is a single classifier by distance to the class means."""
     train, features, labels = halves
     prototype, mahalanobis = few_shot_accuracy(train, features, labels, 1000, 2)
-    centred = (
+    centered = (
         train.features - np.array([train.features[train.labels == y].mean(axis=0) for y in range(10)])[train.labels]
     )
-    covariance = centred.T @ centred / len(train)
+    covariance = centered.T @ centered / len(train)
     covariance = 0.5 * covariance + 0.5 * np.trace(covariance) / 64 * np.eye(64)
     means = np.array([train.features[train.labels == y].mean(axis=0) for y in range(10)])
     apart = features[:, None] - means

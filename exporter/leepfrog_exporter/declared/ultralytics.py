@@ -16,7 +16,7 @@ from leepfrog_exporter.declared import Declaration
 def declared(path: Path, model: ModelProto) -> Declaration | None:
     """Return what Ultralytics' metadata says; see `Format.declared`.
 
-    Classifiers resize the shorter side to the input size, crop the centre, and take pixels in 0..1. Other networks get
+    Classifiers resize the shorter side to the input size, crop the center, and take pixels in 0..1. Other networks get
     the whole image, with gray margins.
 
     Raises:

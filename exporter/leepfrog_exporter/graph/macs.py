@@ -15,7 +15,7 @@ COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 def count_macs(model: ModelProto, input_size: tuple[int, int]) -> int | None:
     """Count multiply-adds of convolutions, linear layers and matrix products per image; None if shapes are unknown.
 
-    As usual, biases, activations, pooling and normalisation are not counted.
+    As usual, biases, activations, pooling and normalization are not counted.
 
     Args:
         model: a model with one image input [N, 3, H, W].

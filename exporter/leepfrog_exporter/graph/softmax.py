@@ -15,7 +15,7 @@ _OPERATORS: dict[str, Ending] = {"Softmax": "softmax", "LogSoftmax": "log-softma
 def softmax_at(node: NodeProto, made_by: Mapping[str, NodeProto]) -> tuple[str, Ending] | None:
     """Return the logits that a node turns into probabilities, and the kind of its output; None for any other node.
 
-    Recognises the operators, exp(x) / sum(exp(x)) and x - log(sum(exp(x))), with or without subtraction of the maximum.
+    Recognizes the operators, exp(x) / sum(exp(x)) and x - log(sum(exp(x))), with or without subtraction of the maximum.
     The parity check later verifies that the sum runs over classes.
 
     Args:

@@ -1,4 +1,4 @@
-"""Conversion of scoring models to int8, with onnxruntime's static quantisation in the QDQ format."""
+"""Conversion of scoring models to int8, with onnxruntime's static quantization in the QDQ format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from leepfrog_exporter.precision.last_softmax import last_softmax
 IMAGES_AT_ONCE = 4
 
 # Methods to determine an activation's range from the calibration images: the full range, or the 99.99th percentile, so
-# that outliers do not coarsen the quantisation steps of all other values.
+# that outliers do not coarsen the quantization steps of all other values.
 RANGES = {
     "minmax": (CalibrationMethod.MinMax, {}),
     "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
@@ -41,7 +41,7 @@ LEAST_SPACE = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A quantisation recipe.
+    """A quantization recipe.
 
     Attributes:
         per_channel: whether each output channel of a weight has its own scale, instead of one scale for all.
@@ -61,7 +61,7 @@ RECIPES = tuple(Recipe(per_channel, ranges) for ranges in RANGES for per_channel
 def to_int8(
     model: onnx.ModelProto, images: Sequence[NDArray[np.float32]], recipes: Sequence[Recipe] = RECIPES
 ) -> Iterator[tuple[Recipe, onnx.ModelProto]]:
-    """Quantise a model to int8 weights and uint8 activations, and yield the result of each recipe.
+    """Quantize a model to int8 weights and uint8 activations, and yield the result of each recipe.
 
     The graph is simplified first (constants folded, batch-norm folded into convolutions). Activations are uint8, for
     which x86 has faster kernels; ARM supports both. The softmax that computes `probs` stays float32.
@@ -72,14 +72,14 @@ def to_int8(
         recipes: recipes to try.
 
     Raises:
-        ModelError: the model is already quantised, or onnxruntime cannot quantise it.
+        ModelError: the model is already quantized, or onnxruntime cannot quantize it.
         MachineError: the folder for temporary files is full or not writable.
     """
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
-        raise ModelError("is already quantised; quantise its float32 original instead")
+        raise ModelError("is already quantized; quantize its float32 original instead")
     with tempfile.TemporaryDirectory(prefix="leepfrog-int8-") as folder:
         simple, ranges, made = (Path(folder) / name for name in ("simple.onnx", "ranges.json", "made.onnx"))
-        with _step("cannot be quantised"):
+        with _step("cannot be quantized"):
             onnx.save(model, simple)
             quant_pre_process(str(simple), simple, skip_symbolic_shape=True)
             graph = onnx.load(simple)
@@ -89,7 +89,7 @@ def to_int8(
         measured = ""
         for recipe in sorted(recipes, key=lambda recipe: recipe.ranges):
             method, _ = RANGES[recipe.ranges]
-            with _step(f"cannot be quantised ({recipe})"):
+            with _step(f"cannot be quantized ({recipe})"):
                 if measured != recipe.ranges:
                     ranges.unlink(missing_ok=True)
                     _measure_ranges(simple, recipe.ranges, images, ranges)
@@ -136,7 +136,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 @contextlib.contextmanager
 def _step(what: str) -> Iterator[None]:
-    """Run a step of the quantiser, with its output suppressed (stdout is for results); errors start with `what`."""
+    """Run a step of the quantizer, with its output suppressed (stdout is for results); errors start with `what`."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -144,7 +144,7 @@ def _step(what: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise MachineError(f"{what}: {error.strerror or error} (temporary folder: {tempfile.gettempdir()})") from None
-    except Exception as error:  # the quantiser may raise almost anything
+    except Exception as error:  # the quantizer may raise almost anything
         folder = tempfile.gettempdir()
         if shutil.disk_usage(folder).free < LEAST_SPACE:  # onnxruntime truncates files silently
             raise MachineError(f"{what}: {os.strerror(errno.ENOSPC)} (temporary folder: {folder})") from None

@@ -1,6 +1,6 @@
 """Progress bar for terminals; nothing is printed if stderr is not a terminal.
 
-The bar is one line of plain characters, redrawn after a carriage return. It uses no colours and no escape sequences.
+The bar is one line of plain characters, redrawn after a carriage return. It uses no colors and no escape sequences.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _OPTIONS = {
         complete_preset,
     ),
     "input_size": _option("--input-size", "One number or height,width, such as 224 or 224,320."),
-    "resize_size": _option("--resize-size", "Image size before the centre crop."),
+    "resize_size": _option("--resize-size", "Image size before the center crop."),
     "resize_mode": _option(
         "--resize-mode",
         "cover (keep the aspect ratio, crop), letterbox (keep it, pad) or stretch.",
@@ -48,7 +48,7 @@ _OPTIONS = {
     "mean": _option("--mean", "Mean of each channel, with pixels from 0 to 1: 0.5,0.5,0.5"),
     "std": _option("--std", "Standard deviation of each channel, as for --mean."),
     "channel_order": _option(
-        "--channel-order", f"Order of the colour channels: {either(CHANNEL_ORDERS)}.", complete_channel_order
+        "--channel-order", f"Order of the color channels: {either(CHANNEL_ORDERS)}.", complete_channel_order
     ),
 }
 

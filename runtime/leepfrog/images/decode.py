@@ -5,7 +5,7 @@
 2. Images above Pillow's first decompression-bomb limit, where Pillow itself only warns, are refused. So are images that
    require unbounded work (see `leepfrog.images.bounds`).
 3. EXIF orientation is applied; unreadable EXIF data are ignored.
-4. Transparency is composited onto white; dropping the alpha channel would reveal arbitrary hidden colours.
+4. Transparency is composited onto white; dropping the alpha channel would reveal arbitrary hidden colors.
 5. Greys of more than 8 bits are scaled by a white level, which is determined from the image set (see
    `leepfrog.images.greys`) if the file does not state it; plain conversion would clip everything above 255. For a
    single image, the white level is 65535, or 255 for 32-bit integers that do not exceed it. TIFF files declared as

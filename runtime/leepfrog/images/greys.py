@@ -76,12 +76,12 @@ def _greys_note(images: ImageSet, container: Container, tops: Mapping[int, float
     dark = sum(top < HARDLY_USED * white for top in tops.values())
     if container != "floats" and white < WHITES[container][-1]:
         yield (
-            f"{len(tops)} image(s) store grey values as {container}; {white:g} was taken as white for all of them, "
+            f"{len(tops)} image(s) store gray values as {container}; {white:g} was taken as white for all of them, "
             f"since no value exceeds {tops[brightest]:g}; if that is wrong, save them with 8 bits"
         )
     elif dark:
         yield (
-            f"{dark} of {len(tops)} image(s) with grey values stored as {container} use less than a quarter of the "
+            f"{dark} of {len(tops)} image(s) with gray values stored as {container} use less than a quarter of the "
             f"range 0..{white:g}, which was chosen because {images.images[brightest].name} reaches "
             f"{tops[brightest]:g}; if that is wrong, save them with 8 bits"
         )

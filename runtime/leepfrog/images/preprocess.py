@@ -29,7 +29,7 @@ ENOUGH_PIXELS = 2.0
 MAX_SIDE = 4096
 
 # MAX_STATISTIC bounds |mean| and |std| for pixels scaled to 0..1. Larger values are meant for pixels of 0..255 and
-# would map every input to nearly the same constant. MAX_SCALE bounds 1 / |std|, so that no normalised pixel overflows
+# would map every input to nearly the same constant. MAX_SCALE bounds 1 / |std|, so that no normalized pixel overflows
 # float32.
 MAX_STATISTIC, MAX_SCALE = 3.0, 1e9
 
@@ -163,12 +163,12 @@ def for_bytes(mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Pixels:
-    """Return the centre crop of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
+    """Return the center crop of the resized image, [H, W, 3] uint8 in RGB order; see `resize_and_crop_reduced`."""
     return resize_and_crop_reduced(Decoded.whole(image), spec)
 
 
 def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
-    """Return the centre crop of the resized image, [H, W, 3] uint8 in RGB order.
+    """Return the center crop of the resized image, [H, W, 3] uint8 in RGB order.
 
     Only the region that survives the crop is resized. Sampling positions and filter are those of a full resize followed
     by a crop, so the results differ only by intermediate rounding: occasionally by one grey level or, for the
@@ -199,7 +199,7 @@ def resize_and_crop_reduced(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
 
 
 def _letterboxed(decoded: Decoded, spec: PreprocessSpec) -> Pixels:
-    """Resize the whole image, pad it to `resize_size` and return the centre crop."""
+    """Resize the whole image, pad it to `resize_size` and return the center crop."""
     image, (whole_width, whole_height), times = decoded
     to_height, to_width = _resized_size(whole_width, whole_height, spec)
     box = (0, 0, whole_width / times, whole_height / times)

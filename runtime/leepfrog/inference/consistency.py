@@ -1,6 +1,6 @@
 """Check that a model's output for an image depends on that image alone.
 
-Random nodes make the output non-deterministic; dropout or batch norm in training mode and dynamic quantisation can make
+Random nodes make the output non-deterministic; dropout or batch norm in training mode and dynamic quantization can make
 it random or dependent on the other images in the batch. Such outputs must be neither scored nor cached.
 """
 
@@ -55,7 +55,7 @@ class Inconsistency:
         named = f" (it has {', '.join(culprits)})" if culprits else ""
         remedy = "export it in inference mode"
         if dynamic and not self.repeated:
-            remedy = "quantise it statically: leepfrog export NAME --precision int8"
+            remedy = "quantize it statically: leepfrog export NAME --precision int8"
         return f"its {self.output} for an image change by {self.difference:.1%} {what}{named}; {remedy}"
 
 

@@ -1,6 +1,6 @@
 """Kernels of LEEP. Shapes: probs [N, Z] float32 or float64, labels [N] int64 in 0..C-1, joint [C, Z] float64.
 
-`joint` is unnormalised (the sum of probabilities, not their mean), so that shards can be added. `joint_low` contains
+`joint` is unnormalized (the sum of probabilities, not their mean), so that shards can be added. `joint_low` contains
 the rounding errors of `joint`: leave-one-out LEEP subtracts a sample's own mass again, and if that sample contributes
 nearly all of it, only the exact sum survives the subtraction.
 """

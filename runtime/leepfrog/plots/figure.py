@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".html", ".png", ".svg")
 
-# The palette of Okabe and Ito, distinguishable with colour blindness; yellow, faint on white, is darkened.
+# The palette of Okabe and Ito, distinguishable with color blindness; yellow, faint on white, is darkened.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b5a300")
 
 SETTINGS: Any = {

@@ -52,7 +52,7 @@ def place_labels(
         obstacles: boxes in the format of `area` that labels should avoid, such as lines.
 
     Returns:
-        Offset from each point to its label's centre, [n, 2]. y may point up or down; "above" means greater y.
+        Offset from each point to its label's center, [n, 2]. y may point up or down; "above" means greater y.
     """
     at = np.asarray(points, np.float64).reshape(-1, 2)
     extents = np.asarray(sizes, np.float64).reshape(-1, 2)
@@ -84,7 +84,7 @@ def leader(offset: ArrayLike, size: ArrayLike, radius: float = 4.0) -> Floats | 
     """Return the line between a point and its label, or None if the label is next to the point.
 
     Args:
-        offset: offset from the point to the label's centre, in pixels, y as in `place_labels`.
+        offset: offset from the point to the label's center, in pixels, y as in `place_labels`.
         size: (width, height) of the label, in pixels.
         radius: radius of the point's marker, in pixels.
 
@@ -106,7 +106,7 @@ def _leaders(offsets: Floats, size: Floats, radius: float) -> tuple[Floats, Floa
 
 
 def _candidates(size: Floats, radius: float) -> Floats:
-    """Return the candidate centres of a label relative to its point, best first, [m, 2]."""
+    """Return the candidate centers of a label relative to its point, best first, [m, 2]."""
     beside = radius + GAP
     signs = np.array(AROUND, np.float64)
     places = [signs * (beside + size / 2)]

@@ -66,7 +66,7 @@ def held_out_softmax(
     """Predict each image by softmax regression fitted to the other folds.
 
     Args:
-        sample: checked features; they are centred and scaled by a common factor.
+        sample: checked features; they are centered and scaled by a common factor.
         penalties: L2 penalties times the number of images fitted to, strongest first; each fit starts from the previous
             one. The penalty with the best mean log-likelihood is chosen; the search stops when the likelihood falls.
         folds: maximum number of folds, which are stratified by class.

@@ -57,7 +57,7 @@ def fit_softmax(
     coordinates.
 
     Args:
-        x: inputs [N, k], preferably centred principal coordinates; float32 is faster, and sufficient for tolerances
+        x: inputs [N, k], preferably centered principal coordinates; float32 is faster, and sufficient for tolerances
             above 1e-5.
         labels: class index of each image, [N] in 0..C-1.
         weights: positive weight of each image, [N]; or [N, K] for K heads, where 0 excludes an image.

@@ -52,7 +52,7 @@ def fit_head(features: ArrayLike, labels: ArrayLike, l2: float | None = None) ->
     """Fit a class-balanced softmax regression until convergence.
 
     Minimises sum_n w_n (-log p(y_n | x_n)) + l2/2 |W|^2 with w_n = 1 / (C N_{y_n}), so that all classes have the same
-    weight and the weights sum to 1; the bias is not penalised. Features are centred and divided by their overall root
+    weight and the weights sum to 1; the bias is not penalised. Features are centered and divided by their overall root
     mean square deviation, a single number, so that `l2` has the same meaning for every probe.
 
     Args:

@@ -2,7 +2,7 @@
 
 The order is that of the leaves of an average-linkage clustering, arranged by SciPy so that neighbours are as close as
 the tree allows (Bar-Joseph et al., 2001). Positions are computed by metric multidimensional scaling: classical scaling
-(Torgerson, 1952) initialises SMACOF (de Leeuw, 1977), which reduces the stress sum (|x_i - x_j| - d_ij)^2 in each step.
+(Torgerson, 1952) initializes SMACOF (de Leeuw, 1977), which reduces the stress sum (|x_i - x_j| - d_ij)^2 in each step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def lay_out(distances: Floats) -> Layout:
 
 
 def _clusters(tree: Floats, order: NDArray[np.int64], distances: Floats) -> NDArray[np.int64]:
-    """Cut the tree into 2 to MAX_CLUSTERS clusters to maximise the mean silhouette; one cluster if none is positive.
+    """Cut the tree into 2 to MAX_CLUSTERS clusters to maximize the mean silhouette; one cluster if none is positive.
 
     A task's silhouette (Rousseeuw, 1987) is (b - a) / max(a, b), where a is its mean distance to the other tasks in its
     cluster and b is its mean distance to the tasks in the nearest other cluster; it is 0 for a task that is alone in

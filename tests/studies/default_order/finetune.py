@@ -45,7 +45,7 @@ class Network(nn.Module):
         self.nodes = list(_needed(graph, FEATURES_OUTPUT))
         read = {name for node in self.nodes if node.op_type == "Conv" for name in node.input[1:]}
         if read - arrays.keys():
-            raise NotImplementedError("a computed weight, as in quantised networks,")
+            raise NotImplementedError("a computed weight, as in quantized networks,")
         self.weights = nn.ParameterDict({_key(name): nn.Parameter(arrays[name]) for name in sorted(read)})
         self.constants = {name: array for name, array in arrays.items() if name not in read}
         self.image = graph.input[0].name
@@ -160,7 +160,7 @@ def _pixels(data: LabelledPixels, spec: PreprocessSpec, which: np.ndarray) -> li
 def _batch(
     images: list[np.ndarray], spec: PreprocessSpec, rng: np.random.Generator | None, mirrored: bool
 ) -> torch.Tensor:
-    """Return a normalised batch of random crops, or of center crops without `rng`."""
+    """Return a normalized batch of random crops, or of center crops without `rng`."""
     side = spec.input_size[0]
     crops = []
     for image in images:

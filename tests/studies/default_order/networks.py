@@ -22,7 +22,7 @@ class Trunk:
 
     Attributes:
         name: NETWORK@SIZE.
-        content: serialised ONNX model with the outputs `features`, each cut, and `probs` if available.
+        content: serialized ONNX model with the outputs `features`, each cut, and `probs` if available.
         cuts: names of the feature outputs; the last one is `features`.
         preprocess: preprocessing of images.
         has_probs: whether the model has the output `probs`.

@@ -61,7 +61,7 @@ def mnist() -> LabelledPixels:
 
 
 def mnist_turned() -> LabelledPixels:
-    """Return the same digits, rotated by up to 40 degrees, rescaled and shifted, in two random colours."""
+    """Return the same digits, rotated by up to 40 degrees, rescaled and shifted, in two random colors."""
     pixels, labels = _mnist()
     rng = np.random.default_rng(1)
     images = []

@@ -1,4 +1,4 @@
-"""Gradient rules of means, sums, normalisations and softmax: operators that combine values along axes."""
+"""Gradient rules of means, sums, normalizations and softmax: operators that combine values along axes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def batch_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
 
 @rule("LayerNormalization")
 def layer_normalization(tape: Tape, node: NodeProto, g: str) -> Gradients:
-    """dx = (h - mean h - z mean(h z)) / sd, with z the normalised input and h = scale dy."""
+    """dx = (h - mean h - z mean(h z)) / sd, with z the normalized input and h = scale dy."""
     given, x = attributes(node), node.input[0]
     shape = tape.shape(x)
     first = given.get("axis", -1) % len(shape)

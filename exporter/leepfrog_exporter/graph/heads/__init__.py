@@ -1,4 +1,4 @@
-"""Recognised forms of network heads, one module each.
+"""Recognized forms of network heads, one module each.
 
 A form is a module in this package that defines a unique number `PRIORITY`, and `head(tail)`, which returns the head of
 a graph that ends in this form (see `leepfrog_exporter.graph.tail`), or None. Forms are tried in order of `PRIORITY`.
@@ -39,7 +39,7 @@ def find_head(graph: GraphProto, output: str) -> Head:
     """Return the head of a graph: a `Classifier`, or a `FeatureExtractor`, which has no probabilities.
 
     Raises:
-        ModelError: no form recognises the head.
+        ModelError: no form recognizes the head.
     """
     tail = tail_of(graph, output)
     for form in forms():
@@ -54,7 +54,7 @@ def find_features(graph: GraphProto, output: str) -> FeatureExtractor:
     The features are the input of the last layer of a multi-label head, and otherwise the output itself.
 
     Raises:
-        ModelError: the graph outputs class probabilities, or no form recognises the head.
+        ModelError: the graph outputs class probabilities, or no form recognizes the head.
     """
     head = find_head(graph, output)
     if isinstance(head, FeatureExtractor):

@@ -61,7 +61,7 @@ def predictions(sample: FeatureSample, k: int) -> NDArray[np.int64]:
     predicted = np.empty(n, np.int64)
     scratch = np.empty((min(BLOCK, n), n))  # reused, to avoid holding two blocks at a time
     for at, rows in sample.blocks():
-        # Centred features have smaller squares, so that small distances lose less precision in the difference.
+        # Centerd features have smaller squares, so that small distances lose less precision in the difference.
         twice = 2 * (rows - sample.mean)
         distances = scratch[: len(rows)]
         for others, columns in sample.blocks():  # up to a constant per row

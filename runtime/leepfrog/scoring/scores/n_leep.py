@@ -104,7 +104,7 @@ class Mixture:
 
 
 def fit_mixture(x: Floats, n_components: int, seed: int) -> Mixture:
-    """Fit a Gaussian mixture to points [N, d] by expectation-maximisation, starting from k-means++ centres."""
+    """Fit a Gaussian mixture to points [N, d] by expectation-maximization, starting from k-means++ centers."""
     floor = FLOOR * float(x.var(axis=0).mean()) if x.size else 0.0
     centers = x[_spread_out(x, n_components, np.random.default_rng(seed))]
     nearest = (centers**2).sum(axis=1) - 2 * x @ centers.T

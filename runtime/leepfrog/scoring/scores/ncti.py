@@ -75,7 +75,7 @@ def score_ncti(sample: FeatureSample) -> Score:
 
 
 def _projected(sample: FeatureSample, x: Floats, within: Floats | None, shrinkage: float) -> Floats:
-    """Project centred x [N, r] onto the C - 1 directions of the discriminant, scaled to unit variance within classes.
+    """Project centered x [N, r] onto the C - 1 directions of the discriminant, scaled to unit variance within classes.
 
     As in scikit-learn, which the authors use, the covariance between classes is the total one, also shrunk, minus the
     one within classes.

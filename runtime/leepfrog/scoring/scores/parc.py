@@ -77,7 +77,7 @@ def score_parc(sample: FeatureSample, n_components: int = COMPONENTS, seed: int 
 def _influence(a: Floats, b: Floats, n: int) -> Floats:
     """Return derivatives of 100 times the correlation of a and b, over pairs of n images, by image weights, [n].
 
-    The correlation of standardised values changes by a b - r (a^2 + b^2) / 2 with the weight of a pair. Each image is
+    The correlation of standardized values changes by a b - r (a^2 + b^2) / 2 with the weight of a pair. Each image is
     in n - 1 pairs, each of which it shares with another image.
     """
     a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()

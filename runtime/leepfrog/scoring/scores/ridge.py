@@ -75,7 +75,7 @@ def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:
 
     Args:
         sample: checked features.
-        standardized: whether features are scaled to equal variance; otherwise they are only centred.
+        standardized: whether features are scaled to equal variance; otherwise they are only centered.
     """
     smoother = _Smoother.of(sample, standardized)
     targets = 2 * sample.one_hot - 1
@@ -100,14 +100,14 @@ def held_out_ridge(sample: FeatureSample, standardized: bool = True) -> HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class _Smoother:
-    """Left singular vectors U, [N, k], of standardised (or centred) features X, computed in blocks of rows.
+    """Left singular vectors U, [N, k], of standardized (or centered) features X, computed in blocks of rows.
 
     Attributes:
         sample: sample of the features.
         eigenvalues: nonzero eigenvalues of X'X, [k].
         along: U' one_hot, [k, C].
         u: U, if there are no more images than features; otherwise None, and U is (x - mean) basis.
-        basis: projection of centred features onto U, [D, k].
+        basis: projection of centered features onto U, [D, k].
         n_constant: number of constant features, which are excluded.
     """
 
@@ -165,7 +165,7 @@ def _largest(sample: FeatureSample) -> float:
 
 
 def _best_temperature(logits: Floats, labels: np.ndarray) -> tuple[float, Floats]:
-    """Return the T >= 0 that maximises the mean of log softmax(T logits)_y, and the terms of this mean, [N].
+    """Return the T >= 0 that maximizes the mean of log softmax(T logits)_y, and the terms of this mean, [N].
 
     The mean is concave in T, so Newton's method finds the maximum.
     """

@@ -73,7 +73,7 @@ def _rate(z: Floats, members: NDArray[np.bool_], distortion: float, least: float
 
     `distortion` is the logarithm of epsilon. For the losses, n epsilon is raised to `least`, which is above rounding.
 
-    Removing a row also moves the overall mean by which the rows are centred: with A = n epsilon I + Z'Z,
+    Removing a row also moves the overall mean by which the rows are centered: with A = n epsilon I + Z'Z,
     b = 1 / (N - 1) and s the sum of the n remaining rows, A becomes A - z_i z_i' (if the row is one of `members`) +
     b (s z_i' + z_i s') + n b^2 z_i z_i', whose determinant is that of A times determinants of 2 by 2 matrices.
     """
