@@ -35,10 +35,13 @@ def leepfrog_check(request: pytest.FixtureRequest) -> Callable[..., Check]:
         models = [
             folder / model if (folder / model).exists() else model for model in several(options.pop("models", ()))
         ]
+        problem = ""
         try:
             result = check(folder / baseline, folder / data, models=models, **options)
         except LeepfrogError as error:
-            pytest.fail(str(error), pytrace=False)
+            problem = str(error)
+        if problem:  # outside of the exception, which pytest would show as well
+            pytest.fail(problem, pytrace=False)
         if not result.passed:
             pytest.fail(as_text(result), pytrace=False)
         return result

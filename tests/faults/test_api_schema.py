@@ -27,6 +27,7 @@ CALLS = {
     "experts": ["experts one.npz --library library", "experts one.npz --library unknown"],
     "library list": ["library list library", "library list unknown"],
     "zoo list": ["zoo list"],
+    "zoo search": ["zoo search mobilenetv2*"],
     "doctor": ["doctor"],
 }
 

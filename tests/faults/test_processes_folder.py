@@ -82,6 +82,7 @@ COMMANDS = {
     "library add": ("library add library AT/one.npz", 0),
     "library list": ("library list AT/library", 0),
     "zoo list": ("zoo list", 0),
+    "zoo search": ("zoo search vit", 0),
     "zoo pull": ("zoo pull mobilenet_v2", 4),
     "demo": ("demo", 4),
 }

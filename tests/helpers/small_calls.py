@@ -36,6 +36,7 @@ CALLS: dict[str, Values] = {
     "library add": {"library": "added", "files": "a.npz", "errors": "errors.csv"},
     "library list": {"library": "tasks"},
     "zoo list": {},
+    "zoo search": {},
     "zoo pull": {},
     "schema": {},
     "doctor": {},

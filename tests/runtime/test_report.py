@@ -194,7 +194,7 @@ def test_budgets_races_and_variants_are_told(reported: Reported) -> None:
     assert "Did not start: fat, over size." in words
     assert "Why" not in words  # no explanations were given
     nothing = dataclasses.replace(ranking, models=tuple(dataclasses.replace(m, outside=("size",)) for m in models))
-    assert "no model is within the budget; of the others, " in " ".join(Page(render(nothing)).text.split())
+    assert "no model is within the budget; the best of the others is " in " ".join(Page(render(nothing)).text.split())
 
 
 def test_a_receipt_of_any_shape_is_shown(reported: Reported) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from leepfrog.codec import decode
 from leepfrog.errors import UsageError
 from leepfrog.ranking.result import Ranking
-from leepfrog.ranking.score_format import format_of
+from leepfrog.ranking.score_format import format_of, points
 from leepfrog.ranking.sentences import trade_offs_in_words, trust_in_words
 from machine_load import COST
 from photos import folder_of_pieces, photo_set
@@ -129,7 +129,10 @@ def test_what_the_recommendation_gives_up_is_said(ranking: Ranking) -> None:
     for rival, lines in (
         (
             dataclasses.replace(second, cost=fast),
-            ["second is tied with it and faster: 2.0 instead of 4.0 ms per image."],
+            [
+                "second is tied with it and faster: 2.0 instead of 4.0 ms per image; choosing it loses "
+                f"{points(second.expected_loss)} points on average."
+            ],
         ),
         (dataclasses.replace(second, cost=dataclasses.replace(COST, latency=0.95 * COST.latency)), []),
         (dataclasses.replace(second, cost=fast, outside=("memory",)), []),

@@ -13,6 +13,11 @@ _UNITS = {
     "bytes": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30},
 }
 
+_SHOWN = {
+    "time": ("us", "ms", "s"),
+    "count": ("k", "M", "G"),
+    "bytes": ("B", "kB", "MB", "GB", "KiB", "MiB", "GiB"),
+}
 _EXAMPLES = {"time": "20ms", "count": "5M", "bytes": "10MB"}
 
 
@@ -32,7 +37,7 @@ def amount(text: str | None, kind: str, option: str) -> float | None:
     units = _UNITS[kind]
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].lower() not in units or not 0 < float(match[1]) < math.inf:
-        listed = ", ".join(filter(None, units))
+        listed = ", ".join(_SHOWN[kind])
         raise UsageError(
             f"{option} {text!r}: expected a positive number with a unit ({listed}), such as {_EXAMPLES[kind]}"
         )

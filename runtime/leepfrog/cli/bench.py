@@ -74,7 +74,8 @@ def bench(
     if n := sum(bool(cost.doubtful) for cost in measured):
         remark(
             f"~ in doubt: other work slowed {measured[0].place_in_words} while {n} of {len(measured)} models were "
-            "measured; their values are upper bounds, stored for ten minutes: measure again when the machine is idle",
+            "measured. Times are upper bounds, images/s lower bounds. They are stored for ten minutes; measure again "
+            "when the machine is idle",
             run.quiet,
         )
 

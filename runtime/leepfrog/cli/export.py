@@ -11,6 +11,7 @@ import typer
 from leepfrog_exporter.choices import MEAN, POOLS
 
 import leepfrog
+from leepfrog.arguments import check_name
 from leepfrog.cli.bars import Bars
 from leepfrog.cli.completion import (
     complete_pools,
@@ -131,6 +132,8 @@ def export(
         raise UsageError("--depth requires --probe")
     if probe and precisions:
         raise UsageError("--probe cannot be combined with --precision: probes are made from float32 models")
+    for each in precisions:
+        check_name("precision", each, PRECISIONS)
     if calibrate is not None and "int8" not in precisions:
         raise UsageError("--calibrate requires --precision int8")
     if len(precisions) > 1 and names_one_file:

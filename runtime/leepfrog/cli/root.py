@@ -49,7 +49,8 @@ def _command(name: str) -> Any:
     command.name = name
     for each in (command, *getattr(command, "commands", {}).values()):
         # The whole first sentence; click would truncate it to one line.
-        each.short_help = " ".join(each.help.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
+        if each.help:  # Python's -OO drops docstrings
+            each.short_help = " ".join(each.help.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
     return command
 
 

@@ -126,7 +126,7 @@ def _paths(wanted: Sequence[StrPath], local: dict[str, Path]) -> Iterable[Path]:
         elif path.is_file():
             raise UsageError(f"{printable(path)} is not an .onnx file; models must be .onnx files")
         else:
-            raise UsageError(f"no exported model is called {text!r}; {_how_to_get(text, local)}")
+            raise UsageError(f"no exported model is called {text!r}, and no file or folder; {_how_to_get(text, local)}")
 
 
 def _how_to_get(name: str, local: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leepfrog.arguments import check_name
+from leepfrog.errors import UsageError
 from leepfrog.ranking.combined import COMBINED, PARTS, combined
 from leepfrog.ranking.expectation import Expectation
 from leepfrog.ranking.goal_names import GOAL_NAMES
@@ -36,6 +37,8 @@ class Rule:
     def __post_init__(self) -> None:
         """Check that the goal and the score exist."""
         check_name("goal", self.goal, GOAL_NAMES)
+        if self.by in GOAL_NAMES:
+            raise UsageError(f"score {self.by!r} is unknown; it is a goal: --goal {self.by}, without --by")
         if self.by is not None:
             check_name("score", self.by, (COMBINED, *SCORES))
 

@@ -48,8 +48,7 @@ class Goal:
 
 
 # Fitted to all image sets and networks of tests/studies/default_order, except common, common_of_few, shared and
-# noise_of_few,
-# which were set by hand.
+# noise_of_few, which were set by hand.
 _HEAD = Calibration(
     statistics=(
         Statistic("linear_probe", None, True, 1.0, 0.91),

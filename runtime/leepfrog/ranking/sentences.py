@@ -31,8 +31,9 @@ def verdict(ranking: Ranking) -> str:
     if score.interval is not None:
         text += f" (90 % interval {shown.interval(*score.interval)}{shown.unit})"
     if first.expected_loss is not None and len(ranking) > 1:
-        text += f"; choosing it loses {points(first.expected_loss)} points on average against the best of these"
-    return f"no model is within the budget; of the others, {text}." if ranking.best is None else f"{text}."
+        rival = "the best of these" if first is ranking[0] else "the best, which is outside the budget"
+        text += f"; choosing it loses {points(first.expected_loss)} points on average against {rival}"
+    return f"no model is within the budget; the best of the others is {text}." if ranking.best is None else f"{text}."
 
 
 def trade_offs_in_words(ranking: Ranking) -> list[str]:
@@ -53,7 +54,9 @@ def trade_offs_in_words(ranking: Ranking) -> list[str]:
     latency, fastest = min(rivals, key=lambda rival: rival[0], default=(math.inf, best))
     if best.cost is not None and latency <= WORTH_SAYING * best.cost.latency:
         times = f"{milliseconds(fastest.cost)} instead of {milliseconds(best.cost)} ms per image"
-        lines.append(f"{fastest.name} is tied with it and faster: {times}.")
+        loss = fastest.expected_loss
+        loses = "" if loss is None else f"; choosing it loses {points(loss)} points on average"
+        lines.append(f"{fastest.name} is tied with it and faster: {times}{loses}.")
     return lines
 
 

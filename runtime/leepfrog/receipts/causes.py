@@ -48,6 +48,8 @@ def _images(was: DataReceipt, now: DataReceipt) -> Iterator[str]:
     new = [name for name in new if name not in {name for _, name in renamed}]
     changed = [
         f"{name!r} {was.classes[name].n} -> {now.classes[name].n} images"
+        if was.classes[name].n != now.classes[name].n
+        else f"{name!r} {now.classes[name].n} images, but not the same ones"
         for name in was.classes
         if name in now.classes and was.classes[name].sha256 != now.classes[name].sha256
     ]

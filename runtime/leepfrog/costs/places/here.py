@@ -130,11 +130,12 @@ def measure(model: ModelFile, device: str, threads: int, seconds: float = BRIEFL
 def store_cost(cost: Cost, model: ModelFile, device: str, notice: Callable[[str], None]) -> None:
     """Store a cost for later runs on this machine; failures are reported to `notice`.
 
-    A doubtful cost does not replace one that is beyond doubt.
+    A doubtful cost, whose latency is an upper bound, does not replace one that is beyond doubt or has a lower latency.
     """
     if cost.doubtful:
         known = stored_cost(model, device, cost.threads, lambda _: None)
-        if known is not None and not known.doubted(best_reference(device, cost.threads)).doubtful:
+        best = best_reference(device, cost.threads)
+        if known is not None and (known.latency <= cost.latency or not known.doubted(best).doubtful):
             return
     try:
         write_whole(_path(model, device, cost.threads), sealed({"machine": machine(device), **cost.as_dict()}))
