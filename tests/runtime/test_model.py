@@ -298,7 +298,7 @@ def test_find_models(home: Path, tmp_path: Path) -> None:
     for wanted, message in (
         (
             "absent",
-            "no exported model is called 'absent', and no file or folder; one of net_a, net_b, other; leepfrog zoo list",
+            "no exported model is called 'absent', and no file or folder; one of net_a, net_b, other; leepfrog zoo",
         ),
         ("timm:x", "no exported model is called 'timm:x'.*leepfrog export timm:x"),
         ("absent*", "no exported model is called"),
