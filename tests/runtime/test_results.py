@@ -126,13 +126,11 @@ def test_what_the_recommendation_gives_up_is_said(ranking: Ranking) -> None:
     ]
     fast = dataclasses.replace(COST, latency=COST.latency / 2)
     tied = dataclasses.replace(first, tied_with=("second",))
+    faster = "second is tied with it and faster: 2.0 instead of 4.0 ms per image"
     for rival, lines in (
         (
             dataclasses.replace(second, cost=fast),
-            [
-                "second is tied with it and faster: 2.0 instead of 4.0 ms per image; choosing it loses "
-                f"{points(second.expected_loss)} points on average."
-            ],
+            [f"{faster}; choosing it loses {points(second.expected_loss)} points on average."],
         ),
         (dataclasses.replace(second, cost=dataclasses.replace(COST, latency=0.95 * COST.latency)), []),
         (dataclasses.replace(second, cost=fast, outside=("memory",)), []),
