@@ -6,36 +6,17 @@ It is read without these libraries, and written by `leepfrog_exporter.make_catal
 from __future__ import annotations
 
 import csv
-import dataclasses
 import fnmatch
 from pathlib import Path
 
 from leepfrog.arguments import nearest
 from leepfrog.errors import MachineError, UsageError
+from leepfrog.listings import FoundNetwork
 
 FIELDS = ("source", "parameters", "input_size", "top1", "license")
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network with pre-trained weights.
-
-    Attributes:
-        source: what `leepfrog export` takes, LIBRARY:NAME.
-        parameters: number of parameters, with the library's own classifier.
-        input_size: height and width of its images, in pixels.
-        top1: published ImageNet-1k top-1 accuracy in percent; None if unknown, as for backbones without a classifier.
-        license: license of the weights, "" if unknown.
-    """
-
-    source: str
-    parameters: int
-    input_size: int
-    top1: float | None
-    license: str
-
-
-def load(path: Path | None = None) -> list[Network]:
+def load(path: Path | None = None) -> list[FoundNetwork]:
     """Return all networks, sorted by source.
 
     Raises:
@@ -45,7 +26,7 @@ def load(path: Path | None = None) -> list[Network]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             return [
-                Network(
+                FoundNetwork(
                     row["source"], int(row["parameters"]), int(row["input_size"]),
                     float(row["top1"]) if row["top1"] else None, row["license"],
                 )
@@ -57,7 +38,7 @@ def load(path: Path | None = None) -> list[Network]:
 
 def search(
     pattern: str, max_parameters: float | None = None, min_top1: float | None = None, max_input_size: int | None = None
-) -> list[Network]:
+) -> list[FoundNetwork]:
     """Return the networks whose name matches a pattern, the most accurate first.
 
     Args:

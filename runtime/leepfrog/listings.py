@@ -51,7 +51,7 @@ class FoundNetwork:
         source: what `leepfrog export` takes, LIBRARY:NAME.
         parameters: number of parameters, with the library's own classifier.
         input_size: height and width of its images, in pixels.
-        top1: published ImageNet-1k top-1 accuracy in percent, if known.
+        top1: published ImageNet-1k top-1 accuracy in percent, if known; backbones without a classifier have none.
         license: license of the weights, "" if unknown.
     """
 

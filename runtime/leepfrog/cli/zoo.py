@@ -84,9 +84,7 @@ def search(
     leepfrog export SOURCE downloads the weights from the library's hub.
     """
     found = catalog.search(pattern, amount(max_params, "count", "--max-params"), min_top1, max_input)
-    networks = tuple(
-        FoundNetwork(each.source, each.parameters, each.input_size, each.top1, each.license) for each in found[:most]
-    )
+    networks = tuple(found[:most])
     out.emit(out.text(Catalog(networks), [table_of(SEARCHED, networks, ("license", "input"))]))
     if len(found) > most:
         remark(f"{most} of {len(found):,} networks; --most N shows more", out.quiet)
