@@ -153,7 +153,7 @@ def _head(draft: Draft, options: ExportOptions, progress: Progress) -> Head:
         # Outputs without labels, in an unusual number.
         n_outputs = (shapes(draft.model).get(output) or [0])[-1]
         if n_outputs == 0 or n_outputs in KNOWN_COUNTS:
-            return head
+            return _pooled(head, draft.model, options)
         # What the last layer sees is good whether its outputs are classes or an embedding. If an activation follows,
         # they are the features themselves.
         is_last = doubt == draft.doubt

@@ -155,6 +155,27 @@ def test_features_by_name(tail: tuple[str, ...], home: Path, tmp_path: Path) -> 
             export(f"onnx:{path}", made.options(features=value, name="wrong"))
 
 
+def test_features_of_an_unknown_multi_label_head_by_name(home: Path, tmp_path: Path) -> None:
+    """Sigmoids of something that is not a linear layer: only features are left."""
+    network = made.classifier()
+    squared = helper.make_node("Mul", ["scores", "scores"], ["squared"])
+    made.add_tail(network, squared, helper.make_node("Sigmoid", ["squared"], ["many"]), output="many")
+    file = export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options(features="deep"))
+    check_features(file, made.classifier())
+
+
+def test_the_class_token_of_a_usual_classifier_with_a_doubt(home: Path, tmp_path: Path) -> None:
+    """`--pool cls` holds also where the number of outputs settles the doubt."""
+    network = made.classifier("tokens", classes=1000)
+    positive = helper.make_node("Relu", ["scores"], ["positive"])
+    made.add_tail(network, positive, output="positive")
+    file = export(f"onnx:{network.save(tmp_path / 'net.onnx')}", made.options(pool="cls"))
+    assert file.metadata.has_probs
+    (tokens,) = load(cut("tokens").model.SerializeToString()).run(["deep"], {"pixels": made.images(3)})
+    _, features = Session(file, "cpu", 1).run(made.images(3))
+    np.testing.assert_allclose(features, tokens[:, 0], atol=1e-5)
+
+
 def test_features_of_an_unknown_head_by_name(home: Path, tmp_path: Path) -> None:
     """A softmax of something that is not a linear layer."""
     network = made.classifier()

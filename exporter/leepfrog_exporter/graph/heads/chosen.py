@@ -38,8 +38,14 @@ def chosen_head(model: ModelProto, output: str, value: str) -> Head:
     location = Location(value, channels_last=_channels_last(at[value]))
     tail = tail_of(graph, output)
     if tail.ends_in in ("softmax", "log-softmax"):
-        return Classifier(locations=(location,), logits=tail.logits, ends_in=tail.ends_in, altered=tail.altered)
-    found = find_head(graph, output)
+        return Classifier(
+            locations=(location,),
+            logits=tail.logits,
+            ends_in=tail.ends_in,
+            altered=tail.altered,
+            rounding=tail.rounding,
+        )
+    found = find_head(graph, output) if tail.ends_in == "logits" else None
     if isinstance(found, Classifier):
         return dataclasses.replace(found, locations=(location,))
     return FeatureExtractor(locations=(location,), reason="its features are those of --features", is_sure=True)
